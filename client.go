@@ -1,0 +1,141 @@
+package clixnow
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/clixnow/clixnow-go/internal/call"
+)
+
+// Version of this package, sent in User-Agent as "clixnow-go/0.1.0".
+const Version = "0.1.0"
+
+// MaxPageSize is the most leads that the API returns in one page (Clixnow API reference, "Monitoring data").
+const MaxPageSize = 1000
+
+const (
+	leadsPath  = "/api/system/v1/leads"
+	searchPath = "/api/system/v1/leads/search"
+)
+
+// Client calls the Clixnow API of one brand with one token. Create it with [NewClient]; its zero value is not usable. It
+// is immutable and safe for concurrent use, and is meant to be kept: it holds the connections. For a new token make a new
+// Client and close the idle connections of the old one.
+type Client struct {
+	caller   *call.Caller
+	base     *url.URL
+	retry    RetryPolicy
+	validate bool
+	mask     func(text, password string) string // hides the token, and the password
+}
+
+// NewClient returns a client for a brand and the API token that Clixnow gave the affiliate. The brand is Clixnow's label
+// for the host: "acme" stands for https://integration.acme.clixnow.com. Nothing is sent. Its errors name what is at fault
+// and print neither brand nor token.
+func NewClient(brand, token string, opts ...Option) (*Client, error) {
+	c := config{maxResponseBytes: defaultMaxResponseBytes}
+	for _, opt := range opts {
+		if opt == nil {
+			return nil, errors.New("clixnow: new client: nil option")
+		}
+		if err := opt(&c); err != nil {
+			return nil, fmt.Errorf("clixnow: new client: %w", err)
+		}
+	}
+	if !isLabel(brand) {
+		return nil, errors.New("clixnow: new client: the brand must be one DNS label, such as acme: letters, digits, inner hyphens, at most 63")
+	}
+	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r == ' ' || notPrintable(r) }) {
+		return nil, errors.New("clixnow: new client: the token must be printable ASCII without blanks, and not empty")
+	}
+	if c.baseURL == nil {
+		c.baseURL = &url.URL{Scheme: "https", Host: "integration." + brand + ".clixnow.com"}
+	}
+	if err := c.checkBaseURL(); err != nil {
+		return nil, fmt.Errorf("clixnow: new client: %w", err)
+	}
+	return c.build(token), nil
+}
+
+// build puts the send path together. The token is kept in closures, where fmt cannot reach it through any struct.
+func (c *config) build(token string) *Client {
+	retry := c.retry.withDefaults()
+	caller := &call.Caller{
+		HTTP: call.NewHTTPClient(c.httpClient), Header: headers(token, c.userAgent), Logger: c.logger,
+		Attempts: retry.MaxAttempts, MinBackoff: retry.MinBackoff, MaxBackoff: retry.MaxBackoff,
+		MaxBytes: c.maxResponseBytes, Buffers: &sync.Pool{New: func() any { return new(bytes.Buffer) }},
+	}
+	if c.limiter != nil {
+		caller.Wait = c.limiter.Wait
+	}
+	return &Client{caller: caller, base: c.baseURL, retry: retry, validate: !c.skipValidation, mask: masker(token)}
+}
+
+// headers returns what makes the headers of a request. There is never an Idempotency-Key among them: net/http would take
+// it as leave to send a POST again by itself.
+func headers(token, product string) func(method string) http.Header {
+	userAgent := strings.TrimSpace(product + " clixnow-go/" + Version)
+	return func(method string) http.Header {
+		header := http.Header{
+			"Authorization": {"ApiToken " + token},
+			"Accept":        {"application/json"},
+			"User-Agent":    {userAgent},
+		}
+		if method == http.MethodPost {
+			header["Content-Type"] = []string{"application/json"}
+		}
+		return header
+	}
+}
+
+const hidden = "[hidden]"
+
+// masker hides the token, and a password that is long enough not to be part of common words.
+func masker(token string) func(text, password string) string {
+	const shortest = 8
+	return func(text, password string) string {
+		text = strings.ReplaceAll(text, token, hidden)
+		if len(password) >= shortest {
+			text = strings.ReplaceAll(text, password, hidden)
+		}
+		return text
+	}
+}
+
+// CloseIdleConnections closes connections that no request is using, as that of http.Client does: for tests, and for a
+// client that is replaced. The client stays usable.
+func (c *Client) CloseIdleConnections() { c.caller.HTTP.CloseIdleConnections() }
+
+// request is one request to the API.
+type request struct {
+	method, path string
+	query        url.Values
+	body         []byte
+	attempts     int                     // at most; 0 = those of the retry policy
+	read         func(body []byte) error // of a 2xx; must not keep the body
+	password     string                  // in the body: hidden where the server repeats it
+	mask         func(text string) string
+}
+
+// send is the one path on which requests are sent. Its error is of one of the four classes if the request is a POST.
+func (c *Client) send(ctx context.Context, r *request) (call.Outcome, error) {
+	r.mask = func(text string) string { return c.mask(text, r.password) }
+	if ctx == nil {
+		o := call.Outcome{Stopped: errNilContext}
+		return o, r.failure(&o)
+	}
+	target := c.base.JoinPath(r.path)
+	target.RawQuery = r.query.Encode()
+	o := c.caller.Do(ctx, &call.Request{
+		Method: r.method, URL: target, Body: r.body, Attempts: r.attempts, Read: r.read, Mask: r.mask,
+	})
+	return o, r.failure(&o)
+}
+
+var errNilContext = errors.New("nil context")

@@ -1,0 +1,143 @@
+package call
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// ErrTooLarge is the Err of an Outcome whose 2xx body exceeds the Caller's MaxBytes.
+var ErrTooLarge = errors.New("the body is larger than allowed")
+
+const (
+	keptBytes    = 64 << 10  // of an error body
+	drainedBytes = 256 << 10 // read and thrown away so that the connection can be used again
+	pooledBytes  = 4 << 20   // a buffer that grew beyond it is left to the garbage collector
+)
+
+// attempt sends the request once.
+func (c *Caller) attempt(ctx context.Context, req *Request) (o Outcome) {
+	var connection connectionTrace
+	ctx = httptrace.WithClientTrace(ctx, connection.clientTrace())
+	resp, err := c.HTTP.Do(c.request(ctx, req))
+	if err != nil {
+		err = withoutURL(err)
+		o.Sent = connection.couldCarry(err, c.reportsConnections())
+		o.Err, o.Cut = withContext(ctx, err), true
+		return o
+	}
+	restoreLocation(resp)
+	o = Outcome{Sent: true, Status: resp.StatusCode, Header: resp.Header, RetryAfter: retryAfter(resp.Header)}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return o // its body is the connection and has no end
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		o.Body, _ = io.ReadAll(io.LimitReader(resp.Body, min(keptBytes, c.MaxBytes))) // the status is known: what is missing is only text
+		drain(resp.Body)
+		return o
+	}
+	c.read(ctx, req, resp, &o)
+	return o
+}
+
+func (c *Caller) request(ctx context.Context, req *Request) *http.Request {
+	target := *req.URL // RoundTrippers change it
+	r := (&http.Request{
+		Method: req.Method, URL: &target, Host: target.Host, Header: c.Header(req.Method),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(ctx)
+	if req.Body != nil {
+		r.ContentLength = int64(len(req.Body))
+		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(req.Body)), nil }
+		r.Body, _ = r.GetBody()
+	}
+	return r
+}
+
+// read hands the body to req.Read from a pooled buffer that never holds more than MaxBytes and one.
+func (c *Caller) read(ctx context.Context, req *Request, resp *http.Response, o *Outcome) {
+	buffer := c.Buffers.Get().(*bytes.Buffer)
+	defer func() {
+		if buffer.Cap() <= pooledBytes {
+			buffer.Reset()
+			c.Buffers.Put(buffer)
+		}
+	}()
+	_, err := buffer.ReadFrom(io.LimitReader(resp.Body, c.MaxBytes+1))
+	switch {
+	case int64(buffer.Len()) > c.MaxBytes:
+		o.Err = fmt.Errorf("%w: more than %d bytes", ErrTooLarge, c.MaxBytes)
+	case err != nil:
+		o.Err, o.Cut = withContext(ctx, fmt.Errorf("reading the body: %w", err)), true
+	default:
+		o.Err = req.Read(buffer.Bytes())
+	}
+	if o.Err != nil {
+		o.Body = bytes.Clone(buffer.Bytes()[:min(buffer.Len(), keptBytes)])
+	}
+}
+
+func drain(body io.Reader) { _, _ = io.CopyN(io.Discard, body, drainedBytes) }
+
+// connectionTrace records what net/http reports of connections during one attempt. Another goroutine may report.
+type connectionTrace struct{ wanted, got atomic.Bool }
+
+func (t *connectionTrace) clientTrace() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		GetConn: func(string) { t.wanted.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { t.got.Store(true) },
+	}
+}
+
+// couldCarry decides whether the request of an attempt that failed by err could have been written. A connection that was
+// had at any time decides, since a RoundTripper may have sent the request again by itself; a RoundTripper that reports
+// nothing is believed only when it says that it refused.
+func (t *connectionTrace) couldCarry(err error, reports bool) bool {
+	switch {
+	case t.got.Load():
+		return true
+	case t.wanted.Load(), errors.Is(err, ErrNotSent):
+		return false
+	default:
+		return !reports
+	}
+}
+
+// withoutURL takes off the *url.Error of http.Client, whose text holds the whole query.
+func withoutURL(err error) error {
+	var outer *url.Error
+	if errors.As(err, &outer) {
+		return outer.Err
+	}
+	return err
+}
+
+// withContext adds what net/http leaves out of the error of a context that ended: it tells the cause alone.
+func withContext(ctx context.Context, err error) error {
+	if ctx.Err() == nil || errors.Is(err, ctx.Err()) && errors.Is(err, context.Cause(ctx)) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ContextError(ctx), err)
+}
+
+// retryAfter reads Retry-After as seconds or as a date.
+func retryAfter(header http.Header) time.Duration {
+	text := strings.TrimSpace(header.Get("Retry-After"))
+	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return time.Duration(min(max(seconds, 0), int64(1<<62/time.Second))) * time.Second
+	}
+	if date, err := http.ParseTime(text); err == nil {
+		return max(time.Until(date), 0)
+	}
+	return 0
+}

@@ -1,0 +1,127 @@
+package clixnow
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/clixnow/clixnow-go/internal/wire"
+)
+
+// What fmt and slog show of the types that hold secrets. Methods are promoted to whoever embeds a type, so that
+// EnsureLeadResponse needs its own, or its Recovered would be lost.
+
+// hide keeps it visible that a secret is missing.
+func hide(secret string) string {
+	if secret == "" {
+		return ""
+	}
+	return hidden
+}
+
+// The same structs without methods: fmt would call Format again.
+type (
+	plainRequest  CreateLeadRequest
+	plainResponse CreateLeadResponse
+	plainEnsured  struct {
+		plainResponse
+
+		Recovered bool
+	}
+)
+
+// Format prints the request without its password, and of Extra the keys alone.
+func (r CreateLeadRequest) Format(state fmt.State, verb rune) {
+	formatPlain(state, verb, plainRequest(r.redacted()))
+}
+
+// LogValue logs the request without its password, and of Extra the keys alone.
+func (r CreateLeadRequest) LogValue() slog.Value {
+	r = r.redacted()
+	return logFields(requestFields(&r), slices.Sorted(maps.Keys(r.Extra)))
+}
+
+func (r CreateLeadRequest) redacted() CreateLeadRequest {
+	r.Password = hide(r.Password)
+	extra := maps.Clone(r.Extra)
+	for name := range extra {
+		extra[name] = nil
+	}
+	r.Extra = extra
+	return r
+}
+
+// Format prints the response without its redirect URL, and of Extra the keys alone.
+func (r CreateLeadResponse) Format(state fmt.State, verb rune) {
+	formatPlain(state, verb, plainResponse(r.redacted()))
+}
+
+// LogValue logs the response without its redirect URL, and of Extra the keys alone.
+func (r CreateLeadResponse) LogValue() slog.Value {
+	r = r.redacted()
+	return logFields(responseObject(&r).Fields, slices.Sorted(maps.Keys(r.Extra)))
+}
+
+func (r CreateLeadResponse) redacted() CreateLeadResponse {
+	r.RedirectURL = hide(r.RedirectURL)
+	extra := maps.Clone(r.Extra)
+	for name := range extra {
+		extra[name] = nil
+	}
+	r.Extra = extra
+	return r
+}
+
+// Format prints the response without its redirect URL, and of Extra the keys alone.
+func (r EnsureLeadResponse) Format(state fmt.State, verb rune) {
+	formatPlain(state, verb, plainEnsured{plainResponse(r.redacted()), r.Recovered})
+}
+
+// LogValue logs the response without its redirect URL, and of Extra the keys alone.
+func (r EnsureLeadResponse) LogValue() slog.Value {
+	r.CreateLeadResponse = r.redacted()
+	return logFields(ensuredObject(&r).Fields, slices.Sorted(maps.Keys(r.Extra)))
+}
+
+// LogValue keeps slog's JSON handler from encoding the request and the response whole.
+func (r BulkResult) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.Int("index", r.Index), slog.Any("request", r.Request)}
+	if r.Response != nil {
+		attrs = append(attrs, slog.Any("response", r.Response))
+	}
+	if r.Err != nil {
+		attrs = append(attrs, slog.String("error", r.Err.Error()))
+	}
+	return slog.GroupValue(attrs...)
+}
+
+func formatPlain(state fmt.State, verb rune, plain any) {
+	_, _ = fmt.Fprintf(state, fmt.FormatString(state, verb), plain)
+}
+
+// logFields is a group of the fields that are set, under their names on the wire, and the keys of what comes beside them.
+func logFields(fields []wire.Field, extra []string) slog.Value {
+	var attrs []slog.Attr
+	for _, field := range fields {
+		switch value := field.Value.(type) {
+		case *string:
+			if *value != "" {
+				attrs = append(attrs, slog.String(field.Name, *value))
+			}
+		case *int64:
+			attrs = append(attrs, slog.Int64(field.Name, *value))
+		case *bool:
+			attrs = append(attrs, slog.Bool(field.Name, *value))
+		case *netip.Addr:
+			if value.IsValid() {
+				attrs = append(attrs, slog.String(field.Name, value.String()))
+			}
+		}
+	}
+	if len(extra) > 0 {
+		attrs = append(attrs, slog.Any("extra", extra))
+	}
+	return slog.GroupValue(attrs...)
+}
