@@ -2,13 +2,16 @@ package clixnow
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/clixnow/clixnow-go/internal/call"
 )
@@ -57,6 +60,7 @@ func NewClient(brand, token string, opts ...Option) (*Client, error) {
 	if c.baseURL == nil {
 		c.baseURL = &url.URL{Scheme: "https", Host: "integration." + brand + ".clixnow.com"}
 	}
+	c.baseURL.Path = cmp.Or(c.baseURL.Path, "/") // JoinPath keeps a path that is not rooted so
 	if err := c.checkBaseURL(); err != nil {
 		return nil, fmt.Errorf("clixnow: new client: %w", err)
 	}
@@ -66,8 +70,9 @@ func NewClient(brand, token string, opts ...Option) (*Client, error) {
 // build puts the send path together. The token is kept in closures, where fmt cannot reach it through any struct.
 func (c *config) build(token string) *Client {
 	retry := c.retry.withDefaults()
+	hc, timeout := call.NewHTTPClient(c.httpClient)
 	caller := &call.Caller{
-		HTTP: call.NewHTTPClient(c.httpClient), Header: headers(token, c.userAgent), Logger: c.logger,
+		HTTP: hc, Timeout: timeout, Header: headers(token, c.userAgent), Logger: c.logger,
 		Attempts: retry.MaxAttempts, MinBackoff: retry.MinBackoff, MaxBackoff: retry.MaxBackoff,
 		MaxBytes: c.maxResponseBytes, Buffers: &sync.Pool{New: func() any { return new(bytes.Buffer) }},
 	}
@@ -100,12 +105,18 @@ const hidden = "[hidden]"
 func masker(token string) func(text, password string) string {
 	const shortest = 8
 	return func(text, password string) string {
-		text = strings.ReplaceAll(text, token, hidden)
-		if len(password) >= shortest {
-			text = strings.ReplaceAll(text, password, hidden)
+		text = maskSecret(text, token)
+		if utf8.RuneCountInString(password) >= shortest {
+			text = maskSecret(text, password)
 		}
 		return text
 	}
+}
+
+// maskSecret hides a secret as it is, and as %q prints it: so net/http quotes an answer that it cannot understand.
+func maskSecret(text, secret string) string {
+	quoted := strconv.Quote(secret)
+	return strings.NewReplacer(secret, hidden, quoted[1:len(quoted)-1], hidden).Replace(text)
 }
 
 // CloseIdleConnections closes connections that no request is using, as that of http.Client does: for tests, and for a
