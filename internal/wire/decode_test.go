@@ -1,0 +1,293 @@
+package wire_test
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clixnow/clixnow-go/internal/wire"
+)
+
+var moment = time.Date(2022, 12, 19, 11, 1, 58, 302e6, time.UTC)
+
+func TestDecodeValues(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		data string
+		want sample
+	}{
+		"all fields": {
+			`{"id":7,"name":"Ann","active":true,"createdOn":"2022-12-19T11:01:58.302Z","ipAddress":"::1"}`,
+			sample{ID: 7, Name: "Ann", Active: true, Created: moment, Address: netip.MustParseAddr("::1")},
+		},
+		"blanks everywhere":       {" {\t\"id\" :\r\n7 , \"name\": \"Ann\" } \n", sample{ID: 7, Name: "Ann"}},
+		"nothing":                 {`{}`, sample{}},
+		"null is zero":            {`{"id":null,"name":null,"active":null,"createdOn":null,"ipAddress":null}`, sample{}},
+		"names in another case":   {`{"ID":7,"NAME":"Ann","createdon":"2022-12-19T11:01:58.302Z"}`, sample{ID: 7, Name: "Ann", Created: moment}},
+		"names with escapes":      {`{"\u0069d":7,"n\u0061me":"Ann"}`, sample{ID: 7, Name: "Ann"}},
+		"names in any order":      {`{"active":true,"name":"Ann","id":7}`, sample{ID: 7, Name: "Ann", Active: true}},
+		"last of two wins":        {`{"id":7,"name":"Ann","id":8,"Name":"Bob"}`, sample{ID: 8, Name: "Bob"}},
+		"last of two is null":     {`{"id":7,"name":"Ann","id":null,"name":null}`, sample{}},
+		"text from number":        {`{"name":17}`, sample{Name: "17"}},
+		"text from number as is":  {`{"name":-1.50E+02}`, sample{Name: "-1.50E+02"}},
+		"text from long number":   {`{"name":123456789012345678901234567890}`, sample{Name: "123456789012345678901234567890"}},
+		"text from boolean":       {`{"name":false}`, sample{Name: "false"}},
+		"empty text":              {`{"name":""}`, sample{}},
+		"escapes":                 {`{"name":"\"\\\/\b\f\n\r\t\u002b\u00e9\ud83d\ude00"}`, sample{Name: "\"\\/\b\f\n\r\t+é😀"}},
+		"text beyond ASCII":       {`{"name":"Zoë 😀"}`, sample{Name: "Zoë 😀"}},
+		"lone surrogate":          {`{"name":"a\ud800b"}`, sample{Name: "a\uFFFDb"}},
+		"lone, then capital pair": {`{"name":"\uD83D\uD83D\uDE00"}`, sample{Name: "\uFFFD😀"}},
+		"surrogates, wrong order": {`{"name":"\ude00\ud83d"}`, sample{Name: "\uFFFD\uFFFD"}},
+		"lone, then a pair":       {`{"name":"\uD83D\ud83d\ude00"}`, sample{Name: "\uFFFD😀"}},
+		"backslash, then ud800":   {`{"name":"\\ud800"}`, sample{Name: `\ud800`}},
+		"bytes that are no UTF-8": {"{\"name\":\"a\xff\xfeb\"}", sample{Name: "a\uFFFD\uFFFDb"}},
+		"integer from text":       {`{"id":"42"}`, sample{ID: 42}},
+		"negative integer":        {`{"id":-42}`, sample{ID: -42}},
+		"negative, from text":     {`{"id":"-42"}`, sample{ID: -42}},
+		"minus zero":              {`{"id":-0}`, sample{}},
+		"largest integer":         {`{"id":9223372036854775807}`, sample{ID: 9223372036854775807}},
+		"smallest integer":        {`{"id":-9223372036854775808}`, sample{ID: -9223372036854775808}},
+		"false":                   {`{"active":false}`, sample{}},
+		"date of .NET, never set": {`{"createdOn":"0001-01-01T00:00:00"}`, sample{}},
+		"date with escapes":       {`{"createdOn":"2022-12-19T13:01:58.302\u002b02:00"}`, sample{Created: moment}},
+		"no address":              {`{"ipAddress":""}`, sample{}},
+		"IPv4":                    {`{"ipAddress":"192.0.2.1"}`, sample{Address: netip.MustParseAddr("192.0.2.1")}},
+		"unknown members":         {`{"x":1,"id":7,"Y":{"a":[ "b" ]}}`, sample{ID: 7, Extra: raw("x", "1", "Y", `{"a":[ "b" ]}`)}},
+		"unknown, last wins":      {`{"x":1,"x": "2" }`, sample{Extra: raw("x", `"2"`)}},
+		"unknown, case matters":   {`{"x":1,"X":null}`, sample{Extra: raw("x", "1", "X", "null")}},
+		"unknown, name escaped":   {`{"\u0078\n":1}`, sample{Extra: raw("x\n", "1")}},
+		"unknown, empty name":     {`{"":1}`, sample{Extra: raw("", "1")}},
+		"unknown, lone surrogate": {`{"\ud800\ud83d\ude00":"\ud800"}`, sample{Extra: raw("\uFFFD😀", `"\ufffd"`)}},
+		"long s is not an s":      {`{"ipAddre\u017fs":1}`, sample{Extra: raw("ipAddre\u017fs", "1")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			// What was there before must not shine through.
+			got := sample{ID: 1, Name: "x", Active: true, Created: time.Now(), Address: netip.IPv6Loopback(), Extra: raw("old", "1")}
+			require.NoError(t, got.wire().Decode([]byte(test.data)))
+			assert.Equal(t, test.want, got)
+
+			list, err := decodeList("[" + test.data + "," + test.data + "]")
+			require.NoError(t, err)
+			assert.Equal(t, []sample{test.want, test.want}, list)
+		})
+	}
+}
+
+func TestDecodeErrors(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ data, want string }{
+		"empty":                     {``, "malformed JSON at byte 0"},
+		"blank":                     {" \n", "malformed JSON at byte 2"},
+		"null":                      {`null`, "null where an object is expected"},
+		"array":                     {`[]`, "array where an object is expected"},
+		"text":                      {`"secret"`, "string where an object is expected"},
+		"HTML":                      {`<html>`, "malformed JSON at byte 1"},
+		"cut off":                   {`{"id":1`, "malformed JSON at byte 7"},
+		"cut off after the colon":   {`{"id":`, "malformed JSON at byte 6"},
+		"cut off after the brace":   {`{`, "malformed JSON at byte 1"},
+		"cut off in a text":         {`{"name":"a`, "malformed JSON at byte 10"},
+		"cut off in an escape":      {`{"name":"a\u00`, "malformed JSON at byte 14"},
+		"trailing text":             {`{} x`, "malformed JSON at byte 4"},
+		"trailing object":           {`{}{}`, "malformed JSON at byte 3"},
+		"trailing comma":            {`{"id":1,}`, "malformed JSON at byte 9"},
+		"trailing NUL":              {"{}\x00", "malformed JSON at byte 3"},
+		"byte order mark":           {"\uFEFF{}", "malformed JSON at byte 1"},
+		"no colon":                  {`{"id" 1}`, "malformed JSON at byte 7"},
+		"no comma":                  {`{"id":1 "name":""}`, "malformed JSON at byte 9"},
+		"name without quotes":       {`{id:1}`, "malformed JSON at byte 2"},
+		"single quotes":             {`{'id':1}`, "malformed JSON at byte 2"},
+		"leading zero":              {`{"id":01}`, "malformed JSON at byte 8"},
+		"leading plus":              {`{"id":+1}`, "malformed JSON at byte 7"},
+		"hexadecimal":               {`{"id":0x1}`, "malformed JSON at byte 8"},
+		"NaN":                       {`{"name":NaN}`, "malformed JSON at byte 9"},
+		"point without digits":      {`{"name":1.}`, "malformed JSON at byte 11"},
+		"control character":         {"{\"name\":\"a\nb\"}", "malformed JSON at byte 11"},
+		"bad escape":                {`{"name":"\x41"}`, "malformed JSON at byte 11"},
+		"bad hexadecimal escape":    {`{"name":"\u00g1"}`, "malformed JSON at byte 14"},
+		"misspelt true":             {`{"active":trux}`, "malformed JSON at byte 14"},
+		"misspelt null":             {`{"name":nul}`, "malformed JSON at byte 12"},
+		"bad within unknown":        {`{"x":[1,{"y":01}]}`, "malformed JSON at byte 15"},
+		"control within unknown":    {"{\"x\":\"\t\"}", "malformed JSON at byte 7"},
+		"text is object":            {`{"name":{"secret":1}}`, "name: object where text is expected"},
+		"text is array":             {`{"NAME":["secret"]}`, "name: array where text is expected"},
+		"date is array":             {`{"createdOn":[]}`, "createdOn: array where a date is expected"},
+		"integer has fraction":      {`{"id":42.0}`, "id: not an integer"},
+		"integer has exponent":      {`{"id":1e3}`, "id: not an integer"},
+		"integer too large":         {`{"id":9223372036854775808}`, "id: not an integer"},
+		"integer too small":         {`{"id":-9223372036854775809}`, "id: not an integer"},
+		"integer is boolean":        {`{"id":true}`, "id: not an integer"},
+		"integer is object":         {`{"id":{}}`, "id: object where an integer is expected"},
+		"integer text is empty":     {`{"id":""}`, "id: not an integer"},
+		"integer text is a word":    {`{"id":"secret"}`, "id: not an integer"},
+		"integer text has zeros":    {`{"id":"042"}`, "id: not an integer"},
+		"integer text has plus":     {`{"id":"+42"}`, "id: not an integer"},
+		"integer text has signs":    {`{"id":"-+42"}`, "id: not an integer"},
+		"integer text has sign":     {`{"id":"-"}`, "id: not an integer"},
+		"integer text has blank":    {`{"id":" 42"}`, "id: not an integer"},
+		"integer text has fraction": {`{"id":"42.0"}`, "id: not an integer"},
+		"integer text has bar":      {`{"id":"4_2"}`, "id: not an integer"},
+		"boolean is text":           {`{"active":"true"}`, "active: not true or false"},
+		"boolean is number":         {`{"active":1}`, "active: not true or false"},
+		"boolean is object":         {`{"active":{}}`, "active: object where true or false is expected"},
+		"date is number":            {`{"createdOn":1671447718}`, "createdOn: not a date"},
+		"date is boolean":           {`{"createdOn":false}`, "createdOn: not a date"},
+		"date is empty":             {`{"createdOn":""}`, "createdOn: not a date"},
+		"date is a word":            {`{"createdOn":"secret"}`, "createdOn: not a date"},
+		"address is a word":         {`{"ipAddress":"secret"}`, "ipAddress: not an IP address"},
+		"address is a number":       {`{"ipAddress":16777343}`, "ipAddress: not an IP address"},
+		"address is object":         {`{"ipAddress":{}}`, "ipAddress: object where an IP address is expected"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var s sample
+			err := s.wire().Decode([]byte(test.data))
+			require.EqualError(t, err, test.want)
+			var wireError *wire.Error
+			require.ErrorAs(t, err, &wireError)
+			assert.NotContains(t, err.Error(), "secret")
+		})
+	}
+}
+
+func TestDecodeList(t *testing.T) {
+	t.Parallel()
+	none, one, two := []sample(nil), []sample{{ID: 1}}, []sample{{ID: 1}, {ID: 2}}
+	for name, test := range map[string]struct {
+		data string
+		want []sample
+	}{
+		"bare":                           {`[{"id":1},{"id":2}]`, two},
+		"bare, blanks":                   {" [ {\"id\":1} ,\n{\"id\":2} ] ", two},
+		"bare, empty":                    {`[]`, none},
+		"empty element":                  {`[{}]`, []sample{{}}},
+		"wrapped":                        {`{"items":[{"id":1},{"id":2}]}`, two},
+		"wrapped, another name":          {`{"Whatever":[{"id":1}]}`, one},
+		"wrapped, the name of a field":   {`{"id":[{"id":1}]}`, one},
+		"wrapped, beside other things":   {`{"total":2,"next":null,"links":{"a":[{"id":9}]},"items":[{"id":1},{"id":2}],"ok":true}`, two},
+		"wrapped, beside other arrays":   {`{"a":[1,{"id":9}],"b":[[{"id":9}]],"items":[{"id":1}],"c":["x"],"d":[null]}`, one},
+		"wrapped, beside an empty array": {`{"errors":[],"items":[{"id":1}],"warnings":[]}`, one},
+		"wrapped, empty":                 {`{"items":[],"total":0}`, none},
+		"wrapped, empty with a blank":    {`{"items":[ ]}`, none},
+		"wrapped, two empty":             {`{"items":[],"errors":[]}`, none},
+		"wrapped, empty beside scalars":  {`{"tags":["x"],"items":[]}`, none},
+		"nothing left of an element":     {`[{"id":1,"name":"Ann","x":1},{"id":2}]`, []sample{{ID: 1, Name: "Ann", Extra: map[string]json.RawMessage{"x": json.RawMessage("1")}}, {ID: 2}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := decodeList(test.data)
+			require.NoError(t, err)
+			assert.Equal(t, test.want, got)
+		})
+	}
+}
+
+func TestDecodeListErrors(t *testing.T) {
+	t.Parallel()
+	const noArray = "object without an array of objects"
+	for name, test := range map[string]struct{ data, want string }{
+		"empty":                      {``, "malformed JSON at byte 0"},
+		"null":                       {`null`, "null where an array of objects is expected"},
+		"number":                     {`17`, "number where an array of objects is expected"},
+		"empty object":               {`{}`, noArray},
+		"message":                    {`{"message":"secret"}`, noArray},
+		"total":                      {`{"total":0}`, noArray},
+		"items are null":             {`{"items":null}`, noArray},
+		"items are numbers":          {`{"items":[1,2]}`, noArray},
+		"first item is null":         {`{"items":[null,{"id":1}]}`, noArray},
+		"wrapped twice":              {`{"data":{"items":[{"id":1}]}}`, noArray},
+		"array in an array":          {`{"items":[[{"id":1}]]}`, noArray},
+		"two arrays of objects":      {`{"a":[{"id":1}],"b":[{"id":2}]}`, "two arrays of objects where one is expected"},
+		"the same array twice":       {`{"a":[{"id":1}],"a":[{"id":2}]}`, "two arrays of objects where one is expected"},
+		"bare, element is null":      {`[{"id":1},null]`, "[1]: null where an object is expected"},
+		"bare, element is number":    {`[1]`, "[0]: number where an object is expected"},
+		"bare, element is array":     {`[[{"id":1}]]`, "[0]: array where an object is expected"},
+		"wrapped, element is null":   {`{"items":[{"id":1},null]}`, "[1]: null where an object is expected"},
+		"bad value":                  {`[{"id":1},{"id":2},{},{"createdOn":"secret"}]`, "[3].createdOn: not a date"},
+		"bad value, wrapped":         {`{"secret":[{"id":1},{"name":{}}]}`, "[1].name: object where text is expected"},
+		"cut off":                    {`[{"id":1}`, "malformed JSON at byte 9"},
+		"cut off after the bracket":  {`[`, "malformed JSON at byte 1"},
+		"cut off after the comma":    {`[{"id":1},`, "malformed JSON at byte 10"},
+		"cut off in an element":      {`[{"id":1},{"id"`, "malformed JSON at byte 15"},
+		"cut off in the envelope":    {`{"items":[{"id":1}]`, "malformed JSON at byte 19"},
+		"cut off, envelope's array":  {`{"items":[`, "malformed JSON at byte 10"},
+		"cut off, envelope's brace":  {`{`, "malformed JSON at byte 1"},
+		"trailing comma":             {`[{"id":1},]`, "malformed JSON at byte 11"},
+		"leading comma":              {`[,{"id":1}]`, "malformed JSON at byte 2"},
+		"no comma":                   {`[{"id":1}{"id":2}]`, "malformed JSON at byte 10"},
+		"wrong bracket":              {`[{"id":1}}`, "malformed JSON at byte 10"},
+		"trailing list":              {`[] []`, "malformed JSON at byte 4"},
+		"trailing after an envelope": {`{"items":[]},`, "malformed JSON at byte 13"},
+		"bad beside the array":       {`{"items":[{"id":1}],"total":01}`, "malformed JSON at byte 30"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := decodeList(test.data)
+			require.EqualError(t, err, test.want)
+		})
+	}
+}
+
+func TestDecodeDepth(t *testing.T) {
+	t.Parallel()
+	const tooDeep = "nested deeper than 64"
+	for name, test := range map[string]struct {
+		before string
+		open   int // arrays and objects that before leaves open
+		after  string
+		path   string
+	}{
+		"in a member":            {`[{"x":`, 2, `}]`, "[0]: "},
+		"in a member, wrapped":   {`{"items":[{"x":`, 3, `}]}`, "[0]: "},
+		"before the array":       {`{"x":`, 1, `,"items":[]}`, ""},
+		"after the array":        {`{"items":[{},{}],"x":`, 1, `}`, ""},
+		"after many elements":    {`[` + strings.Repeat(`{"x":[]},`, 100) + `{"x":`, 2, `}]`, "[100]: "},
+		"after brackets, quoted": {`[{"x":["\"[[[[[[",`, 3, `]}]`, "[0]: "},
+		"after brackets, closed": {`[{"x":[{"y":[[]]},`, 3, `]}]`, "[0]: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nest := func(levels int) string {
+				levels -= test.open
+				return test.before + strings.Repeat(`[`, levels) + strings.Repeat(`]`, levels) + test.after
+			}
+			_, err := decodeList(nest(64))
+			require.NoError(t, err)
+			_, err = decodeList(nest(65))
+			require.EqualError(t, err, test.path+tooDeep)
+		})
+	}
+
+	t.Run("in one object", func(t *testing.T) {
+		t.Parallel()
+		var s sample
+		require.NoError(t, s.wire().Decode([]byte(`{"x":`+strings.Repeat(`{"y":`, 62)+`{}`+strings.Repeat(`}`, 63))))
+		require.EqualError(t, s.wire().Decode([]byte(`{"x":`+strings.Repeat(`{"y":`, 63)+`{}`+strings.Repeat(`}`, 64))), tooDeep)
+	})
+	t.Run("where no field wants it", func(t *testing.T) {
+		t.Parallel()
+		err := wire.Object{}.Decode([]byte(`{"x":` + strings.Repeat(`[`, 64) + strings.Repeat(`]`, 64) + `}`))
+		require.EqualError(t, err, tooDeep)
+	})
+	t.Run("a million", func(t *testing.T) {
+		t.Parallel()
+		deep := strings.Repeat(`[`, 1e6)
+		for _, data := range []string{deep, `{"x":` + deep, `[{"x":` + deep, `[{"name":` + deep, deep + strings.Repeat(`]`, 1e6)} {
+			_, err := decodeList(data)
+			require.Error(t, err)
+		}
+	})
+}
+
+func TestDecodeWithoutExtra(t *testing.T) {
+	t.Parallel()
+	var id int64
+	object := wire.Object{Fields: []wire.Field{{Name: "id", Value: &id}}}
+	require.NoError(t, object.Decode([]byte(`{"x":{"y":[1]},"id":7,"z":null}`)))
+	assert.Equal(t, int64(7), id)
+}

@@ -1,0 +1,112 @@
+package wire
+
+import "time"
+
+// FormatQueryTime returns t for a query parameter: in UTC without a zone, with
+// three digits of milliseconds where they are not zero. What is finer than
+// that is rounded down, or up, so that a period never gets smaller.
+func FormatQueryTime(t time.Time, up bool) string {
+	whole := t.UTC().Truncate(time.Millisecond)
+	if up && whole.Before(t) {
+		whole = whole.Add(time.Millisecond)
+	}
+	if whole.Nanosecond() == 0 {
+		return whole.Format("2006-01-02T15:04:05")
+	}
+	return whole.Format("2006-01-02T15:04:05.000")
+}
+
+// appendTime appends a time in UTC with milliseconds, or finer where it is.
+func appendTime(dst []byte, utc time.Time) []byte {
+	if utc.Nanosecond()%int(time.Millisecond) != 0 {
+		return utc.AppendFormat(dst, `"2006-01-02T15:04:05.999999999Z"`)
+	}
+	return utc.AppendFormat(dst, `"2006-01-02T15:04:05.000Z"`)
+}
+
+// writable says whether a date has a year of four digits. There is no year 0.
+func writable(utc time.Time) bool {
+	year := utc.Year()
+	return 1 <= year && year <= 9999
+}
+
+// ParseTime reads a date like 2022-12-19T11:01:58.302Z and returns it in UTC.
+// It may have up to nine digits of fraction or none, and an offset like +02:00
+// instead of the Z; without either it is UTC, as .NET leaves the zone out.
+// 0001-01-01T00:00:00 is the zero time, whatever its offset: it is what .NET
+// prints for a date that was never set.
+//
+// It is no wrapper of time.Parse, which would take a call for each form of the
+// zone, and lets pass what is no date here, such as an hour of one digit.
+func ParseTime(text []byte) (time.Time, bool) {
+	const seconds = len("2022-12-19T11:01:58")
+	if len(text) < seconds || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':' {
+		return time.Time{}, false
+	}
+	year, month, day := number(text[:4], 1, 9999), number(text[5:7], 1, 12), number(text[8:10], 1, 31)
+	hour, minute, second := number(text[11:13], 0, 23), number(text[14:16], 0, 59), number(text[17:19], 0, 59)
+	nanosecond, rest := fraction(text[seconds:])
+	offset, ok := zone(rest)
+	if !ok || min(year, month, day, hour, minute, second, nanosecond) < 0 {
+		return time.Time{}, false
+	}
+	t := time.Date(year, time.Month(month), day, hour, minute, second, nanosecond, time.UTC)
+	if t.Day() != day { // 30 February
+		return time.Time{}, false
+	}
+	if offset == 0 || t.IsZero() {
+		return t, true
+	}
+	t = t.Add(-offset)
+	return t, writable(t)
+}
+
+// number returns the value of decimal digits, or -1 where text holds anything
+// else or the value does not lie between low and high.
+func number(text []byte, low, high int) int {
+	n := 0
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			return -1
+		}
+		n = n*10 + int(c-'0')
+	}
+	if n < low || n > high {
+		return -1
+	}
+	return n
+}
+
+// fraction reads the fraction of a second, if there is one, and returns what
+// follows it. The nanoseconds are -1 where it has no digits, or more than nine.
+func fraction(text []byte) (nanosecond int, rest []byte) {
+	if len(text) == 0 || text[0] != '.' {
+		return 0, text
+	}
+	unit := int(time.Second)
+	i := 1
+	for ; i < len(text) && '0' <= text[i] && text[i] <= '9'; i++ {
+		unit /= 10 // comes to 0 at the tenth digit
+		nanosecond += unit * int(text[i]-'0')
+	}
+	if i == 1 || unit == 0 {
+		return -1, nil
+	}
+	return nanosecond, text[i:]
+}
+
+// zone reads nothing or Z, which mean UTC, or an offset like +02:00.
+func zone(text []byte) (offset time.Duration, ok bool) {
+	if len(text) == 0 || string(text) == "Z" {
+		return 0, true
+	}
+	if len(text) != len("+02:00") || text[0] != '+' && text[0] != '-' || text[3] != ':' {
+		return 0, false
+	}
+	hours, minutes := number(text[1:3], 0, 23), number(text[4:6], 0, 59)
+	offset = time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute
+	if text[0] == '-' {
+		offset = -offset
+	}
+	return offset, min(hours, minutes) >= 0
+}
