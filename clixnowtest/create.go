@@ -1,0 +1,186 @@
+package clixnowtest
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/mail"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/clixnow/clixnow-go"
+)
+
+// createBody is the body of a create. encoding/json matches names in any case, as ASP.NET Core does. What the server keeps
+// nothing of is here for its type.
+type createBody struct {
+	FirstName                string `json:"firstName"`
+	LastName                 string `json:"lastName"`
+	Email                    string `json:"email"`
+	Phone                    string `json:"phone"`
+	Password                 string `json:"password"`
+	CountryCode              string `json:"countryCode"`
+	LanguageCode             string `json:"languageCode"`
+	AcceptTermsAndConditions bool   `json:"acceptTermsAndConditions"`
+	AcceptPromotions         bool   `json:"acceptPromotions"`
+	ReferralURL              string `json:"referralUrl"`
+	SubCampaign              string `json:"subCampaign"`
+	Placement                string `json:"placement"`
+	Keyword                  string `json:"keyword"`
+	Sub2                     string `json:"sub2"`
+	ClickID                  string `json:"clickId"`
+	DeviceType               string `json:"deviceType"`
+	DeviceName               string `json:"deviceName"`
+	OSName                   string `json:"osName"`
+	Browser                  string `json:"browser"`
+	Carrier                  string `json:"carrier"`
+	IPAddress                string `json:"ipAddress"`
+	Comment                  string `json:"comment"`
+}
+
+// created is the answer to a create.
+type created struct {
+	LeadID      int64  `json:"leadId"`
+	RedirectURL string `json:"redirectUrl"`
+	SubCampaign string `json:"subCampaign"`
+	Placement   string `json:"placement"`
+	Keyword     string `json:"keyword"`
+	Sub2        string `json:"sub2"`
+	ClickID     string `json:"clickId"`
+	CRMID       string `json:"crmId"`
+}
+
+const invalid = "One or more validation errors occurred."
+
+func (s *Server) create(data []byte) answer {
+	var body createBody
+	if faults := body.read(data); len(faults) > 0 {
+		return problem(http.StatusBadRequest, invalid, faults)
+	}
+	if faults := body.faults(); len(faults) > 0 {
+		return problem(http.StatusBadRequest, invalid, faults)
+	}
+	lead, faults := s.register(&body)
+	if len(faults) > 0 {
+		return problem(http.StatusBadRequest, "Duplicate lead: already registered.", faults)
+	}
+	return success(mustMarshal(created{
+		LeadID: lead.ID, RedirectURL: redirectURL(s.Brand, lead.ID), CRMID: lead.CRMID,
+		SubCampaign: body.SubCampaign, Placement: body.Placement, Keyword: body.Keyword, Sub2: body.Sub2, ClickID: body.ClickID,
+	}))
+}
+
+// register stores a new lead, unless its email or phone is known.
+func (s *Server) register(body *createBody) (lead clixnow.Lead, faults map[string][]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.duplicates {
+		faults = make(map[string][]string)
+		if s.leads.emails[strings.ToLower(body.Email)] > 0 {
+			faults["Email"] = []string{"Email is already registered."}
+		}
+		if s.leads.phones[body.Phone] > 0 {
+			faults["Phone"] = []string{"Phone is already registered."}
+		}
+		if len(faults) > 0 {
+			return lead, faults
+		}
+	}
+	now := s.now()
+	id := s.leads.nextID()
+	lead = clixnow.Lead{
+		ID: id, Email: body.Email, Status: "New",
+		CRMID: strconv.FormatInt(7_000_000+id, 10), BrandID: 17, BrandName: "Example Broker",
+		CreatedOn: milliseconds(now), UpdatedOn: milliseconds(now),
+		ClickID: body.ClickID, Sub2: body.Sub2, SubCampaign: body.SubCampaign, Keyword: body.Keyword, Placement: body.Placement,
+		ClientType: clixnow.ClientTypeClient, // in the plain sense; the reference has its two values swapped
+	}
+	s.leads.put(now, body.Phone, lead)
+	return lead, nil
+}
+
+// redirectURL looks like a link that logs a lead in. It is the same in every run, so that tests can expect it.
+func redirectURL(brand string, id int64) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", brand, id))
+	return "https://broker.example/autologin?token=" + base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// read decodes a body. Its faults are of form: no JSON, or a wrong type.
+func (b *createBody) read(data []byte) (faults map[string][]string) {
+	if !utf8.Valid(data) {
+		return map[string][]string{"$": {"The body is not valid UTF-8."}}
+	}
+	err := json.Unmarshal(data, b)
+	if wrong := new(json.UnmarshalTypeError); errors.As(err, &wrong) && wrong.Field != "" {
+		name := strings.ToUpper(wrong.Field[:1]) + wrong.Field[1:]
+		return map[string][]string{name: {"The JSON value is no " + wrong.Type.String() + "."}}
+	}
+	if err != nil {
+		return map[string][]string{"$": {"The body is not a JSON object: " + err.Error() + "."}}
+	}
+	return nil
+}
+
+// faults returns all that the API reference rules out, by the names that ASP.NET Core gives to fields.
+func (b *createBody) faults() map[string][]string {
+	faults := make(map[string][]string)
+	for _, field := range []struct {
+		name, value string
+		mandatory   bool
+		valid       func(string) bool
+		problem     string
+	}{
+		{"FirstName", b.FirstName, true, nil, ""},
+		{"LastName", b.LastName, true, nil, ""},
+		{"Email", b.Email, true, isAddress, "is not a valid e-mail address"},
+		{"Phone", b.Phone, true, nil, ""},
+		{"Password", b.Password, true, isStrong, "must have at least eight characters, one of them special"},
+		{"CountryCode", b.CountryCode, true, isAlpha2, "must be an alpha-2 code"},
+		{"LanguageCode", b.LanguageCode, false, isAlpha2, "must be an alpha-2 code"},
+		{"ReferralUrl", b.ReferralURL, false, isWebURL, "is not a valid http or https URL"},
+		{"IpAddress", b.IPAddress, false, isIP, "is neither an IPv4 nor an IPv6 address"},
+		{"Comment", b.Comment, false, isComment, "must have at most 1000 characters"},
+	} {
+		switch {
+		case field.mandatory && strings.TrimSpace(field.value) == "":
+			faults[field.name] = []string{"The " + field.name + " field is required."}
+		case field.value != "" && field.valid != nil && !field.valid(field.value):
+			faults[field.name] = []string{"The " + field.name + " field " + field.problem + "."}
+		}
+	}
+	return faults
+}
+
+func isAddress(text string) bool {
+	address, err := mail.ParseAddress(text)
+	return err == nil && address.Address == text
+}
+
+func isStrong(password string) bool {
+	special := func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }
+	return utf8.RuneCountInString(password) >= 8 && strings.ContainsFunc(password, special)
+}
+
+func isAlpha2(text string) bool {
+	other := func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') }
+	return len(text) == 2 && !strings.ContainsFunc(text, other)
+}
+
+func isWebURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != ""
+}
+
+func isIP(text string) bool {
+	_, err := netip.ParseAddr(text)
+	return err == nil
+}
+
+func isComment(text string) bool { return utf8.RuneCountInString(text) <= 1000 }
