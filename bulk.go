@@ -1,6 +1,7 @@
 package clixnow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,30 +30,59 @@ type BulkResult struct {
 const defaultConcurrency = 4
 
 // CreateLeads registers the leads of reqs, a few at once, and calls result once for each request that it took from reqs,
-// as outcomes come in, in the caller's goroutine. reqs is ranged over in another one. Memory does not grow with the number of requests.
+// as outcomes come in, in the caller's goroutine. No more than opts.Concurrency requests are taken whose result has not
+// returned, so memory does not grow with the number of requests, and a slow result holds up the creates.
 //
 // It stops at an error of result, at a 401 or 403, which every further request would meet too, and at the end of ctx: nothing more is taken
 // then, what is in flight is finished and reported, and what was taken and not sent is reported as [ErrNotSent]. It returns
 // what stopped it, and nil at the end of reqs. The rate limiter and retry policy of the client hold as for single creates.
+//
+// reqs is ranged over in another goroutine; a panic of it comes out here. CreateLeads returns after reqs does, so a
+// sequence that waits for something should stop waiting when ctx ends.
 func (c *Client) CreateLeads(ctx context.Context, reqs iter.Seq[CreateLeadRequest], opts BulkOptions, result func(BulkResult) error) error {
 	if err := checkBulk(ctx, reqs, &opts, result); err != nil {
 		return err
 	}
-	b := &bulk{client: c, opts: opts, halted: make(chan struct{}), results: make(chan BulkResult)}
-	go b.take(ctx, reqs)
-	defer b.abandon() // does nothing unless result panicked
+	taking, halt := context.WithCancel(ctx)
+	b := &bulk{client: c, opts: opts, places: make(chan struct{}, opts.Concurrency), results: make(chan BulkResult)}
+	go b.take(ctx, taking, reqs)
+	defer func() { // where result panicked, nobody asks for results any more, but they must come to an end
+		halt()
+		for range b.results { //nolint:revive // see above
+		}
+	}()
+	var stopped error
 	for r := range b.results {
+		reason := fatal(ctx, r.Err)
+		if reason != nil {
+			halt() // before result, which may take its time
+		}
 		if err := result(r); err != nil {
-			b.halt(err)
+			halt()
+			reason = err
 		}
-		switch {
-		case errors.Is(r.Err, ErrUnauthorized), errors.Is(r.Err, ErrForbidden):
-			b.halt(r.Err)
-		case r.Err != nil && ctx.Err() != nil:
-			b.halt(fmt.Errorf("clixnow: create leads: %w", call.ContextError(ctx)))
-		}
+		stopped = cmp.Or(stopped, reason)
+		<-b.places
 	}
-	return b.stopped
+	if b.panicked != nil {
+		panic(b.panicked)
+	}
+	return cmp.Or(stopped, b.cut)
+}
+
+// fatal returns why nothing more is to be taken after an outcome; nil when it goes on.
+func fatal(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, ErrUnauthorized), errors.Is(err, ErrForbidden):
+		return err
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return ended(ctx)
+	}
+	return nil
+}
+
+func ended(ctx context.Context) error {
+	return fmt.Errorf("clixnow: create leads: %w", call.ContextError(ctx))
 }
 
 func checkBulk(ctx context.Context, reqs iter.Seq[CreateLeadRequest], opts *BulkOptions, result func(BulkResult) error) error {
@@ -78,67 +108,72 @@ func checkBulk(ctx context.Context, reqs iter.Seq[CreateLeadRequest], opts *Bulk
 	return invalid(faults)
 }
 
-// bulk is one CreateLeads under way.
+// bulk is one CreateLeads under way. A request holds a place from before it is taken until its result was reported.
 type bulk struct {
 	client  *Client
 	opts    BulkOptions
-	halted  chan struct{} // closed when nothing more is to be taken
-	stopped error         // why; written once, before halted is closed
+	places  chan struct{}
 	results chan BulkResult
+
+	// Of the taking, written before results is closed.
+	cut      error // why it ended before reqs did
+	panicked any   // by reqs
 }
 
-// halt is called by the caller's goroutine alone.
-func (b *bulk) halt(reason error) {
-	if b.stopped == nil {
-		b.stopped = reason
-		close(b.halted)
-	}
-}
-
-// abandon ends what is under way when nobody will ask for its results.
-func (b *bulk) abandon() {
-	b.halt(errors.New("abandoned"))
-	for range b.results { //nolint:revive // only to let the senders end
-	}
-}
-
-// take starts a create for each request, and ends when all of them have been reported.
-func (b *bulk) take(ctx context.Context, reqs iter.Seq[CreateLeadRequest]) {
+// take starts a create for each request while the context taking lives, and ends when all of them have been reported.
+// The creates go by ctx: what is in flight is finished.
+func (b *bulk) take(ctx, taking context.Context, reqs iter.Seq[CreateLeadRequest]) {
 	var flying sync.WaitGroup
 	defer close(b.results)
 	defer flying.Wait()
-	places := make(chan struct{}, b.opts.Concurrency)
+	defer func() { b.panicked = recover() }()
+
+	b.cut = errors.New("clixnow: create leads: reqs did not return") // but ended its goroutine, as t.FailNow does
 	index := 0
+	if !b.place(ctx, taking) {
+		return
+	}
 	for req := range reqs {
-		r := BulkResult{Index: index, Request: req}
+		r := BulkResult{Index: index, Request: req, Err: over(ctx, taking)} // reqs may have taken its time
 		index++
-		if r.Err = b.place(ctx, places); r.Err != nil {
+		flying.Go(func() {
+			if r.Err == nil {
+				r.Response, r.Err = b.create(ctx, req)
+			}
 			b.results <- r
+		})
+		if !b.place(ctx, taking) {
 			return
 		}
-		flying.Go(func() {
-			r.Response, r.Err = b.create(ctx, req)
-			b.results <- r
-			<-places // only now: a slow result func is to hold up the creates, not to let outcomes pile up
-		})
 	}
+	b.cut = nil
 }
 
-// place waits until one more create may begin.
-func (b *bulk) place(ctx context.Context, places chan<- struct{}) error {
+// place waits until one more request may be taken, and reports whether one may.
+func (b *bulk) place(ctx, taking context.Context) bool {
 	select {
-	case places <- struct{}{}:
-	case <-b.halted:
-	case <-ctx.Done():
+	case b.places <- struct{}{}:
+	case <-taking.Done():
 	}
-	select { // a free place does not outweigh a reason to stop
-	case <-b.halted:
-		return notSent("create leads", errors.New("stopped by an earlier outcome"))
-	case <-ctx.Done():
+	if taking.Err() == nil { // a free place does not outweigh a reason to stop
+		return true
+	}
+	b.cut = nil // it is with the outcome that was the reason
+	if ctx.Err() != nil {
+		b.cut = ended(ctx)
+	}
+	return false
+}
+
+// over is the error of a request that was taken and is not to be sent; nil when it is.
+func over(ctx, taking context.Context) error {
+	switch {
+	case ctx.Err() != nil:
 		return notSent("create leads", call.ContextError(ctx))
-	default:
-		return nil
+	case taking.Err() != nil:
+		return notSent("create leads", errors.New("stopped by an earlier outcome"))
 	}
+	return nil
 }
 
 func (b *bulk) create(ctx context.Context, req CreateLeadRequest) (*EnsureLeadResponse, error) {

@@ -35,12 +35,7 @@ func (r EnsureLeadResponse) MarshalJSON() ([]byte, error) { return ensuredObject
 
 // UnmarshalJSON decodes what MarshalJSON encodes, or a response of the API.
 func (r *EnsureLeadResponse) UnmarshalJSON(data []byte) error {
-	var read EnsureLeadResponse
-	if err := ensuredObject(&read).Decode(data); err != nil {
-		return decodeError("ensure lead response", err)
-	}
-	*r = read
-	return nil
+	return decode(r, data, "ensure lead response", ensuredObject)
 }
 
 // EnsureLead registers a lead exactly once, as far as the API lets one tell. After an attempt of unknown outcome it looks
@@ -101,7 +96,8 @@ type registration struct {
 	req    *CreateLeadRequest
 	body   []byte
 	began  time.Time // the first attempt, by our clock
-	doubt  error     // the latest attempt of unknown outcome; nil = none
+	doubt  error     // the latest attempt that leaves the outcome unknown; nil = none
+	past   error     // those before it
 	sent   int       // attempts so far
 	clock  serverClock
 }
@@ -135,7 +131,7 @@ func (r *registration) run(ctx context.Context) (*EnsureLeadResponse, error) {
 		case stillUnknown:
 			return nil, r.unknown("sending it again: %w", err)
 		case lookForIt:
-			r.doubt = err
+			r.doubt, r.past = err, errors.Join(r.doubt, r.past)
 		}
 	}
 }
@@ -164,7 +160,8 @@ func afterSend(again bool, class error, duplicate bool) step {
 	}
 }
 
-// unknown is the error of a registration that stays in doubt; what happened since is told and within reach.
+// unknown is the error of a registration that stays in doubt. All that happened is within reach, the latest first: it is
+// what errors.As finds.
 func (r *registration) unknown(format string, args ...any) error {
 	since := fmt.Errorf(format, args...)
 	const begin = "clixnow: "
@@ -172,7 +169,7 @@ func (r *registration) unknown(format string, args ...any) error {
 	return &callError{
 		class: ErrOutcomeUnknown,
 		text:  begin + prefix(ErrOutcomeUnknown) + doubt + "; " + strings.ReplaceAll(since.Error(), begin, ""),
-		cause: errors.Join(r.doubt, since),
+		cause: errors.Join(since, r.doubt, r.past),
 	}
 }
 

@@ -1,6 +1,7 @@
 package clixnow
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/clixnow/clixnow-go/internal/call"
 	"github.com/clixnow/clixnow-go/internal/walk"
@@ -94,7 +96,9 @@ func (e *APIError) Error() string { return "clixnow: " + e.describe() }
 
 func (e *APIError) describe() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s: ", e.Method, e.Path)
+	if e.Method+e.Path != "" { // a literal may have neither
+		b.WriteString(strings.TrimSpace(e.Method+" "+e.Path) + ": ")
+	}
 	b.WriteString(strings.TrimSpace(strconv.Itoa(e.StatusCode) + " " + http.StatusText(e.StatusCode)))
 	if e.Message != "" {
 		b.WriteString(": " + oneLine(e.Message))
@@ -121,7 +125,7 @@ func (e *APIError) describe() string {
 // oneLine keeps a server's text from breaking the lines of a log, or filling it.
 func oneLine(text string) string {
 	const most = 500
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f }), " ")
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "…"
 	}
@@ -336,27 +340,38 @@ func prefix(class error) string {
 
 // apiError is the answer of a call as an error, its secrets masked.
 func (r *request) apiError(o *call.Outcome) *APIError {
-	problem := readProblem(o.Header, o.Body)
+	problem := readProblem(o)
 	e := &APIError{
 		StatusCode: o.Status, Method: r.method, Path: r.path, Message: problem.Message, Fields: problem.Fields,
 		RequestID:  r.mask(cmp.Or(problem.TraceID, requestID(o.Header))),
 		RetryAfter: o.RetryAfter, Attempts: o.Attempts, Header: o.Header, Body: o.Body,
 	}
 	e.duplicate, e.country = e.Is(ErrDuplicateLead), e.Is(ErrCountryNotAllowed)
-	e.Message = r.mask(e.Message)
-	for _, texts := range e.Fields {
-		for i := range texts {
-			texts[i] = r.mask(texts[i])
-		}
-	}
+	e.Message, e.Fields = r.mask(e.Message), r.maskFields(e.Fields)
 	return e
 }
 
-// readProblem reads the body of an error answer, whatever it is; HTML says nothing that is worth repeating.
-func readProblem(header http.Header, body []byte) wire.Problem {
-	problem, ok := wire.DecodeProblem(body, fieldNames())
-	if !ok && strings.HasPrefix(strings.ToLower(header.Get("Content-Type")), "text/plain") {
-		problem.Message = strings.TrimSpace(strings.ToValidUTF8(string(body), "\uFFFD"))
+func (r *request) maskFields(fields map[string][]string) map[string][]string {
+	masked := maps.Clone(fields) // nil stays nil
+	clear(masked)
+	for name, texts := range fields {
+		name = r.mask(name)
+		for _, text := range texts {
+			masked[name] = append(masked[name], r.mask(text))
+		}
+	}
+	return masked
+}
+
+// readProblem reads the body of an answer, whatever it is; HTML says nothing that is worth repeating.
+func readProblem(o *call.Outcome) wire.Problem {
+	success := o.Status >= 200 && o.Status <= 299
+	if success && !bytes.HasPrefix(bytes.TrimSpace(o.Body), []byte("{")) {
+		return wire.Problem{} // the text may be a create's answer that was cut, with its redirect URL
+	}
+	problem, ok := wire.DecodeProblem(o.Body, fieldNames())
+	if !ok && !success && strings.HasPrefix(strings.ToLower(o.Header.Get("Content-Type")), "text/plain") {
+		problem.Message = strings.TrimSpace(strings.ToValidUTF8(string(o.Body), "\uFFFD"))
 	}
 	return problem
 }
@@ -373,9 +388,4 @@ func requestID(header http.Header) string {
 // notSent is the error of a call that ended before its first attempt.
 func notSent(doing string, cause error) error {
 	return &callError{class: ErrNotSent, text: fmt.Sprintf("clixnow: %s: not sent: %v", doing, cause), cause: cause}
-}
-
-// decodeError is the error of an UnmarshalJSON.
-func decodeError(what string, err error) error {
-	return fmt.Errorf("clixnow: decode %s: %w", what, err)
 }

@@ -2,7 +2,9 @@ package clixnow
 
 import (
 	"context"
+	"encoding"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/mail"
@@ -233,8 +235,12 @@ func encodeExtra(fields []wire.Field, name string, value any) (raw json.RawMessa
 	return raw, ""
 }
 
-// validText finds the invalid UTF-8 that encoding/json replaces without a word. Its value was encoded: it has no cycles.
+// validText finds the invalid UTF-8 that encoding/json replaces without a word. Its value was encoded: it has no cycles, but
+// maybe in what encodes itself, which is not looked into.
 func validText(v reflect.Value) bool {
+	if v.IsValid() && encodesItself(v.Type()) {
+		return true
+	}
 	switch v.Kind() {
 	case reflect.String:
 		return utf8.ValidString(v.String())
@@ -252,18 +258,30 @@ func validText(v reflect.Value) bool {
 				return false
 			}
 		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			field := v.Type().Field(i)
+			encoded := (field.IsExported() || field.Anonymous) && field.Tag.Get("json") != "-"
+			if encoded && !validText(v.Field(i)) {
+				return false
+			}
+		}
 	}
 	return true
 }
 
+func encodesItself(t reflect.Type) bool {
+	pointer := reflect.PointerTo(t) // has the methods of both
+	return pointer.Implements(reflect.TypeFor[json.Marshaler]()) || pointer.Implements(reflect.TypeFor[encoding.TextMarshaler]())
+}
+
 // UnmarshalJSON decodes what MarshalJSON encodes, and any body in the form of the API reference.
 func (r *CreateLeadRequest) UnmarshalJSON(data []byte) error {
-	var (
-		read CreateLeadRequest
-		raw  map[string]json.RawMessage
-	)
-	if err := (wire.Object{Fields: requestFields(&read), Extra: &raw}).Decode(data); err != nil {
-		return decodeError("create lead request", err)
+	var raw map[string]json.RawMessage
+	object := func(r *CreateLeadRequest) wire.Object { return wire.Object{Fields: requestFields(r), Extra: &raw} }
+	read := *r
+	if err := decode(&read, data, "create lead request", object); err != nil {
+		return err
 	}
 	for name, value := range raw {
 		if read.Extra == nil {
@@ -273,7 +291,7 @@ func (r *CreateLeadRequest) UnmarshalJSON(data []byte) error {
 		decoder.UseNumber() // a float64 would change a long number
 		var member any
 		if err := decoder.Decode(&member); err != nil {
-			return decodeError("create lead request", err)
+			return fmt.Errorf("clixnow: decode create lead request: %w", err)
 		}
 		read.Extra[name] = member
 	}
@@ -286,11 +304,19 @@ func (r CreateLeadResponse) MarshalJSON() ([]byte, error) { return responseObjec
 
 // UnmarshalJSON decodes a response of the API.
 func (r *CreateLeadResponse) UnmarshalJSON(data []byte) error {
-	var read CreateLeadResponse
-	if err := responseObject(&read).Decode(data); err != nil {
-		return decodeError("create lead response", err)
+	return decode(r, data, "create lead response", responseObject)
+}
+
+// decode is the UnmarshalJSON of a type. What was there before is left alone by an error and, as is the convention, by null.
+func decode[T any](into *T, data []byte, what string, object func(*T) wire.Object) error {
+	if string(data) == "null" {
+		return nil
 	}
-	*r = read
+	var read T
+	if err := object(&read).Decode(data); err != nil {
+		return fmt.Errorf("clixnow: decode %s: %w", what, err)
+	}
+	*into = read
 	return nil
 }
 

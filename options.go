@@ -139,11 +139,24 @@ func WithRetry(policy RetryPolicy) Option {
 // WithRateLimiter waits on limiter before every attempt, those of searches included.
 func WithRateLimiter(limiter RateLimiter) Option {
 	return func(c *config) error {
-		if value := reflect.ValueOf(limiter); !value.IsValid() || value.Kind() == reflect.Pointer && value.IsNil() {
+		if isNil(limiter) {
 			return errors.New("WithRateLimiter: nil limiter")
 		}
 		c.limiter = limiter
 		return nil
+	}
+}
+
+// isNil finds a nil of any type that a method can be called on, which fails only when it is used.
+func isNil(limiter RateLimiter) bool {
+	value := reflect.ValueOf(limiter)
+	switch value.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Chan, reflect.Slice:
+		return value.IsNil()
+	default:
+		return false
 	}
 }
 

@@ -122,12 +122,7 @@ func (l Lead) MarshalJSON() ([]byte, error) { return leadObject(&l).Append(nil) 
 
 // UnmarshalJSON decodes a lead of the API.
 func (l *Lead) UnmarshalJSON(data []byte) error {
-	var read Lead
-	if err := leadObject(&read).Decode(data); err != nil {
-		return decodeError("lead", err)
-	}
-	*l = read
-	return nil
+	return decode(l, data, "lead", leadObject)
 }
 
 // LeadPage is what one request of a search returned.
@@ -332,10 +327,13 @@ func (r *SearchLeadsRequest) unsendable() (faults []FieldError) {
 	}
 	names := []string{"id", "orderBy", "count", "skip"}
 	for _, period := range r.periods() {
-		names = append(names, period.name+"From", period.name+"To")
-		for suffix, date := range map[string]time.Time{"From": period.from, "To": period.to} {
-			if year := date.UTC().Year(); year < 1 || year > 9999 {
-				faults = append(faults, FieldError{period.name + suffix, "must lie in the years 1 to 9999"})
+		for _, bound := range []struct {
+			name string
+			date time.Time
+		}{{period.name + "From", period.from}, {period.name + "To", period.to}} {
+			names = append(names, bound.name)
+			if year := bound.date.UTC().Year(); year < 1 || year > 9999 {
+				faults = append(faults, FieldError{bound.name, "must lie in the years 1 to 9999"})
 			}
 		}
 	}

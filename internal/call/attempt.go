@@ -27,8 +27,9 @@ const (
 // attempt sends the request once.
 func (c *Caller) attempt(ctx context.Context, req *Request) (o Outcome) {
 	var connection connectionTrace
-	ctx = httptrace.WithClientTrace(ctx, connection.clientTrace())
-	resp, err := c.HTTP.Do(c.request(ctx, req))
+	limited, cancel := c.limited(httptrace.WithClientTrace(ctx, connection.clientTrace()))
+	defer cancel()
+	resp, err := c.HTTP.Do(c.request(limited, req))
 	if err != nil {
 		err = withoutURL(err)
 		o.Sent = connection.couldCarry(err, c.reportsConnections())
@@ -42,12 +43,24 @@ func (c *Caller) attempt(ctx context.Context, req *Request) (o Outcome) {
 		return o // its body is the connection and has no end
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		o.Body, _ = io.ReadAll(io.LimitReader(resp.Body, min(keptBytes, c.MaxBytes))) // the status is known: what is missing is only text
+		o.Body, err = io.ReadAll(io.LimitReader(resp.Body, keptBytes))
+		if err != nil && ctx.Err() != nil {
+			o.Stopped = ContextError(ctx)
+		} // otherwise the status is known, and what is missing is only text
 		drain(resp.Body)
 		return o
 	}
 	c.read(ctx, req, resp, &o)
 	return o
+}
+
+// limited gives an attempt its time. http.Client's own Timeout would replace the error of a RoundTripper by a text, and a
+// refusal that wraps ErrNotSent would be lost.
+func (c *Caller) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.Timeout <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, c.Timeout, fmt.Errorf("not done within %v: %w", c.Timeout, context.DeadlineExceeded))
 }
 
 func (c *Caller) request(ctx context.Context, req *Request) *http.Request {
@@ -73,7 +86,7 @@ func (c *Caller) read(ctx context.Context, req *Request, resp *http.Response, o 
 			c.Buffers.Put(buffer)
 		}
 	}()
-	_, err := buffer.ReadFrom(io.LimitReader(resp.Body, c.MaxBytes+1))
+	_, err := buffer.ReadFrom(io.LimitReader(resp.Body, max(c.MaxBytes, c.MaxBytes+1))) // the greatest number has no next
 	switch {
 	case int64(buffer.Len()) > c.MaxBytes:
 		o.Err = fmt.Errorf("%w: more than %d bytes", ErrTooLarge, c.MaxBytes)
@@ -133,7 +146,7 @@ func withContext(ctx context.Context, err error) error {
 // retryAfter reads Retry-After as seconds or as a date.
 func retryAfter(header http.Header) time.Duration {
 	text := strings.TrimSpace(header.Get("Retry-After"))
-	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil {
+	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		return time.Duration(min(max(seconds, 0), int64(1<<62/time.Second))) * time.Second
 	}
 	if date, err := http.ParseTime(text); err == nil {

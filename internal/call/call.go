@@ -26,6 +26,7 @@ var ErrNotSent = errors.New("clixnow: the request was not sent")
 type Caller struct {
 	HTTP       *http.Client
 	Header     func(method string) http.Header // a new map for each attempt: RoundTrippers change it
+	Timeout    time.Duration                   // of each attempt, its body included; 0 = none
 	Wait       func(context.Context) error     // waited on before every attempt; nil = not
 	Logger     *slog.Logger                    // nil = silent
 	Attempts   int                             // at most, in all
@@ -87,7 +88,11 @@ func (c *Caller) Do(ctx context.Context, req *Request) Outcome {
 		next.Attempts = last.Attempts + 1
 		last = next
 		wait, due := last.next(req.Method, c.backoff(last.Attempts), c.MaxBackoff)
-		due = due && last.Attempts < limit
+		due = due && last.Attempts < limit && !(last.Cut && ctx.Err() != nil) // a context that cut an attempt is in its error
+		if due {
+			last.Stopped = outlasts(ctx, wait)
+			due = last.Stopped == nil
+		}
 		c.log(ctx, req, &last, time.Since(began), due, wait)
 		if !due {
 			return last
@@ -175,16 +180,13 @@ func (c *Caller) backoff(attempts int) time.Duration {
 			break
 		}
 	}
-	return rand.N(min(span, c.MaxBackoff) + 1) //nolint:gosec // spreads load; nothing to guess
+	return rand.N(max(min(span, c.MaxBackoff), 1)) //nolint:gosec // spreads load; nothing to guess
 }
 
 // Pause waits, unless the context ends, or would end before the wait does: then it returns at once.
 func Pause(ctx context.Context, wait time.Duration) error {
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
-		if ctx.Err() != nil {
-			return ContextError(ctx)
-		}
-		return fmt.Errorf("a wait of %v would outlast the context: %w", wait.Round(time.Millisecond), context.DeadlineExceeded)
+	if err := outlasts(ctx, wait); err != nil {
+		return err
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -194,6 +196,17 @@ func Pause(ctx context.Context, wait time.Duration) error {
 	case <-ctx.Done():
 		return ContextError(ctx)
 	}
+}
+
+// outlasts is nil unless the context has ended, or will before the wait does.
+func outlasts(ctx context.Context, wait time.Duration) error {
+	if ctx.Err() != nil {
+		return ContextError(ctx)
+	}
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
+		return fmt.Errorf("a wait of %v would outlast the context: %w", wait.Round(time.Millisecond), context.DeadlineExceeded)
+	}
+	return nil
 }
 
 // ContextError is ctx.Err() with the context's cause within reach.

@@ -12,19 +12,20 @@ const (
 	attemptTimeout = 30 * time.Second
 )
 
-// NewHTTPClient returns a copy of given that follows no redirect, with a transport of its own where given has none;
-// given is not changed. Nil stands for a client with a timeout of 30 s per attempt.
-func NewHTTPClient(given *http.Client) *http.Client {
+// NewHTTPClient returns a copy of given that follows no redirect, with a transport of its own where given has none, and
+// given's timeout, which is the Caller's to keep; given is not changed. Nil stands for a client with a timeout of 30 s.
+func NewHTTPClient(given *http.Client) (client *http.Client, timeout time.Duration) {
 	hc := http.Client{Timeout: attemptTimeout}
 	if given != nil {
 		hc = *given
 	}
+	timeout, hc.Timeout = hc.Timeout, 0
 	if hc.Transport == nil {
 		hc.Transport = defaultTransport()
 	}
 	hc.Transport = redirectless{hc.Transport}
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &hc
+	return &hc, timeout
 }
 
 // defaultTransport is the program's default with its proxy settings and HTTP/2, kept apart so that its settings are ours.

@@ -1,0 +1,321 @@
+package call_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clixnow/clixnow-go/internal/call"
+)
+
+// serve starts a server on loopback and returns a caller that makes one attempt, and a count of its connections.
+func serve(t *testing.T, handle http.HandlerFunc) (*call.Caller, string, *atomic.Int64) {
+	t.Helper()
+	var connections atomic.Int64
+	server := httptest.NewUnstartedServer(handle)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	caller := newCaller(transport)
+	caller.Attempts = 1
+	return caller, server.URL + "/leads", &connections
+}
+
+func zip(t *testing.T, text string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, err := io.WriteString(w, text)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	return b.Bytes()
+}
+
+func TestBodyOfASuccess(t *testing.T) {
+	t.Parallel()
+	const limit = 1000
+	plain := func(n int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strings.Repeat("x", n)) }
+	}
+	chunked := func(n int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.(http.Flusher).Flush()
+			_, _ = io.WriteString(w, strings.Repeat("x", n))
+		}
+	}
+	zipped := func(n int) http.HandlerFunc {
+		body := zip(t, strings.Repeat("x", n))
+		return func(w http.ResponseWriter, r *http.Request) {
+			assert.Equal(t, "gzip", r.Header.Get("Accept-Encoding"))
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write(body)
+		}
+	}
+	lying := func(length, n int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			conn, rw, err := w.(http.Hijacker).Hijack()
+			if !assert.NoError(t, err) {
+				return
+			}
+			defer conn.Close()
+			_, _ = fmt.Fprintf(rw, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", length, strings.Repeat("x", n))
+			_ = rw.Flush()
+		}
+	}
+	tests := []struct {
+		name   string
+		handle http.HandlerFunc
+		limit  int64
+		read   int // bytes handed on
+		err    error
+	}{
+		{"empty", plain(0), limit, 0, nil},
+		{"one less than the limit", plain(limit - 1), limit, limit - 1, nil},
+		{"the limit", plain(limit), limit, limit, nil},
+		{"one more", plain(limit + 1), limit, 0, call.ErrTooLarge},
+		{"the limit, length not told", chunked(limit), limit, limit, nil},
+		{"one more, length not told", chunked(limit + 1), limit, 0, call.ErrTooLarge},
+		{"unpacked to the limit", zipped(limit), limit, limit, nil},
+		{"unpacked to one more", zipped(limit + 1), limit, 0, call.ErrTooLarge}, // packed it is 30 bytes
+		{"a bomb", zipped(5 << 20), limit, 0, call.ErrTooLarge},
+		{"longer than it says", lying(100, 200), limit, 100, nil},
+		{"shorter than it says", lying(200, 100), limit, 0, io.ErrUnexpectedEOF},
+		{"says that it is too large, and is not", lying(2*limit, 100), limit, 0, io.ErrUnexpectedEOF},
+		{"says that it is huge", lying(math.MaxInt64, limit+1), limit, 0, call.ErrTooLarge},
+		{"no limit to speak of", plain(limit), math.MaxInt64, limit, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			caller, target, _ := serve(t, test.handle)
+			caller.MaxBytes = test.limit
+			r, read := newRequest(http.MethodGet, target), -1
+			r.Read = func(body []byte) error {
+				read = len(body)
+				return nil
+			}
+			o := caller.Do(t.Context(), r)
+			assert.Equal(t, 200, o.Status)
+			if test.err != nil {
+				require.ErrorIs(t, o.Err, test.err)
+				assert.Equal(t, -1, read, "handed on in spite of it")
+				assert.NotEmpty(t, o.Body)
+				assert.LessOrEqual(t, len(o.Body), limit+1)
+				assert.Equal(t, !errors.Is(test.err, call.ErrTooLarge), o.Cut)
+				return
+			}
+			require.NoError(t, o.Err)
+			assert.Equal(t, test.read, read)
+			assert.Empty(t, o.Body, "only an error's is kept")
+		})
+	}
+}
+
+func TestBodyOfAnError(t *testing.T) {
+	t.Parallel()
+	const kept = 64 << 10
+	tests := []struct {
+		name       string
+		sent, want int
+		limit      int64
+	}{
+		{"short", 100, 100, 1 << 20},
+		{"as long as what is kept", kept, kept, 1 << 20},
+		{"longer", kept + 1, kept, 1 << 20},
+		{"much longer", 10 << 20, kept, 1 << 20},
+		{"longer than a success may be", 5000, 5000, 10},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			caller, target, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(http.StatusBadRequest)
+				_, _ = w.Write(bytes.Repeat([]byte("x"), test.sent))
+			})
+			caller.MaxBytes = test.limit
+			o := caller.Do(t.Context(), newRequest(http.MethodGet, target))
+			assert.Equal(t, 400, o.Status)
+			require.NoError(t, o.Err)
+			assert.Len(t, o.Body, test.want)
+		})
+	}
+}
+
+func TestUnreadableBodyIsKept(t *testing.T) {
+	t.Parallel()
+	caller, target, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "<html>"+strings.Repeat(" ", 100<<10))
+	})
+	r, refused := newRequest(http.MethodGet, target), errors.New("not JSON")
+	r.Read = func([]byte) error { return refused }
+	o := caller.Do(t.Context(), r)
+	require.ErrorIs(t, o.Err, refused)
+	assert.False(t, o.Cut)
+	assert.Len(t, o.Body, 64<<10)
+	assert.True(t, bytes.HasPrefix(o.Body, []byte("<html>")))
+}
+
+// The next request goes over the same connection, whatever the one before was answered, unless what is left of the
+// answer costs more than a connection.
+func TestConnectionIsUsedAgain(t *testing.T) {
+	t.Parallel()
+	zipped := zip(t, strings.Repeat("x", 10_000))
+	tests := []struct {
+		name   string
+		handle http.HandlerFunc
+		limit  int64
+		want   int64
+	}{
+		{"success", write(200, 1000), 1 << 20, 1},
+		{"success of exactly the limit", write(200, 1000), 1000, 1},
+		{"short error", write(400, 100), 1 << 20, 1},
+		{"error of what is kept", write(400, 64<<10), 1 << 20, 1},
+		{"error of more than is kept", write(500, 200<<10), 1 << 20, 1},
+		{"endless error", write(500, 5<<20), 1 << 20, 3},
+		{"redirect with a page", write(302, 1000), 1 << 20, 1},
+		{"success that is too large", write(200, 5<<20), 1000, 3},
+		{"packed success", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write(zipped)
+		}, 1 << 20, 1},
+		{"packed error", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write(zipped)
+		}, 1 << 20, 1},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			caller, target, connections := serve(t, test.handle)
+			caller.MaxBytes = test.limit
+			for range 3 {
+				o := caller.Do(t.Context(), newRequest(http.MethodPost, target))
+				require.NotZero(t, o.Status)
+			}
+			assert.Equal(t, test.want, connections.Load())
+		})
+	}
+}
+
+func write(status, n int) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(status)
+		_, _ = w.Write(bytes.Repeat([]byte("x"), n))
+	}
+}
+
+// The body of a 101 is the connection: who reads it waits for ever.
+func TestSwitchingProtocols(t *testing.T) {
+	t.Parallel()
+	closed := make(chan error, 1)
+	caller, target, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, rw, err := w.(http.Hijacker).Hijack()
+		if !assert.NoError(t, err) {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_ = rw.Flush()
+		_, err = rw.ReadByte() // until the client closes
+		closed <- err
+	})
+	caller.Timeout = 0
+	o := caller.Do(t.Context(), newRequest(http.MethodGet, target))
+	assert.Equal(t, 101, o.Status)
+	assert.True(t, o.Failed())
+	assert.Empty(t, o.Body)
+	require.ErrorIs(t, <-closed, io.EOF, "the connection is not left open")
+}
+
+// Read is handed memory that the next call writes into: no call may see what another one left there.
+func TestBuffersDoNotLeak(t *testing.T) {
+	t.Parallel()
+	caller, target, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.Atoi(r.URL.Query().Get("n"))
+		if n%3 == 0 {
+			w.WriteHeader(http.StatusBadRequest)
+		}
+		_, _ = io.WriteString(w, body(n))
+	})
+	refused := errors.New("not JSON")
+	var calls sync.WaitGroup
+	for worker := range 8 {
+		calls.Go(func() {
+			kept := make(map[int][]byte)
+			for i := range 50 {
+				n := worker*50 + i
+				r := newRequest(http.MethodGet, target+"?n="+strconv.Itoa(n))
+				r.Read = func(read []byte) error {
+					assert.Equal(t, body(n), string(read))
+					if n%3 == 1 {
+						return refused
+					}
+					return nil
+				}
+				if o := caller.Do(t.Context(), r); o.Failed() {
+					kept[n] = o.Body
+				}
+			}
+			for n, left := range kept { // an outcome's body is a copy of its own
+				assert.Equal(t, body(n), string(left))
+			}
+		})
+	}
+	calls.Wait()
+}
+
+// body is of a length and with a content of its own for each n.
+func body(n int) string { return strings.Repeat(strconv.Itoa(n)+",", 1+n*7%200) }
+
+func TestBufferOfAFailedReadIsEmptied(t *testing.T) {
+	t.Parallel()
+	caller, target, _ := serve(t, write(200, 1000))
+	caller.MaxBytes = 10
+	var buffer *bytes.Buffer
+	caller.Buffers = &sync.Pool{New: func() any {
+		buffer = new(bytes.Buffer)
+		return buffer
+	}}
+	o := caller.Do(t.Context(), newRequest(http.MethodGet, target))
+	require.ErrorIs(t, o.Err, call.ErrTooLarge)
+	assert.Zero(t, buffer.Len())
+}
+
+// An error answer that trickles costs no more than the attempt's time.
+func TestTricklingError(t *testing.T) {
+	t.Parallel()
+	caller, target, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, "Duplicate lead")
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	})
+	caller.Timeout = 50 * time.Millisecond
+	o := caller.Do(t.Context(), newRequest(http.MethodGet, target))
+	assert.Equal(t, 400, o.Status)
+	require.NoError(t, o.Err)
+	assert.Equal(t, "Duplicate lead", string(o.Body))
+}

@@ -1,0 +1,43 @@
+package call
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// These replace http.DefaultTransport, so that they cannot run beside other tests.
+
+func TestDefaultTransport(t *testing.T) { //nolint:paralleltest // see above
+	shared := http.DefaultTransport.(*http.Transport)
+	before := shared.Clone()
+	own, ok := defaultTransport().(*http.Transport)
+	require.True(t, ok)
+	assert.NotSame(t, shared, own)
+	assert.Equal(t, 64, own.MaxIdleConnsPerHost)
+	assert.Equal(t, 30*time.Second, own.IdleConnTimeout)
+	assert.NotNil(t, own.Proxy, "of the environment")
+	assert.True(t, own.ForceAttemptHTTP2)
+	assert.Equal(t, shared.TLSHandshakeTimeout, own.TLSHandshakeTimeout)
+	assert.Equal(t, before.MaxIdleConnsPerHost, shared.MaxIdleConnsPerHost, "the program's is not changed")
+	assert.Equal(t, before.IdleConnTimeout, shared.IdleConnTimeout)
+}
+
+func TestDefaultTransportOfAProgram(t *testing.T) {
+	standard := http.DefaultTransport
+	t.Cleanup(func() { http.DefaultTransport = standard })
+
+	http.DefaultTransport = &http.Transport{MaxIdleConnsPerHost: 200, MaxResponseHeaderBytes: 7}
+	own, ok := defaultTransport().(*http.Transport)
+	require.True(t, ok)
+	assert.Equal(t, 200, own.MaxIdleConnsPerHost, "more than ours")
+	assert.Equal(t, int64(7), own.MaxResponseHeaderBytes)
+
+	http.DefaultTransport = &otherTransport{}
+	assert.Same(t, http.DefaultTransport, defaultTransport())
+}
+
+type otherTransport struct{ http.RoundTripper }
