@@ -314,7 +314,7 @@ func (c *Client) checkSearch(ctx context.Context, req *SearchLeadsRequest) error
 }
 
 // unsendable finds what no server could judge.
-func (r *SearchLeadsRequest) unsendable() (faults []FieldError) {
+func (r SearchLeadsRequest) unsendable() (faults []FieldError) {
 	for _, number := range []struct {
 		name  string
 		value int64
@@ -350,7 +350,7 @@ type period struct {
 	from, to time.Time
 }
 
-func (r *SearchLeadsRequest) periods() []period {
+func (r SearchLeadsRequest) periods() []period {
 	return []period{
 		{"createdOn", r.CreatedOnFrom, r.CreatedOnTo},
 		{"modifiedOn", r.ModifiedOnFrom, r.ModifiedOnTo},
