@@ -19,7 +19,7 @@ type BulkOptions struct {
 	FirstAttempt time.Time // with Ensure: EnsureLeadSince's, for an import that is run again
 }
 
-// BulkResult is what became of one request of [Client.CreateLeads]. slog hides its secrets.
+// BulkResult is what became of one request of [Client.CreateLeads]. fmt and slog hide its secrets.
 type BulkResult struct {
 	Index    int // of the request in reqs, from 0
 	Request  CreateLeadRequest

@@ -52,7 +52,7 @@ func NewClient(brand, token string, opts ...Option) (*Client, error) {
 		}
 	}
 	if !isLabel(brand) {
-		return nil, errors.New("clixnow: new client: the brand must be one DNS label, such as acme: letters, digits, inner hyphens, at most 63")
+		return nil, errors.New("clixnow: new client: the brand must be one DNS label: letters, digits, inner hyphens, at most 63")
 	}
 	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r == ' ' || notPrintable(r) }) {
 		return nil, errors.New("clixnow: new client: the token must be printable ASCII without blanks, and not empty")

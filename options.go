@@ -172,7 +172,7 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// WithMaxResponseBytes sets the longest (unpacked) body that is read; beyond it a call fails with [ErrResponseTooLarge].
+// WithMaxResponseBytes sets the longest (unpacked) body of a 2xx that is read; beyond it a call fails with [ErrResponseTooLarge].
 // The default is 32 MiB; a page of 1000 leads takes about 0.4 MB.
 func WithMaxResponseBytes(n int64) Option {
 	return func(c *config) error {

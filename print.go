@@ -26,10 +26,10 @@ type (
 	plainRequest  CreateLeadRequest
 	plainResponse CreateLeadResponse
 	plainEnsured  struct {
-		plainResponse
-
-		Recovered bool
+		CreateLeadResponse plainResponse
+		Recovered          bool
 	}
+	plainResult BulkResult
 )
 
 // Format prints the request without its password, and of Extra the keys alone.
@@ -84,6 +84,9 @@ func (r EnsureLeadResponse) LogValue() slog.Value {
 	r.CreateLeadResponse = r.redacted()
 	return logFields(ensuredObject(&r).Fields, slices.Sorted(maps.Keys(r.Extra)))
 }
+
+// Format prints the result without the secrets of its request and response.
+func (r BulkResult) Format(state fmt.State, verb rune) { formatPlain(state, verb, plainResult(r)) }
 
 // LogValue keeps slog's JSON handler from encoding the request and the response whole.
 func (r BulkResult) LogValue() slog.Value {

@@ -34,7 +34,8 @@ const (
 )
 
 // Inject adds faults behind those that wait already. A request is struck by the first of them that it matches, before the
-// server looks at its token. Inject panics on a Status that cannot end a request: one below 200 other than 101, or above 999.
+// server looks at its token. Inject panics on a Status that cannot end a request: one below 200 other than 101, or above
+// 999.
 func (s *Server) Inject(faults ...Fault) {
 	for _, fault := range faults {
 		if status := fault.Status; status != 0 && status != http.StatusSwitchingProtocols && (status < 200 || status > 999) {

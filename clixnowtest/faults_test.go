@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,11 +100,11 @@ func TestFaultsOrder(t *testing.T) {
 	)
 	server.Inject(fault{Method: "GET", Status: 503})
 	var statuses []int
-	for _, method := range []string{"POST", "GET", "POST", "GET", "POST", "POST", "POST", "GET", "GET"} {
+	for _, method := range []string{"POST", "POST", "GET", "GET", "POST", "POST", "POST", "GET", "GET"} {
 		target := map[string]string{"GET": searchPath, "POST": leadsPath}[method]
 		statuses = append(statuses, send(t, server, method, target, allison, nil).status)
 	}
-	assert.Equal(t, []int{501, 500, 501, 200, 200, 502, 400, 503, 200}, statuses)
+	assert.Equal(t, []int{501, 501, 500, 200, 200, 502, 400, 503, 200}, statuses)
 }
 
 func TestFaultsStrikeBeforeTheToken(t *testing.T) {
@@ -272,6 +273,31 @@ func TestCloseEndsDelays(t *testing.T) {
 	server.Close()
 	assert.Len(t, server.Leads(), 1)
 	assert.Zero(t, server.Requests()[0].Status)
+}
+
+func TestCloseWaitsForRequests(t *testing.T) {
+	t.Parallel()
+	var (
+		arrived, cut = make(chan struct{}), make(chan struct{})
+		once         sync.Once
+		handled      atomic.Bool
+	)
+	server := clixnowtest.NewServer(clixnowtest.WithClock(func() time.Time {
+		once.Do(func() { // in the middle of the create
+			close(arrived)
+			<-cut
+			handled.Store(true)
+		})
+		return time.Now()
+	}))
+	go func() {
+		defer close(cut)
+		_, err := trySend(t, server, http.MethodPost, leadsPath, allison, nil)
+		assert.Error(t, err)
+	}()
+	<-arrived
+	server.Close()
+	assert.True(t, handled.Load())
 }
 
 func TestDelayNoticesLoopbackClientGone(t *testing.T) {

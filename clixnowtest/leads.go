@@ -10,9 +10,9 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// AddLeads puts leads straight in, as the broker's side does; one with a used ID replaces that lead. It returns them as they were
-// stored: missing IDs and dates filled in (UpdatedOn from CreatedOn or the other way round, else both from the server's
-// clock), dates cut to milliseconds. It panics on a lead that has no JSON form.
+// AddLeads puts leads straight in, as the broker's side does; one with a used ID replaces that lead. It returns them as
+// they were stored: missing IDs and dates filled in (UpdatedOn from CreatedOn or the other way round, else both from the
+// server's clock), dates cut to milliseconds. It panics on a lead that has no JSON form.
 func (s *Server) AddLeads(leads ...clixnow.Lead) []clixnow.Lead {
 	s.changes.Lock()
 	defer s.changes.Unlock()
@@ -39,11 +39,11 @@ func (s *Server) AddLeads(leads ...clixnow.Lead) []clixnow.Lead {
 	return copies(added)
 }
 
-// UpdateLead lets change alter a lead, and sets its UpdatedOn from the server's clock; an ID cannot be altered. Its errors are
-// [clixnow.ErrLeadNotFound], and that the lead has no JSON form any more, which leaves it as it was.
+// UpdateLead lets change alter a lead, and sets its UpdatedOn from the server's clock; an ID cannot be altered. Its
+// errors are [clixnow.ErrLeadNotFound], and that the lead has no JSON form any more, which leaves it as it was.
 //
-// While change runs, the server answers requests with the lead as it was. change itself may use the server, other than by AddLeads, UpdateLead
-// and DeleteLead, which wait for it.
+// While change runs, the server answers requests with the lead as it was. change itself may use the server, other than by
+// AddLeads, UpdateLead and DeleteLead, which wait for it.
 func (s *Server) UpdateLead(id int64, change func(*clixnow.Lead)) error {
 	s.changes.Lock()
 	defer s.changes.Unlock()

@@ -27,8 +27,8 @@ func WithBrand(brand string) Option {
 	return func(s *Server) { s.Brand = brand }
 }
 
-// WithPageLimit cuts pages of searches to n leads, whatever count asks for: the API may do so without saying it. It panics
-// where n is less than 10, the API's own default of count.
+// WithPageLimit cuts pages of searches to n leads, whatever count asks for: the API may do so without saying it. It
+// panics where n is less than 10, the API's own default of count.
 func WithPageLimit(n int) Option {
 	if n < defaultCount {
 		panic("clixnowtest: WithPageLimit: must be at least 10")
@@ -41,8 +41,9 @@ func WithEnvelope(key string) Option {
 	return func(s *Server) { s.envelope = key }
 }
 
-// WithSearchDelay makes searches lag: a change, or a new lead, shows only so long after its UpdatedOn, by the server's clock.
-// Until then they show the lead as it was. It is asked once for each change; zero or less is at once. Deletions do not lag.
+// WithSearchDelay makes searches lag: a change, or a new lead, shows only so long after its UpdatedOn, by the server's
+// clock. Until then they show the lead as it was. It is asked once for each change; zero or less is at once. Deletions do
+// not lag.
 func WithSearchDelay(delay func(clixnow.Lead) time.Duration) Option {
 	return func(s *Server) { s.leads.delay = delay }
 }
@@ -52,8 +53,8 @@ func WithoutDuplicateCheck() Option {
 	return func(s *Server) { s.duplicates = true }
 }
 
-// WithHiddenFields leaves fields of leads out of every answer to a search, as Clixnow does for some affiliates. Names are those on the
-// wire ("email", "ftdDate", "clickId"), in any case. Filters and orders still know them.
+// WithHiddenFields leaves fields of leads out of every answer to a search, as Clixnow does for some affiliates. Names are
+// those on the wire ("email", "ftdDate", "clickId"), in any case. Filters and orders still know them.
 func WithHiddenFields(names ...string) Option {
 	return func(s *Server) {
 		for _, name := range names {

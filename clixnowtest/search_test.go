@@ -251,10 +251,15 @@ func TestSearchDelay(t *testing.T) {
 	change("Two", "0") // nobody searched for One meanwhile
 	assert.Equal(t, "Two", status())
 
+	server.AddLeads(clixnow.Lead{ID: 7, Status: "One", Keyword: "20"})
+	clock.set("2021-08-08T12:04:00Z")
+	server.AddLeads(clixnow.Lead{ID: 7, Status: "Three", Keyword: "10", UpdatedOn: date("2021-08-08T12:03:30Z")}) // has waited already
+	assert.Equal(t, "Three", status())
+
 	change("One", "20")
 	require.NoError(t, server.DeleteLead(7))
 	assert.Equal(t, "[]", status(), "a deletion shows at once")
-	clock.set("2021-08-08T12:04:00Z")
+	clock.set("2021-08-08T12:05:00Z")
 	assert.Equal(t, "[]", status())
 }
 
@@ -271,6 +276,23 @@ func TestSearchDelayOfCreate(t *testing.T) {
 
 	server.AddLeads(clixnow.Lead{ID: 1, UpdatedOn: date("2021-08-08T12:00:00Z")}, clixnow.Lead{ID: 2, UpdatedOn: date("2021-08-08T12:00:00.001Z")})
 	assert.Equal(t, []int64{1, 123456}, searchIDs(t, server, ""), "it counts from UpdatedOn")
+}
+
+func TestSearchDelayOfMany(t *testing.T) {
+	t.Parallel()
+	clock := newClock("2021-08-08T12:00:00Z")
+	server := start(t, clixnowtest.WithClock(clock.now), clixnowtest.WithSearchDelay(func(l clixnow.Lead) time.Duration {
+		if l.Status == "Late" {
+			return time.Minute
+		}
+		return 0
+	}))
+	leads := make([]clixnow.Lead, 1999)
+	leads[700].Status = "Late"
+	server.AddLeads(leads...)
+	assert.Len(t, searchIDs(t, server, "skip=1000&count=1000"), 998)
+	clock.set("2021-08-08T12:01:00Z")
+	assert.Len(t, searchIDs(t, server, "skip=1000&count=1000"), 999)
 }
 
 func BenchmarkSearchLastPage(b *testing.B) {

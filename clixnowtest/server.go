@@ -6,10 +6,12 @@
 //
 // It judges requests as the API does: token, media types, mandatory fields, duplicates. What happens at a broker later is
 // done by [Server.AddLeads], [Server.UpdateLead] and [Server.DeleteLead]; what goes wrong between here and there, by
-// [Server.Inject]. [Server.Leads] and [Server.Requests] show what came of it. Programs in any language can use it over HTTP.
+// [Server.Inject]. [Server.Leads] and [Server.Requests] show what came of it. Programs in any language can use it over
+// HTTP.
 //
-// Where the API reference is silent (whether bounds are included, which lead of one instant comes first, where leads without
-// a first deposit stand), one plausible answer was chosen. Code that works here may yet rely on what the API never promised.
+// Where the API reference is silent (whether bounds are included, which lead of one instant comes first, where leads
+// without a first deposit stand), one plausible answer was chosen. Code that works here may yet rely on what the API
+// never promised.
 package clixnowtest
 
 import (
@@ -39,8 +41,8 @@ const (
 	maxBodyBytes = 1 << 20 // a create takes a few thousand
 )
 
-// Server is a Clixnow of one brand and one token, with its leads in memory. Create it with [NewServer] or [NewHandler]. All
-// its methods are safe for concurrent use; its fields are not to be changed.
+// Server is a Clixnow of one brand and one token, with its leads in memory. Create it with [NewServer] or [NewHandler].
+// All its methods are safe for concurrent use; its fields are not to be changed.
 type Server struct {
 	URL   string // where it listens, such as http://127.0.0.1:40123; "" where it was made by NewHandler
 	Brand string
@@ -74,7 +76,8 @@ type Request struct {
 	Status int // of the answer; 0 while there is none, and where the connection was cut instead
 }
 
-// NewServer starts a server on a free port of the loopback interface; call Close when done. It panics where it cannot listen.
+// NewServer starts a server on a free port of the loopback interface; call Close when done. It panics where it cannot
+// listen.
 func NewServer(opts ...Option) *Server {
 	s := NewHandler(opts...)
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
@@ -90,8 +93,8 @@ func NewServer(opts ...Option) *Server {
 	return s
 }
 
-// NewHandler returns a server without a listener, to be served by yourself: under TLS, HTTP/2 or a path of your own. Faults that
-// cut the connection panic with [http.ErrAbortHandler]; what stands between must let that pass.
+// NewHandler returns a server without a listener, to be served by yourself: under TLS, HTTP/2 or a path of your own.
+// Faults that cut the connection panic with [http.ErrAbortHandler]; what stands between must let that pass.
 func NewHandler(opts ...Option) *Server {
 	s := &Server{ //nolint:gosec // G101: the token opens nothing
 		Brand: "acme", Token: "CfDJ8-clixnowtest-token",
@@ -105,8 +108,8 @@ func NewHandler(opts ...Option) *Server {
 	return s
 }
 
-// Close ends every delay, cuts every connection and returns when no request is being served. Of a server without a listener
-// it ends the delays alone. It may be called more than once.
+// Close ends every delay, cuts every connection and returns when no request is being served. Of a server without a
+// listener it ends the delays alone. It may be called more than once.
 func (s *Server) Close() {
 	s.close()
 	if s.http == nil {
@@ -132,8 +135,8 @@ func (s *Server) track(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// Client returns a new client for the server. Its back-off takes milliseconds, so a Retry-After of a second is not waited out;
-// opts can change that. It panics where [clixnow.NewClient] fails, and on a server without a listener.
+// Client returns a new client for the server. Its back-off takes milliseconds, so a Retry-After of a second is not waited
+// out; opts can change that. It panics where [clixnow.NewClient] fails, and on a server without a listener.
 func (s *Server) Client(opts ...clixnow.Option) *clixnow.Client {
 	if s.URL == "" {
 		panic("clixnowtest: a server without a listener has no URL: use clixnow.NewClient with that of yours")

@@ -88,7 +88,7 @@ func (c *Caller) Do(ctx context.Context, req *Request) Outcome {
 		next.Attempts = last.Attempts + 1
 		last = next
 		wait, due := last.next(req.Method, c.backoff(last.Attempts), c.MaxBackoff)
-		due = due && last.Attempts < limit && !(last.Cut && ctx.Err() != nil) // a context that cut an attempt is in its error
+		due = due && last.Attempts < limit && (!last.Cut || ctx.Err() == nil) // a context that cut an attempt is in its error
 		if due {
 			last.Stopped = outlasts(ctx, wait)
 			due = last.Stopped == nil

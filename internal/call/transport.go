@@ -80,7 +80,7 @@ func (t redirectless) CloseIdleConnections() {
 }
 
 func restoreLocation(resp *http.Response) {
-	if location, ok := resp.Header[hiddenLocation]; ok {
+	if location, ok := resp.Header[hiddenLocation]; ok { //nolint:staticcheck // not canonical on purpose
 		delete(resp.Header, hiddenLocation)
 		resp.Header["Location"] = location
 	}

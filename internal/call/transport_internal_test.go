@@ -9,9 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// These replace http.DefaultTransport, so that they cannot run beside other tests.
-
-func TestDefaultTransport(t *testing.T) { //nolint:paralleltest // see above
+func TestDefaultTransport(t *testing.T) {
+	t.Parallel()
 	shared := http.DefaultTransport.(*http.Transport)
 	before := shared.Clone()
 	own, ok := defaultTransport().(*http.Transport)
@@ -26,7 +25,7 @@ func TestDefaultTransport(t *testing.T) { //nolint:paralleltest // see above
 	assert.Equal(t, before.IdleConnTimeout, shared.IdleConnTimeout)
 }
 
-func TestDefaultTransportOfAProgram(t *testing.T) {
+func TestDefaultTransportOfAProgram(t *testing.T) { //nolint:paralleltest // it replaces http.DefaultTransport
 	standard := http.DefaultTransport
 	t.Cleanup(func() { http.DefaultTransport = standard })
 

@@ -335,6 +335,7 @@ func TestRateLimiter(t *testing.T) {
 			if result != nil {
 				require.ErrorIs(t, o.Stopped, result)
 			}
+			assert.NotContains(t, o.Stopped.Error(), "nil")
 			assert.Empty(t, s.began)
 		})
 	}
