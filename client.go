@@ -32,7 +32,7 @@ const (
 // Client and close the idle connections of the old one.
 type Client struct {
 	caller   *call.Caller
-	base     *url.URL
+	urls     map[string]*url.URL // by path
 	retry    RetryPolicy
 	validate bool
 	mask     func(text, password string) string // hides the token, and the password
@@ -79,21 +79,26 @@ func (c *config) build(token string) *Client {
 	if c.limiter != nil {
 		caller.Wait = c.limiter.Wait
 	}
-	return &Client{caller: caller, base: c.baseURL, retry: retry, validate: !c.skipValidation, mask: masker(token)}
+	return &Client{
+		caller: caller, retry: retry, validate: !c.skipValidation, mask: masker(token),
+		urls: map[string]*url.URL{leadsPath: c.baseURL.JoinPath(leadsPath), searchPath: c.baseURL.JoinPath(searchPath)},
+	}
 }
 
 // headers returns what makes the headers of a request. There is never an Idempotency-Key among them: net/http would take
 // it as leave to send a POST again by itself.
 func headers(token, product string) func(method string) http.Header {
 	userAgent := strings.TrimSpace(product + " clixnow-go/" + Version)
+	authorization := "ApiToken " + token
 	return func(method string) http.Header {
+		values := [...]string{authorization, userAgent, "application/json", "application/json"}
 		header := http.Header{
-			"Authorization": {"ApiToken " + token},
-			"Accept":        {"application/json"},
-			"User-Agent":    {userAgent},
+			"Authorization": values[0:1:1],
+			"User-Agent":    values[1:2:2],
+			"Accept":        values[2:3:3],
 		}
 		if method == http.MethodPost {
-			header["Content-Type"] = []string{"application/json"}
+			header["Content-Type"] = values[3:4:4]
 		}
 		return header
 	}
@@ -141,10 +146,10 @@ func (c *Client) send(ctx context.Context, r *request) (call.Outcome, error) {
 		o := call.Outcome{Stopped: errNilContext}
 		return o, r.failure(&o)
 	}
-	target := c.base.JoinPath(r.path)
+	target := *c.urls[r.path]
 	target.RawQuery = r.query.Encode()
 	o := c.caller.Do(ctx, &call.Request{
-		Method: r.method, URL: target, Body: r.body, Attempts: r.attempts, Read: r.read, Mask: r.mask,
+		Method: r.method, URL: &target, Body: r.body, Attempts: r.attempts, Read: r.read, Mask: r.mask,
 	})
 	return o, r.failure(&o)
 }

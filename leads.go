@@ -179,46 +179,46 @@ func (c *Client) create(ctx context.Context, body []byte, password string, attem
 
 // encode checks a request and returns the body to send.
 func (c *Client) encode(req *CreateLeadRequest) ([]byte, error) {
+	object, faults := sendable(req)
 	if c.validate {
-		if err := req.Validate(); err != nil {
-			return nil, err
-		}
+		faults = append(judge(object.Fields), faults...)
 	}
-	body, faults := encodeRequest(*req)
-	return body, invalid(faults)
+	return appendRequest(object, faults)
 }
 
 // MarshalJSON encodes the request as it is sent, password included.
-func (r CreateLeadRequest) MarshalJSON() ([]byte, error) {
-	body, faults := encodeRequest(r)
-	return body, invalid(faults)
+func (r CreateLeadRequest) MarshalJSON() ([]byte, error) { return appendRequest(sendable(&r)) }
+
+func appendRequest(object wire.Object, faults []FieldError) ([]byte, error) {
+	const usual = 1024 // bytes
+	if len(faults) > 0 {
+		return nil, invalid(faults)
+	}
+	return object.Append(make([]byte, 0, usual))
 }
 
-// encodeRequest finds fault only with what cannot be encoded.
-func encodeRequest(r CreateLeadRequest) (body []byte, faults []FieldError) {
+// sendable returns the wire form of a request, and finds fault with what cannot be sent at all.
+func sendable(r *CreateLeadRequest) (object wire.Object, faults []FieldError) {
 	r.IPAddress = r.IPAddress.Unmap().WithZone("")
-	fields := requestFields(&r)
-	for _, field := range fields {
+	object.Fields = requestFields(r)
+	for _, field := range object.Fields {
 		if text, ok := field.Value.(*string); ok && !utf8.ValidString(*text) {
 			faults = append(faults, FieldError{field.Name, "must be valid UTF-8"})
 		}
 	}
+	if len(r.Extra) == 0 {
+		return object, faults
+	}
 	extra := make(map[string]json.RawMessage, len(r.Extra))
 	for _, name := range slices.Sorted(maps.Keys(r.Extra)) {
-		value, problem := encodeExtra(fields, name, r.Extra[name])
+		value, problem := encodeExtra(object.Fields, name, r.Extra[name])
 		if problem != "" {
 			faults = append(faults, FieldError{strings.ToValidUTF8(name, "\uFFFD"), problem})
 		}
 		extra[name] = value
 	}
-	if len(faults) > 0 {
-		return nil, faults
-	}
-	body, err := wire.Object{Fields: fields, Extra: &extra}.Append(nil)
-	if err != nil {
-		return nil, []FieldError{{"extra", err.Error()}}
-	}
-	return body, nil
+	object.Extra = &extra
+	return object, faults
 }
 
 func encodeExtra(fields []wire.Field, name string, value any) (raw json.RawMessage, problem string) {
@@ -323,13 +323,18 @@ func decode[T any](into *T, data []byte, what string, object func(*T) wire.Objec
 // Validate returns nil, or a [*ValidationError] with all that the API is known to refuse, and what cannot be sent.
 // [Client.CreateLead] calls it first, unless [WithoutValidation] was given.
 func (r CreateLeadRequest) Validate() error {
-	var faults []FieldError
+	object, unsendable := sendable(&r)
+	return invalid(append(judge(object.Fields), unsendable...))
+}
+
+// judge finds fault with the fields of a request that the API is known to refuse.
+func judge(fields []wire.Field) (faults []FieldError) {
 	check := func(ok bool, field, problem string) {
 		if !ok {
 			faults = append(faults, FieldError{field, problem})
 		}
 	}
-	for _, field := range requestFields(&r) {
+	for _, field := range fields {
 		text, _ := field.Value.(*string)
 		switch {
 		case field.Keep && strings.TrimSpace(*text) == "":
@@ -347,8 +352,7 @@ func (r CreateLeadRequest) Validate() error {
 			check(utf8.RuneCountInString(*text) <= 1000, field.Name, "must have at most 1000 characters")
 		}
 	}
-	_, unsendable := encodeRequest(r)
-	return invalid(append(faults, unsendable...))
+	return faults
 }
 
 func isAddress(text string) bool {

@@ -60,8 +60,17 @@ func (c *Caller) limited(ctx context.Context) (context.Context, context.CancelFu
 	if c.Timeout <= 0 {
 		return ctx, func() {}
 	}
-	return context.WithTimeoutCause(ctx, c.Timeout, fmt.Errorf("not done within %v: %w", c.Timeout, context.DeadlineExceeded))
+	return context.WithTimeoutCause(ctx, c.Timeout, timeoutError(c.Timeout))
 }
+
+// timeoutError is an attempt's own timeout.
+type timeoutError time.Duration
+
+func (e timeoutError) Error() string {
+	return fmt.Sprintf("not done within %v: %v", time.Duration(e), context.DeadlineExceeded)
+}
+
+func (timeoutError) Unwrap() error { return context.DeadlineExceeded }
 
 func (c *Caller) request(ctx context.Context, req *Request) *http.Request {
 	target := *req.URL // RoundTrippers change it
@@ -146,6 +155,9 @@ func withContext(ctx context.Context, err error) error {
 // retryAfter reads Retry-After as seconds or as a date.
 func retryAfter(header http.Header) time.Duration {
 	text := strings.TrimSpace(header.Get("Retry-After"))
+	if text == "" {
+		return 0
+	}
 	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		return time.Duration(min(max(seconds, 0), int64(1<<62/time.Second))) * time.Second
 	}

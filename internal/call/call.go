@@ -144,13 +144,12 @@ func (o *Outcome) next(method string, backoff, longest time.Duration) (wait time
 }
 
 func (o *Outcome) again(method string) bool {
-	var again *againError
 	switch {
 	case o.Status == http.StatusTooManyRequests:
 		return true
 	case method != http.MethodGet:
 		return o.Status == 0 && !o.Sent
-	case o.Cut, errors.As(o.Err, &again):
+	case o.Cut, isAgain(o.Err):
 		return true
 	}
 	return TransientStatus(o.Status)
@@ -222,6 +221,11 @@ func ContextError(ctx context.Context) error {
 type againError struct{ error }
 
 func (e *againError) Unwrap() error { return e.error }
+
+func isAgain(err error) bool {
+	var again *againError
+	return errors.As(err, &again)
+}
 
 // Again makes the error of a Read one that a GET is retried on.
 func Again(err error) error { return &againError{err} }
