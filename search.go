@@ -132,18 +132,25 @@ type LeadPage struct {
 }
 
 // SearchLeads yields the leads that match req, page by page. Nothing is sent before it is ranged over; ranging again
-// starts again. An error is yielded at most once, last, with a zero Lead. It is safe for concurrent use, each range on its own.
+// starts again; leaving the loop ends its requests. An error, as of ctx when it ends, is yielded at most once, last, with a
+// zero Lead. It is safe for concurrent use, each range on its own.
+//
+// # What is promised
 //
 // A lead that is in the result for the whole walk is yielded exactly once, whatever is inserted, changed or deleted
-// meanwhile, in every order and whatever cap of ten or more the server puts on pages; or the walk ends with [ErrUnstableResults]. Paging by
-// offset gives none of that by itself: each row that leaves or moves makes it lose one silently. A lead is yielded as it
-// was when it was read first.
+// meanwhile, in every order and whatever cap of ten or more the server puts on pages; or the walk ends with
+// [ErrUnstableResults]: range again. Paging by offset gives none of that by itself: each row that leaves or moves makes it
+// lose one silently. A lead is yielded as it was when it was read first. One that enters or leaves the result meanwhile may
+// be yielded or not.
 //
 // Not promised: [OrderByFTDDate] while dates are hidden, set backwards or withdrawn, or where leads without a date come
 // last; leads of one instant that the server returns in another order each time.
 //
-// Memory: Prefetch+1 pages, and in orders other than [OrderByID] about 50 bytes for each lead seen. To keep a copy
-// current, [Client.LeadChanges] costs the server far less.
+// # What it costs
+//
+// One request for every Count-1 leads, since a page starts on the last lead of the page before, and one more. The server
+// has to count what it skips: for N leads about N²/(2·Count) rows. Memory: Prefetch+1 pages, and in orders other than
+// [OrderByID] about 50 bytes for each lead seen. To keep a copy current, [Client.LeadChanges] costs the server far less.
 func (c *Client) SearchLeads(ctx context.Context, req SearchLeadsRequest) iter.Seq2[Lead, error] {
 	return func(yield func(Lead, error) bool) {
 		if err := c.checkSearch(ctx, &req); err != nil {
@@ -236,7 +243,11 @@ func (c *Client) searchPage(ctx context.Context, values url.Values, expected int
 			const shortest = 100 // bytes of a lead: a body of nonsense gets no more room than it can fill
 			leads = make([]Lead, 0, min(expected, len(body)/shortest+1))
 			var lead Lead
-			if err := leadObject(&lead).DecodeList(body, func() { leads = append(leads, lead) }); err != nil {
+			each := func() {
+				leads = append(leads, lead)
+				lead = Lead{}
+			}
+			if err := leadObject(&lead).DecodeList(body, each); err != nil {
 				return err
 			}
 			if check == nil {

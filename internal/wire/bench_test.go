@@ -77,7 +77,10 @@ func BenchmarkDecodeList(b *testing.B) {
 		for b.Loop() {
 			list = list[:0]
 			var r record
-			require.NoError(b, r.wire().DecodeList(data, func() { list = append(list, r) }))
+			require.NoError(b, r.wire().DecodeList(data, func() {
+				list = append(list, r)
+				r = record{}
+			}))
 		}
 	})
 	b.Run("encoding-json", func(b *testing.B) {

@@ -18,9 +18,10 @@ const (
 	chunkSize = 16 << 10 // bytes of text in one allocation
 )
 
-// Decode reads a document that is one object. Every field and *Extra are set
-// to zero first; what they hold afterwards does not refer to data. Where it
-// returns an error, which is an *Error, they hold part of the document.
+// Decode reads a document that is one object. A member that is null or absent
+// leaves its variable alone, so begin with a zero value. What the variables
+// hold afterwards does not refer to data. Where Decode returns an error, which
+// is an *Error, they hold part of the document.
 func (o Object) Decode(data []byte) error {
 	r := newReader(data)
 	return r.finish(r.object(o))
@@ -29,9 +30,10 @@ func (o Object) Decode(data []byte) error {
 // DecodeList reads a document that is an array of objects, or an object with
 // exactly one array of objects among its members, whatever its name: arrays of
 // other things do not count, and an empty array is no elements unless another
-// has some. It sets every field and *Extra to zero before it reads an element,
-// and calls each after it. Whoever gets an error, which is an *Error, must
-// forget the elements seen so far: the document has no meaning.
+// has some. It calls each after it has read an element; each has to take the
+// value away and leave a zero value for the next one. Whoever gets an error,
+// which is an *Error, must forget the elements seen so far: the document has no
+// meaning.
 func (o Object) DecodeList(data []byte, each func()) error {
 	r := newReader(data)
 	if r.dec.Next() == jx.Object {
@@ -48,8 +50,7 @@ type reader struct {
 	depth    int             // of arrays and objects around the value that is being read
 	index    int             // of the element that is being read; -1 where there is none
 	chunk    strings.Builder // the texts that were read last
-	unquoter jx.Decoder
-	unquoted []byte // the buffer of unquoter
+	unquoted []byte          // the text that was read last, where it is to go elsewhere
 }
 
 func newReader(data []byte) *reader {
@@ -139,7 +140,6 @@ func (r *reader) object(o Object) error {
 	if err != nil {
 		return err
 	}
-	o.reset()
 	r.depth++
 	next := 0
 	for members.Next() {
@@ -160,12 +160,11 @@ func (r *reader) object(o Object) error {
 // field reads one value into the variable of f.
 func (r *reader) field(f *Field) error {
 	kind := r.dec.Next()
-	text, err := r.text()
+	text, err := r.text(kind)
 	if err != nil {
 		return err
 	}
 	if kind == jx.Null {
-		f.reset() // the member may come twice
 		return nil
 	}
 	// What is not a string comes as written, and as such passes for no date or
@@ -226,16 +225,11 @@ func (r *reader) skip() ([]byte, error) {
 
 // text reads a string without its quotes and escapes, or any other value as
 // written. The bytes are good until the next call.
-func (r *reader) text() ([]byte, error) {
-	raw, err := r.dec.Raw()
-	switch {
-	case err != nil || raw[0] != '"':
-		return raw, err
-	case bytes.IndexByte(raw, '\\') < 0:
-		return raw[1 : len(raw)-1], nil
+func (r *reader) text(kind jx.Type) (text []byte, err error) {
+	if kind != jx.String {
+		return r.dec.Raw()
 	}
-	r.unquoter.ResetBytes(raw)
-	r.unquoted, err = r.unquoter.StrAppend(r.unquoted[:0])
+	r.unquoted, err = r.dec.StrAppend(r.unquoted[:0])
 	return r.unquoted, err
 }
 

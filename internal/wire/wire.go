@@ -8,7 +8,6 @@ package wire
 
 import (
 	"encoding/json"
-	"reflect"
 	"slices"
 	"strings"
 )
@@ -42,18 +41,6 @@ func (e *Error) Error() string {
 	}
 	return e.Path + ": " + e.Problem
 }
-
-// reset sets every variable to zero, so that nothing is left of an earlier read.
-func (o Object) reset() {
-	for i := range o.Fields {
-		o.Fields[i].reset()
-	}
-	if o.Extra != nil {
-		*o.Extra = nil
-	}
-}
-
-func (f *Field) reset() { reflect.ValueOf(f.Value).Elem().SetZero() }
 
 // find returns the index of the field that has the name, or -1. It tries hint
 // first, for servers send members in one order. A name in another case counts

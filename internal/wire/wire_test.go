@@ -36,7 +36,10 @@ func (s *sample) wire() wire.Object {
 
 func decodeList(data string) (list []sample, err error) {
 	var s sample
-	err = s.wire().DecodeList([]byte(data), func() { list = append(list, s) })
+	err = s.wire().DecodeList([]byte(data), func() {
+		list = append(list, s)
+		s = sample{}
+	})
 	return list, err
 }
 
