@@ -9,7 +9,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestRun(t *testing.T) {
+func TestRun(t *testing.T) { //nolint:paralleltest // looks for goroutines that are left
 	defer goleak.VerifyNone(t)
 	var out strings.Builder
 	require.NoError(t, run(t.Context(), &out))

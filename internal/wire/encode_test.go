@@ -109,7 +109,7 @@ func TestAppendErrors(t *testing.T) {
 	}
 }
 
-func TestAppendAllocations(t *testing.T) {
+func TestAppendAllocations(t *testing.T) { //nolint:paralleltest // counts what the whole process allocates
 	var r record
 	require.NoError(t, r.wire().DecodeList(page(1), func() {}))
 	object := r.wire()

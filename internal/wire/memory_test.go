@@ -59,7 +59,7 @@ func TestDecodeManyTexts(t *testing.T) {
 	require.Equal(t, want, got)
 }
 
-func TestDecodePinsOnlyOneChunk(t *testing.T) {
+func TestDecodePinsOnlyOneChunk(t *testing.T) { //nolint:paralleltest // counts what the whole process allocates
 	const documents = 16
 	data := page(1000) // 366 kB
 	kept := make([]string, 0, documents)
@@ -80,7 +80,7 @@ func TestDecodePinsOnlyOneChunk(t *testing.T) {
 	runtime.KeepAlive(kept)
 }
 
-func TestDecodeAllocations(t *testing.T) {
+func TestDecodeAllocations(t *testing.T) { //nolint:paralleltest // counts what the whole process allocates
 	data := page(1000)
 	for name, test := range map[string]struct {
 		data []byte

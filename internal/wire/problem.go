@@ -33,7 +33,12 @@ func DecodeProblem(body []byte, names []string) (p Problem, ok bool) {
 		return Problem{}, false
 	}
 	var members struct {
-		Message, Error, Detail, Title, TraceID, Errors json.RawMessage
+		Message json.RawMessage `json:"message"`
+		Error   json.RawMessage `json:"error"`
+		Detail  json.RawMessage `json:"detail"`
+		Title   json.RawMessage `json:"title"`
+		TraceID json.RawMessage `json:"traceId"`
+		Errors  json.RawMessage `json:"errors"`
 	}
 	_ = json.Unmarshal(body, &members) // cannot fail: a raw message takes any value
 	for _, candidate := range []json.RawMessage{members.Message, members.Error, members.Detail, members.Title} {
@@ -51,7 +56,9 @@ func text(value json.RawMessage) (s string) {
 	if json.Unmarshal(value, &s) == nil {
 		return s
 	}
-	var object struct{ Message json.RawMessage }
+	var object struct {
+		Message json.RawMessage `json:"message"`
+	}
 	_ = json.Unmarshal(value, &object) // anything but an object leaves it empty
 	_ = json.Unmarshal(object.Message, &s)
 	return s

@@ -107,7 +107,7 @@ func TestParseTimeErrors(t *testing.T) {
 	}
 }
 
-func TestParseTimeAllocations(t *testing.T) {
+func TestParseTimeAllocations(t *testing.T) { //nolint:paralleltest // counts what the whole process allocates
 	text := []byte("2022-12-19T13:01:58.302+02:00")
 	assert.Zero(t, testing.AllocsPerRun(100, func() { wire.ParseTime(text) }))
 }
