@@ -48,7 +48,7 @@ func (c *Client) CreateLeads(ctx context.Context, reqs iter.Seq[CreateLeadReques
 	go b.take(ctx, taking, reqs)
 	defer func() { // where result panicked, nobody asks for results any more, but they must come to an end
 		halt()
-		for range b.results { //nolint:revive // see above
+		for range b.results {
 		}
 	}()
 	var stopped error

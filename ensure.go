@@ -45,9 +45,11 @@ func (r *EnsureLeadResponse) UnmarshalJSON(data []byte) error {
 // # Which lead is ours
 //
 // A lead that was created no earlier than 3 minutes before the first attempt, by the server's clock where it differs from
-// ours by more than a minute. Where both have a click id, the click ids decide. Otherwise the emails do; a lead whose
-// email is hidden or masked leaves the search undecided, and then the request is not sent again. Of several the one
-// with the lowest id is ours.
+// ours by more than a minute. Where both have a click id, the click ids decide, as text or as integers. Otherwise the
+// emails do, case and surrounding blanks aside. Of several the one with the lowest id is ours.
+//
+// Some brands hide or mask emails. A lead that may be ours and does not show it, for want of an email or of its date,
+// leaves the search undecided, and then the request is not sent again.
 //
 // What no client can know: another registration with the same email and no ClickID within that time looks like ours, so
 // send a ClickID that is unique per sign-up. A search that shows a new lead later than the last look has it sent again:
@@ -166,9 +168,10 @@ func (r *registration) unknown(format string, args ...any) error {
 	since := fmt.Errorf(format, args...)
 	const begin = "clixnow: "
 	doubt := strings.TrimPrefix(strings.TrimPrefix(r.doubt.Error(), begin), prefix(ErrOutcomeUnknown))
+	text := begin + prefix(ErrOutcomeUnknown) + doubt + "; " + strings.ReplaceAll(since.Error(), begin, "")
 	return &callError{
 		class: ErrOutcomeUnknown,
-		text:  begin + prefix(ErrOutcomeUnknown) + doubt + "; " + strings.ReplaceAll(since.Error(), begin, ""),
+		text:  r.client.mask(text, r.req.Password), // which a search does not know
 		cause: errors.Join(since, r.doubt, r.past),
 	}
 }
@@ -237,6 +240,7 @@ func (r *registration) pick(leads iter.Seq2[Lead, error]) (ours *Lead, err error
 			}
 		case undecided:
 			err = errUndecided
+		case otherLead:
 		}
 	}
 	if ours != nil {

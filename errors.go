@@ -330,7 +330,7 @@ func passes(err error) bool {
 // prefix begins the text of an error of a class with what the class says.
 func prefix(class error) string {
 	switch class {
-	case ErrOutcomeUnknown:
+	case ErrOutcomeUnknown: //nolint:errorlint // a class is one of four values
 		return "outcome unknown, the lead may exist: "
 	case ErrNotSent:
 		return "not sent: "

@@ -266,6 +266,7 @@ func validText(v reflect.Value) bool {
 				return false
 			}
 		}
+	default: // no text
 	}
 	return true
 }

@@ -102,7 +102,7 @@ func TestBodyOfASuccess(t *testing.T) {
 		{"longer than it says", lying(100, 200), limit, 100, nil},
 		{"shorter than it says", lying(200, 100), limit, 0, io.ErrUnexpectedEOF},
 		{"says that it is too large, and is not", lying(2*limit, 100), limit, 0, io.ErrUnexpectedEOF},
-		{"says that it is huge", lying(math.MaxInt64, limit+1), limit, 0, call.ErrTooLarge},
+		{"says that it is huge", lying(math.MaxInt32, limit+1), limit, 0, call.ErrTooLarge},
 		{"no limit to speak of", plain(limit), math.MaxInt64, limit, nil},
 	}
 	for _, test := range tests {

@@ -41,6 +41,7 @@ var house = map[string]room{
 	"internal/wire":  {never: []string{"net/http"}, others: []string{"github.com/go-faster/jx"}},
 	"internal/walk":  {never: []string{"net/http", "encoding/json"}},
 	"internal/house": {},
+	"internal/soak":  {tests: []string{".", "clixnowtest"}},
 	"clixnowtest":    {own: []string{"."}},
 	"examples/*":     {own: []string{".", "clixnowtest"}},
 }

@@ -82,7 +82,7 @@ func TestDecodePinsOnlyOneChunk(t *testing.T) { //nolint:paralleltest // counts 
 
 func TestDecodeAllocations(t *testing.T) { //nolint:paralleltest // counts what the whole process allocates
 	data := page(1000)
-	for name, test := range map[string]struct {
+	for name, test := range map[string]struct { //nolint:paralleltest // see above
 		data []byte
 		most float64
 	}{

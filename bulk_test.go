@@ -1,0 +1,699 @@
+package clixnow_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/clixnowtest"
+)
+
+// serve answers a create.
+type serve func(r *http.Request, email string) (*http.Response, error)
+
+// importAPI is an API in memory that counts what is sent to it. Each create takes what serve says; nil: a second.
+type importAPI struct {
+	serve serve
+
+	mu           sync.Mutex
+	emails       []string
+	flying, most int
+}
+
+func (a *importAPI) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	_, email, _ := strings.Cut(string(body), `"email":"`)
+	email, _, _ = strings.Cut(email, `"`)
+	a.mu.Lock()
+	a.emails = append(a.emails, email)
+	a.flying++
+	a.most = max(a.most, a.flying)
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		a.flying--
+		a.mu.Unlock()
+	}()
+	if a.serve != nil {
+		return a.serve(r, email)
+	}
+	return takes(time.Second, created)(r)
+}
+
+// takes answers after a while, unless the request is given up.
+func takes(while time.Duration, then reply) reply {
+	return func(r *http.Request) (*http.Response, error) {
+		select {
+		case <-time.After(while):
+			return then(r)
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
+	}
+}
+
+func (a *importAPI) client(t *testing.T, opts ...clixnow.Option) *clixnow.Client {
+	t.Helper()
+	client, err := clixnow.NewClient("acme", testToken, append(opts, clixnow.WithHTTPClient(&http.Client{Transport: a}))...)
+	require.NoError(t, err)
+	return client
+}
+
+// numbered is a lead whose email, phone and click id tell its number.
+func numbered(n int) clixnow.CreateLeadRequest {
+	req := vendorsLead()
+	req.Email = fmt.Sprintf("lead%d@example.com", n)
+	req.Phone = fmt.Sprintf("+4179%07d", n)
+	req.ClickID = fmt.Sprintf("click-%d", n)
+	return req
+}
+
+// list yields numbered leads, and counts how many were taken.
+func list(n int, taken *atomic.Int64) iter.Seq[clixnow.CreateLeadRequest] {
+	return func(yield func(clixnow.CreateLeadRequest) bool) {
+		for i := range n {
+			taken.Add(1)
+			if !yield(numbered(i)) {
+				return
+			}
+		}
+	}
+}
+
+// collector gathers results and sees to it that they come one at a time.
+type collector struct {
+	t       *testing.T
+	busy    atomic.Bool
+	results map[int]clixnow.BulkResult
+	then    func(clixnow.BulkResult) error
+}
+
+func collect(t *testing.T, then func(clixnow.BulkResult) error) *collector {
+	t.Helper()
+	return &collector{t: t, results: make(map[int]clixnow.BulkResult), then: then}
+}
+
+func (c *collector) result(r clixnow.BulkResult) error {
+	assert.False(c.t, c.busy.Swap(true), "result is called while it is running")
+	defer c.busy.Store(false)
+	assert.NotContains(c.t, c.results, r.Index, "one result for each")
+	assert.Equal(c.t, numbered(r.Index), r.Request)
+	assert.NotEqual(c.t, r.Err == nil, r.Response == nil)
+	c.results[r.Index] = r
+	if c.then == nil {
+		return nil
+	}
+	return c.then(r)
+}
+
+// check asserts that there is one honest result for each request that was taken.
+func (c *collector) check(taken, sent int) {
+	c.t.Helper()
+	require.Len(c.t, c.results, taken, "results")
+	reported := 0
+	for i := range taken {
+		require.Contains(c.t, c.results, i)
+		err := c.results[i].Err
+		if err != nil {
+			requireOneClass(c.t, err)
+		}
+		if !errors.Is(err, clixnow.ErrNotSent) {
+			reported++
+		}
+	}
+	assert.Equal(c.t, sent, reported, "were sent")
+}
+
+func requireOneClass(t *testing.T, err error) {
+	t.Helper()
+	n := 0
+	for _, class := range []error{clixnow.ErrOutcomeUnknown, clixnow.ErrRefused, clixnow.ErrNotSent, clixnow.ErrRateLimited} {
+		if errors.Is(err, class) {
+			n++
+		}
+	}
+	require.Equal(t, 1, n, "classes of %v", err)
+}
+
+func TestCreateLeads(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name        string
+		requests    int
+		concurrency int
+		most        int           // creates at once
+		took        time.Duration // where each takes a second
+	}{
+		{"none", 0, 4, 0, 0},
+		{"one", 1, 4, 1, time.Second},
+		{"four at once where nothing is said", 10, 0, 4, 3 * time.Second},
+		{"one at a time", 5, 1, 1, 5 * time.Second},
+		{"seven at once", 21, 7, 7, 3 * time.Second},
+		{"more at once than there are", 5, 100, 5, time.Second},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				api := &importAPI{}
+				var taken atomic.Int64
+				seen := collect(t, nil)
+				began := time.Now()
+				err := api.client(t).CreateLeads(t.Context(), list(test.requests, &taken), clixnow.BulkOptions{Concurrency: test.concurrency}, seen.result)
+				require.NoError(t, err)
+				assert.Equal(t, test.took, time.Since(began))
+				assert.Equal(t, test.most, api.most)
+				assert.Len(t, api.emails, test.requests)
+				seen.check(test.requests, test.requests)
+				for _, r := range seen.results {
+					require.NoError(t, r.Err)
+					assert.Equal(t, int64(500), r.Response.LeadID)
+					assert.False(t, r.Response.Recovered)
+				}
+			})
+		})
+	}
+}
+
+// Each outcome is told honestly, and none but 401 and 403 ends the import.
+func TestCreateLeadsReportsOutcomes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		replies := map[string]reply{
+			"lead1@example.com": duplicate,
+			"lead2@example.com": down,
+			"lead3@example.com": neverSent,
+			"lead4@example.com": says(429, ``),
+			"lead5@example.com": says(415, ``),
+			"lead7@example.com": says(302, ``),
+		}
+		api := &importAPI{serve: func(r *http.Request, email string) (*http.Response, error) {
+			if reply, ok := replies[email]; ok {
+				return reply(r)
+			}
+			return created(r)
+		}}
+		want := map[int]error{
+			1: clixnow.ErrRefused, 2: clixnow.ErrOutcomeUnknown, 3: clixnow.ErrNotSent, 4: clixnow.ErrRateLimited, 5: clixnow.ErrRefused,
+			6: clixnow.ErrRefused, 7: clixnow.ErrRefused,
+		}
+		reqs := func(yield func(clixnow.CreateLeadRequest) bool) {
+			for i := range 9 {
+				req := numbered(i)
+				if i == 6 {
+					req.Password = "short"
+				}
+				if !yield(req) {
+					return
+				}
+			}
+		}
+		n := 0
+		err := api.client(t).CreateLeads(t.Context(), reqs, clixnow.BulkOptions{}, func(r clixnow.BulkResult) error {
+			n++
+			requireOutcome(t, want[r.Index], r.Err)
+			return nil
+		})
+		require.NoError(t, err)
+		assert.Equal(t, 9, n)
+	})
+}
+
+func TestCreateLeadsStops(t *testing.T) {
+	t.Parallel()
+	errFull := errors.New("the disk is full")
+	refusal := func(status int) serve {
+		return func(r *http.Request, email string) (*http.Response, error) {
+			if email == "lead10@example.com" {
+				return takes(time.Second, says(status, ``))(r)
+			}
+			return takes(2*time.Second, created)(r)
+		}
+	}
+	tests := []struct {
+		name   string
+		serve  serve
+		result func(cancel context.CancelCauseFunc, r clixnow.BulkResult) error
+		is     []error
+	}{
+		{name: "at 401", serve: refusal(401), is: []error{clixnow.ErrUnauthorized, clixnow.ErrRefused}},
+		{name: "at 403", serve: refusal(403), is: []error{clixnow.ErrForbidden, clixnow.ErrRefused}},
+		{
+			name: "at an error of result",
+			result: func(_ context.CancelCauseFunc, r clixnow.BulkResult) error {
+				if r.Index == 10 {
+					return errFull
+				}
+				return nil
+			},
+			is: []error{errFull},
+		},
+		{
+			name: "at an error of result about a 401", serve: refusal(401),
+			result: func(_ context.CancelCauseFunc, r clixnow.BulkResult) error {
+				if r.Err != nil {
+					return fmt.Errorf("line %d: %w: %w", r.Index, errFull, r.Err)
+				}
+				return nil
+			},
+			is: []error{errFull, clixnow.ErrUnauthorized},
+		},
+		{
+			name: "at the context's end",
+			result: func(cancel context.CancelCauseFunc, r clixnow.BulkResult) error {
+				if r.Index == 10 {
+					cancel(errFull)
+				}
+				return nil
+			},
+			is: []error{context.Canceled, errFull},
+		},
+	}
+	for _, test := range tests {
+		for _, concurrency := range []int{1, 4, 30} {
+			t.Run(fmt.Sprintf("%s, %d at once", test.name, concurrency), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					api := &importAPI{serve: test.serve}
+					var taken atomic.Int64
+					ctx, cancel := context.WithCancelCause(t.Context())
+					defer cancel(nil)
+					var atStop int64
+					seen := collect(t, func(r clixnow.BulkResult) error {
+						if test.result == nil {
+							return nil
+						}
+						err := test.result(cancel, r)
+						if r.Index == 10 {
+							atStop = taken.Load()
+						}
+						return err
+					})
+					err := api.client(t).CreateLeads(ctx, list(1000, &taken), clixnow.BulkOptions{Concurrency: concurrency}, seen.result)
+					for _, is := range test.is {
+						require.ErrorIs(t, err, is)
+					}
+					if atStop == 0 {
+						atStop = taken.Load()
+					}
+					assert.Equal(t, atStop, taken.Load(), "nothing more was taken")
+					assert.LessOrEqual(t, taken.Load(), int64(11+2*concurrency))
+					seen.check(int(taken.Load()), len(api.emails))
+					for i, r := range seen.results {
+						if i != 10 && ctx.Err() == nil {
+							assert.NoError(t, r.Err, "what was in flight is finished")
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// A sequence that waits may hand out one more request after the reason to stop.
+func TestCreateLeadsTakenAndNotSent(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		err  error
+		is   []error
+	}{
+		{"stopped by a result", errors.New("enough"), nil},
+		{"stopped by the context", nil, []error{context.Canceled}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				api := &importAPI{}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				var taken atomic.Int64
+				slow := func(yield func(clixnow.CreateLeadRequest) bool) {
+					for req := range list(1000, &taken) {
+						time.Sleep(10 * time.Second)
+						if !yield(req) {
+							return
+						}
+					}
+				}
+				seen := collect(t, func(r clixnow.BulkResult) error {
+					if r.Index == 1 {
+						if test.err == nil {
+							cancel()
+						}
+						return test.err
+					}
+					return nil
+				})
+				err := api.client(t).CreateLeads(ctx, slow, clixnow.BulkOptions{}, seen.result)
+				require.Error(t, err)
+				assert.Equal(t, int64(3), taken.Load())
+				seen.check(3, 2)
+				requireClass(t, clixnow.ErrNotSent, seen.results[2].Err)
+				for _, is := range test.is {
+					require.ErrorIs(t, err, is)
+					require.ErrorIs(t, seen.results[2].Err, is)
+				}
+				if test.err != nil {
+					require.ErrorIs(t, err, test.err)
+					assert.NotErrorIs(t, seen.results[2].Err, context.Canceled)
+				}
+			})
+		})
+	}
+}
+
+func TestCreateLeadsWithEndedContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	api := &importAPI{}
+	var taken atomic.Int64
+	seen := collect(t, nil)
+	err := api.client(t).CreateLeads(ctx, list(10, &taken), clixnow.BulkOptions{}, seen.result)
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Zero(t, taken.Load())
+	assert.Empty(t, seen.results)
+}
+
+// What is in flight when the context ends is reported, and that is why it stopped, though there was nothing more to take.
+func TestCreateLeadsContextEndsWithTheLast(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := &importAPI{serve: func(r *http.Request, _ string) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var taken atomic.Int64
+		seen := collect(t, nil)
+		err := api.client(t).CreateLeads(ctx, list(3, &taken), clixnow.BulkOptions{}, seen.result)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		seen.check(3, 3)
+		for _, r := range seen.results {
+			requireClass(t, clixnow.ErrOutcomeUnknown, r.Err)
+		}
+	})
+}
+
+func TestCreateLeadsRateLimiter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turn := make(chan struct{}, 1)                    // a mutex would stop the bubble's clock
+		oneByOne := limiter(func(context.Context) error { // one each ten seconds
+			turn <- struct{}{}
+			time.Sleep(10 * time.Second)
+			<-turn
+			return nil
+		})
+		api := &importAPI{}
+		var taken atomic.Int64
+		seen := collect(t, nil)
+		began := time.Now()
+		err := api.client(t, clixnow.WithRateLimiter(oneByOne)).CreateLeads(t.Context(), list(20, &taken), clixnow.BulkOptions{Concurrency: 8}, seen.result)
+		require.NoError(t, err)
+		seen.check(20, 20)
+		assert.Equal(t, 201*time.Second, time.Since(began))
+		assert.Equal(t, 1, api.most)
+	})
+}
+
+func TestCreateLeadsRateLimiterRefuses(t *testing.T) {
+	t.Parallel()
+	errNoTurn := errors.New("no turn left")
+	var calls atomic.Int64
+	fiveTimes := limiter(func(context.Context) error {
+		if calls.Add(1) > 5 {
+			return errNoTurn
+		}
+		return nil
+	})
+	api := &importAPI{serve: func(r *http.Request, _ string) (*http.Response, error) { return created(r) }}
+	var taken atomic.Int64
+	seen := collect(t, nil)
+	err := api.client(t, clixnow.WithRateLimiter(fiveTimes)).CreateLeads(t.Context(), list(20, &taken), clixnow.BulkOptions{Concurrency: 1}, seen.result)
+	require.NoError(t, err)
+	seen.check(20, 5)
+	require.ErrorIs(t, seen.results[19].Err, errNoTurn)
+}
+
+// A slow result holds up the creates, so that outcomes do not pile up.
+func TestCreateLeadsSlowResult(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const concurrency = 3
+		api := &importAPI{}
+		var taken atomic.Int64
+		reported := 0
+		seen := collect(t, func(clixnow.BulkResult) error {
+			time.Sleep(time.Minute)
+			assert.LessOrEqual(t, taken.Load(), int64(reported+concurrency))
+			reported++
+			return nil
+		})
+		err := api.client(t).CreateLeads(t.Context(), list(20, &taken), clixnow.BulkOptions{Concurrency: concurrency}, seen.result)
+		require.NoError(t, err)
+		seen.check(20, 20)
+	})
+}
+
+// However long the import, no more than a few of its requests are alive.
+func TestCreateLeadsMemory(t *testing.T) {
+	t.Parallel()
+	const requests, every = 5000, 1000
+	api := &importAPI{serve: func(r *http.Request, _ string) (*http.Response, error) {
+		_ = r.Body.Close()
+		return created(r)
+	}}
+	var alive atomic.Int64
+	reqs := func(yield func(clixnow.CreateLeadRequest) bool) {
+		for i := range requests {
+			req := numbered(i)
+			token := new([16]byte)
+			alive.Add(1)
+			runtime.AddCleanup(token, func(int) { alive.Add(-1) }, 0)
+			req.Extra = map[string]any{"token": token}
+			if !yield(req) {
+				return
+			}
+		}
+	}
+	const concurrency = 8
+	results, most := 0, int64(0)
+	err := api.client(t).CreateLeads(t.Context(), reqs, clixnow.BulkOptions{Concurrency: concurrency}, func(r clixnow.BulkResult) error {
+		results++
+		if results%every == 0 {
+			api.mu.Lock()
+			api.emails = nil
+			api.mu.Unlock()
+			for range 100 { // cleanups run some time after the collection
+				runtime.GC()
+				if alive.Load() <= 4*concurrency {
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
+			most = max(most, alive.Load())
+		}
+		return r.Err
+	})
+	require.NoError(t, err)
+	assert.Equal(t, requests, results)
+	assert.LessOrEqual(t, most, int64(4*concurrency))
+}
+
+// A sequence may wait for the results of what it yielded before.
+func TestCreateLeadsSequenceWaitsForResults(t *testing.T) {
+	t.Parallel()
+	for _, concurrency := range []int{1, 4} {
+		t.Run(strconv.Itoa(concurrency), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				api := &importAPI{}
+				done := make(chan int, 1)
+				reqs := func(yield func(clixnow.CreateLeadRequest) bool) {
+					for i := range 10 {
+						if !yield(numbered(i)) {
+							return
+						}
+						assert.Equal(t, i, <-done)
+					}
+				}
+				seen := collect(t, func(r clixnow.BulkResult) error {
+					done <- r.Index
+					return nil
+				})
+				if concurrency > 1 {
+					// Also where nothing is between result and sequence.
+					done = make(chan int)
+				}
+				require.NoError(t, api.client(t).CreateLeads(t.Context(), reqs, clixnow.BulkOptions{Concurrency: concurrency}, seen.result))
+				seen.check(10, 10)
+			})
+		})
+	}
+}
+
+func TestCreateLeadsEnsure(t *testing.T) {
+	t.Parallel()
+	server := clixnowtest.NewServer()
+	t.Cleanup(server.Close)
+	client := server.Client()
+	t.Cleanup(client.CloseIdleConnections)
+	first := time.Now()
+	run := func(opts clixnow.BulkOptions) *collector {
+		var taken atomic.Int64
+		seen := collect(t, nil)
+		require.NoError(t, client.CreateLeads(t.Context(), list(20, &taken), opts, seen.result))
+		seen.check(20, 20)
+		return seen
+	}
+
+	server.Inject(clixnowtest.Fault{Method: "POST", Times: 5, Drop: clixnowtest.DropAfterHandling})
+	recovered := 0
+	ids := make(map[int]int64)
+	for i, r := range run(clixnow.BulkOptions{Ensure: true}).results {
+		require.NoError(t, r.Err)
+		ids[i] = r.Response.LeadID
+		if r.Response.Recovered {
+			recovered++
+		}
+	}
+	assert.Equal(t, 5, recovered)
+	assert.Len(t, server.Leads(), 20)
+
+	// An import that is run again: each lead is found, and none is booked as a duplicate of itself.
+	for i, r := range run(clixnow.BulkOptions{Ensure: true, FirstAttempt: first}).results {
+		require.NoError(t, r.Err)
+		assert.True(t, r.Response.Recovered)
+		assert.Equal(t, ids[i], r.Response.LeadID)
+	}
+	for _, opts := range []clixnow.BulkOptions{{Ensure: true}, {}} {
+		for _, r := range run(opts).results {
+			requireClass(t, clixnow.ErrRefused, r.Err)
+			require.ErrorIs(t, r.Err, clixnow.ErrDuplicateLead)
+		}
+	}
+	assert.Len(t, server.Leads(), 20)
+}
+
+// What user code does that leaves in the middle: nothing of ours is left behind (see TestMain), and it gets through.
+func TestCreateLeadsLeftInTheMiddle(t *testing.T) {
+	t.Parallel()
+	t.Run("result panics", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			api := &importAPI{}
+			var taken atomic.Int64
+			assert.PanicsWithValue(t, "result", func() {
+				_ = api.client(t).CreateLeads(t.Context(), list(1000, &taken), clixnow.BulkOptions{}, func(clixnow.BulkResult) error { panic("result") })
+			})
+			assert.LessOrEqual(t, taken.Load(), int64(4))
+		})
+	})
+	t.Run("result ends its goroutine", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			api := &importAPI{}
+			var taken atomic.Int64
+			var gone sync.WaitGroup
+			gone.Go(func() {
+				_ = api.client(t).CreateLeads(t.Context(), list(1000, &taken), clixnow.BulkOptions{}, func(clixnow.BulkResult) error {
+					runtime.Goexit() // as t.FailNow does
+					return nil
+				})
+			})
+			gone.Wait()
+			assert.LessOrEqual(t, taken.Load(), int64(4))
+		})
+	})
+	t.Run("reqs panics", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			api := &importAPI{}
+			var taken atomic.Int64
+			seen := collect(t, nil)
+			reqs := func(yield func(clixnow.CreateLeadRequest) bool) {
+				list(2, &taken)(yield)
+				panic("reqs")
+			}
+			assert.PanicsWithValue(t, "reqs", func() {
+				_ = api.client(t).CreateLeads(t.Context(), reqs, clixnow.BulkOptions{}, seen.result)
+			})
+			seen.check(2, 2)
+		})
+	})
+	t.Run("reqs ends its goroutine", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			api := &importAPI{}
+			var taken atomic.Int64
+			seen := collect(t, nil)
+			reqs := func(yield func(clixnow.CreateLeadRequest) bool) {
+				list(2, &taken)(yield)
+				runtime.Goexit()
+			}
+			err := api.client(t).CreateLeads(t.Context(), reqs, clixnow.BulkOptions{}, seen.result)
+			require.ErrorContains(t, err, "reqs did not return")
+			seen.check(2, 2)
+		})
+	})
+}
+
+func TestCreateLeadsRefusesOptions(t *testing.T) {
+	t.Parallel()
+	reqs := slices.Values([]clixnow.CreateLeadRequest{vendorsLead()})
+	result := func(clixnow.BulkResult) error { return nil }
+	tests := []struct {
+		name   string
+		reqs   iter.Seq[clixnow.CreateLeadRequest]
+		opts   clixnow.BulkOptions
+		result func(clixnow.BulkResult) error
+		fields []string
+	}{
+		{"nil sequence", nil, clixnow.BulkOptions{}, result, []string{"reqs"}},
+		{"nil result", reqs, clixnow.BulkOptions{}, nil, []string{"result"}},
+		{"negative concurrency", reqs, clixnow.BulkOptions{Concurrency: -1}, result, []string{"concurrency"}},
+		{"first attempt without Ensure", reqs, clixnow.BulkOptions{FirstAttempt: time.Now()}, result, []string{"firstAttempt"}},
+		{"all at once", nil, clixnow.BulkOptions{Concurrency: -1, FirstAttempt: time.Now()}, nil, []string{"reqs", "result", "concurrency", "firstAttempt"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			api := &importAPI{}
+			err := api.client(t).CreateLeads(t.Context(), test.reqs, test.opts, test.result)
+			requireClass(t, clixnow.ErrRefused, err)
+			var invalid *clixnow.ValidationError
+			require.ErrorAs(t, err, &invalid)
+			var fields []string
+			for _, fault := range invalid.Fields {
+				fields = append(fields, fault.Field)
+			}
+			assert.Equal(t, test.fields, fields)
+			assert.Empty(t, api.emails)
+		})
+	}
+	err := (&importAPI{}).client(t).CreateLeads(nil, reqs, clixnow.BulkOptions{}, result) //nolint:staticcheck // SA1012: it is what is tested
+	requireClass(t, clixnow.ErrNotSent, err)
+}

@@ -1,0 +1,1014 @@
+package clixnow_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/clixnowtest"
+)
+
+// inBubble runs a test with fake time, at noon of the crowd and so long after.
+func inBubble(t *testing.T, after time.Duration, test func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(noon) + after)
+		test(t)
+	})
+}
+
+func TestLeadChangesOverHTTP(t *testing.T) {
+	t.Parallel()
+	api := newAPI()
+	api.AddLeads(crowd(95)...)
+	modify(40, 3, 77)(t, api)
+	client := newClient(t, api.ServeHTTP)
+
+	changes := client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{PageSize: 10})
+	assert.Empty(t, api.Requests(), "before it is ranged over")
+	want := slices.DeleteFunc(upTo(95), func(id int64) bool { return id == 40 || id == 3 || id == 77 })
+	for range 2 { // it starts again
+		ids, err := drainIDs(t, changes)
+		require.NoError(t, err)
+		require.Len(t, ids, 95)
+		assert.Equal(t, want, ids[:92], "the oldest change first")
+		assert.ElementsMatch(t, []int64{40, 3, 77}, ids[92:])
+	}
+	first := api.Requests()[0]
+	assert.Equal(t, "/api/system/v1/leads/search", first.Path)
+	assert.Equal(t, url.Values{"orderBy": {"ModifiedOn"}, "count": {"10"}}, first.Query)
+}
+
+// The requests of a whole history, and of what is new since a position.
+func TestLeadChangesOnTheWire(t *testing.T) {
+	t.Parallel()
+	at := func(seconds float64) time.Time { return noon.Add(time.Duration(seconds * float64(time.Second))) }
+	tests := []struct {
+		name  string
+		req   clixnow.LeadChangesRequest
+		want  []int64
+		count string
+		from  []string
+	}{
+		{"whole history", clixnow.LeadChangesRequest{}, upTo(25), "1000", []string{"", "2026-05-04T12:00:23.990"}},
+		{
+			"whole history, pages of ten",
+			clixnow.LeadChangesRequest{PageSize: 10},
+			upTo(25), "10",
+			[]string{"", "2026-05-04T12:00:08.990", "2026-05-04T12:00:17.990"},
+		},
+		{
+			"pages of one",
+			clixnow.LeadChangesRequest{PageSize: 1, Since: at(23), Overlap: -1},
+			from(24, 25), "2",
+			[]string{"2026-05-04T12:00:21", "2026-05-04T12:00:21.990", "2026-05-04T12:00:22.990", "2026-05-04T12:00:23.990"},
+		},
+		{"since", clixnow.LeadChangesRequest{Since: at(75.5)}, from(17, 25), "1000", []string{"2026-05-04T12:00:13", "2026-05-04T12:00:23.990"}},
+		{"since, in another zone", clixnow.LeadChangesRequest{
+			Since: at(75.5).In(time.FixedZone("", 7200)),
+		}, from(17, 25), "1000", []string{"2026-05-04T12:00:13", "2026-05-04T12:00:23.990"}},
+		{"short overlap", clixnow.LeadChangesRequest{Since: at(20.5), Overlap: 2 * time.Second}, from(20, 25), "1000", []string{"2026-05-04T12:00:16"}},
+		{"long overlap", clixnow.LeadChangesRequest{Since: at(20), Overlap: time.Hour}, upTo(25), "1000", []string{"2026-05-04T11:00:18", "2026-05-04T12:00:23.990"}},
+		{"no overlap", clixnow.LeadChangesRequest{Since: at(20), Overlap: -1}, from(21, 25), "1000", []string{"2026-05-04T12:00:18"}},
+		{"no overlap, between", clixnow.LeadChangesRequest{Since: at(20.5), Overlap: -1}, from(22, 25), "1000", []string{"2026-05-04T12:00:18"}},
+		{"nothing new", clixnow.LeadChangesRequest{Since: at(90)}, nil, "1000", []string{"2026-05-04T12:00:28"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, time.Hour, func(t *testing.T) {
+				api := newAPI()
+				api.AddLeads(crowd(25)...)
+				client := memoryClient(t, api)
+				for range 2 {
+					before := len(api.Requests())
+					ids, err := drainIDs(t, client.LeadChanges(t.Context(), test.req))
+					require.NoError(t, err)
+					assert.Equal(t, test.want, ids)
+					assert.Equal(t, test.from, queries(api, "modifiedOnFrom")[before:])
+				}
+				for _, r := range api.Requests() {
+					assert.Equal(t, test.count, r.Query.Get("count"))
+					assert.False(t, r.Query.Has("skip"))
+				}
+			})
+		})
+	}
+}
+
+func TestLeadChangesRefuses(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		req   clixnow.LeadChangesRequest
+		field string
+	}{
+		{"page size", clixnow.LeadChangesRequest{PageSize: 1001}, "pageSize"},
+		{"negative page size", clixnow.LeadChangesRequest{PageSize: -1}, "pageSize"},
+		{"negative interval", clixnow.LeadChangesRequest{PollInterval: -1}, "pollInterval"},
+		{"year 10000", clixnow.LeadChangesRequest{Since: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, "since"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			api := newAPI()
+			test.req.CaughtUp = func(time.Time) error { panic("not caught up") }
+			leads, err := drain(t, newClient(t, api.ServeHTTP).LeadChanges(t.Context(), test.req))
+			var invalid *clixnow.ValidationError
+			require.ErrorAs(t, err, &invalid)
+			require.Len(t, invalid.Fields, 1)
+			assert.Equal(t, test.field, invalid.Fields[0].Field)
+			assert.Empty(t, leads)
+			assert.Empty(t, api.Requests())
+		})
+	}
+	t.Run("nil context", func(t *testing.T) {
+		t.Parallel()
+		api := newAPI()
+		var none context.Context
+		_, err := drain(t, newClient(t, api.ServeHTTP).LeadChanges(none, clixnow.LeadChangesRequest{PollInterval: time.Hour}))
+		require.ErrorIs(t, err, clixnow.ErrNotSent)
+		assert.Empty(t, api.Requests())
+	})
+	t.Run("the server's to judge", func(t *testing.T) {
+		t.Parallel()
+		client := newClient(t, newAPI().ServeHTTP, clixnow.WithoutValidation())
+		_, err := drain(t, client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{PageSize: 1001, PollInterval: time.Hour}))
+		require.ErrorIs(t, err, clixnow.ErrBadRequest)
+	})
+}
+
+// journal is what a loop over changes met, in order: ids, positions after noon, errors.
+type journal []string
+
+func (j *journal) note(format string, args ...any) { *j = append(*j, fmt.Sprintf(format, args...)) }
+
+func (j *journal) caughtUp(since time.Time) error {
+	if since.IsZero() {
+		j.note("caught up")
+	} else {
+		j.note("caught up %v", since.Sub(noon))
+	}
+	return nil
+}
+
+// follow reads changes and notes them, until it has met so many things other than leads.
+func follow(ctx context.Context, client *clixnow.Client, req clixnow.LeadChangesRequest, things int, passed func(*journal)) journal {
+	var j journal
+	enough := errors.New("enough")
+	caughtUp := req.CaughtUp
+	req.CaughtUp = func(since time.Time) error {
+		if err := j.caughtUp(since); err != nil {
+			return err
+		}
+		if caughtUp != nil {
+			if err := caughtUp(since); err != nil {
+				return err
+			}
+		}
+		if things--; things <= 0 {
+			return enough
+		}
+		passed(&j)
+		return nil
+	}
+	for lead, err := range client.LeadChanges(ctx, req) {
+		switch {
+		case errors.Is(err, enough):
+			return j
+		case err != nil:
+			j.note("error")
+			if things--; things <= 0 {
+				return j
+			}
+			passed(&j)
+		default:
+			j.note("%d", lead.ID)
+		}
+	}
+	j.note("end")
+	return j
+}
+
+func goOn(*journal) {}
+
+func TestLeadChangesCaughtUp(t *testing.T) {
+	t.Parallel()
+	t.Run("zero where nothing was seen", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, 0, func(t *testing.T) {
+			api := newAPI()
+			j := follow(t.Context(), memoryClient(t, api), clixnow.LeadChangesRequest{PollInterval: time.Minute}, 3, func(j *journal) {
+				if len(*j) == 1 { // after the first pass
+					time.AfterFunc(30*time.Second, func() { api.AddLeads(clixnow.Lead{ID: 7}) })
+				}
+			})
+			assert.Equal(t, journal{"caught up", "7", "caught up 30s", "caught up 30s"}, j)
+		})
+	})
+	t.Run("since where nothing was seen", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, time.Hour, func(t *testing.T) {
+			j := follow(t.Context(), memoryClient(t, newAPI()), clixnow.LeadChangesRequest{Since: noon.Add(1500 * time.Millisecond)}, 2, goOn)
+			assert.Equal(t, journal{"caught up 1.5s", "end"}, j)
+		})
+	})
+	t.Run("at the end of each pass, with the newest change", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, time.Hour, func(t *testing.T) {
+			api := newAPI()
+			api.AddLeads(crowd(4)...)
+			j := follow(t.Context(), memoryClient(t, api), clixnow.LeadChangesRequest{PollInterval: time.Minute}, 3, func(*journal) {
+				modify(2)(t, api)
+			})
+			assert.Equal(t, journal{
+				"1", "2", "3", "4", "caught up 3s", "2", "caught up 1h0m0s", "2", "caught up 1h1m0s",
+			}, j)
+		})
+	})
+	t.Run("never before since", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, time.Hour, func(t *testing.T) {
+			api := newAPI()
+			api.AddLeads(crowd(4)...)
+			j := follow(t.Context(), memoryClient(t, api), clixnow.LeadChangesRequest{Since: noon.Add(time.Minute)}, 2, goOn)
+			assert.Equal(t, journal{"1", "2", "3", "4", "caught up 1m0s", "end"}, j)
+		})
+	})
+	t.Run("in the loop's goroutine", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, time.Hour, func(t *testing.T) {
+			assert.PanicsWithValue(t, "mine", func() {
+				req := clixnow.LeadChangesRequest{PollInterval: time.Minute, CaughtUp: func(time.Time) error { panic("mine") }}
+				for _, err := range memoryClient(t, newAPI()).LeadChanges(t.Context(), req) {
+					require.NoError(t, err)
+					assert.Fail(t, "nothing to yield")
+				}
+			})
+		})
+	})
+	t.Run("before the wait", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, time.Hour, func(t *testing.T) {
+			var called []time.Duration
+			req := clixnow.LeadChangesRequest{PollInterval: time.Minute, CaughtUp: func(time.Time) error {
+				called = append(called, time.Since(noon)-time.Hour)
+				time.Sleep(time.Second) // a transaction takes its time
+				return nil
+			}}
+			follow(t.Context(), memoryClient(t, newAPI()), req, 3, goOn)
+			assert.Equal(t, []time.Duration{0, 61 * time.Second, 122 * time.Second}, called)
+		})
+	})
+	t.Run("its error is the last thing", func(t *testing.T) {
+		t.Parallel()
+		for _, interval := range []time.Duration{0, time.Minute} {
+			inBubble(t, time.Hour, func(t *testing.T) {
+				api := newAPI()
+				api.AddLeads(crowd(3)...)
+				full := errors.New("disk full")
+				req := clixnow.LeadChangesRequest{PollInterval: interval, CaughtUp: func(time.Time) error { return full }}
+				ids, err := drainIDs(t, memoryClient(t, api).LeadChanges(t.Context(), req))
+				require.ErrorIs(t, err, full)
+				assert.Equal(t, upTo(3), ids)
+				assert.Len(t, api.Requests(), 1)
+			})
+		}
+	})
+	t.Run("not after a break", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, time.Hour, func(t *testing.T) {
+			api := newAPI()
+			api.AddLeads(crowd(3)...)
+			req := clixnow.LeadChangesRequest{CaughtUp: func(time.Time) error { panic("not caught up") }}
+			for lead, err := range memoryClient(t, api).LeadChanges(t.Context(), req) {
+				require.NoError(t, err)
+				if lead.ID == 3 { // the last
+					break
+				}
+			}
+		})
+	})
+}
+
+func TestLeadChangesResumes(t *testing.T) {
+	t.Parallel()
+	inBubble(t, time.Hour, func(t *testing.T) {
+		api := newAPI()
+		api.AddLeads(crowd(200)...)
+		client := memoryClient(t, api)
+		var saved time.Time
+		req := clixnow.LeadChangesRequest{PageSize: 10, CaughtUp: func(since time.Time) error {
+			saved = since
+			return nil
+		}}
+		ids, err := drainIDs(t, client.LeadChanges(t.Context(), req))
+		require.NoError(t, err)
+		assert.Equal(t, upTo(200), ids)
+		assert.Equal(t, noon.Add(199*time.Second), saved)
+
+		modify(5, 190)(t, api)
+		req.Since = saved
+		ids, err = drainIDs(t, client.LeadChanges(t.Context(), req))
+		require.NoError(t, err)
+		assert.Equal(t, append(slices.DeleteFunc(from(140, 200), func(id int64) bool { return id == 190 }), 5, 190), ids,
+			"the leads of the overlap again, then the news")
+		assert.Equal(t, noon.Add(time.Hour), saved)
+
+		time.Sleep(2 * time.Minute)
+		req.Since, req.Overlap = saved, -1
+		ids, err = drainIDs(t, client.LeadChanges(t.Context(), req))
+		require.NoError(t, err)
+		assert.Equal(t, []int64{5, 190}, ids, "the position itself is within")
+		assert.Equal(t, noon.Add(time.Hour), saved)
+	})
+}
+
+// A reader that dies in mid-pass has saved UpdatedOn of the lead that it handled last.
+func TestLeadChangesResumesInMidPass(t *testing.T) {
+	t.Parallel()
+	inBubble(t, time.Hour, func(t *testing.T) {
+		api := newAPI()
+		api.AddLeads(crowd(500)...)
+		client := memoryClient(t, api)
+		seen := make(map[int64]bool)
+		var saved time.Time
+		runs := 0
+		for ; len(seen) < 500 && runs < 100; runs++ {
+			read := 0
+			for lead, err := range client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{Since: saved, PageSize: 10, Overlap: 10 * time.Second}) {
+				require.NoError(t, err)
+				seen[lead.ID] = true
+				saved = lead.UpdatedOn
+				if read++; read == 50 {
+					break
+				}
+			}
+		}
+		assert.Len(t, seen, 500)
+		assert.Equal(t, 13, runs, "each comes further than an overlap")
+	})
+}
+
+// fault is an answer, or none, in place of the server's.
+type fault struct {
+	name string
+	clixnowtest.Fault
+	want error
+}
+
+// passing are faults after which polling goes on.
+func passing() []fault {
+	faults := []fault{
+		{"not JSON", clixnowtest.Fault{Status: 200, Body: "<html>"}, clixnow.ErrInvalidResponse},
+		{"no list", clixnowtest.Fault{Status: 200, Body: "{}"}, clixnow.ErrInvalidResponse},
+		{"lead without updatedOn", clixnowtest.Fault{Status: 200, Body: `[{"id":1}]`}, clixnow.ErrInvalidResponse},
+		{"lead without id", clixnowtest.Fault{Status: 200, Body: `[{"updatedOn":"2026-05-04T12:00:00Z"}]`}, clixnow.ErrInvalidResponse},
+		{"no connection", clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling}, nil},
+		{"Retry-After of an hour", clixnowtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"3600"}}}, clixnow.ErrRateLimited},
+	}
+	for _, status := range []int{408, 429, 500, 501, 502, 503, 504, 520, 599} {
+		faults = append(faults, fault{strconv.Itoa(status), clixnowtest.Fault{Status: status}, nil})
+	}
+	return faults
+}
+
+// lasting are faults that end the polling.
+func lasting() []fault {
+	var faults []fault
+	for _, status := range []int{300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 409, 410, 415, 422, 451, 499} {
+		faults = append(faults, fault{strconv.Itoa(status), clixnowtest.Fault{Status: status}, nil})
+	}
+	return faults
+}
+
+func TestLeadChangesErrorsWithoutPolling(t *testing.T) {
+	t.Parallel()
+	for _, fault := range append(passing(), lasting()...) {
+		t.Run(fault.name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, time.Hour, func(t *testing.T) {
+				api := newAPI()
+				api.AddLeads(crowd(100)...)
+				fault.Times = 1000
+				api.Inject(clixnowtest.Fault{Times: 3}, fault.Fault)
+				req := clixnow.LeadChangesRequest{PageSize: 10, CaughtUp: func(time.Time) error { panic("not caught up") }}
+				ids, err := drainIDs(t, memoryClient(t, api).LeadChanges(t.Context(), req))
+				require.Error(t, err)
+				if fault.want != nil {
+					require.ErrorIs(t, err, fault.want)
+				}
+				assert.Equal(t, upTo(28), ids)
+			})
+		})
+	}
+}
+
+func TestLeadChangesErrorsWithPolling(t *testing.T) {
+	t.Parallel()
+	const interval = time.Minute
+	for _, fault := range passing() {
+		t.Run(fault.name+" passes", func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, time.Hour, func(t *testing.T) {
+				api := newAPI()
+				api.AddLeads(crowd(100)...)
+				fault.Times = 2
+				api.Inject(clixnowtest.Fault{Times: 7}, fault.Fault)
+				var failed time.Time
+				again := make(map[time.Duration]bool)
+				client := memoryClient(t, before(api, func(int) {
+					if !failed.IsZero() {
+						again[time.Since(failed)] = true
+					}
+				}), clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 1}))
+				j := follow(t.Context(), client, clixnow.LeadChangesRequest{PageSize: 10, PollInterval: interval}, 3, func(*journal) {
+					if failed.IsZero() {
+						failed = time.Now()
+					}
+				})
+				var want journal
+				for id := 1; id <= 100; id++ {
+					want.note("%d", id)
+				}
+				want = slices.Insert(want, 64, "error", "error")
+				assert.Equal(t, append(want, "caught up 1m39s"), j)
+				assert.Equal(t, map[time.Duration]bool{interval: true, 2 * interval: true}, again)
+				assert.Equal(t, []string{"2026-05-04T12:00:01", "2026-05-04T12:00:01"}, queries(api, "modifiedOnFrom")[8:10],
+					"one overlap and two seconds before lead 64, the newest yielded")
+			})
+		})
+	}
+	for _, fault := range lasting() {
+		t.Run(fault.name+" lasts", func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, time.Hour, func(t *testing.T) {
+				api := newAPI()
+				api.AddLeads(crowd(100)...)
+				api.Inject(clixnowtest.Fault{Times: 7}, fault.Fault)
+				client := memoryClient(t, api)
+				j := follow(t.Context(), client, clixnow.LeadChangesRequest{PageSize: 10, PollInterval: interval}, 3, goOn)
+				require.Len(t, j, 66)
+				assert.Equal(t, journal{"64", "error", "end"}, j[63:])
+				assert.Len(t, api.Requests(), 8)
+			})
+		})
+	}
+	t.Run("the loop may end at one", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, time.Hour, func(t *testing.T) {
+			api := newAPI()
+			api.Inject(clixnowtest.Fault{Status: 500, Times: 1000})
+			began := time.Now()
+			for _, err := range memoryClient(t, api).LeadChanges(t.Context(), clixnow.LeadChangesRequest{PollInterval: interval}) {
+				require.ErrorIs(t, err, clixnow.ErrServer)
+				break
+			}
+			assert.Less(t, time.Since(began), time.Second)
+		})
+	})
+	t.Run("an outage of a day", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, time.Hour, func(t *testing.T) {
+			api := newAPI()
+			api.AddLeads(crowd(10)...)
+			dead := time.Now().Add(24 * time.Hour)
+			client := memoryClient(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if time.Now().Before(dead) {
+					panic(http.ErrAbortHandler)
+				}
+				api.ServeHTTP(w, r)
+			}))
+			failures := 0
+			for lead, err := range client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{PollInterval: interval}) {
+				if err == nil {
+					assert.EqualValues(t, 1, lead.ID)
+					break
+				}
+				failures++
+			}
+			assert.InDelta(t, 24*60, failures, 3)
+		})
+	})
+}
+
+func TestLeadChangesContext(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("shutting down")
+	tests := []struct {
+		name   string
+		faults clixnowtest.Fault
+		slow   time.Duration
+		ends   time.Duration
+		before int // errors
+	}{
+		{name: "before the first request"},
+		{name: "in a request", slow: time.Hour, ends: 10 * time.Second},
+		{name: "in a back-off", faults: clixnowtest.Fault{Status: 503, Header: http.Header{"Retry-After": {"5"}}, Times: 9}, ends: 3 * time.Second},
+		{name: "in the wait", ends: 10 * time.Second},
+		{name: "in the wait after an error", faults: clixnowtest.Fault{Status: 501, Times: 9}, ends: 10 * time.Second, before: 1},
+	}
+	for _, test := range tests {
+		for _, way := range []string{"cancelled", "deadline"} {
+			t.Run(test.name+", "+way, func(t *testing.T) {
+				t.Parallel()
+				inBubble(t, time.Hour, func(t *testing.T) {
+					api := newAPI()
+					api.Inject(test.faults)
+					handler := slowly(api, func(int) time.Duration { return test.slow })
+					client := memoryClient(t, handler, clixnow.WithRetry(clixnow.RetryPolicy{}))
+					ctx, cancel := context.WithCancelCause(t.Context())
+					defer cancel(nil)
+					want := context.Canceled
+					began := time.Now()
+					switch {
+					case way == "deadline":
+						var release context.CancelFunc
+						ctx, release = context.WithTimeoutCause(ctx, test.ends, cause)
+						defer release()
+						want = context.DeadlineExceeded
+					case test.ends == 0:
+						cancel(cause)
+					default:
+						time.AfterFunc(test.ends, func() { cancel(cause) })
+					}
+					var errs []error
+					for _, err := range client.LeadChanges(ctx, clixnow.LeadChangesRequest{PollInterval: 24 * time.Hour}) {
+						errs = append(errs, err)
+					}
+					require.NotEmpty(t, errs)
+					last := errs[len(errs)-1]
+					require.ErrorIs(t, last, want)
+					require.ErrorIs(t, last, cause)
+					assert.Equal(t, test.ends, time.Since(began))
+					if way == "cancelled" {
+						assert.Len(t, errs, test.before+1)
+					}
+				})
+			})
+		}
+	}
+}
+
+// scripted answers each request with the next text, and the last one for ever.
+func scripted(requests *int, answers ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		text := answers[min(*requests, len(answers)-1)]
+		*requests++
+		answer(http.StatusOK, "application/json", text)(w, r)
+	}
+}
+
+func TestLeadChangesPageOutOfOrder(t *testing.T) {
+	t.Parallel()
+	const (
+		inOrder    = `[{"id":1,"updatedOn":"2026-05-04T12:00:00.5Z"},{"id":2,"updatedOn":"2026-05-04T12:00:01Z"}]`
+		outOfOrder = `[{"id":2,"updatedOn":"2026-05-04T12:00:01Z"},{"id":1,"updatedOn":"2026-05-04T12:00:00.5Z"}]`
+		undated    = `[{"id":1,"updatedOn":"2026-05-04T12:00:01Z"},{"id":2,"updatedOn":null}]`
+		both       = `[{"id":1,"updatedOn":"2026-05-04T12:00:01Z"},{"id":2,"updatedOn":"2026-05-04T12:00:00Z"},{"id":3}]`
+	)
+	tests := []struct {
+		name     string
+		answers  []string
+		ids      []int64
+		field    string
+		requests int
+	}{
+		{"in order", []string{inOrder}, upTo(2), "", 1},
+		{"once", []string{outOfOrder, inOrder}, upTo(2), "", 2},
+		{"for ever", []string{outOfOrder}, nil, "[1].updatedOn: not in ascending order", 3},
+		{"without a date", []string{undated, inOrder}, nil, "[1].updatedOn: missing", 1},
+		{"out of order, and without a date", []string{both, inOrder}, nil, "[2].updatedOn: missing", 1},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			requests := 0
+			client := newClient(t, scripted(&requests, test.answers...))
+			ids, err := drainIDs(t, client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{}))
+			if test.field == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorIs(t, err, clixnow.ErrInvalidResponse)
+				require.ErrorContains(t, err, test.field)
+				var answer *clixnow.APIError
+				require.ErrorAs(t, err, &answer)
+				assert.Equal(t, http.StatusOK, answer.StatusCode)
+			}
+			assert.Equal(t, test.ids, ids)
+			assert.Equal(t, test.requests, requests)
+		})
+	}
+}
+
+// Two changes may share an instant: what tells them apart is their content.
+func TestLeadChangesOfOneInstant(t *testing.T) {
+	t.Parallel()
+	status := func(text string) string {
+		return fmt.Sprintf(`[{"id":1,"status":%q,"updatedOn":"2026-05-04T12:00:00Z"}]`, text)
+	}
+	inBubble(t, time.Hour, func(t *testing.T) {
+		requests := 0
+		client := memoryClient(t, scripted(&requests, status("New"), status("New"), status("Called"), status("New"), status("New")))
+		var statuses []string
+		req := clixnow.LeadChangesRequest{PollInterval: time.Minute, CaughtUp: func(time.Time) error {
+			if requests == 5 {
+				return errors.New("enough")
+			}
+			return nil
+		}}
+		for lead, err := range client.LeadChanges(t.Context(), req) {
+			if err == nil {
+				statuses = append(statuses, lead.Status)
+			}
+		}
+		assert.Equal(t, []string{"New", "Called", "New"}, statuses)
+	})
+}
+
+func TestLeadChangesThatAreDatedAhead(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{2, 10, 1000} {
+		t.Run(strconv.Itoa(size), func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, time.Minute, func(t *testing.T) {
+				api := newAPI()
+				leads := crowd(12)
+				for i := range leads[:3] {
+					leads[i].UpdatedOn = noon.Add(time.Duration(100+i) * time.Hour)
+				}
+				api.AddLeads(leads...)
+				j := follow(t.Context(), memoryClient(t, api), clixnow.LeadChangesRequest{PageSize: size, PollInterval: time.Minute}, 4, func(*journal) {
+					time.Sleep(time.Second)
+					modify(5)(t, api)
+				})
+				assert.Equal(t, journal{
+					"4", "5", "6", "7", "8", "9", "10", "11", "12", "1", "2", "3", "caught up 1m0s",
+					"5", "caught up 2m1s", "5", "caught up 3m2s", "5", "caught up 4m3s",
+				}, j)
+			})
+		})
+	}
+}
+
+func TestLeadChangesSinceAhead(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		ahead    time.Duration
+		position string
+		from     []string // of the first pass
+	}{
+		{ahead: time.Hour, position: "2m0s", from: []string{"2026-05-04T13:01:48", "2026-05-04T12:01:48"}},
+		{ahead: 1100 * time.Millisecond, position: "2m0s", from: []string{"2026-05-04T12:01:49", "2026-05-04T12:01:48"}},
+		{ahead: time.Second, position: "2m1s", from: []string{"2026-05-04T12:01:49"}}, // its time comes in whole seconds
+		{ahead: 0, position: "2m0s", from: []string{"2026-05-04T12:01:48"}},
+	}
+	for _, test := range tests {
+		t.Run(test.ahead.String(), func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, 2*time.Minute, func(t *testing.T) {
+				api := newAPI()
+				api.AddLeads(crowd(10)...)
+				modify(3, 4)(t, api)
+				j := follow(t.Context(), memoryClient(t, api), clixnow.LeadChangesRequest{
+					Since: noon.Add(2*time.Minute + test.ahead), Overlap: 10 * time.Second, PollInterval: time.Minute,
+				}, 2, func(*journal) {
+					assert.Equal(t, test.from, queries(api, "modifiedOnFrom"))
+					time.Sleep(1500 * time.Millisecond)
+					modify(8)(t, api)
+				})
+				assert.Equal(t, journal{"3", "4", "caught up " + test.position, "8", "caught up 2m1.5s"}, j)
+			})
+		})
+	}
+}
+
+// With the server's clock behind ours, changes are dated behind ours too.
+func TestLeadChangesGoByTheServersClock(t *testing.T) {
+	t.Parallel()
+	for _, off := range []time.Duration{-3 * time.Hour, 3 * time.Hour} {
+		t.Run(off.String(), func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, 0, func(t *testing.T) {
+				api := newAPI(clixnowtest.WithClock(func() time.Time { return time.Now().Add(off) }))
+				api.AddLeads(clixnow.Lead{ID: 1}, clixnow.Lead{ID: 2, UpdatedOn: noon.Add(100 * time.Hour)})
+				j := follow(t.Context(), memoryClient(t, api), clixnow.LeadChangesRequest{PollInterval: time.Minute}, 3, func(*journal) {
+					modify(1)(t, api)
+				})
+				assert.Equal(t, journal{
+					"1", "2", "caught up " + off.String(), "1", "caught up " + (off + time.Minute).String(),
+					"1", "caught up " + (off + 2*time.Minute).String(),
+				}, j)
+			})
+		})
+	}
+}
+
+// A server that does not tell its time is taken to have ours.
+func TestLeadChangesWithoutDate(t *testing.T) {
+	t.Parallel()
+	inBubble(t, time.Minute, func(t *testing.T) {
+		api := newAPI()
+		api.AddLeads(clixnow.Lead{ID: 1}, clixnow.Lead{ID: 2, UpdatedOn: noon.Add(100 * time.Hour)})
+		client := memoryClient(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			api.ServeHTTP(w, r)
+			w.Header()["Date"] = nil
+		}))
+		j := follow(t.Context(), client, clixnow.LeadChangesRequest{PollInterval: time.Minute}, 2, goOn)
+		assert.Equal(t, journal{"1", "2", "caught up 1m0s", "caught up 2m0s"}, j)
+	})
+}
+
+// Leads of one instant that fill more than a page, as a bulk change at the broker makes them.
+func TestLeadChangesOfManyAtOneInstant(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{2, 3, 10, 30} {
+		for _, at := range []string{"beginning", "middle", "end", "all"} {
+			t.Run(fmt.Sprintf("pages of %d, %s", size, at), func(t *testing.T) {
+				t.Parallel()
+				leads := crowd(70)
+				bulk := map[string][2]int{"beginning": {0, 35}, "middle": {20, 55}, "end": {35, 70}, "all": {0, 70}}[at]
+				for i := range leads[bulk[0]:bulk[1]] {
+					leads[bulk[0]+i].UpdatedOn = leads[bulk[0]].UpdatedOn
+				}
+				inBubble(t, time.Hour, func(t *testing.T) {
+					api := newAPI()
+					api.AddLeads(leads...)
+					client := memoryClient(t, api)
+					ids, err := drainIDs(t, client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{PageSize: size}))
+					require.NoError(t, err)
+					assert.Equal(t, upTo(70), ids)
+
+					ids, err = drainIDs(t, client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{
+						PageSize: size, Since: leads[bulk[0]].UpdatedOn, Overlap: -1,
+					}))
+					require.NoError(t, err)
+					assert.Equal(t, from(bulk[0]+1, 70), ids)
+				})
+			})
+		}
+	}
+}
+
+func TestLeadChangesThatShowLate(t *testing.T) {
+	t.Parallel()
+	const overlap = 30 * time.Second
+	inBubble(t, 0, func(t *testing.T) {
+		late := func(lead clixnow.Lead) time.Duration { return time.Duration(lead.ID%30) * time.Second }
+		api := newAPI(clixnowtest.WithSearchDelay(late))
+		go func() {
+			for id := range 300 {
+				api.AddLeads(clixnow.Lead{ID: int64(id + 1)})
+				time.Sleep(700 * time.Millisecond)
+			}
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+		defer cancel()
+		ids, err := drainIDs(t, memoryClient(t, api).LeadChanges(ctx, clixnow.LeadChangesRequest{
+			PageSize: 10, PollInterval: 5 * time.Second, Overlap: overlap,
+		}))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		slices.Sort(ids)
+		assert.Equal(t, upTo(300), ids, "each of them once")
+	})
+}
+
+// filter is how a server compares dates with a bound.
+type filter struct {
+	name string
+	step func(time.Time) time.Time // the first date, in milliseconds, of what is equal to this one
+	next func(time.Time) time.Time // the first that is greater
+}
+
+// filters are those that the API reference leaves open.
+var filters = []filter{
+	{
+		"milliseconds",
+		func(t time.Time) time.Time { return t },
+		func(t time.Time) time.Time { return t.Add(time.Millisecond) },
+	},
+	{
+		"seconds",
+		func(t time.Time) time.Time { return t.Truncate(time.Second) },
+		func(t time.Time) time.Time { return t.Truncate(time.Second).Add(time.Second) },
+	},
+	{"datetime of SQL Server", func(t time.Time) time.Time { return datetimeStep(t, 0) }, func(t time.Time) time.Time { return datetimeStep(t, 1) }},
+}
+
+// datetimeStep returns the first millisecond that SQL Server rounds to the same .000, .003 or .007 of a second as t, or to
+// the step so many further on.
+func datetimeStep(t time.Time, further int) time.Time {
+	base := t.Truncate(10 * time.Millisecond).Add(-10 * time.Millisecond)
+	var starts []time.Time
+	for range 4 {
+		for _, first := range []time.Duration{2, 5, 9} { // of .003, of .007, of the next .000
+			starts = append(starts, base.Add(first*time.Millisecond))
+		}
+		base = base.Add(10 * time.Millisecond)
+	}
+	after := slices.IndexFunc(starts, func(start time.Time) bool { return start.After(t) })
+	return starts[after-1+further]
+}
+
+func TestDatetimeStep(t *testing.T) {
+	t.Parallel()
+	for milliseconds, want := range map[int]int{0: -1, 1: -1, 2: 2, 3: 2, 4: 2, 5: 5, 6: 5, 7: 5, 8: 5, 9: 9, 10: 9, 11: 9, 12: 12} {
+		at := noon.Add(time.Duration(milliseconds) * time.Millisecond)
+		assert.Equal(t, time.Duration(want)*time.Millisecond, datetimeStep(at, 0).Sub(noon), milliseconds)
+	}
+	assert.Equal(t, 2*time.Millisecond, datetimeStep(noon, 1).Sub(noon))
+}
+
+// filtering lets a server that includes its bound and compares milliseconds act as another.
+func (f filter) filtering(api http.Handler, includes bool) http.HandlerFunc {
+	return rewrite(api, func(query url.Values) {
+		bound, err := time.Parse("2006-01-02T15:04:05", query.Get("modifiedOnFrom"))
+		if err != nil {
+			return // none
+		}
+		bound = f.step(bound)
+		if !includes {
+			bound = f.next(bound)
+		}
+		query.Set("modifiedOnFrom", bound.Format("2006-01-02T15:04:05.000"))
+	})
+}
+
+var updatedOn = regexp.MustCompile(`"updatedOn":"([^"]*)"`)
+
+// printing rewrites the dates of changes in answers.
+func printing(api http.Handler, shown func(time.Time) time.Time) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		recorder := httptest.NewRecorder()
+		api.ServeHTTP(recorder, r)
+		maps.Copy(w.Header(), recorder.Header())
+		w.Header().Del("Content-Length")
+		w.WriteHeader(recorder.Code)
+		_, _ = w.Write(updatedOn.ReplaceAllFunc(recorder.Body.Bytes(), func(member []byte) []byte {
+			date, err := time.Parse(time.RFC3339, string(updatedOn.FindSubmatch(member)[1]))
+			if err != nil {
+				panic(err)
+			}
+			return fmt.Appendf(nil, `"updatedOn":"%s"`, shown(date).Format(time.RFC3339Nano))
+		}))
+	}
+}
+
+// prints are the ways to print dates.
+var prints = map[string]func(time.Time) time.Time{
+	"milliseconds":    func(t time.Time) time.Time { return t },
+	"cut to seconds":  func(t time.Time) time.Time { return t.Truncate(time.Second) },
+	"rounded seconds": func(t time.Time) time.Time { return t.Round(time.Second) },
+}
+
+// Whatever the server makes of the bound, nothing is lost; where dates are a few milliseconds apart and where many share one.
+func TestLeadChangesWhateverTheFilter(t *testing.T) {
+	t.Parallel()
+	for _, filter := range filters {
+		for _, includes := range []bool{true, false} {
+			for printed, shown := range prints {
+				t.Run(fmt.Sprintf("%s, included %t, printed %s", filter.name, includes, printed), func(t *testing.T) {
+					t.Parallel()
+					inBubble(t, time.Minute, func(t *testing.T) {
+						api := newAPI()
+						var leads []clixnow.Lead
+						at := noon
+						for id := range int64(70) {
+							leads = append(leads, clixnow.Lead{ID: id + 1, UpdatedOn: at})
+							at = at.Add(time.Duration([]int{0, 1, 3, 7, 90, 700}[id%6]) * time.Millisecond)
+						}
+						api.AddLeads(leads...)
+						client := memoryClient(t, printing(filter.filtering(api, includes), shown))
+
+						ids, err := drainIDs(t, client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{PageSize: 10}))
+						require.NoError(t, err)
+						assert.Equal(t, upTo(70), ids, "the whole history")
+
+						for _, since := range []int{31, 32, 33, 34} {
+							ids, err = drainIDs(t, client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{
+								PageSize: 10, Since: shown(leads[since].UpdatedOn), Overlap: -1,
+							}))
+							require.NoError(t, err)
+							assert.Subset(t, ids, from(since+1, 70), "since lead %d", since+1)
+						}
+
+						passes := 0
+						seen := make(map[int64]string)
+						req := clixnow.LeadChangesRequest{PageSize: 10, PollInterval: time.Second, CaughtUp: func(time.Time) error {
+							if passes++; passes == 8 {
+								return errors.New("enough")
+							}
+							for n := range int64(7) {
+								modify(int64(passes)*13%63+n+1)(t, api)
+								time.Sleep(time.Duration(n) * time.Millisecond)
+							}
+							return nil
+						}}
+						for lead, err := range client.LeadChanges(t.Context(), req) {
+							if err == nil {
+								seen[lead.ID] = lead.Status
+							}
+						}
+						for _, lead := range api.Leads() {
+							assert.Equal(t, lead.Status, seen[lead.ID], "lead %d", lead.ID)
+						}
+						assert.Less(t, len(api.Requests()), 500)
+					})
+				})
+			}
+		}
+	}
+}
+
+// What changes while it is being read comes again, in its new state.
+func TestLeadChangesWhileTheLoopChangesLeads(t *testing.T) {
+	t.Parallel()
+	inBubble(t, time.Hour, func(t *testing.T) {
+		api := newAPI()
+		api.AddLeads(crowd(30)...)
+		seen := make(map[int64][]string)
+		for lead, err := range memoryClient(t, api).LeadChanges(t.Context(), clixnow.LeadChangesRequest{PageSize: 10}) {
+			require.NoError(t, err)
+			seen[lead.ID] = append(seen[lead.ID], lead.Status)
+			if lead.Status == "New" {
+				time.Sleep(time.Millisecond)
+				require.NoError(t, api.UpdateLead(lead.ID, func(lead *clixnow.Lead) { lead.Status = "Called" }))
+			}
+		}
+		for id := range int64(30) {
+			assert.Equal(t, []string{"New", "Called"}, seen[id+1], "lead %d", id+1)
+		}
+	})
+}
+
+// Where leads change faster than they are read, a pass still ends, and CaughtUp is called.
+func TestLeadChangesUnderSteadyWrites(t *testing.T) {
+	t.Parallel()
+	for _, overlap := range []time.Duration{-1, 5 * time.Second, 0} {
+		t.Run(overlap.String(), func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, time.Hour, func(t *testing.T) {
+				api := newAPI()
+				api.AddLeads(crowd(300)...)
+				next := int64(0)
+				busy := before(slowly(api, func(int) time.Duration { return time.Second }), func(int) {
+					for range 30 {
+						modify(next%300+1)(t, api)
+						next++
+					}
+				})
+				j := follow(t.Context(), memoryClient(t, busy), clixnow.LeadChangesRequest{
+					PageSize: 10, Overlap: overlap, PollInterval: time.Second,
+				}, 5, goOn)
+				ended := slices.DeleteFunc(slices.Clone(j), func(line string) bool { return !strings.HasPrefix(line, "caught up") })
+				assert.Len(t, ended, 5)
+				assert.NotContains(t, j, "error")
+				assert.Less(t, len(api.Requests()), 700)
+			})
+		})
+	}
+}
+
+func TestLeadEvents(t *testing.T) {
+	t.Parallel()
+	lead := clixnow.Lead{ID: 1, Status: "New"}
+	called := clixnow.Lead{ID: 1, Status: "Called"}
+	paid := clixnow.Lead{ID: 1, Status: "Called", FTDDate: noon}
+	paidLater := clixnow.Lead{ID: 1, Status: "Called", FTDDate: noon.Add(time.Hour)}
+	tests := []struct {
+		name   string
+		before *clixnow.Lead
+		now    clixnow.Lead
+		want   []clixnow.LeadEvent
+	}{
+		{"new", nil, lead, []clixnow.LeadEvent{clixnow.LeadCreated}},
+		{"new, with a deposit", nil, paid, []clixnow.LeadEvent{clixnow.LeadCreated, clixnow.LeadDeposited}},
+		{"delivered again", &lead, lead, nil},
+		{"status", &lead, called, []clixnow.LeadEvent{clixnow.LeadStatusChanged}},
+		{"deposit", &called, paid, []clixnow.LeadEvent{clixnow.LeadDeposited}},
+		{"status and deposit", &lead, paid, []clixnow.LeadEvent{clixnow.LeadStatusChanged, clixnow.LeadDeposited}},
+		{"withdrawn", &paid, called, []clixnow.LeadEvent{clixnow.LeadDepositWithdrawn}},
+		{"date of the deposit set anew", &paid, paidLater, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			assert.Equal(t, test.want, clixnow.LeadEvents(test.before, test.now))
+		})
+	}
+}

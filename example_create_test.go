@@ -1,0 +1,57 @@
+package clixnow_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/clixnowtest"
+)
+
+// The one switch over what can become of a create, in its order.
+func ExampleClient_CreateLead_errors() {
+	server := clixnowtest.NewServer() // a Clixnow in memory
+	defer server.Close()
+	client := server.Client() // in a program: clixnow.NewClient("acme", token)
+
+	register := func(req clixnow.CreateLeadRequest) {
+		lead, err := client.CreateLead(context.Background(), req)
+		switch {
+		case err == nil:
+			fmt.Println("registered: send the visitor on,", lead.RedirectURL != "")
+		case errors.Is(err, clixnow.ErrOutcomeUnknown):
+			fmt.Println("unknown: hand it to EnsureLeadSince")
+		case errors.Is(err, clixnow.ErrDuplicateLead): // also ErrRefused, as all that is told apart from here
+			fmt.Println("refused: registered already")
+		case errors.Is(err, clixnow.ErrRefused):
+			fmt.Println("refused:", err)
+		case errors.Is(err, clixnow.ErrNotSent), errors.Is(err, clixnow.ErrRateLimited):
+			fmt.Println("not registered: try again later")
+		}
+	}
+
+	lead := clixnow.CreateLeadRequest{
+		FirstName: "Allison", LastName: "Brown", Email: "allison.brown@example.com", Phone: "+41123456789",
+		Password: "short", CountryCode: "CH",
+	}
+	register(lead)
+
+	lead.Password = "Password123!"
+	server.Inject(clixnowtest.Fault{Status: 429, Times: 3})
+	register(lead)
+
+	register(lead)
+	register(lead)
+
+	lead.Email, lead.Phone = "bob@example.com", "+41123456780"
+	server.Inject(clixnowtest.Fault{Drop: clixnowtest.DropAfterHandling})
+	register(lead)
+
+	// Output:
+	// refused: clixnow: invalid request: password: must have at least 8 characters; password: must have a character that is neither letter nor digit
+	// not registered: try again later
+	// registered: send the visitor on, true
+	// refused: registered already
+	// unknown: hand it to EnsureLeadSince
+}
