@@ -37,8 +37,8 @@ var (
 	ErrRateLimited = errors.New("clixnow: too many requests")
 )
 
-// What was refused, or how a call failed; errors.Is tells. Except for [ErrInvalidRequest] and [ErrLeadNotFound] an
-// [*APIError] is then within reach of errors.As.
+// What was refused, or how a call failed; errors.Is tells. Except for [ErrInvalidRequest], [ErrLeadNotFound] and
+// [ErrUnstableResults] an [*APIError] is then within reach of errors.As.
 var (
 	// ErrInvalidRequest: the SDK refused the request before anything was sent; see [ValidationError]. Also [ErrRefused].
 	ErrInvalidRequest = fmt.Errorf("%w: invalid request", ErrRefused)
