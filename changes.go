@@ -214,9 +214,12 @@ const (
 	LeadDepositWithdrawn LeadEvent = "deposit withdrawn" // it shows no first deposit any more, or its date is hidden now
 )
 
-// LeadEvents compares a version of a lead with the one that was known before; nil if none was. It keeps nothing: what is
-// known of a lead is with whoever stores it. The same version gives no events, so a lead that is delivered
-// again does no harm.
+// LeadEvents compares a version of a lead with the one that was known before; nil if none was. A lead that is seen for the
+// first time was created, and deposited if it shows a first deposit: whoever begins with a whole history may want
+// to store it without acting on its events. A first deposit that only changes its date is no event.
+//
+// It keeps nothing: what is known of a lead is with whoever stores it. The same version gives no events, so a lead that is
+// delivered again does no harm, if the version known before is stored together with what was done about its events.
 func LeadEvents(before *Lead, now Lead) []LeadEvent {
 	var (
 		events []LeadEvent

@@ -106,12 +106,14 @@ func headers(token, product string) func(method string) http.Header {
 
 const hidden = "[hidden]"
 
-// masker hides the token, and a password that is long enough not to be part of common words.
+// masker hides the token and the password where they are long enough not to be part of common words.
 func masker(token string) func(text, password string) string {
-	const shortest = 8
+	const shortestToken, shortestPassword = 4, 8
 	return func(text, password string) string {
-		text = maskSecret(text, token)
-		if utf8.RuneCountInString(password) >= shortest {
+		if len(token) >= shortestToken {
+			text = maskSecret(text, token)
+		}
+		if utf8.RuneCountInString(password) >= shortestPassword {
 			text = maskSecret(text, password)
 		}
 		return text

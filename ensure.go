@@ -40,7 +40,8 @@ func (r *EnsureLeadResponse) UnmarshalJSON(data []byte) error {
 
 // EnsureLead registers a lead exactly once, as far as the API lets one tell. After an attempt of unknown outcome it looks
 // for the lead by search, and sends the request again only when four looks found nothing that could be it. Its errors are
-// of the four classes of [Client.CreateLead]; [ErrOutcomeUnknown] is left where the looks failed or could not decide.
+// of the four classes of [Client.CreateLead]; [ErrOutcomeUnknown] is left where no look found it, and one of the four failed or
+// could not decide, or no attempt was left.
 //
 // # Which lead is ours
 //
@@ -51,9 +52,11 @@ func (r *EnsureLeadResponse) UnmarshalJSON(data []byte) error {
 // Some brands hide or mask emails. A lead that may be ours and does not show it, for want of an email or of its date,
 // leaves the search undecided, and then the request is not sent again.
 //
-// What no client can know: another registration with the same email and no ClickID within that time looks like ours, so
-// send a ClickID that is unique per sign-up. A search that shows a new lead later than the last look has it sent again:
-// the API then refuses the duplicate, which is read as "the first one arrived".
+// What no client can know: another registration with the same email and no ClickID within that time looks like ours, and
+// so does one that shares our ClickID. So send a ClickID that is unique per sign-up. A search that shows a new lead later
+// than the last look has it sent again: the API then refuses the duplicate, which says that the first one arrived, and
+// four more looks are made. Where they do not show it, the error is both ErrOutcomeUnknown and [ErrDuplicateLead]:
+// sending it again would not help, a person has to look.
 //
 // # How long it takes
 //
@@ -68,7 +71,7 @@ func (c *Client) EnsureLead(ctx context.Context, req CreateLeadRequest) (*Ensure
 }
 
 // EnsureLeadSince is [Client.EnsureLead] for a lead that an earlier call, or a process that has died, may have begun to
-// register at firstAttempt, by this machine's clock. It looks before it sends, and reads a duplicate rejection of its
+// register at firstAttempt, by the clock of this machine or one within a minute of it. It looks before it sends, and reads a duplicate rejection of its
 // first send as "the earlier try arrived". A zero firstAttempt means that there was none.
 //
 // So a queue consumer registers each lead once, however often it dies: it saves the time with the job before the first

@@ -20,7 +20,8 @@ import (
 )
 
 // The classes of a failed create. Every error of [Client.CreateLead], [Client.EnsureLead] and [Client.CreateLeads]
-// matches exactly one of these four; ask in this order.
+// matches exactly one of these four. Ask for them in this order, and before any reason below: an outcome that is unknown may
+// come with a duplicate or a 401 of a later attempt.
 var (
 	// ErrOutcomeUnknown: the lead may exist or not. The connection was lost or the context ended once the request could
 	// have been written, or the server answered with a 5xx, a 303 or a 2xx that cannot be understood. Do not create it
@@ -29,11 +30,12 @@ var (
 	// ErrRefused: nothing was created, and the same request would be refused again. A [*ValidationError], or an
 	// [*APIError] with a 3xx other than 303 or a 4xx other than 429. Mend the request (or the token) first.
 	ErrRefused = errors.New("clixnow: refused")
-	// ErrNotSent: the request provably never reached the server: DNS, dial, TLS handshake or proxy failed, the rate
-	// limiter refused, or the context ended before there was a connection. Send it again later. A RoundTripper of yours
+	// ErrNotSent: the request provably never reached the server: DNS, dial, TLS handshake or proxy failed, your
+	// [RateLimiter] refused, or the context ended before there was a connection. Send it again later. A RoundTripper of yours
 	// that refuses a request without sending it, as a circuit breaker does, says so by wrapping ErrNotSent in its error.
 	ErrNotSent = call.ErrNotSent
-	// ErrRateLimited: 429, nothing was created. Send it again later, after [APIError].RetryAfter where it is given.
+	// ErrRateLimited: the API answered 429, nothing was created. Send it again later, after [APIError].RetryAfter where it
+	// is given. A Retry-After within MaxBackoff was waited out before, MaxAttempts times.
 	ErrRateLimited = errors.New("clixnow: too many requests")
 )
 
@@ -55,9 +57,12 @@ var (
 	// ErrRedirect: any 3xx. Redirects are never followed, since they would carry lead and token elsewhere. Check the
 	// brand, or the base URL: [APIError].Header has the Location.
 	ErrRedirect = errors.New("clixnow: redirect refused")
-	// ErrDuplicateLead: a 400, 409 or 422 that says that the email or phone is already registered.
+	// ErrDuplicateLead: the email or phone is registered already: a 400, 409 or 422 whose message, or the text of a field,
+	// contains "duplicate lead", "already exist" or "already registered", in any case. A brand that words it otherwise
+	// leaves [ErrBadRequest]; see [APIError].Message.
 	ErrDuplicateLead = errors.New("clixnow: duplicate lead")
-	// ErrCountryNotAllowed: a 400, 409 or 422 that says that the brand does not take leads of the country.
+	// ErrCountryNotAllowed: the brand does not take leads of the country: a 400, 409 or 422 whose message, or the text of a
+	// field, contains "not allowed for country", in any case.
 	ErrCountryNotAllowed = errors.New("clixnow: country not allowed")
 	// ErrLeadNotFound: the API shows no lead of this id to this token.
 	ErrLeadNotFound = errors.New("clixnow: lead not found")
