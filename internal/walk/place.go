@@ -104,19 +104,25 @@ func (p *place[T]) take(page []T) (news []T) {
 	if p.versions == nil && last.id > p.last.id {
 		p.passed = 0 // the ids rise: this is progress, though all of them may have been passed before
 	}
-	news = page[:0]
+	begin, end := 0, 0 // of what is new, in page
 	for i := range page {
 		switch {
 		case p.remember(p.mark(&page[i])):
 			p.passed = 0
-			news = append(news, page[i])
+			if begin == end {
+				begin, end = i, i
+			}
+			if end < i { // else it stands where it is to be
+				page[end] = page[i]
+			}
+			end++
 		case i > 0: // the first item is shared with the page before
 			p.passed++
 		}
 	}
 	p.begun, p.last, p.back = true, last, len(page)
-	p.seen += len(news)
-	return news
+	p.seen += end - begin
+	return page[begin:end]
 }
 
 // remember notes that an item was read, and reports whether it is new.

@@ -51,7 +51,7 @@ func ParseTime(text []byte) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	t := time.Date(year, time.Month(month), day, hour, minute, second, nanosecond, time.UTC)
-	if t.Day() != day { // 30 February
+	if day > 28 && t.Day() != day { // 30 February
 		return time.Time{}, false
 	}
 	if offset == 0 || t.IsZero() {
