@@ -147,6 +147,9 @@ func (b *bulk) take(ctx, taking context.Context, reqs iter.Seq[CreateLeadRequest
 		}
 	}
 	b.cut = nil
+	if ctx.Err() != nil { // reqs may have ended because of it: as far as anybody can tell there was more
+		b.cut = ended(ctx)
+	}
 }
 
 // place waits until one more request may be taken, and reports whether one may.

@@ -697,3 +697,25 @@ func TestCreateLeadsRefusesOptions(t *testing.T) {
 	err := (&importAPI{}).client(t).CreateLeads(nil, reqs, clixnow.BulkOptions{}, result) //nolint:staticcheck // SA1012: it is what is tested
 	requireClass(t, clixnow.ErrNotSent, err)
 }
+
+// A sequence that ends because the context did looks like one at its end: what is missing must not pass for done.
+func TestCreateLeadsSequenceEndsWithTheContext(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, answer(http.StatusOK, "application/json", `{"leadId":7}`))
+	boom := errors.New("boom")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	reqs := func(yield func(clixnow.CreateLeadRequest) bool) {
+		if yield(vendorsLead()) {
+			<-ctx.Done()
+		}
+	}
+	results := 0
+	err := client.CreateLeads(ctx, reqs, clixnow.BulkOptions{}, func(r clixnow.BulkResult) error {
+		results++
+		cancel(boom)
+		return r.Err
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, err, boom)
+	assert.Equal(t, 1, results)
+}

@@ -1012,3 +1012,35 @@ func TestLeadEvents(t *testing.T) {
 		})
 	}
 }
+
+// The Date of an answer has no fractions: what was changed in the very second in which a pass began was there before it.
+func TestLeadChangesWithoutOverlapReadsAllPages(t *testing.T) {
+	t.Parallel()
+	server := clixnowtest.NewServer()
+	t.Cleanup(server.Close)
+	server.AddLeads(make([]clixnow.Lead, 25)...)
+	client := server.Client()
+	t.Cleanup(client.CloseIdleConnections)
+	n := 0
+	for _, err := range client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{Overlap: -1, PageSize: 10}) {
+		require.NoError(t, err)
+		n++
+	}
+	assert.Equal(t, 25, n)
+}
+
+// There is no date before the year 1 that could be sent.
+func TestLeadChangesSinceTheBeginningOfTime(t *testing.T) {
+	t.Parallel()
+	server := clixnowtest.NewServer()
+	t.Cleanup(server.Close)
+	server.AddLeads(clixnow.Lead{})
+	client := server.Client()
+	t.Cleanup(client.CloseIdleConnections)
+	n := 0
+	for _, err := range client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{Since: time.Time{}.Add(time.Second)}) {
+		require.NoError(t, err)
+		n++
+	}
+	assert.Equal(t, 1, n)
+}

@@ -49,8 +49,8 @@ func (r *EnsureLeadResponse) UnmarshalJSON(data []byte) error {
 // ours by more than a minute. Where both have a click id, the click ids decide, as text or as integers. Otherwise the
 // emails do, case and surrounding blanks aside. Of several the one with the lowest id is ours.
 //
-// Some brands hide or mask emails. A lead that may be ours and does not show it, for want of an email or of its date,
-// leaves the search undecided, and then the request is not sent again.
+// Some brands hide or mask emails. A lead that may be ours and does not show it leaves the search undecided, and then the
+// request is not sent again.
 //
 // What no client can know: another registration with the same email and no ClickID within that time looks like ours, and
 // so does one that shares our ClickID. So send a ClickID that is unique per sign-up. A search that shows a new lead later
@@ -260,7 +260,8 @@ const (
 	undecided
 )
 
-// identify decides whether a lead that a search shows is the one that was sent at some time after from.
+// identify decides whether a lead that a search shows is the one that was sent at some time after from. Where the lead hides
+// its date, the search's own bound has to do.
 func identify(sent *CreateLeadRequest, found *Lead, from time.Time) identity {
 	if !found.CreatedOn.IsZero() && found.CreatedOn.Before(from) {
 		return otherLead
@@ -274,9 +275,6 @@ func identify(sent *CreateLeadRequest, found *Lead, from time.Time) identity {
 		same = sameLead
 	case strings.Contains(email, "@") && !strings.Contains(email, "*"):
 		same = otherLead
-	}
-	if same == sameLead && found.CreatedOn.IsZero() {
-		return undecided // it may be an earlier registration
 	}
 	return same
 }

@@ -150,13 +150,13 @@ func TestIdentify(t *testing.T) {
 	}
 }
 
-// A lead that does not tell when it was created may be of an earlier registration.
+// Where a lead does not tell when it was created, the search's own bound has to do.
 func TestIdentifyWithoutDate(t *testing.T) {
 	t.Parallel()
 	sent := CreateLeadRequest{Email: "a@x.ch", ClickID: "k1"}
 	from := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	assert.Equal(t, undecided, identify(&sent, &Lead{ClickID: "k1"}, from), "same click id")
-	assert.Equal(t, undecided, identify(&sent, &Lead{Email: "a@x.ch"}, from), "same email")
+	assert.Equal(t, sameLead, identify(&sent, &Lead{ClickID: "k1"}, from), "same click id")
+	assert.Equal(t, sameLead, identify(&sent, &Lead{Email: "a@x.ch"}, from), "same email")
 	assert.Equal(t, undecided, identify(&sent, &Lead{}, from), "email hidden")
 	assert.Equal(t, otherLead, identify(&sent, &Lead{ClickID: "k2"}, from), "another click id")
 	assert.Equal(t, otherLead, identify(&sent, &Lead{Email: "b@x.ch"}, from), "another email")

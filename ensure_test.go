@@ -643,7 +643,7 @@ func TestEnsureLeadAtBrandThatHides(t *testing.T) {
 		{"emails", []string{"email"}, nil},
 		{"click ids", []string{"clickId"}, nil},
 		{"emails and click ids", []string{"email", "clickId"}, clixnow.ErrOutcomeUnknown},
-		{"dates", []string{"createdOn"}, clixnow.ErrOutcomeUnknown},
+		{"dates", []string{"createdOn"}, nil},
 		{"all that may be hidden", []string{"crmId", "brandId", "ftdDate"}, nil},
 	}
 	for _, test := range tests {

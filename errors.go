@@ -1,7 +1,6 @@
 package clixnow
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/clixnow/clixnow-go/internal/call"
 	"github.com/clixnow/clixnow-go/internal/walk"
@@ -288,7 +288,7 @@ func (r *request) failure(o *call.Outcome) error {
 		class = createClass(o)
 	}
 	e := &callError{class: class, text: r.method + " " + r.path + ": ", passes: o.Transient()}
-	if o.Status != 0 {
+	if o.Status != 0 || o.Attempts > 0 && o.Err == nil { // an attempt without an error was answered, if only by a status of 0
 		answer := r.apiError(o)
 		if o.Err == nil && o.Stopped == nil && (class == nil || answer.Is(class)) {
 			return answer
@@ -361,6 +361,11 @@ func (r *request) maskFields(fields map[string][]string) map[string][]string {
 	clear(masked)
 	for name, texts := range fields {
 		name = r.mask(name)
+		if first, size := utf8.DecodeRuneInString(name); unicode.IsLower(first) { // its case may be wire's doing
+			if asSent := string(unicode.ToUpper(first)) + name[size:]; r.mask(asSent) != asSent {
+				name = r.mask(asSent)
+			}
+		}
 		for _, text := range texts {
 			masked[name] = append(masked[name], r.mask(text))
 		}
@@ -368,14 +373,14 @@ func (r *request) maskFields(fields map[string][]string) map[string][]string {
 	return masked
 }
 
-// readProblem reads the body of an answer, whatever it is; HTML says nothing that is worth repeating.
+// readProblem reads the body of an answer, whatever it is; HTML says nothing that is worth repeating. The texts of a 2xx are
+// not told: they may be a create's answer that was cut, with its redirect URL.
 func readProblem(o *call.Outcome) wire.Problem {
-	success := o.Status >= 200 && o.Status <= 299
-	if success && !bytes.HasPrefix(bytes.TrimSpace(o.Body), []byte("{")) {
-		return wire.Problem{} // the text may be a create's answer that was cut, with its redirect URL
-	}
 	problem, ok := wire.DecodeProblem(o.Body, fieldNames())
-	if !ok && !success && strings.HasPrefix(strings.ToLower(o.Header.Get("Content-Type")), "text/plain") {
+	if o.Status >= 200 && o.Status <= 299 {
+		return wire.Problem{TraceID: problem.TraceID}
+	}
+	if !ok && strings.HasPrefix(strings.ToLower(o.Header.Get("Content-Type")), "text/plain") {
 		problem.Message = strings.TrimSpace(strings.ToValidUTF8(string(o.Body), "\uFFFD"))
 	}
 	return problem

@@ -434,3 +434,38 @@ func TestAPIErrorJSON(t *testing.T) {
 	assert.Equal(t, got.Error(), read.Error())
 	assert.ErrorIs(t, &read, clixnow.ErrBadRequest)
 }
+
+// A mock that forgets the status answers all the same.
+func TestStatusZero(t *testing.T) {
+	t.Parallel()
+	client, err := clixnow.NewClient("acme", testToken, quick, clixnow.WithHTTPClient(&http.Client{
+		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+		}),
+	}))
+	require.NoError(t, err)
+	var answered *clixnow.APIError
+	_, err = client.CreateLead(t.Context(), vendorsLead())
+	requireClass(t, clixnow.ErrOutcomeUnknown, err)
+	require.ErrorAs(t, err, &answered)
+	_, err = client.GetLead(t.Context(), 1)
+	require.ErrorAs(t, err, &answered)
+	assert.Zero(t, answered.StatusCode)
+}
+
+// The texts of a 2xx may hold its redirect URL, and a field's name may be the token.
+func TestTextsThatAreNotTold(t *testing.T) {
+	t.Parallel()
+	const redirect = "https://broker.example/autologin?token=abc"
+	client := newClient(t, answer(http.StatusOK, "application/json",
+		`{"leadId":"x","traceId":"00-4bf9","redirectUrl":"`+redirect+`","message":"`+redirect+`"}`))
+	_, err := client.CreateLead(t.Context(), vendorsLead())
+	require.ErrorIs(t, err, clixnow.ErrInvalidResponse)
+	assert.NotContains(t, err.Error(), "broker.example")
+	assert.Contains(t, err.Error(), "00-4bf9")
+
+	client = newClient(t, answer(http.StatusBadRequest, "application/json", `{"errors":{"`+testToken+`":["unknown"]}}`))
+	_, err = client.GetLead(t.Context(), 1)
+	require.ErrorIs(t, err, clixnow.ErrBadRequest)
+	assert.NotContains(t, err.Error(), testToken[1:])
+}

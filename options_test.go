@@ -409,3 +409,11 @@ func TestTransportIsACloneOfTheProgramsOwn(t *testing.T) { //nolint:paralleltest
 	assert.Len(t, proxied, 1, "its proxy settings are kept")
 	assert.Zero(t, program.MaxIdleConnsPerHost, "and it is not changed")
 }
+
+func TestTypedNilTransport(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, answer(http.StatusOK, "application/json", `{"leadId":7}`),
+		clixnow.WithHTTPClient(&http.Client{Transport: (*http.Transport)(nil)}))
+	_, err := client.CreateLead(t.Context(), vendorsLead())
+	require.NoError(t, err)
+}

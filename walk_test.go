@@ -975,3 +975,23 @@ func counted(values []string) map[string]int {
 	}
 	return counts
 }
+
+// One lead alone shows no order: a server with an order of its own is walked by pages of one, too.
+func TestSearchLeadsOneByOneInAnotherOrder(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, func(w http.ResponseWriter, r *http.Request) {
+		skip, _ := strconv.Atoi(r.URL.Query().Get("skip"))
+		count, _ := strconv.Atoi(r.URL.Query().Get("count"))
+		var page []string
+		for id := 45 - skip; id > max(0, 45-skip-count); id-- {
+			page = append(page, fmt.Sprintf(`{"id":%d}`, id))
+		}
+		_, _ = fmt.Fprintf(w, "[%s]", strings.Join(page, ","))
+	})
+	seen := map[int64]int{}
+	for lead, err := range client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{Count: 1}) {
+		require.NoError(t, err)
+		seen[lead.ID]++
+	}
+	assert.Len(t, seen, 45)
+}

@@ -103,6 +103,9 @@ func NewHandler(opts ...Option) *Server {
 	}
 	s.close = sync.OnceFunc(func() { close(s.closed) })
 	for _, opt := range opts {
+		if opt == nil {
+			panic("clixnowtest: nil option")
+		}
 		opt(s)
 	}
 	return s
@@ -161,7 +164,13 @@ func (s *Server) Requests() []Request {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBodyBytes+1))
+	var (
+		body []byte
+		err  error
+	)
+	if r.Body != nil { // nil in a client's request that a RoundTripper hands on as it is
+		body, err = io.ReadAll(io.LimitReader(r.Body, maxBodyBytes+1))
+	}
 	number, fault := s.arrive(r, body)
 	if err != nil {
 		panic(http.ErrAbortHandler) // the client cut the connection

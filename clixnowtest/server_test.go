@@ -263,3 +263,17 @@ func TestClose(t *testing.T) {
 	_, err = client.GetLead(t.Context(), 7)
 	require.ErrorIs(t, err, clixnow.ErrNotSent)
 }
+
+// A RoundTripper hands the requests of a client on as they are: without a body, and maybe in a bubble of testing/synctest.
+func TestHandlerTakesClientRequests(t *testing.T) {
+	t.Parallel()
+	server := clixnowtest.NewHandler()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://acme.test/api/system/v1/leads/search", nil)
+	require.NoError(t, err)
+	r.Header.Set("Authorization", "ApiToken "+server.Token)
+	recorder := httptest.NewRecorder()
+	server.ServeHTTP(recorder, r)
+	assert.Equal(t, http.StatusOK, recorder.Code)
+	assert.JSONEq(t, `[]`, recorder.Body.String())
+	assert.PanicsWithValue(t, "clixnowtest: nil option", func() { clixnowtest.NewHandler(nil) })
+}

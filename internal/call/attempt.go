@@ -19,7 +19,8 @@ import (
 var ErrTooLarge = errors.New("the body is larger than allowed")
 
 const (
-	keptBytes    = 64 << 10  // of an error body
+	keptBytes    = 64 << 10 // of an error body
+	drainTime    = time.Second
 	drainedBytes = 256 << 10 // read and thrown away so that the connection can be used again
 	pooledBytes  = 4 << 20   // a buffer that grew beyond it is left to the garbage collector
 )
@@ -44,13 +45,18 @@ func (c *Caller) attempt(ctx context.Context, req *Request) (o Outcome) {
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		o.Body, err = io.ReadAll(io.LimitReader(resp.Body, keptBytes))
+		if err == nil {
+			err = drain(resp.Body, cancel)
+		}
 		if err != nil && ctx.Err() != nil {
 			o.Stopped = ContextError(ctx)
 		} // otherwise the status is known, and what is missing is only text
-		drain(resp.Body)
 		return o
 	}
 	c.read(ctx, req, resp, &o)
+	if errors.Is(o.Err, ErrTooLarge) && drain(resp.Body, cancel) != nil {
+		o.Err = withContext(ctx, o.Err)
+	}
 	return o
 }
 
@@ -58,7 +64,7 @@ func (c *Caller) attempt(ctx context.Context, req *Request) (o Outcome) {
 // refusal that wraps ErrNotSent would be lost.
 func (c *Caller) limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	if c.Timeout <= 0 {
-		return ctx, func() {}
+		return context.WithCancel(ctx)
 	}
 	return context.WithTimeoutCause(ctx, c.Timeout, timeoutError(c.Timeout))
 }
@@ -109,7 +115,14 @@ func (c *Caller) read(ctx context.Context, req *Request, resp *http.Response, o 
 	}
 }
 
-func drain(body io.Reader) { _, _ = io.CopyN(io.Discard, body, drainedBytes) }
+// drain reads what is left of a body, within reason, so that the connection can be used again; giveUp ends the attempt.
+func drain(body io.Reader, giveUp context.CancelFunc) error {
+	defer time.AfterFunc(drainTime, giveUp).Stop()
+	if _, err := io.CopyN(io.Discard, body, drainedBytes); !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
 
 // connectionTrace records what net/http reports of connections during one attempt. Another goroutine may report.
 type connectionTrace struct{ wanted, got atomic.Bool }

@@ -3,6 +3,7 @@ package call_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -194,7 +195,8 @@ func TestConnectionIsUsedAgain(t *testing.T) {
 		{"error of more than is kept", write(500, 200<<10), 1 << 20, 1},
 		{"endless error", write(500, 5<<20), 1 << 20, 3},
 		{"redirect with a page", write(302, 1000), 1 << 20, 1},
-		{"success that is too large", write(200, 5<<20), 1000, 3},
+		{"success that is too large", write(200, 50_000), 1000, 1},
+		{"success that is far too large", write(200, 5<<20), 1000, 3},
 		{"packed success", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			_, _ = w.Write(zipped)
@@ -318,4 +320,36 @@ func TestTricklingError(t *testing.T) {
 	assert.Equal(t, 400, o.Status)
 	require.NoError(t, o.Err)
 	assert.Equal(t, "Duplicate lead", string(o.Body))
+}
+
+// endsContext is a body that ends the context when more than what is kept of an error is asked for.
+type endsContext struct {
+	left int
+	end  context.CancelFunc
+}
+
+func (s *endsContext) Read(p []byte) (int, error) {
+	if s.left == 0 {
+		s.end()
+		return 0, context.Canceled
+	}
+	n := min(len(p), s.left)
+	s.left -= n
+	return n, nil
+}
+
+// The status is known, and that nobody waits any more is to be told all the same.
+func TestContextEndsWhileAnErrorIsDrained(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		caller := newCaller(&script{steps: []step{func(r *http.Request) (*http.Response, error) {
+			body := io.NopCloser(&endsContext{left: 64 << 10, end: cancel})
+			return &http.Response{StatusCode: http.StatusBadRequest, Header: http.Header{}, Body: body, Request: r}, nil
+		}}})
+		o := caller.Do(ctx, newRequest(method, "https://acme.example/"))
+		assert.Equal(t, http.StatusBadRequest, o.Status)
+		require.ErrorIs(t, o.Stopped, context.Canceled)
+	}
 }

@@ -20,7 +20,7 @@ func NewHTTPClient(given *http.Client) (client *http.Client, timeout time.Durati
 		hc = *given
 	}
 	timeout, hc.Timeout = hc.Timeout, 0
-	if hc.Transport == nil {
+	if own, ok := hc.Transport.(*http.Transport); hc.Transport == nil || ok && own == nil {
 		hc.Transport = defaultTransport()
 	}
 	hc.Transport = redirectless{hc.Transport}

@@ -44,7 +44,11 @@ func coarsely(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
 	}
-	return t.Truncate(time.Second).Add(-coarseStep)
+	bound := t.Truncate(time.Second).Add(-coarseStep)
+	if bound.Before(time.Time{}) { // no date that can be sent
+		return time.Time{}
+	}
+	return bound
 }
 
 // move takes another bound, and stands at the first item within it.
@@ -109,7 +113,7 @@ func (p *pass[T]) ends(items []T) bool {
 	item := &items[len(items)-1]
 	modified := p.feed.Modified(item)
 	p.last, p.reach = p.place.mark(item), later(p.reach, modified)
-	return Last(len(items), p.feed.Count) || time.Since(p.clock) > p.feed.Overlap && modified.After(p.began)
+	return Last(len(items), p.feed.Count) || time.Since(p.clock) > p.feed.Overlap && modified.After(p.began.Add(time.Second))
 }
 
 // advance moves on to the page after the one that was read.

@@ -43,10 +43,13 @@ func (p *place[T]) mark(item *T) mark {
 // accept reports whether the page that was fetched from skip may be read. If not, it has stepped back.
 func (p *place[T]) accept(page []T) (bool, error) {
 	if p.versions == nil && !p.ascending(page) {
-		if p.begun {
+		if p.seen > 1 { // one item alone has no order
 			return false, fmt.Errorf("%w: the page at skip %d is not in ascending order of ids, as the first page was", ErrUnstable, p.skip)
 		}
 		p.versions = make(map[int64]uint64) // the server has an order of its own
+		if p.begun {
+			p.versions[p.last.id] = p.last.version
+		}
 	}
 	switch {
 	case !p.begun || p.anchored(page):

@@ -97,7 +97,7 @@ func (r *reader) envelope(o Object, each func()) error {
 			found, err = true, r.elements(o, each)
 		} else {
 			empty = empty || err == nil && !more
-			_, err = r.skip()
+			_, err = r.skip(members.Key())
 		}
 		if err != nil {
 			return err
@@ -203,7 +203,7 @@ func (r *reader) field(f *Field) error {
 
 // extra reads the value of a member that no field names.
 func (r *reader) extra(extra *map[string]json.RawMessage, name []byte) error {
-	raw, err := r.skip()
+	raw, err := r.skip(name)
 	if err != nil || extra == nil {
 		return err
 	}
@@ -215,10 +215,10 @@ func (r *reader) extra(extra *map[string]json.RawMessage, name []byte) error {
 }
 
 // skip passes over one value and returns it as written.
-func (r *reader) skip() ([]byte, error) {
+func (r *reader) skip(name []byte) ([]byte, error) {
 	raw, err := r.dec.Raw()
 	if err == nil && r.depth+depth(raw) > maxDepth {
-		err = r.fail("", "nested deeper than "+strconv.Itoa(maxDepth))
+		err = r.fail(string(name), "nested deeper than "+strconv.Itoa(maxDepth))
 	}
 	return raw, err
 }

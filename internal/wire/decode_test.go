@@ -241,13 +241,13 @@ func TestDecodeDepth(t *testing.T) {
 		after  string
 		path   string
 	}{
-		"in a member":            {`[{"x":`, 2, `}]`, "[0]: "},
-		"in a member, wrapped":   {`{"items":[{"x":`, 3, `}]}`, "[0]: "},
-		"before the array":       {`{"x":`, 1, `,"items":[]}`, ""},
-		"after the array":        {`{"items":[{},{}],"x":`, 1, `}`, ""},
-		"after many elements":    {`[` + strings.Repeat(`{"x":[]},`, 100) + `{"x":`, 2, `}]`, "[100]: "},
-		"after brackets, quoted": {`[{"x":["\"[[[[[[",`, 3, `]}]`, "[0]: "},
-		"after brackets, closed": {`[{"x":[{"y":[[]]},`, 3, `]}]`, "[0]: "},
+		"in a member":            {`[{"x":`, 2, `}]`, "[0].x: "},
+		"in a member, wrapped":   {`{"items":[{"x":`, 3, `}]}`, "[0].x: "},
+		"before the array":       {`{"x":`, 1, `,"items":[]}`, "x: "},
+		"after the array":        {`{"items":[{},{}],"x":`, 1, `}`, "x: "},
+		"after many elements":    {`[` + strings.Repeat(`{"x":[]},`, 100) + `{"x":`, 2, `}]`, "[100].x: "},
+		"after brackets, quoted": {`[{"x":["\"[[[[[[",`, 3, `]}]`, "[0].x: "},
+		"after brackets, closed": {`[{"x":[{"y":[[]]},`, 3, `]}]`, "[0].x: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -266,12 +266,12 @@ func TestDecodeDepth(t *testing.T) {
 		t.Parallel()
 		var s sample
 		require.NoError(t, s.wire().Decode([]byte(`{"x":`+strings.Repeat(`{"y":`, 62)+`{}`+strings.Repeat(`}`, 63))))
-		require.EqualError(t, s.wire().Decode([]byte(`{"x":`+strings.Repeat(`{"y":`, 63)+`{}`+strings.Repeat(`}`, 64))), tooDeep)
+		require.EqualError(t, s.wire().Decode([]byte(`{"x":`+strings.Repeat(`{"y":`, 63)+`{}`+strings.Repeat(`}`, 64))), "x: "+tooDeep)
 	})
 	t.Run("where no field wants it", func(t *testing.T) {
 		t.Parallel()
 		err := wire.Object{}.Decode([]byte(`{"x":` + strings.Repeat(`[`, 64) + strings.Repeat(`]`, 64) + `}`))
-		require.EqualError(t, err, tooDeep)
+		require.EqualError(t, err, "x: "+tooDeep)
 	})
 	t.Run("a million", func(t *testing.T) {
 		t.Parallel()

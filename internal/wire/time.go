@@ -8,7 +8,9 @@ import "time"
 func FormatQueryTime(t time.Time, up bool) string {
 	whole := t.UTC().Truncate(time.Millisecond)
 	if up && whole.Before(t) {
-		whole = whole.Add(time.Millisecond)
+		if next := whole.Add(time.Millisecond); writable(next) { // .NET's last instant has no next one
+			whole = next
+		}
 	}
 	if whole.Nanosecond() == 0 {
 		return whole.Format("2006-01-02T15:04:05")

@@ -134,3 +134,9 @@ func TestFormatQueryTime(t *testing.T) {
 		})
 	}
 }
+
+func TestFormatQueryTimeAtTheEndOfTime(t *testing.T) {
+	t.Parallel()
+	end := time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC)
+	assert.Equal(t, "9999-12-31T23:59:59.999", wire.FormatQueryTime(end, true))
+}
