@@ -87,32 +87,38 @@ func (c *Client) LeadChanges(ctx context.Context, req LeadChangesRequest) iter.S
 			return
 		}
 		feed := c.leadFeed(&req)
+		left := false // the loop
+		next := func(lead Lead) bool {
+			if ctx.Err() != nil {
+				return false // not to go on for the rest of the page
+			}
+			left = !yield(lead, nil)
+			return !left
+		}
 		for {
-			more, err := feed.Pass(ctx, func(lead Lead) bool { return yield(lead, nil) })
-			if !more {
+			more, err := feed.Pass(ctx, next)
+			switch {
+			case left:
 				return
+			case !more:
+				err = changesEnded(ctx)
+			case errors.Is(err, walk.ErrUnstable):
+				err = fmt.Errorf("clixnow: lead changes: %w", err)
 			}
 			last := req.PollInterval == 0 || endsChanges(ctx, err)
 			if err == nil && req.CaughtUp != nil {
 				err = req.CaughtUp(feed.Position())
 				last = last || err != nil
 			}
-			if err != nil && !yield(Lead{}, changesError(err)) || last {
+			if err != nil && !yield(Lead{}, err) || last {
 				return
 			}
 			if err := sleep(ctx, req.PollInterval); err != nil {
-				yield(Lead{}, changesError(err))
+				yield(Lead{}, err)
 				return
 			}
 		}
 	}
-}
-
-func changesError(err error) error {
-	if errors.Is(err, walk.ErrUnstable) {
-		return fmt.Errorf("clixnow: lead changes: %w", err)
-	}
-	return err
 }
 
 // endsChanges reports whether polling on makes no sense.
@@ -138,8 +144,12 @@ func sleep(ctx context.Context, wait time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("clixnow: lead changes: %w", call.ContextError(ctx))
+		return changesEnded(ctx)
 	}
+}
+
+func changesEnded(ctx context.Context) error {
+	return fmt.Errorf("clixnow: lead changes: %w", call.ContextError(ctx))
 }
 
 func (c *Client) leadFeed(req *LeadChangesRequest) *walk.Feed[Lead] {

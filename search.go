@@ -162,7 +162,10 @@ func (c *Client) SearchLeads(ctx context.Context, req SearchLeadsRequest) iter.S
 			if errors.Is(err, walk.ErrUnstable) {
 				err = fmt.Errorf("clixnow: search leads: %w", err)
 			}
-			if !yield(lead, err) {
+			if err == nil && ctx.Err() != nil { // not to go on for the rest of the page
+				lead, err = Lead{}, fmt.Errorf("clixnow: search leads: %w", call.ContextError(ctx))
+			}
+			if !yield(lead, err) || err != nil {
 				return
 			}
 		}
