@@ -512,7 +512,7 @@ func TestCreateLeadsMemory(t *testing.T) {
 				if alive.Load() <= 4*concurrency {
 					break
 				}
-				time.Sleep(time.Millisecond)
+				runtime.Gosched()
 			}
 			most = max(most, alive.Load())
 		}

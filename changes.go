@@ -101,7 +101,7 @@ func (c *Client) LeadChanges(ctx context.Context, req LeadChangesRequest) iter.S
 			case left:
 				return
 			case !more:
-				err = changesEnded(ctx)
+				err = fmt.Errorf("clixnow: lead changes: %w", call.ContextError(ctx))
 			case errors.Is(err, walk.ErrUnstable):
 				err = fmt.Errorf("clixnow: lead changes: %w", err)
 			}
@@ -113,8 +113,8 @@ func (c *Client) LeadChanges(ctx context.Context, req LeadChangesRequest) iter.S
 			if err != nil && !yield(Lead{}, err) || last {
 				return
 			}
-			if err := sleep(ctx, req.PollInterval); err != nil {
-				yield(Lead{}, err)
+			if err := call.Sleep(ctx, req.PollInterval); err != nil {
+				yield(Lead{}, fmt.Errorf("clixnow: lead changes: %w", err))
 				return
 			}
 		}
@@ -134,22 +134,6 @@ func endsChanges(ctx context.Context, err error) bool {
 			answer.StatusCode != http.StatusRequestTimeout && answer.StatusCode != http.StatusTooManyRequests
 	}
 	return false
-}
-
-// sleep waits to the end of the context, even where it can be foreseen: a poll that is not due is no failure.
-func sleep(ctx context.Context, wait time.Duration) error {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return changesEnded(ctx)
-	}
-}
-
-func changesEnded(ctx context.Context) error {
-	return fmt.Errorf("clixnow: lead changes: %w", call.ContextError(ctx))
 }
 
 func (c *Client) leadFeed(req *LeadChangesRequest) *walk.Feed[Lead] {

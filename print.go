@@ -21,6 +21,15 @@ func hide(secret string) string {
 	return hidden
 }
 
+func keysOnly[V any](extra map[string]V) map[string]V {
+	var none V
+	extra = maps.Clone(extra)
+	for name := range extra {
+		extra[name] = none
+	}
+	return extra
+}
+
 // The same structs without methods: fmt would call Format again.
 type (
 	plainRequest  CreateLeadRequest
@@ -44,12 +53,7 @@ func (r CreateLeadRequest) LogValue() slog.Value {
 }
 
 func (r CreateLeadRequest) redacted() CreateLeadRequest {
-	r.Password = hide(r.Password)
-	extra := maps.Clone(r.Extra)
-	for name := range extra {
-		extra[name] = nil
-	}
-	r.Extra = extra
+	r.Password, r.Extra = hide(r.Password), keysOnly(r.Extra)
 	return r
 }
 
@@ -65,12 +69,7 @@ func (r CreateLeadResponse) LogValue() slog.Value {
 }
 
 func (r CreateLeadResponse) redacted() CreateLeadResponse {
-	r.RedirectURL = hide(r.RedirectURL)
-	extra := maps.Clone(r.Extra)
-	for name := range extra {
-		extra[name] = nil
-	}
-	r.Extra = extra
+	r.RedirectURL, r.Extra = hide(r.RedirectURL), keysOnly(r.Extra)
 	return r
 }
 

@@ -187,6 +187,11 @@ func Pause(ctx context.Context, wait time.Duration) error {
 	if err := outlasts(ctx, wait); err != nil {
 		return err
 	}
+	return Sleep(ctx, wait)
+}
+
+// Sleep waits, at most to the end of the context.
+func Sleep(ctx context.Context, wait time.Duration) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
