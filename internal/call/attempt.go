@@ -19,9 +19,9 @@ import (
 var ErrTooLarge = errors.New("the body is larger than allowed")
 
 const (
-	keptBytes    = 64 << 10 // of an error body
-	drainTime    = time.Second
-	drainedBytes = 256 << 10 // read and thrown away so that the connection can be used again
+	keptBytes    = 64 << 10    // of an error body
+	drainedBytes = 256 << 10   // read and thrown away so that the connection can be used again
+	drainTime    = time.Second // at most, since a new connection costs less
 	pooledBytes  = 4 << 20   // a buffer that grew beyond it is left to the garbage collector
 )
 
