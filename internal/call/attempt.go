@@ -22,7 +22,7 @@ const (
 	keptBytes    = 64 << 10    // of an error body
 	drainedBytes = 256 << 10   // read and thrown away so that the connection can be used again
 	drainTime    = time.Second // at most, since a new connection costs less
-	pooledBytes  = 4 << 20   // a buffer that grew beyond it is left to the garbage collector
+	pooledBytes  = 4 << 20     // a buffer that grew beyond it is left to the garbage collector
 )
 
 // attempt sends the request once.
