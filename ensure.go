@@ -185,7 +185,10 @@ func (r *registration) look(ctx context.Context) (*Lead, error) {
 	var doubt error
 	for _, factor := range []time.Duration{2, 8, 20, 40} {
 		if err := call.Pause(ctx, r.client.retry.pause(factor)); err != nil {
-			return nil, errors.Join(err, doubt)
+			if doubt != nil {
+				err = fmt.Errorf("%w; the look before: %w", err, doubt)
+			}
+			return nil, err
 		}
 		lead, err := r.search(ctx)
 		switch {

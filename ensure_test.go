@@ -665,3 +665,24 @@ func TestEnsureLeadAtBrandThatHides(t *testing.T) {
 		})
 	}
 }
+
+// An error is one line of a log, also where a look and then the context came to nothing.
+func TestEnsureLeadErrorIsOneLine(t *testing.T) {
+	t.Parallel()
+	server := clixnowtest.NewServer()
+	t.Cleanup(server.Close)
+	server.Inject(
+		clixnowtest.Fault{Method: "POST", Drop: clixnowtest.DropAfterHandling},
+		clixnowtest.Fault{Method: "GET", Status: http.StatusServiceUnavailable, Times: 99},
+	)
+	client := server.Client(clixnow.WithRetry(clixnow.RetryPolicy{
+		MaxAttempts: 1, MinBackoff: 20 * time.Millisecond, MaxBackoff: time.Hour,
+	}))
+	t.Cleanup(client.CloseIdleConnections)
+	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond) // for the first pause, and not for the second
+	defer cancel()
+	_, err := client.EnsureLead(ctx, vendorsLead())
+	requireClass(t, clixnow.ErrOutcomeUnknown, err)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.NotContains(t, err.Error(), "\n")
+}

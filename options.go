@@ -69,8 +69,8 @@ func (p RetryPolicy) withDefaults() RetryPolicy {
 }
 
 // WithHTTPClient sends by a copy of hc: its Transport (nil = the client's own, a clone of http.DefaultTransport with 64
-// idle connections per host), Jar and Timeout (per attempt, 0 = none) are used. Its CheckRedirect is not: redirects are never followed.
-// Without this option the client's own transport is used, with a timeout of 30 s per attempt.
+// idle connections per host), Jar and Timeout (per attempt, 0 = none) are used. Its CheckRedirect is not: redirects are
+// never followed. Without this option the client's own transport is used, with a timeout of 30 s per attempt.
 //
 // A RoundTripper in it that sends a POST again by itself voids what this package promises about creates.
 func WithHTTPClient(hc *http.Client) Option {
