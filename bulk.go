@@ -33,9 +33,10 @@ const defaultConcurrency = 4
 // as outcomes come in, in the caller's goroutine. No more than opts.Concurrency requests are taken whose result has not
 // returned, so memory does not grow with the number of requests, and a slow result holds up the creates.
 //
-// It stops at an error of result, at a 401 or 403, which every further request would meet too, and at the end of ctx: nothing more is taken
-// then, what is in flight is finished and reported, and what was taken and not sent is reported as [ErrNotSent]. It returns
-// what stopped it, and nil at the end of reqs. The rate limiter and retry policy of the client hold as for single creates.
+// It stops at an error of result, at a 401 or 403, which every further request would meet too, and at the end of ctx:
+// nothing more is taken then, what is in flight is finished and reported, and what was taken and not sent is reported
+// as [ErrNotSent]. It returns what stopped it, and nil at the end of reqs. The rate limiter and retry policy of the
+// client hold as for single creates.
 //
 // reqs is ranged over in another goroutine; a panic of it comes out here. CreateLeads returns after reqs does, so a
 // sequence that waits for something should stop waiting when ctx ends.

@@ -38,10 +38,10 @@ func (r *EnsureLeadResponse) UnmarshalJSON(data []byte) error {
 	return decode(r, data, "ensure lead response", ensuredObject)
 }
 
-// EnsureLead registers a lead exactly once, as far as the API lets one tell. After an attempt of unknown outcome it looks
-// for the lead by search, and sends the request again only when four looks found nothing that could be it. Its errors are
-// of the four classes of [Client.CreateLead]; [ErrOutcomeUnknown] is left where no look found it, and one of the four failed or
-// could not decide, or no attempt was left.
+// EnsureLead registers a lead exactly once, as far as the API lets one tell. After an attempt of unknown outcome it
+// looks for the lead by search, and sends the request again only when four looks found nothing that could be it. Its
+// errors are of the four classes of [Client.CreateLead]; [ErrOutcomeUnknown] is left where no look found it, and one of
+// the four failed or could not decide, or no attempt was left.
 //
 // # Which lead is ours
 //
@@ -71,13 +71,15 @@ func (c *Client) EnsureLead(ctx context.Context, req CreateLeadRequest) (*Ensure
 }
 
 // EnsureLeadSince is [Client.EnsureLead] for a lead that an earlier call, or a process that has died, may have begun to
-// register at firstAttempt, by the clock of this machine or one within a minute of it. It looks before it sends, and reads a duplicate rejection of its
-// first send as "the earlier try arrived". A zero firstAttempt means that there was none.
+// register at firstAttempt, by the clock of this machine or one within a minute of it. It looks before it sends, and
+// reads a duplicate rejection of its first send as "the earlier try arrived". A zero firstAttempt means that there was
+// none.
 //
 // So a queue consumer registers each lead once, however often it dies: it saves the time with the job before the first
-// try and calls EnsureLead; a redelivered job, or one that ended in [ErrOutcomeUnknown], it hands to EnsureLeadSince with the saved time.
-// Once an earlier try is in doubt, every failure is [ErrOutcomeUnknown], with what happened within reach of errors.As and
-// errors.Is: a refusal of this send says nothing of the earlier one. What validation refuses was never sent.
+// try and calls EnsureLead; a redelivered job, or one that ended in [ErrOutcomeUnknown], it hands to EnsureLeadSince
+// with the saved time. Once an earlier try is in doubt, every failure is [ErrOutcomeUnknown], with what happened within
+// reach of errors.As and errors.Is: a refusal of this send says nothing of the earlier one. What validation refuses was
+// never sent.
 //
 // A server that neither refuses duplicates nor shows a new lead in searches leaves no client a chance.
 func (c *Client) EnsureLeadSince(ctx context.Context, req CreateLeadRequest, firstAttempt time.Time) (*EnsureLeadResponse, error) {

@@ -68,9 +68,9 @@ func (u LandingURL) URL() (*url.URL, error) {
 	return page, nil
 }
 
-// ParseLandingURL takes the address of a visit apart. It may be absolute, or relative as the r.URL of a handler is. Other parameters, and
-// ours where their value cannot be decoded, stay in Page; of one that is repeated the first that is not empty counts. The error does not
-// print the URL.
+// ParseLandingURL takes the address of a visit apart. It may be absolute, or relative as the r.URL of a handler is.
+// Other parameters, and ours where their value cannot be decoded, stay in Page; of one that is repeated the first that
+// is not empty counts. The error does not print the URL.
 func ParseLandingURL(rawURL string) (LandingURL, error) {
 	page, err := parsePage(rawURL)
 	if err != nil {

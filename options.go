@@ -160,8 +160,8 @@ func isNil(limiter RateLimiter) bool {
 	}
 }
 
-// WithLogger logs every attempt at debug level, and at warn level one that is made again. No token, header or body, and no lead
-// data, is logged.
+// WithLogger logs every attempt at debug level, and at warn level one that is made again. No token, header or body, and
+// no lead data, is logged.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if logger == nil {
@@ -172,8 +172,8 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// WithMaxResponseBytes sets the longest (unpacked) body of a 2xx that is read; beyond it a call fails with [ErrResponseTooLarge].
-// The default is 32 MiB; a page of 1000 leads takes about 0.4 MB.
+// WithMaxResponseBytes sets the longest (unpacked) body of a 2xx that is read; beyond it a call fails with
+// [ErrResponseTooLarge]. The default is 32 MiB; a page of 1000 leads takes about 0.4 MB.
 func WithMaxResponseBytes(n int64) Option {
 	return func(c *config) error {
 		if n <= 0 {

@@ -202,8 +202,9 @@ func (c *Client) leadList(req SearchLeadsRequest, observe func(*call.Outcome)) w
 	return list
 }
 
-// SearchLeadsPage reads one page: for a list that a person pages through. Following Next reads on by plain offset, without the promise
-// of [Client.SearchLeads]. Limit and Prefetch do nothing. An [*APIError] is within reach of its errors where the API answered.
+// SearchLeadsPage reads one page: for a list that a person pages through. Following Next reads on by plain offset,
+// without the promise of [Client.SearchLeads]. Limit and Prefetch do nothing. An [*APIError] is within reach of its
+// errors where the API answered.
 func (c *Client) SearchLeadsPage(ctx context.Context, req SearchLeadsRequest) (*LeadPage, error) {
 	if err := c.checkSearch(ctx, &req); err != nil {
 		return nil, err

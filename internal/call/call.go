@@ -155,8 +155,8 @@ func (o *Outcome) again(method string) bool {
 	return TransientStatus(o.Status)
 }
 
-// TransientStatus lists the statuses that a later attempt may well not meet: 520 to 524 are Cloudflare's words for the origin
-// being down or slow.
+// TransientStatus lists the statuses that a later attempt may well not meet: 520 to 524 are Cloudflare's words for the
+// origin being down or slow.
 func TransientStatus(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
