@@ -1,0 +1,3 @@
+module github.com/clixnow/clixnow-go/internal/postgrestest
+
+go 1.26
