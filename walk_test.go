@@ -751,7 +751,8 @@ func TestSearchLeadsPrefetchErrors(t *testing.T) {
 			api := newAPI()
 			api.AddLeads(crowd(25)...)
 			var all flights
-			client := memoryClient(t, all.watch(refuse(api, 25)))
+			aSecond := func(int) time.Duration { return time.Second } // in which all of them are on their way
+			client := memoryClient(t, all.watch(slowly(refuse(api, 25), aSecond)))
 			ids, err := drainIDs(t, client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{Count: 10, Prefetch: 5}))
 			require.NoError(t, err)
 			assert.Equal(t, upTo(25), ids)
