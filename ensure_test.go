@@ -669,20 +669,18 @@ func TestEnsureLeadAtBrandThatHides(t *testing.T) {
 // An error is one line of a log, also where a look and then the context came to nothing.
 func TestEnsureLeadErrorIsOneLine(t *testing.T) {
 	t.Parallel()
-	server := clixnowtest.NewServer()
-	t.Cleanup(server.Close)
-	server.Inject(
-		clixnowtest.Fault{Method: "POST", Drop: clixnowtest.DropAfterHandling},
-		clixnowtest.Fault{Method: "GET", Status: http.StatusServiceUnavailable, Times: 99},
-	)
-	client := server.Client(clixnow.WithRetry(clixnow.RetryPolicy{
-		MaxAttempts: 1, MinBackoff: 20 * time.Millisecond, MaxBackoff: time.Hour,
-	}))
-	t.Cleanup(client.CloseIdleConnections)
-	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond) // for the first pause, and not for the second
-	defer cancel()
-	_, err := client.EnsureLead(ctx, vendorsLead())
-	requireClass(t, clixnow.ErrOutcomeUnknown, err)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	assert.NotContains(t, err.Error(), "\n")
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPI()
+		api.Inject(
+			clixnowtest.Fault{Method: "POST", Drop: clixnowtest.DropAfterHandling},
+			clixnowtest.Fault{Method: "GET", Status: http.StatusServiceUnavailable, Times: 99},
+		)
+		client := memoryClient(t, api, clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 1}))
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // for the first pause, and not for the second
+		defer cancel()
+		_, err := client.EnsureLead(ctx, vendorsLead())
+		requireClass(t, clixnow.ErrOutcomeUnknown, err)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.NotContains(t, err.Error(), "\n")
+	})
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -342,17 +343,20 @@ func TestWithHTTPClient(t *testing.T) {
 	})
 	t.Run("its Timeout is each attempt's", func(t *testing.T) {
 		t.Parallel()
-		var gets atomic.Int64
-		client := newClient(t, func(w http.ResponseWriter, r *http.Request) {
-			if gets.Add(1) < 3 {
-				<-r.Context().Done()
-				return
-			}
-			answer(200, "", `[{"id":7}]`)(w, r)
-		}, clixnow.WithHTTPClient(&http.Client{Timeout: 300 * time.Millisecond}))
-		_, err := client.GetLead(t.Context(), 7)
-		require.NoError(t, err)
-		assert.Equal(t, int64(3), gets.Load())
+		synctest.Test(t, func(t *testing.T) {
+			gets := 0
+			transport := inMemory{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if gets++; gets < 3 {
+					<-r.Context().Done()
+					return
+				}
+				answer(200, "", `[{"id":7}]`)(w, r)
+			})}
+			hc := &http.Client{Transport: transport, Timeout: time.Minute}
+			_, err := clientOf(t, "https://clixnow.example", clixnow.WithHTTPClient(hc)).GetLead(t.Context(), 7)
+			require.NoError(t, err)
+			assert.Equal(t, 3, gets)
+		})
 	})
 	t.Run("without a Transport", func(t *testing.T) {
 		t.Parallel()

@@ -238,6 +238,10 @@ func (c *Client) GetLead(ctx context.Context, id int64) (*Lead, error) {
 	return &leads[i], nil
 }
 
+// mostLeads is how many are read of one page, for a server that does not know count. One that means harm could give as many as
+// there are bytes, and each takes a hundred times its bytes here.
+const mostLeads = 100 * MaxPageSize
+
 // searchPage makes one request of a search and reads about expected leads; check, if any, is asked whether they will do.
 func (c *Client) searchPage(ctx context.Context, values url.Values, expected int, check func([]Lead) error) ([]Lead, call.Outcome, error) {
 	var leads []Lead
@@ -247,9 +251,13 @@ func (c *Client) searchPage(ctx context.Context, values url.Values, expected int
 			const shortest = 100 // bytes of a lead: a body of nonsense gets no more room than it can fill
 			leads = make([]Lead, 0, min(expected, len(body)/shortest+1))
 			var lead Lead
-			each := func() {
+			each := func() error {
+				if len(leads) == mostLeads {
+					return &wire.Error{Problem: fmt.Sprintf("more than %d leads", mostLeads)}
+				}
 				leads = append(leads, lead)
 				lead = Lead{}
+				return nil
 			}
 			if err := leadObject(&lead).DecodeList(body, each); err != nil {
 				return err

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -309,17 +310,16 @@ func TestBufferOfAFailedReadIsEmptied(t *testing.T) {
 // An error answer that trickles costs no more than the attempt's time.
 func TestTricklingError(t *testing.T) {
 	t.Parallel()
-	caller, target, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		w.WriteHeader(http.StatusBadRequest)
-		_, _ = io.WriteString(w, "Duplicate lead")
-		w.(http.Flusher).Flush()
-		<-r.Context().Done()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		o, _ := scripted(t.Context(), http.MethodGet, answer(http.StatusBadRequest, func(ctx context.Context) io.Reader {
+			return io.MultiReader(strings.NewReader("Duplicate lead"), untilDone{ctx})
+		}))
+		assert.Equal(t, http.StatusBadRequest, o.Status)
+		require.NoError(t, o.Err)
+		assert.Equal(t, "Duplicate lead", string(o.Body))
+		assert.LessOrEqual(t, time.Since(began), 30*time.Second)
 	})
-	caller.Timeout = 50 * time.Millisecond
-	o := caller.Do(t.Context(), newRequest(http.MethodGet, target))
-	assert.Equal(t, 400, o.Status)
-	require.NoError(t, o.Err)
-	assert.Equal(t, "Duplicate lead", string(o.Body))
 }
 
 // endsContext is a body that ends the context when more than what is kept of an error is asked for.

@@ -1,6 +1,7 @@
 package call
 
 import (
+	"cmp"
 	"net/http"
 	"time"
 )
@@ -10,6 +11,7 @@ const (
 	// Servers close idle connections after a minute or so, and a POST that meets the closing has an unknown outcome.
 	idleTimeout    = 30 * time.Second
 	attemptTimeout = 30 * time.Second
+	maxHeaderBytes = 1 << 20 // the standard library takes ten times as much
 )
 
 // NewHTTPClient returns a copy of given that follows no redirect, with a transport of its own where given has none, and
@@ -37,6 +39,7 @@ func defaultTransport() http.RoundTripper {
 	own := shared.Clone()
 	own.MaxIdleConnsPerHost = max(own.MaxIdleConnsPerHost, idleConnectionsPerHost)
 	own.IdleConnTimeout = idleTimeout
+	own.MaxResponseHeaderBytes = cmp.Or(own.MaxResponseHeaderBytes, maxHeaderBytes) // a program's own stays
 	return own
 }
 

@@ -77,9 +77,10 @@ func BenchmarkDecodeList(b *testing.B) {
 		for b.Loop() {
 			list = list[:0]
 			var r record
-			require.NoError(b, r.wire().DecodeList(data, func() {
+			require.NoError(b, r.wire().DecodeList(data, func() error {
 				list = append(list, r)
 				r = record{}
+				return nil
 			}))
 		}
 	})
@@ -110,7 +111,7 @@ func BenchmarkParseTime(b *testing.B) {
 
 func BenchmarkAppend(b *testing.B) {
 	var r record
-	require.NoError(b, r.wire().DecodeList(page(1), func() {}))
+	require.NoError(b, r.wire().DecodeList(page(1), func() error { return nil }))
 	object := r.wire()
 	b.Run("wire", func(b *testing.B) {
 		b.ReportAllocs()

@@ -31,10 +31,10 @@ func (o Object) Decode(data []byte) error {
 // exactly one array of objects among its members, whatever its name: arrays of
 // other things do not count, and an empty array is no elements unless another
 // has some. It calls each after it has read an element; each has to take the
-// value away and leave a zero value for the next one. Whoever gets an error,
-// which is an *Error, must forget the elements seen so far: the document has no
-// meaning.
-func (o Object) DecodeList(data []byte, each func()) error {
+// value away and leave a zero value for the next one, or to return an *Error,
+// which ends the reading. Whoever gets an error, which is an *Error, must forget
+// the elements seen so far: the document has no meaning.
+func (o Object) DecodeList(data []byte, each func() error) error {
 	r := newReader(data)
 	if r.dec.Next() == jx.Object {
 		return r.finish(r.envelope(o, each))
@@ -80,7 +80,7 @@ func (r *reader) finish(err error) error {
 }
 
 // envelope reads the object around an array of objects.
-func (r *reader) envelope(o Object, each func()) error {
+func (r *reader) envelope(o Object, each func() error) error {
 	members, err := r.dec.ObjIter()
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func (r *reader) envelope(o Object, each func()) error {
 }
 
 // elements reads an array of objects.
-func (r *reader) elements(o Object, each func()) error {
+func (r *reader) elements(o Object, each func() error) error {
 	if kind := r.dec.Next(); kind != jx.Array && kind != jx.Invalid {
 		return r.fail("", kind.String()+" where an array of objects is expected")
 	}
@@ -124,7 +124,9 @@ func (r *reader) elements(o Object, each func()) error {
 		if err := r.object(o); err != nil {
 			return err
 		}
-		each()
+		if err := each(); err != nil {
+			return err
+		}
 	}
 	r.depth--
 	r.index = -1

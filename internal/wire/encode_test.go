@@ -111,7 +111,7 @@ func TestAppendErrors(t *testing.T) {
 
 func TestAppendAllocations(t *testing.T) { //nolint:paralleltest // counts what the whole process allocates
 	var r record
-	require.NoError(t, r.wire().DecodeList(page(1), func() {}))
+	require.NoError(t, r.wire().DecodeList(page(1), func() error { return nil }))
 	object := r.wire()
 	buffer := make([]byte, 0, 1<<10)
 	assert.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _ = object.Append(buffer) }), 1.0)

@@ -19,9 +19,10 @@ func TestDecodeCopies(t *testing.T) {
 	data := []byte(`[{"id":1,"name":"Ann","x":{"y":"z"}},{"name":"B\u006fb"},{"name":"` + long + `"},{"name":17,"ipAddress":"fe80::1%eth0"}]`)
 	var s sample
 	var got []sample
-	require.NoError(t, s.wire().DecodeList(data, func() {
+	require.NoError(t, s.wire().DecodeList(data, func() error {
 		got = append(got, s)
 		s = sample{}
+		return nil
 	}))
 	copy(data, bytes.Repeat([]byte("#"), len(data)))
 	assert.Equal(t, []sample{
@@ -68,10 +69,11 @@ func TestDecodePinsOnlyOneChunk(t *testing.T) { //nolint:paralleltest // counts 
 	runtime.ReadMemStats(&before)
 	for range documents {
 		var r record
-		require.NoError(t, r.wire().DecodeList(data, func() {
+		require.NoError(t, r.wire().DecodeList(data, func() error {
 			if r.ID == 500 {
 				kept = append(kept, r.Email)
 			}
+			return nil
 		}))
 	}
 	runtime.GC()
@@ -95,7 +97,7 @@ func TestDecodeAllocations(t *testing.T) { //nolint:paralleltest // counts what 
 			object := r.wire()
 			n := 0
 			got := testing.AllocsPerRun(4, func() {
-				if err := object.DecodeList(test.data, func() { n++ }); err != nil {
+				if err := object.DecodeList(test.data, func() error { n++; return nil }); err != nil {
 					t.Error(err)
 				}
 			})

@@ -36,9 +36,10 @@ func (s *sample) wire() wire.Object {
 
 func decodeList(data string) (list []sample, err error) {
 	var s sample
-	err = s.wire().DecodeList([]byte(data), func() {
+	err = s.wire().DecodeList([]byte(data), func() error {
 		list = append(list, s)
 		s = sample{}
+		return nil
 	})
 	return list, err
 }

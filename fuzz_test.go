@@ -1,0 +1,228 @@
+package clixnow_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/clixnow/clixnow-go"
+)
+
+// leadsLead is the lead of the API reference's response model, with what its host masks filled in.
+const leadsLead = `{"id":123,"email":"test@example.com","status":"New","crmId":4567,"brandId":12,"brandName":"Brand",` +
+	`"createdOn":"2022-12-19T11:01:58.302Z","updatedOn":"2022-12-19T11:01:58.302Z","ftdDate":null,"clickId":"1c33d66a941ac90a6",` +
+	`"sub2":"sub2","subCampaign":"autumn","keyword":"test","placement":"landing_page","clientType":"Client"}`
+
+// bodies are what servers answer, well-meaning and other.
+func bodies() []string {
+	return []string{
+		leadsLead, "[" + leadsLead + "]", `{"items":[` + leadsLead + `],"total":1}`, `{"data":[]}`, `[]`, `null`, `{}`, ``, `[{}]`, `[{"id":-1}]`,
+		`{"ID":"123","Email":7,"createdOn":"2022-12-19T11:01:58","updatedOn":"2022-12-19T11:01:58.3021234+02:00","ftdDate":"0001-01-01T00:00:00","new":[1]}`,
+		`{"leadId":123456,"redirectUrl":"https://brand.example/autologin?t=1","subCampaign":"autumn","crmId":"0f8fad5b","clickId":20}`,
+		`{"leadId":"123456"}`, `{"leadId":0}`, `{"leadId":1e3}`, `{"leadId":123456`, "{\"leadId\":1,\"crmId\":\"\xff\"}",
+		`{"message":"Duplicate lead","errors":{"Email":["is already registered"],"Phone":"taken"}}`,
+		`{"message":"Registration is not allowed for country KP"}`, `{"error":{"message":"no"}}`, `{"error":"no"}`,
+		`{"title":"One or more validation errors occurred.","status":400,"traceId":"00-4bf9-01","errors":{"$.phone":[{"message":"x"}]}}`,
+		`{"message":"` + testToken + ` and Password123!","errors":{"` + testToken + `":["Password123!"]},"traceId":"` + testToken + `"}`,
+		"<html><title>502 Bad Gateway</title></html>", strings.Repeat("[", 65) + strings.Repeat("]", 65), "no\r\nlines\u0085\u2028here",
+	}
+}
+
+// plainLead is a lead by encoding/json, which knows fewer forms.
+type plainLead struct {
+	ID                                               int64
+	Email, Status                                    string
+	BrandID                                          int64
+	BrandName, Sub2, SubCampaign, Keyword, Placement string
+	CreatedOn, UpdatedOn, FTDDate                    time.Time
+	ClientType                                       clixnow.ClientType
+	CRMID                                            string
+	ClickID                                          string
+}
+
+func requireSameLead(t *testing.T, want plainLead, got clixnow.Lead) {
+	t.Helper()
+	for _, date := range []*time.Time{&want.CreatedOn, &want.UpdatedOn, &want.FTDDate} {
+		*date = date.UTC()
+	}
+	require.Equal(t, want, plainLead{
+		ID: got.ID, Email: got.Email, Status: got.Status, BrandID: got.BrandID, BrandName: got.BrandName, Sub2: got.Sub2,
+		SubCampaign: got.SubCampaign, Keyword: got.Keyword, Placement: got.Placement, CreatedOn: got.CreatedOn,
+		UpdatedOn: got.UpdatedOn, FTDDate: got.FTDDate, ClientType: got.ClientType, CRMID: got.CRMID, ClickID: got.ClickID,
+	})
+}
+
+// sameRules reports whether a document that encoding/json takes is one for us: it also takes other letters for ours in names, dates
+// of a year 0 and any depth.
+func sameRules(data []byte) bool {
+	const folded, zero = "\u017f\u212a", "0000-"
+	return !bytes.ContainsAny(data, folded) && !bytes.Contains(data, []byte(zero)) && !bytes.Contains(data, []byte(`\u`)) &&
+		bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) < 64
+}
+
+func FuzzLead(f *testing.F) {
+	for _, seed := range bodies() {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var lead, again clixnow.Lead
+		if err := json.Unmarshal(data, &lead); err != nil {
+			require.Zero(t, lead)
+			var plain plainLead
+			require.False(t, sameRules(data) && json.Unmarshal(data, &plain) == nil, "encoding/json takes it: %v", err)
+			return
+		}
+		require.True(t, json.Valid(data))
+		written, err := json.Marshal(lead)
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(written, &again))
+		require.Equal(t, lead, again)
+		var plain plainLead
+		if sameRules(data) && json.Unmarshal(data, &plain) == nil {
+			requireSameLead(t, plain, lead)
+		}
+	})
+}
+
+// answers is a RoundTripper that gives the answer that it holds.
+type answers struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (a *answers) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{
+		StatusCode: a.status, Header: a.header, ContentLength: -1, Body: io.NopCloser(bytes.NewReader(a.body)),
+	}, nil
+}
+
+func (a *answers) client(f *testing.F) *clixnow.Client {
+	f.Helper()
+	client, err := clixnow.NewClient("acme", testToken, clixnow.WithHTTPClient(&http.Client{Transport: a}),
+		clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 1}))
+	require.NoError(f, err)
+	return client
+}
+
+// requireSound checks what is promised of every error's text.
+func requireSound(t *testing.T, err error) {
+	t.Helper()
+	text := err.Error()
+	require.True(t, strings.HasPrefix(text, "clixnow: "), text)
+	require.NotContains(t, text, testToken)
+	require.NotContains(t, text, "Password123!")
+	require.Equal(t, -1, strings.IndexFunc(text, unicode.IsControl), "%q", text)
+	require.Less(t, len(text), 1<<20)
+}
+
+func FuzzSearchPage(f *testing.F) {
+	for _, seed := range bodies() {
+		f.Add([]byte(seed))
+	}
+	answer := &answers{status: http.StatusOK}
+	client := answer.client(f)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		answer.body = body
+		page, err := client.SearchLeadsPage(t.Context(), clixnow.SearchLeadsRequest{})
+		var plain []plainLead
+		isPlain := sameRules(body) && json.Unmarshal(body, &plain) == nil && plain != nil
+		if err != nil {
+			require.ErrorIs(t, err, clixnow.ErrInvalidResponse)
+			var apiError *clixnow.APIError
+			require.ErrorAs(t, err, &apiError)
+			requireSound(t, err)
+			require.Nil(t, page)
+			require.False(t, isPlain && !bytes.Contains(body, []byte("null")), "encoding/json takes it: %v", err) // as a lead
+			return
+		}
+		require.True(t, json.Valid(body))
+		if isPlain {
+			require.Len(t, page.Leads, len(plain))
+			for i := range plain {
+				requireSameLead(t, plain[i], page.Leads[i])
+			}
+		}
+	})
+}
+
+func FuzzCreateResponse(f *testing.F) {
+	for _, seed := range bodies() {
+		f.Add([]byte(seed), true)
+	}
+	answer := &answers{}
+	client := answer.client(f)
+	f.Fuzz(func(t *testing.T, body []byte, created bool) {
+		answer.status, answer.body = http.StatusOK, body
+		if created {
+			answer.status = http.StatusCreated
+		}
+		lead, err := client.CreateLead(t.Context(), vendorsLead())
+		if err != nil {
+			require.Nil(t, lead)
+			require.ErrorIs(t, err, clixnow.ErrInvalidResponse)
+			require.ErrorIs(t, err, clixnow.ErrOutcomeUnknown)
+			requireOneClass(t, err)
+			requireSound(t, err)
+			return
+		}
+		require.Positive(t, lead.LeadID)
+		written, err := json.Marshal(lead)
+		require.NoError(t, err)
+		var again clixnow.CreateLeadResponse
+		require.NoError(t, json.Unmarshal(written, &again))
+		require.Equal(t, *lead, again)
+	})
+}
+
+func FuzzErrorAnswer(f *testing.F) {
+	for i, status := range []int{400, 401, 403, 409, 415, 422, 429, 303, 302, 500, 502, 503, 524, 100, 600, 0, -1} {
+		for _, seed := range bodies() {
+			f.Add(status, "text/plain; charset=utf-8", strconv.Itoa(i*i*i*1000), []byte(seed))
+		}
+	}
+	f.Add(429, "application/problem+json", "Fri, 31 Dec 9999 23:59:59 GMT", []byte(nil))
+	f.Add(503, "", "99999999999999999999", []byte(nil))
+	f.Add(503, "", "-1", []byte(nil))
+	answer := &answers{}
+	client := answer.client(f)
+	f.Fuzz(func(t *testing.T, status int, contentType, retryAfter string, body []byte) {
+		if status >= 200 && status <= 299 {
+			return // a success
+		}
+		answer.status, answer.body = status, body
+		answer.header = http.Header{"Content-Type": {contentType}, "Retry-After": {retryAfter}}
+		_, err := client.CreateLead(t.Context(), vendorsLead())
+		requireSound(t, err)
+		requireOneClass(t, err)
+		var apiError *clixnow.APIError
+		require.ErrorAs(t, err, &apiError)
+		require.Equal(t, status, apiError.StatusCode)
+		require.Equal(t, status >= 300 && status <= 499 && status != 303 && status != 429, errors.Is(err, clixnow.ErrRefused))
+		require.Equal(t, status == 429, errors.Is(err, clixnow.ErrRateLimited))
+		require.LessOrEqual(t, len(apiError.Body), 64<<10)
+		requireRetryAfter(t, retryAfter, apiError.RetryAfter)
+	})
+}
+
+// requireRetryAfter compares with the forms of RFC 9110.
+func requireRetryAfter(t *testing.T, text string, got time.Duration) {
+	t.Helper()
+	require.GreaterOrEqual(t, got, time.Duration(0))
+	text = textproto.TrimString(text)
+	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil {
+		require.Equal(t, time.Duration(seconds)*time.Second, got)
+	} else if date, err := http.ParseTime(text); err == nil {
+		require.InDelta(t, max(time.Until(date), 0), got, float64(time.Minute)) // the clock goes on
+	}
+}
