@@ -24,7 +24,7 @@ type BulkResult struct {
 	Index    int // of the request in reqs, from 0
 	Request  CreateLeadRequest
 	Response *EnsureLeadResponse // nil when Err is set; without Ensure, Recovered is false
-	Err      error               // of one of the four classes of [Client.CreateLead]
+	Err      error               // of one of the four classes of Client.CreateLead
 }
 
 const defaultConcurrency = 4

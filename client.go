@@ -39,7 +39,7 @@ type Client struct {
 }
 
 // NewClient returns a client for a brand and the API token that Clixnow gave the affiliate. The brand is Clixnow's label
-// for the host: "acme" stands for https://integration.acme.clixnow.com. Nothing is sent. Its errors name what is at fault
+// for the host: "acme" stands for integration.acme.clixnow.com. Nothing is sent. Its errors name what is at fault
 // and print neither brand nor token.
 func NewClient(brand, token string, opts ...Option) (*Client, error) {
 	c := config{maxResponseBytes: defaultMaxResponseBytes}

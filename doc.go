@@ -13,10 +13,16 @@
 //		// handle err, which is the last one; then use lead.Status, lead.FTDDate
 //	}
 //
-// By task: [Client.CreateLead] registers a lead; [Client.EnsureLead] and [Client.EnsureLeadSince] exactly once;
-// [Client.CreateLeads] many of them. [Client.SearchLeads] reads all leads that match, [Client.SearchLeadsPage] one page
-// of them, [Client.GetLead] one lead. [Client.LeadChanges] keeps a copy current, and [LeadEvents] tells what happened.
-// [LandingURL] carries tracking from a visitor's URL into a create. Package clixnowtest is a fake API for tests.
+// By task:
+//
+//   - [Client.CreateLead] registers a lead, and answers at once what became of it.
+//   - [Client.EnsureLead] registers it exactly once, where an answer is lost too; [Client.EnsureLeadSince] across the death of
+//     the process, as from a queue.
+//   - [Client.CreateLeads] registers many.
+//   - [Client.SearchLeads] reads all leads that match, [Client.SearchLeadsPage] one page of them, [Client.GetLead] one lead.
+//   - [Client.LeadChanges] keeps a copy current, and [LeadEvents] tells what happened: a new lead, a status, a first deposit.
+//   - [ParseLandingURL] and [LandingURL.Apply] carry tracking from a visitor's URL into a create.
+//   - Package [github.com/clixnow/clixnow-go/clixnowtest] is a fake API for tests.
 //
 // # Errors
 //
@@ -32,7 +38,7 @@
 //	}
 //
 // Why it was refused is told by [ErrDuplicateLead], [ErrCountryNotAllowed], [ErrInvalidRequest], [ErrUnauthorized] and
-// their like, and in full by [*APIError] and [*ValidationError] with errors.As.
+// their like, and in full by [*APIError] and [*ValidationError] with [errors.As].
 //
 // # Retries
 //

@@ -63,9 +63,10 @@ func (r *EnsureLeadResponse) UnmarshalJSON(data []byte) error {
 // The four looks come 0.5, 2, 5 and 10 seconds (2, 8, 20 and 40 times MinBackoff, each at most MaxBackoff) one after the
 // other: 17.5 seconds, and the time of four searches, for each of at most MaxAttempts attempts of unknown outcome. With
 // the default policy and an API that answers every search that is up to 53 seconds and three attempts; an API that hangs
-// makes it as long as the timeouts allow, about 20 minutes. So let the context decide: give a handler's call
-// context.WithTimeout(context.WithoutCancel(r.Context()), 90*time.Second), a minute more than the attempt timeout, which
-// outlives a visitor who leaves.
+// makes it as long as the timeouts allow, about 20 minutes. So let the context decide: in a handler a minute more than the
+// attempt timeout, and outliving a visitor who leaves:
+//
+//	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 90*time.Second)
 func (c *Client) EnsureLead(ctx context.Context, req CreateLeadRequest) (*EnsureLeadResponse, error) {
 	return c.EnsureLeadSince(ctx, req, time.Time{})
 }

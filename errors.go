@@ -25,16 +25,16 @@ import (
 var (
 	// ErrOutcomeUnknown: the lead may exist or not. The connection was lost or the context ended once the request could
 	// have been written, or the server answered with a 5xx, a 303 or a 2xx that cannot be understood. Do not create it
-	// again: hand it to [Client.EnsureLeadSince], with the time before the first try, which finds out.
+	// again: hand it to Client.EnsureLeadSince, with the time before the first try, which finds out.
 	ErrOutcomeUnknown = errors.New("clixnow: the outcome is unknown, the lead may exist")
-	// ErrRefused: nothing was created, and the same request would be refused again. A [*ValidationError], or an
-	// [*APIError] with a 3xx other than 303 or a 4xx other than 429. Mend the request (or the token) first.
+	// ErrRefused: nothing was created, and the same request would be refused again. A *ValidationError, or an
+	// *APIError with a 3xx other than 303 or a 4xx other than 429. Mend the request (or the token) first.
 	ErrRefused = errors.New("clixnow: refused")
 	// ErrNotSent: the request provably never reached the server: DNS, dial, TLS handshake or proxy failed, your
-	// [RateLimiter] refused, or the context ended before there was a connection. Send it again later. A RoundTripper of yours
+	// RateLimiter refused, or the context ended before there was a connection. Send it again later. A RoundTripper of yours
 	// that refuses a request without sending it, as a circuit breaker does, says so by wrapping ErrNotSent in its error.
 	ErrNotSent = call.ErrNotSent
-	// ErrRateLimited: the API answered 429, nothing was created. Send it again later, after [APIError].RetryAfter where it
+	// ErrRateLimited: the API answered 429, nothing was created. Send it again later, after APIError.RetryAfter where it
 	// is given. A Retry-After within MaxBackoff was waited out before, MaxAttempts times.
 	ErrRateLimited = errors.New("clixnow: too many requests")
 )
@@ -42,9 +42,9 @@ var (
 // What was refused, or how a call failed; errors.Is tells. Except for [ErrInvalidRequest], [ErrLeadNotFound] and
 // [ErrUnstableResults] an [*APIError] is then within reach of errors.As.
 var (
-	// ErrInvalidRequest: the SDK refused the request before anything was sent; see [ValidationError]. Also [ErrRefused].
+	// ErrInvalidRequest: the SDK refused the request before anything was sent; see ValidationError. Also ErrRefused.
 	ErrInvalidRequest = fmt.Errorf("%w: invalid request", ErrRefused)
-	// ErrBadRequest: 400. The API found fault with the request; [APIError].Fields names the fields.
+	// ErrBadRequest: 400. The API found fault with the request; APIError.Fields names the fields.
 	ErrBadRequest = errors.New("clixnow: bad request")
 	// ErrUnauthorized: 401. The token is missing or wrong. Every further request will be refused like this one.
 	ErrUnauthorized = errors.New("clixnow: unauthorized")
@@ -52,27 +52,27 @@ var (
 	ErrForbidden = errors.New("clixnow: forbidden")
 	// ErrUnsupportedMediaType: 415. Something between here and the API changed the Accept or Content-Type header.
 	ErrUnsupportedMediaType = errors.New("clixnow: unsupported media type")
-	// ErrServer: any 5xx. A search was retried before this was returned; a create is also [ErrOutcomeUnknown].
+	// ErrServer: any 5xx. A search was retried before this was returned; a create is also ErrOutcomeUnknown.
 	ErrServer = errors.New("clixnow: server error")
 	// ErrRedirect: any 3xx. Redirects are never followed, since they would carry lead and token elsewhere. Check the
-	// brand, or the base URL: [APIError].Header has the Location.
+	// brand, or the base URL: APIError.Header has the Location.
 	ErrRedirect = errors.New("clixnow: redirect refused")
 	// ErrDuplicateLead: the email or phone is registered already: a 400, 409 or 422 whose message, or the text of a field,
 	// contains "duplicate lead", "already exist" or "already registered", in any case. A brand that words it otherwise
-	// leaves [ErrBadRequest]; see [APIError].Message.
+	// leaves ErrBadRequest; see APIError.Message.
 	ErrDuplicateLead = errors.New("clixnow: duplicate lead")
 	// ErrCountryNotAllowed: the brand does not take leads of the country: a 400, 409 or 422 whose message, or the text of a
 	// field, contains "not allowed for country", in any case.
 	ErrCountryNotAllowed = errors.New("clixnow: country not allowed")
 	// ErrLeadNotFound: the API shows no lead of this id to this token.
 	ErrLeadNotFound = errors.New("clixnow: lead not found")
-	// ErrInvalidResponse: a 2xx that cannot be understood or was cut. The [*APIError] has its status, header and the
+	// ErrInvalidResponse: a 2xx that cannot be understood or was cut. The *APIError has its status, header and the
 	// beginning of its body.
 	ErrInvalidResponse = errors.New("clixnow: invalid response")
-	// ErrResponseTooLarge: a 2xx body beyond [WithMaxResponseBytes]. Ask for fewer leads a page. Also [ErrInvalidResponse].
+	// ErrResponseTooLarge: a 2xx body beyond WithMaxResponseBytes. Ask for fewer leads a page. Also ErrInvalidResponse.
 	ErrResponseTooLarge = fmt.Errorf("%w: too large", ErrInvalidResponse)
 	// ErrUnstableResults: a search could not find its place again among leads that move, or the server's pages do not
-	// advance. What was yielded is sound; range again, or use [Client.LeadChanges].
+	// advance. What was yielded is sound; range again, or use Client.LeadChanges.
 	ErrUnstableResults = walk.ErrUnstable
 )
 
@@ -81,7 +81,7 @@ var (
 type APIError struct {
 	StatusCode int                 // of HTTP
 	Method     string              // "POST"
-	Path       string              // "/api/system/v1/leads", without the path of [WithBaseURL]
+	Path       string              // "/api/system/v1/leads", without the path of WithBaseURL
 	Message    string              // the server's text; "" when it gave none that is readable
 	Fields     map[string][]string // the server's texts by field, under the wire names ("email"); nil when none
 	RequestID  string              // the server's name of the request, from the body or a header; "" when none

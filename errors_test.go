@@ -271,7 +271,6 @@ func TestAPIErrorRetryAfter(t *testing.T) {
 		"negative":        {"-5000", 0},
 		"no number":       {"soon", 0},
 		"a date gone by":  {"Wed, 21 Oct 2015 07:28:00 GMT", 0},
-		"a date to come":  {time.Now().Add(time.Hour).UTC().Format(http.TimeFormat), time.Hour},
 		"beyond measure":  {"99999999999999999", 0},
 		"beyond integers": {"999999999999999999999999", 0},
 		"beyond Duration": {"9300000000", 0},
@@ -287,7 +286,7 @@ func TestAPIErrorRetryAfter(t *testing.T) {
 			require.ErrorAs(t, err, &got)
 			assert.GreaterOrEqual(t, got.RetryAfter, time.Duration(0))
 			if !strings.Contains(name, "beyond") {
-				assert.InDelta(t, test.want.Seconds(), got.RetryAfter.Seconds(), 300) // a date loses what the test waited
+				assert.Equal(t, test.want, got.RetryAfter)
 			}
 		})
 	}

@@ -145,8 +145,9 @@ func fieldNames() []string {
 // after a 5xx, a timeout or a cut connection, where the lead may exist. Each error matches exactly one of
 // [ErrOutcomeUnknown], [ErrRefused], [ErrNotSent] and [ErrRateLimited]; they say what to do.
 //
-// A handler should not let a visitor who closes the tab cut the create off: give it
-// context.WithTimeout(context.WithoutCancel(r.Context()), time.Minute).
+// A handler should not let a visitor who closes the tab cut the create off:
+//
+//	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), time.Minute)
 func (c *Client) CreateLead(ctx context.Context, req CreateLeadRequest) (*CreateLeadResponse, error) {
 	body, err := c.encode(&req)
 	if err != nil {

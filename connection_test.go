@@ -1,0 +1,695 @@
+package clixnow_test
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/clixnowtest"
+)
+
+// ledger counts what a transport opens, and what of it is still open.
+type ledger struct {
+	dials, open, unclosed atomic.Int64
+
+	reads func() // called before each read of a body; nil = not
+}
+
+// over is the option that sends by a transport whose connections and bodies are counted. At the end of the test nothing may be left.
+func (l *ledger) over(t *testing.T, transport *http.Transport, timeout time.Duration) clixnow.Option {
+	t.Helper()
+	transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		l.dials.Add(1)
+		l.open.Add(1)
+		return &countedConn{conn, sync.OnceFunc(func() { l.open.Add(-1) })}, nil
+	}
+	t.Cleanup(func() {
+		assert.Zero(t, l.unclosed.Load(), "bodies that were not closed")
+		assert.Eventually(t, func() bool {
+			transport.CloseIdleConnections() // again and again: an HTTP/2 connection becomes idle a little after its last answer was read
+			return l.open.Load() == 0
+		}, time.Minute, time.Millisecond, "connections are open")
+	})
+	counting := closer{transport, func(r *http.Request) (*http.Response, error) {
+		resp, err := transport.RoundTrip(r)
+		if err == nil {
+			l.unclosed.Add(1)
+			resp.Body = &countedBody{resp.Body, l.reads, sync.OnceFunc(func() { l.unclosed.Add(-1) })}
+		}
+		return resp, err
+	}}
+	return clixnow.WithHTTPClient(&http.Client{Transport: counting, Timeout: timeout})
+}
+
+type countedConn struct {
+	net.Conn
+
+	closed func()
+}
+
+func (c *countedConn) Close() error {
+	c.closed()
+	return c.Conn.Close()
+}
+
+type countedBody struct {
+	io.ReadCloser
+
+	reads, closed func()
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	if b.reads != nil {
+		b.reads()
+	}
+	return b.ReadCloser.Read(p)
+}
+
+func (b *countedBody) Close() error {
+	b.closed()
+	return b.ReadCloser.Close()
+}
+
+// After a fault every body is closed and no connection is left, whatever the fault, the protocol and the method of the client.
+func TestNothingIsLeftOpen(t *testing.T) {
+	t.Parallel()
+	cases := append(faultCases(), faultCase{
+		name: "hangs until a deadline", inject: []clixnowtest.Fault{{Delay: time.Hour}},
+		ctx: func(ctx context.Context, _ *clixnowtest.Server) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 30*time.Millisecond)
+		},
+	})
+	protocols := []struct {
+		name    string
+		start   func(*httptest.Server)
+		methods []string
+	}{
+		{"HTTP/1.1", plainHTTP, []string{"CreateLead", "EnsureLead", "EnsureLeadSince", "SearchLeads"}},
+		{"HTTP/2", overHTTP2, []string{"EnsureLead", "SearchLeads"}},
+	}
+	for _, protocol := range protocols {
+		for _, test := range cases {
+			if test.opts != nil || strings.HasPrefix(test.name, "hangs until the deadline") || protocol.name == "HTTP/2" && strings.HasPrefix(test.name, "101") {
+				continue // a transport of its own; as ours, but longer; unknown to HTTP/2
+			}
+			for _, method := range protocol.methods {
+				if method == "SearchLeads" && test.name == "cancelled after the write" {
+					continue // a search adds no lead that could cancel it
+				}
+				t.Run(protocol.name+", "+test.name+", "+method, func(t *testing.T) {
+					t.Parallel()
+					api := newAPI()
+					server := startServer(t, protocol.start, api.ServeHTTP)
+					t.Cleanup(api.Close) // before the server waits for what it delays
+					for _, fault := range test.inject {
+						if method == "SearchLeads" {
+							fault.Method = ""
+						}
+						api.Inject(fault)
+					}
+					ctx, cancel := t.Context(), context.CancelFunc(func() {})
+					if test.ctx != nil {
+						ctx, cancel = test.ctx(ctx, api)
+					}
+					defer cancel()
+					client := clientOf(t, server.URL, new(ledger).over(t, trusting(server), 10*time.Second))
+					if method != "SearchLeads" {
+						_, _ = register(ctx, client, method)
+						return
+					}
+					api.AddLeads(make([]clixnow.Lead, 30)...)
+					for _, err := range client.SearchLeads(ctx, clixnow.SearchLeadsRequest{Count: 10, Prefetch: 2}) {
+						if err != nil {
+							t.Log(err)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// Answers that are errors cost no connection: all of them come over one.
+func TestConnectionIsKeptAfterErrors(t *testing.T) {
+	t.Parallel()
+	for protocol, start := range map[string]func(*httptest.Server){"HTTP/1.1": plainHTTP, "HTTP/2": overHTTP2} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			var handle atomic.Value
+			server := startServer(t, start, func(w http.ResponseWriter, r *http.Request) { handle.Load().(http.HandlerFunc)(w, r) })
+			var used ledger
+			client := clientOf(t, server.URL, used.over(t, trusting(server), 0))
+			for _, status := range []int{200, 201, 204, 302, 400, 401, 403, 404, 408, 409, 415, 422, 429, 500, 502, 503, 504, 520} {
+				for _, body := range []string{"", `{"message":"no"}`, strings.Repeat("<p>", 3000), strings.Repeat("<p>", 30_000)} { // the last is more than is kept
+					handle.Store(answer(status, "", body))
+					require.Error(t, request(t, client, http.MethodPost))
+					require.Error(t, request(t, client, http.MethodGet))
+					require.Equal(t, int64(1), used.dials.Load(), "connections after a %d with %d bytes", status, len(body))
+				}
+			}
+		})
+	}
+}
+
+// Of handshakes that fail the client knows that nothing was sent. But in TLS 1.3 it is through with its own before the server has
+// looked at its certificate.
+func TestTLSFailures(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		server *tls.Config
+		client func(*tls.Config)
+		class  error
+		text   string
+	}{
+		{name: "expired certificate", client: func(c *tls.Config) {
+			c.Time = func() time.Time { return time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC) }
+		}, class: clixnow.ErrNotSent, text: "expired"},
+		{name: "certificate of later", client: func(c *tls.Config) {
+			c.Time = func() time.Time { return time.Date(1969, 1, 1, 0, 0, 0, 0, time.UTC) }
+		}, class: clixnow.ErrNotSent, text: "not yet valid"},
+		{name: "old TLS alone", server: &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}, class: clixnow.ErrNotSent, text: "protocol version"},
+		{name: "client certificate wanted, TLS 1.2", server: &tls.Config{ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12}, class: clixnow.ErrNotSent, text: "tls"},
+		{name: "client certificate wanted, TLS 1.3", server: &tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS13}, class: clixnow.ErrOutcomeUnknown},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var arrived atomic.Int64
+			server := startServer(t, func(s *httptest.Server) {
+				s.TLS = test.server
+				s.StartTLS()
+			}, func(http.ResponseWriter, *http.Request) { arrived.Add(1) })
+			transport := trusting(server)
+			if test.client != nil {
+				test.client(transport.TLSClientConfig)
+			}
+			client := clientOf(t, server.URL, new(ledger).over(t, transport, 0))
+			err := request(t, client, http.MethodPost)
+			requireClass(t, test.class, err)
+			assert.Contains(t, err.Error(), test.text)
+			assertNoSecrets(t, err.Error())
+			err = request(t, client, http.MethodGet)
+			require.Error(t, err)
+			assert.Equal(t, test.class == clixnow.ErrNotSent, errors.Is(err, clixnow.ErrNotSent)) //nolint:errorlint // a class is one of four values
+			assert.Zero(t, arrived.Load(), "requests")
+		})
+	}
+}
+
+// assault is an answer that is too long, too slow or broken. It goes on until the client hangs up, so that it would be noticed if
+// the client read to the end.
+type assault struct {
+	name   string
+	serve  func(io.Writer) error // writes what follows the request, or a part of it; called until it fails
+	until  string                // the deadline passes when the client reads the "header" or the "body"; "" = it is far away
+	class  error                 // of a create; nil = registered
+	within []error               // of a create and of a search
+	text   string
+}
+
+func assaults() []assault {
+	const (
+		unknown, refused = "HTTP/1.1 201 Created\r\n", "HTTP/1.1 400 Bad Request\r\n"
+		chunked          = "Transfer-Encoding: chunked\r\n\r\n"
+		zipped           = "Content-Encoding: gzip\r\n"
+		lead             = `{"leadId":7,"redirectUrl":"https://brand.example/autologin"}`
+	)
+	much := strings.Repeat("x", 8000)
+	bomb := string(packed(strings.Repeat(" ", 8<<20))) // a thousandth of it
+	chunk := "1f40\r\n" + much + "\r\n"
+	invalid := []error{clixnow.ErrInvalidResponse}
+	large := []error{clixnow.ErrResponseTooLarge, clixnow.ErrInvalidResponse}
+	bad := []error{clixnow.ErrBadRequest}
+	late := []error{context.DeadlineExceeded}
+	return []assault{
+		{name: "endless first line", serve: endless("HTTP/1.1 201 ", much), class: clixnow.ErrOutcomeUnknown, text: "exceeded"},
+		{name: "endless header line", serve: endless(unknown+"X-Flood: ", much), class: clixnow.ErrOutcomeUnknown, text: "exceeded"},
+		{name: "endless headers", serve: endless(unknown, strings.Repeat("X-Flood: x\r\n", 800)), class: clixnow.ErrOutcomeUnknown, text: "exceeded"},
+		{name: "endless early hints", serve: endless("", "HTTP/1.1 103 Early Hints\r\nLink: "+much+"\r\n\r\n"), class: clixnow.ErrOutcomeUnknown, text: "exceeded"},
+		{name: "endless permission to go on", serve: endless("", strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 400)), class: clixnow.ErrOutcomeUnknown, text: "exceeded"},
+		{name: "endless trailers", serve: endless(unknown+chunked+"1\r\n{\r\n0\r\n", strings.Repeat("X-Flood: x\r\n", 800)), class: clixnow.ErrOutcomeUnknown, within: invalid, text: "trailer"},
+		{name: "endless chunk extension", serve: endless(unknown+chunked+"1;", much), class: clixnow.ErrOutcomeUnknown, within: invalid},
+		{name: "chunks of one byte, with long extensions", serve: endless(unknown+chunked, "1;"+much[:1000]+"\r\n \r\n"), class: clixnow.ErrOutcomeUnknown, within: invalid},
+		{name: "many headers", serve: once(unknown + strings.Repeat("X-Flood: x\r\n", 10_000) + "Content-Length: 60\r\n\r\n" + lead)},
+		{name: "many headers of an error", serve: once(refused + strings.Repeat("X-Flood: x\r\n", 10_000) + "Content-Length: 0\r\n\r\n"), class: clixnow.ErrRefused, within: bad},
+
+		{name: "endless success", serve: endless(unknown+chunked, chunk), class: clixnow.ErrOutcomeUnknown, within: large},
+		{name: "endless success, and nobody knows how long", serve: endless(unknown+"\r\n", much), class: clixnow.ErrOutcomeUnknown, within: large},
+		{name: "endless refusal", serve: endless(refused+chunked, chunk), class: clixnow.ErrRefused, within: bad},
+		{name: "endless redirect", serve: endless("HTTP/1.1 302 Found\r\nLocation: /login\r\n"+chunked, chunk), class: clixnow.ErrRefused, within: []error{clixnow.ErrRedirect}},
+		{name: "endless white space before the lead", serve: endless(unknown+chunked, "1f40\r\n"+strings.Repeat(" ", 8000)+"\r\n"), class: clixnow.ErrOutcomeUnknown, within: large},
+
+		{name: "bomb", serve: once(unknown + zipped + "\r\n" + bomb), class: clixnow.ErrOutcomeUnknown, within: large},
+		{name: "bomb that is a refusal", serve: once(refused + zipped + "\r\n" + bomb), class: clixnow.ErrRefused, within: bad},
+		{name: "packed, and cut", serve: once(unknown + zipped + "\r\n" + string(packed(lead)[:30])), class: clixnow.ErrOutcomeUnknown, within: append(invalid, io.ErrUnexpectedEOF)},
+		{name: "packed, with a wrong checksum", serve: once(unknown + zipped + "\r\n" + string(packed(lead)[:len(packed(lead))-8]) + "checksum"), class: clixnow.ErrOutcomeUnknown, within: append(invalid, gzip.ErrChecksum)},
+		{name: "packed by its header alone", serve: once(unknown + zipped + "\r\n" + lead), class: clixnow.ErrOutcomeUnknown, within: append(invalid, gzip.ErrHeader)},
+		{name: "packed in another way", serve: once(unknown + "Content-Encoding: br\r\n\r\n\x8b\x03\x80{}\x03"), class: clixnow.ErrOutcomeUnknown, within: invalid},
+		{name: "refusal packed by its header alone", serve: once(refused + zipped + "\r\n" + lead), class: clixnow.ErrRefused, within: bad},
+
+		{name: "dripping early hints", serve: drip("", "HTTP/1.1 103 Early Hints\r\n\r\n"), until: "header", class: clixnow.ErrOutcomeUnknown, within: late},
+		{name: "dripping header", serve: drip(unknown+"X-Drip: ", "x"), until: "header", class: clixnow.ErrOutcomeUnknown, within: late},
+		{name: "dripping body", serve: drip(unknown+chunked, "1\r\n \r\n"), until: "body", class: clixnow.ErrOutcomeUnknown, within: append(invalid, late...)},
+		{name: "dripping body of known length", serve: drip(unknown+"Content-Length: 1000000\r\n\r\n", " "), until: "body", class: clixnow.ErrOutcomeUnknown, within: append(invalid, late...)},
+		{name: "dripping refusal", serve: drip(refused+chunked, "1\r\n \r\n"), until: "body", class: clixnow.ErrRefused, within: append(bad, late...)},
+		{name: "whole, byte by byte", serve: byteByByte(unknown + "Content-Length: 60\r\n\r\n" + lead)},
+	}
+}
+
+// endless writes a beginning and then the same for ever.
+func endless(begin, same string) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := io.WriteString(w, begin)
+		for err == nil {
+			_, err = io.WriteString(w, same)
+		}
+		return err
+	}
+}
+
+func once(text string) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	}
+}
+
+// byteByByte writes bytes one after the other, as they come over a bad line.
+func byteByByte(text string) func(io.Writer) error {
+	return func(w io.Writer) error {
+		for i := range len(text) {
+			if _, err := io.WriteString(w, text[i:i+1]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// drip writes a little now and then, so that something always comes.
+func drip(begin, drop string) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := io.WriteString(w, begin)
+		for err == nil {
+			time.Sleep(2 * time.Millisecond)
+			_, err = io.WriteString(w, drop)
+		}
+		return err
+	}
+}
+
+func packed(text string) []byte {
+	var b bytes.Buffer
+	zipper := gzip.NewWriter(&b)
+	_, _ = io.WriteString(zipper, text)
+	_ = zipper.Close()
+	return b.Bytes()
+}
+
+// What has no end ends with the client's limits, or with the deadline.
+func TestAssaults(t *testing.T) {
+	t.Parallel()
+	const most = 32 << 20 // bytes that a client reads of anything, with what is under way
+	for _, test := range assaults() {
+		for _, method := range []string{http.MethodPost, http.MethodGet} {
+			t.Run(method+" "+test.name, func(t *testing.T) {
+				t.Parallel()
+				addr := rawServer(t, nil, func(conn net.Conn) {
+					r, err := http.ReadRequest(bufio.NewReader(conn))
+					if !assert.NoError(t, err) {
+						return
+					}
+					_, _ = io.Copy(io.Discard, r.Body)
+					answer := &limitedWriter{conn, most}
+					if test.serve(answer) != nil {
+						assert.Positive(t, answer.left, "it was read on and on")
+					}
+				})
+				var used ledger
+				ctx := test.context(t, &used)
+				client := clientOf(t, "http://"+addr, clixnow.WithMaxResponseBytes(100_000), clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 1}),
+					used.over(t, &http.Transport{MaxResponseHeaderBytes: 256 << 10}, 0))
+				var err error
+				if method == http.MethodPost {
+					_, err = client.CreateLead(ctx, vendorsLead())
+					requireOutcome(t, test.class, err)
+				} else {
+					_, err = client.SearchLeadsPage(ctx, clixnow.SearchLeadsRequest{})
+				}
+				if test.class == nil {
+					return // a lead is no search result
+				}
+				require.Error(t, err)
+				for _, target := range test.within {
+					require.ErrorIs(t, err, target)
+				}
+				assert.Contains(t, err.Error(), test.text)
+				assert.Less(t, len(err.Error()), 1000)
+				assertNoSecrets(t, err.Error())
+				assert.NotContains(t, err.Error(), "autologin")
+				var answered *clixnow.APIError
+				if errors.As(err, &answered) {
+					assert.LessOrEqual(t, len(answered.Body), 64<<10)
+				}
+			})
+		}
+	}
+}
+
+// context is one with the deadline of the test, which passes without regard to the clock.
+func (a *assault) context(t *testing.T, used *ledger) context.Context {
+	t.Helper()
+	if a.until == "" {
+		return t.Context()
+	}
+	passed := make(chan struct{})
+	pass := sync.OnceFunc(func() { close(passed) })
+	ctx := context.Context(deadlineAt{t.Context(), passed})
+	if a.until == "body" {
+		used.reads = pass
+		return ctx
+	}
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: pass})
+}
+
+// limitedWriter fails when it has written so much.
+type limitedWriter struct {
+	io.Writer
+
+	left int
+}
+
+func (w *limitedWriter) Write(p []byte) (int, error) {
+	if w.left -= len(p); w.left <= 0 {
+		return 0, errors.New("enough")
+	}
+	return w.Writer.Write(p)
+}
+
+// A body of which something always comes is not waited for any longer than one of which nothing comes.
+func TestDrippingBodyAgainstTheTimeout(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		for r.Context().Err() == nil {
+			_, _ = io.WriteString(w, " ")
+			w.(http.Flusher).Flush()
+			time.Sleep(time.Millisecond)
+		}
+	}, new(ledger).over(t, new(http.Transport), time.Second))
+	_, err := client.CreateLead(t.Context(), vendorsLead())
+	requireClass(t, clixnow.ErrOutcomeUnknown, err)
+	require.ErrorIs(t, err, clixnow.ErrInvalidResponse)
+	require.ErrorContains(t, err, "not done within 1s")
+}
+
+// An HTTP/2 server may reset a stream for many reasons. Only REFUSED_STREAM says that the request was not processed, and net/http
+// sends that one again; after each of the others the lead may exist. The connection serves on.
+func TestHTTP2Resets(t *testing.T) {
+	t.Parallel()
+	codes := map[string]uint32{
+		"NO_ERROR": 0, "PROTOCOL_ERROR": 1, "INTERNAL_ERROR": 2, "FLOW_CONTROL_ERROR": 3, "SETTINGS_TIMEOUT": 4, "STREAM_CLOSED": 5, "FRAME_SIZE_ERROR": 6,
+		"CANCEL": 8, "COMPRESSION_ERROR": 9, "CONNECT_ERROR": 10, "ENHANCE_YOUR_CALM": 11, "INADEQUATE_SECURITY": 12, "HTTP_1_1_REQUIRED": 13, "unknown": 255,
+	}
+	for name, code := range codes {
+		for when, begun := range map[string]func(*http2Conn, uint32){
+			"before an answer": func(*http2Conn, uint32) {},
+			"in the answer": func(conn *http2Conn, stream uint32) {
+				conn.write(frameHeaders, flagEndHeaders, stream, status200)
+				conn.write(frameData, 0, stream, `{"leadId":7}`)
+			},
+		} {
+			t.Run(name+" "+when, func(t *testing.T) {
+				t.Parallel()
+				if name == "PROTOCOL_ERROR" && when == "before an answer" {
+					t.Skip("net/http sends the create again, as after REFUSED_STREAM")
+				}
+				posts := newArrivals()
+				var connections atomic.Int64
+				client := http2Client(t, func(conn *http2Conn) {
+					connections.Add(1)
+					for stream := conn.request(posts); stream != 0; stream = conn.request(posts) {
+						if posts.Load() > 1 {
+							answerCreated(conn, stream)
+							continue
+						}
+						begun(conn, stream)
+						conn.write(frameReset, 0, stream, string(binary.BigEndian.AppendUint32(nil, code)))
+					}
+				})
+				_, err := client.CreateLead(t.Context(), vendorsLead())
+				requireClass(t, clixnow.ErrOutcomeUnknown, err)
+				assertNoSecrets(t, err.Error())
+				assert.Equal(t, int64(1), posts.Load())
+
+				_, err = client.CreateLead(t.Context(), vendorsLead())
+				require.NoError(t, err)
+				assert.Equal(t, int64(2), posts.Load())
+				if name != "PROTOCOL_ERROR" { // whose sender does not understand us
+					assert.Equal(t, int64(1), connections.Load(), "connections")
+				}
+			})
+		}
+	}
+}
+
+func answerCreated(conn *http2Conn, stream uint32) {
+	conn.write(frameHeaders, flagEndHeaders, stream, status200)
+	conn.write(frameData, flagEndStream, stream, `{"leadId":7}`)
+}
+
+// What else an HTTP/2 server may do to a connection with creates on it.
+func TestHTTP2Connections(t *testing.T) {
+	t.Parallel()
+	const (
+		frameContinuation = 0x9
+		status103         = "\x08\x03103"           // ":status: 103" in HPACK
+		longHeader        = "\x00\x01x\x7f\xc1\x3d" // "x", and how long its value is: 8000 bytes
+	)
+	header := longHeader + strings.Repeat("x", 8000)
+	goAway := func(conn *http2Conn, last, code uint32) {
+		conn.write(frameGoAway, 0, 0, string(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, last), code)))
+	}
+	tests := []struct {
+		name   string
+		serve  func(conn *http2Conn, posts *arrivals, number int64) // the connections, counted from 1
+		ctx    func(*testing.T, *arrivals) context.Context          // nil = the test's
+		class  error                                                // of the first create; nil = registered
+		within []error
+		posts  int64 // that arrived in the end, those of a second create included
+	}{
+		{name: "GOAWAY, and then the answer", posts: 2, serve: func(conn *http2Conn, posts *arrivals, _ int64) {
+			stream := conn.request(posts)
+			goAway(conn, stream, 0)
+			answerCreated(conn, stream)
+		}},
+		{name: "answer, and then GOAWAY", posts: 2, serve: func(conn *http2Conn, posts *arrivals, _ int64) {
+			stream := conn.request(posts)
+			answerCreated(conn, stream)
+			goAway(conn, stream, 0)
+		}},
+		{name: "GOAWAY with an error", class: unknown, posts: 2, serve: func(conn *http2Conn, posts *arrivals, number int64) {
+			stream := conn.request(posts)
+			if number == 1 { // a connection that fails with its first request would fail with it again
+				goAway(conn, 0, 11)
+				return
+			}
+			answerCreated(conn, stream)
+		}},
+		{name: "GOAWAY with an error, the request taken", class: unknown, posts: 2, serve: func(conn *http2Conn, posts *arrivals, number int64) {
+			stream := conn.request(posts)
+			if number == 1 {
+				goAway(conn, stream, 2)
+				return
+			}
+			answerCreated(conn, stream)
+		}},
+		{name: "REFUSED_STREAM for good", class: unknown, within: []error{context.DeadlineExceeded}, posts: -1, ctx: untilArrival, serve: func(conn *http2Conn, posts *arrivals, _ int64) {
+			for stream := conn.request(posts); stream != 0; stream = conn.request(posts) {
+				conn.write(frameReset, 0, stream, "\x00\x00\x00\x07")
+			}
+		}},
+		{name: "HTTP/1.1 after all", class: unknown, posts: 2, serve: func(conn *http2Conn, posts *arrivals, number int64) {
+			stream := conn.request(posts)
+			if number == 1 {
+				_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+				return
+			}
+			answerCreated(conn, stream)
+		}},
+		{name: "flood of headers", class: unknown, posts: 2, serve: func(conn *http2Conn, posts *arrivals, number int64) {
+			stream := conn.request(posts)
+			if number == 1 {
+				conn.write(frameHeaders, 0, stream, status200)
+				for range 2000 {
+					conn.write(frameContinuation, 0, stream, header)
+				}
+				conn.write(frameContinuation, flagEndHeaders, stream, header)
+				conn.write(frameData, flagEndStream, stream, `{"leadId":7}`)
+				return
+			}
+			answerCreated(conn, stream)
+		}},
+		{name: "flood of early hints", class: unknown, posts: 2, serve: func(conn *http2Conn, posts *arrivals, number int64) {
+			for stream := conn.request(posts); stream != 0; stream = conn.request(posts) {
+				for i := 0; i < 2000 && number == 1 && stream == 1; i++ {
+					conn.write(frameHeaders, flagEndHeaders, stream, status103+header)
+				}
+				answerCreated(conn, stream)
+			}
+		}},
+		{name: "body without an end", class: unknown, within: []error{clixnow.ErrResponseTooLarge}, posts: 2, serve: func(conn *http2Conn, posts *arrivals, number int64) {
+			for stream := conn.request(posts); stream != 0; stream = conn.request(posts) {
+				if number > 1 || stream > 1 {
+					answerCreated(conn, stream)
+					continue
+				}
+				conn.write(frameHeaders, flagEndHeaders, stream, status200)
+				for range 200 { // as much as the client has allowed, and then no more
+					conn.write(frameData, 0, stream, strings.Repeat(" ", 16_000))
+				}
+			}
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			posts := newArrivals()
+			var connections atomic.Int64
+			client := http2Client(t, func(conn *http2Conn) { test.serve(conn, posts, connections.Add(1)) }, clixnow.WithMaxResponseBytes(100_000))
+			ctx := t.Context()
+			if test.ctx != nil {
+				ctx = test.ctx(t, posts)
+			}
+			_, err := client.CreateLead(ctx, vendorsLead())
+			requireOutcome(t, test.class, err)
+			for _, target := range test.within {
+				require.ErrorIs(t, err, target)
+			}
+			if err != nil {
+				assertNoSecrets(t, err.Error())
+			}
+			if test.posts < 0 {
+				return
+			}
+			_, err = client.CreateLead(t.Context(), vendorsLead())
+			require.NoError(t, err)
+			assert.Equal(t, test.posts, posts.Load())
+		})
+	}
+}
+
+// Servers close connections that nobody uses, and a request may meet that half-way: net/http sends a GET again by itself, a POST
+// is unknown. Whatever happens, nothing is registered twice and no search fails.
+func TestServerThatClosesIdleConnections(t *testing.T) {
+	t.Parallel()
+	modes := map[string]struct {
+		start func(*httptest.Server)
+		wrap  func(http.Handler) http.HandlerFunc
+	}{
+		"HTTP/1.1, soon":    {start: plainHTTP},
+		"HTTP/2, soon":      {start: overHTTP2},
+		"HTTP/1.1, at once": {start: plainHTTP, wrap: hangingUp},
+	}
+	for name, mode := range modes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const workers, each = 4, 10
+			api := newAPI(clixnowtest.WithoutDuplicateCheck()) // whoever sends a lead twice registers it twice
+			handle := http.HandlerFunc(api.ServeHTTP)
+			if mode.wrap != nil {
+				handle = mode.wrap(api)
+			}
+			server := startServer(t, func(s *httptest.Server) {
+				s.Config.IdleTimeout = 2 * time.Millisecond
+				mode.start(s)
+			}, handle)
+			var used ledger
+			client := clientOf(t, server.URL, used.over(t, trusting(server), time.Minute))
+
+			ids, errs, began := make([]int64, workers*each), make([]error, workers*each), time.Now()
+			var running sync.WaitGroup
+			for worker := range workers {
+				random := rand.New(rand.NewPCG(1, uint64(worker)))
+				running.Go(func() {
+					for i := worker * each; i < (worker+1)*each; i++ {
+						created, err := client.CreateLead(t.Context(), numbered(i))
+						if errs[i] = err; err == nil {
+							ids[i] = created.LeadID
+						}
+						time.Sleep(time.Duration(random.Int64N(int64(4 * time.Millisecond)))) // about as long as the server waits
+						_, err = client.SearchLeadsPage(t.Context(), clixnow.SearchLeadsRequest{})
+						assert.NoError(t, err)
+					}
+				})
+			}
+			running.Wait()
+			lost := 0
+			for i, err := range errs {
+				if err != nil {
+					requireClass(t, clixnow.ErrOutcomeUnknown, err)
+					lost++
+					ensured, err := client.EnsureLeadSince(t.Context(), numbered(i), began)
+					if err != nil { // met by the same again
+						requireClass(t, clixnow.ErrOutcomeUnknown, err)
+						continue
+					}
+					ids[i] = ensured.LeadID
+				}
+			}
+			there := make(map[string][]int64)
+			for _, lead := range api.Leads() {
+				there[lead.Email] = append(there[lead.Email], lead.ID)
+			}
+			for i, id := range ids {
+				if id == 0 {
+					assert.LessOrEqual(t, len(there[numbered(i).Email]), 1, "lead %d", i)
+					continue
+				}
+				assert.Equal(t, []int64{id}, there[numbered(i).Email], "lead %d", i)
+			}
+			t.Logf("%d connections for %d requests; %d creates were lost on the way", used.dials.Load(), 2*workers*each, lost)
+			assert.Greater(t, used.dials.Load(), int64(workers))
+		})
+	}
+}
+
+// hangingUp closes the connection after each answer, without having said so.
+func hangingUp(next http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		recorder := httptest.NewRecorder()
+		next.ServeHTTP(recorder, r)
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		result := recorder.Result()
+		defer result.Body.Close()
+		_ = result.Write(conn)
+		_ = conn.Close()
+	}
+}
