@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 type BulkOptions struct {
 	Concurrency  int       // creates at once; 0 = 4
 	Ensure       bool      // register each by EnsureLead instead of CreateLead
-	FirstAttempt time.Time // with Ensure: EnsureLeadSince's, for an import that is run again
+	FirstAttempt time.Time // with Ensure: EnsureLeadSince's, for what an earlier run may have begun; it looks for each before it sends
 }
 
 // BulkResult is what became of one request of [Client.CreateLeads]. fmt and slog hide its secrets.
@@ -35,8 +36,10 @@ const defaultConcurrency = 4
 //
 // It stops at an error of result, at a 401 or 403, which every further request would meet too, and at the end of ctx:
 // nothing more is taken then, what is in flight is finished and reported, and what was taken and not sent is reported
-// as [ErrNotSent]. It returns what stopped it, and nil at the end of reqs. The rate limiter and retry policy of the
+// as [ErrNotSent], or with FirstAttempt as [ErrOutcomeUnknown]: the earlier try is still in doubt. It returns what stopped it, and nil at the end of reqs. The rate limiter and retry policy of the
 // client hold as for single creates.
+//
+// The end of ctx cuts off what is in flight, and leaves it unknown. To stop gracefully let reqs return instead.
 //
 // reqs is ranged over in another goroutine; a panic of it comes out here. CreateLeads returns after reqs does, so a
 // sequence that waits for something should stop waiting when ctx ends.
@@ -135,7 +138,7 @@ func (b *bulk) take(ctx, taking context.Context, reqs iter.Seq[CreateLeadRequest
 		return
 	}
 	for req := range reqs {
-		r := BulkResult{Index: index, Request: req, Err: over(ctx, taking)} // reqs may have taken its time
+		r := BulkResult{Index: index, Request: req, Err: b.over(ctx, taking)} // reqs may have taken its time
 		index++
 		flying.Go(func() {
 			if r.Err == nil {
@@ -170,14 +173,18 @@ func (b *bulk) place(ctx, taking context.Context) bool {
 }
 
 // over is the error of a request that was taken and is not to be sent; nil when it is.
-func over(ctx, taking context.Context) error {
+func (b *bulk) over(ctx, taking context.Context) (err error) {
 	switch {
 	case ctx.Err() != nil:
-		return notSent("create leads", call.ContextError(ctx))
+		err = notSent("create leads", call.ContextError(ctx))
 	case taking.Err() != nil:
-		return notSent("create leads", errors.New("stopped by an earlier outcome"))
+		err = notSent("create leads", errors.New("stopped by an earlier outcome"))
 	}
-	return nil
+	if err != nil && !b.opts.FirstAttempt.IsZero() {
+		text := "clixnow: " + prefix(ErrOutcomeUnknown) + strings.TrimPrefix(err.Error(), "clixnow: ")
+		err = &callError{class: ErrOutcomeUnknown, text: text, cause: err} // what became of the earlier try is still in doubt
+	}
+	return err
 }
 
 func (b *bulk) create(ctx context.Context, req CreateLeadRequest) (*EnsureLeadResponse, error) {

@@ -383,6 +383,36 @@ func TestCreateLeadsTakenAndNotSent(t *testing.T) {
 	}
 }
 
+// Where an earlier run may have begun it, a lead that this run did not send is in doubt, and not free to be created.
+func TestCreateLeadsTakenAndNotSentAgain(t *testing.T) {
+	t.Parallel()
+	for class, opts := range map[error]clixnow.BulkOptions{
+		clixnow.ErrNotSent:        {Ensure: true},
+		clixnow.ErrOutcomeUnknown: {Ensure: true, FirstAttempt: time.Now()},
+	} {
+		t.Run(class.Error(), func(t *testing.T) {
+			t.Parallel()
+			client := newClient(t, func(http.ResponseWriter, *http.Request) { t.Error("a request") })
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			leads := func(yield func(clixnow.CreateLeadRequest) bool) {
+				cancel()
+				yield(vendorsLead())
+			}
+			var outcomes []error
+			err := client.CreateLeads(ctx, leads, opts, func(r clixnow.BulkResult) error {
+				outcomes = append(outcomes, r.Err)
+				return nil
+			})
+			require.ErrorIs(t, err, context.Canceled)
+			require.Len(t, outcomes, 1)
+			requireClass(t, class, outcomes[0])
+			require.ErrorIs(t, outcomes[0], context.Canceled)
+			assert.Equal(t, 1, strings.Count(outcomes[0].Error(), "clixnow: "), outcomes[0])
+		})
+	}
+}
+
 func TestCreateLeadsWithEndedContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

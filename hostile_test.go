@@ -155,6 +155,47 @@ func keys(header http.Header) (names []string) {
 	return names
 }
 
+// A server that puts what it was sent where net/http can read nothing, and quotes it.
+func TestHostileServerIsNotQuoted(t *testing.T) {
+	t.Parallel()
+	const ok = "HTTP/1.1 200 OK\r\n"
+	for name, answer := range map[string]string{
+		"protocol":            "{echo}\r\n\r\n",
+		"version":             "HTTP/{echo} 200 OK\r\n\r\n",
+		"status":              "HTTP/1.1 {echo}\r\n\r\n",
+		"header":              ok + "{echo}\r\n\r\n",
+		"first header":        ok + " {echo}\r\n\r\n",
+		"Content-Length":      ok + "Content-Length: {echo}\r\n\r\n",
+		"two Content-Lengths": ok + "Content-Length: {echo}\r\nContent-Length: 1\r\n\r\n",
+		"Transfer-Encoding":   ok + "Transfer-Encoding: {echo}\r\n\r\n",
+		"Trailer":             ok + "Transfer-Encoding: chunked\r\nTrailer: Content-Length, {echo}\r\n\r\n",
+		"trailer":             ok + "Transfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n{echo}\r\n\r\n",
+		"chunk":               ok + "Transfer-Encoding: chunked\r\n\r\n{echo}\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var logged bytes.Buffer
+			logger := slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			client := newClient(t, func(w http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if !assert.NoError(t, err) {
+					return
+				}
+				defer conn.Close()
+				_, _ = io.WriteString(conn, strings.ReplaceAll(answer, "{echo}", r.Header.Get("Authorization")+string(body)))
+			}, clixnow.WithLogger(logger))
+			_, err := client.CreateLead(t.Context(), hostilesLead())
+			requireClass(t, clixnow.ErrOutcomeUnknown, err)
+			told := fmt.Sprintf("%v %+v %#v ", err, err, err) + logged.String()
+			assert.Empty(t, leaks(told))
+			for _, datum := range []string{"allison", "Allison", "Brown", "41123456789"} {
+				assert.NotContains(t, told, datum)
+			}
+		})
+	}
+}
+
 // What a server does to take memory or time. The call ends by itself, by what the table says, and has allocated no more than some
 // multiples of the limit of a response.
 func TestHostileServerExhaustsNothing(t *testing.T) { //nolint:paralleltest // looks at what the process allocates

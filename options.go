@@ -72,6 +72,9 @@ func (p RetryPolicy) withDefaults() RetryPolicy {
 // idle connections per host), Jar and Timeout (per attempt, 0 = none) are used. Its CheckRedirect is not: redirects are
 // never followed. Without this option the client's own transport is used, with a timeout of 30 s per attempt.
 //
+// [Client.CloseIdleConnections] reaches the connections of a Transport that has such a method; one that wraps another, as
+// that of otelhttp, may have none.
+//
 // A RoundTripper in it that sends a POST again by itself voids what this package promises about creates.
 func WithHTTPClient(hc *http.Client) Option {
 	return func(c *config) error {

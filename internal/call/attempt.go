@@ -32,7 +32,7 @@ func (c *Caller) attempt(ctx context.Context, req *Request) (o Outcome) {
 	defer cancel()
 	resp, err := c.HTTP.Do(c.request(limited, req))
 	if err != nil {
-		err = withoutURL(err)
+		err = discreet(withoutURL(err))
 		o.Sent = connection.couldCarry(err, c.reportsConnections())
 		o.Err, o.Cut = withContext(ctx, err), true
 		return o
@@ -106,7 +106,7 @@ func (c *Caller) read(ctx context.Context, req *Request, resp *http.Response, o 
 	case int64(buffer.Len()) > c.MaxBytes:
 		o.Err = fmt.Errorf("%w: more than %d bytes", ErrTooLarge, c.MaxBytes)
 	case err != nil:
-		o.Err, o.Cut = withContext(ctx, fmt.Errorf("reading the body: %w", err)), true
+		o.Err, o.Cut = withContext(ctx, fmt.Errorf("reading the body: %w", discreet(err))), true
 	default:
 		o.Err = req.Read(buffer.Bytes())
 	}
@@ -156,6 +156,29 @@ func withoutURL(err error) error {
 	}
 	return err
 }
+
+// discreet hides what net/http quotes of an answer that it cannot read: a server that echoes a request has lead data there.
+func discreet(err error) error {
+	text := err.Error()
+	for _, quoting := range []string{
+		"malformed HTTP ", "malformed MIME ", "bad Content-Length", "multiple Content-Length", "bad trailer key", "unsupported transfer encoding",
+	} {
+		if at := strings.Index(text, quoting); at >= 0 {
+			quote := strings.IndexByte(text[at:]+`"`, '"')
+			return discreetError{err, strings.TrimRight(text[:at+quote], ": ")}
+		}
+	}
+	return err
+}
+
+type discreetError struct {
+	cause error
+	text  string
+}
+
+func (e discreetError) Error() string { return e.text }
+
+func (e discreetError) Unwrap() error { return e.cause }
 
 // withContext adds what net/http leaves out of the error of a context that ended: it tells the cause alone.
 func withContext(ctx context.Context, err error) error {
