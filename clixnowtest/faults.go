@@ -47,6 +47,25 @@ func (s *Server) Inject(faults ...Fault) {
 	s.faults = append(s.faults, faults...)
 }
 
+// Faults returns the faults that still wait, in order, each with the Times that are left of it.
+func (s *Server) Faults() []Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	waiting := slices.Clone(s.faults)
+	for i := range waiting {
+		waiting[i].Times = max(waiting[i].Times, 1)
+		waiting[i].Header = waiting[i].Header.Clone()
+	}
+	return waiting
+}
+
+// ClearFaults removes the faults that still wait. One that has begun goes on.
+func (s *Server) ClearFaults() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = nil
+}
+
 // takeFault returns the fault that strikes a request, used up by one time; the zero Fault where none does.
 func (s *Server) takeFault(method string) Fault {
 	i := slices.IndexFunc(s.faults, func(f Fault) bool { return f.Method == "" || f.Method == method })

@@ -362,3 +362,24 @@ func TestDropsOverHTTP2(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, http.StatusBadRequest, status, "the second one registered it")
 }
+
+func TestFaultsThatWait(t *testing.T) {
+	t.Parallel()
+	server := start(t)
+	assert.Empty(t, server.Faults())
+	server.Inject(
+		fault{Method: "GET", Status: 429, Header: http.Header{"Retry-After": {"1"}}},
+		fault{Status: 503, Times: 3},
+	)
+	require.Equal(t, 503, create(t, server, allison).status)
+	want := []fault{
+		{Method: "GET", Times: 1, Status: 429, Header: http.Header{"Retry-After": {"1"}}},
+		{Status: 503, Times: 2},
+	}
+	assert.Equal(t, want, server.Faults())
+	server.Faults()[0].Header.Set("Retry-After", "9")
+	assert.Equal(t, want, server.Faults(), "what was returned is a copy")
+	server.ClearFaults()
+	assert.Empty(t, server.Faults())
+	require.Equal(t, 200, create(t, server, allison).status)
+}

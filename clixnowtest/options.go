@@ -48,6 +48,15 @@ func WithSearchDelay(delay func(clixnow.Lead) time.Duration) Option {
 	return func(s *Server) { s.leads.delay = delay }
 }
 
+// WithRequestLimit keeps only the n requests that arrived last, for a server that runs for days: Server.Requests returns no
+// more. It panics where n is less than 1.
+func WithRequestLimit(n int) Option {
+	if n < 1 {
+		panic("clixnowtest: WithRequestLimit: must be at least 1")
+	}
+	return func(s *Server) { s.requestLimit = n }
+}
+
 // WithoutDuplicateCheck registers a known email or phone again.
 func WithoutDuplicateCheck() Option {
 	return func(s *Server) { s.duplicates = true }

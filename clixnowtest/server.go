@@ -21,6 +21,7 @@ import (
 	"io"
 	"log"
 	"maps"
+	"math"
 	"mime"
 	"net"
 	"net/http"
@@ -54,11 +55,13 @@ type Server struct {
 	hidden     map[string]bool // by name in lower case
 	duplicates bool            // are welcome
 
+	requestLimit int // of arrived
+
 	changes sync.Mutex // held while a function of the caller changes a lead; taken before mu
 	mu      sync.Mutex // guards the following
 	leads   store
 	faults  []Fault
-	arrived []Request
+	arrived []*Request
 
 	closed  chan struct{}
 	close   func()         // closes closed, once
@@ -98,7 +101,7 @@ func NewServer(opts ...Option) *Server {
 func NewHandler(opts ...Option) *Server {
 	s := &Server{ //nolint:gosec // G101: the token opens nothing
 		Brand: "acme", Token: "CfDJ8-clixnowtest-token",
-		now: time.Now, pageLimit: clixnow.MaxPageSize, hidden: make(map[string]bool),
+		now: time.Now, pageLimit: clixnow.MaxPageSize, hidden: make(map[string]bool), requestLimit: math.MaxInt,
 		leads: newStore(), closed: make(chan struct{}),
 	}
 	s.close = sync.OnceFunc(func() { close(s.closed) })
@@ -159,7 +162,11 @@ func (s *Server) Client(opts ...clixnow.Option) *clixnow.Client {
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.arrived)
+	requests := make([]Request, len(s.arrived))
+	for i, request := range s.arrived {
+		requests[i] = *request
+	}
+	return requests
 }
 
 // ServeHTTP answers one request.
@@ -171,7 +178,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Body != nil { // nil in a client's request that a RoundTripper hands on as it is
 		body, err = io.ReadAll(io.LimitReader(r.Body, maxBodyBytes+1))
 	}
-	number, fault := s.arrive(r, body)
+	request, fault := s.arrive(r, body)
 	if err != nil {
 		panic(http.ErrAbortHandler) // the client cut the connection
 	}
@@ -188,7 +195,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
-	s.settle(number, a.status) // before the client can see the answer, and then ask for this
+	s.settle(request, a.status) // before the client can see the answer, and then ask for this
 	w.WriteHeader(a.status)
 	_, _ = w.Write(a.body)
 }
@@ -200,19 +207,22 @@ func (s *Server) date() string {
 }
 
 // arrive records a request, and takes the fault that strikes it, if any.
-func (s *Server) arrive(r *http.Request, body []byte) (number int, fault Fault) {
+func (s *Server) arrive(r *http.Request, body []byte) (*Request, Fault) {
+	request := &Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Header: r.Header.Clone(), Body: body}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.arrived = append(s.arrived, Request{
-		Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Header: r.Header.Clone(), Body: body,
-	})
-	return len(s.arrived) - 1, s.takeFault(r.Method)
+	if len(s.arrived) == s.requestLimit {
+		s.arrived[0] = nil
+		s.arrived = s.arrived[1:]
+	}
+	s.arrived = append(s.arrived, request)
+	return request, s.takeFault(r.Method)
 }
 
-func (s *Server) settle(number, status int) {
+func (s *Server) settle(request *Request, status int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.arrived[number].Status = status
+	request.Status = status
 }
 
 // answer is a response before it is sent.

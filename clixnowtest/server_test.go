@@ -265,6 +265,21 @@ func TestClose(t *testing.T) {
 }
 
 // A RoundTripper hands the requests of a client on as they are: without a body, and maybe in a bubble of testing/synctest.
+func TestRequestLimit(t *testing.T) {
+	t.Parallel()
+	server := start(t, clixnowtest.WithRequestLimit(2))
+	for _, query := range []string{"count=1", "count=2", "count=3"} {
+		search(t, server, query)
+	}
+	requests := server.Requests()
+	require.Len(t, requests, 2)
+	assert.Equal(t, "2", requests[0].Query.Get("count"))
+	assert.Equal(t, 200, requests[0].Status)
+	assert.Equal(t, "3", requests[1].Query.Get("count"))
+	assert.Equal(t, 200, requests[1].Status)
+	assert.Panics(t, func() { clixnowtest.WithRequestLimit(0) })
+}
+
 func TestHandlerTakesClientRequests(t *testing.T) {
 	t.Parallel()
 	server := clixnowtest.NewHandler()

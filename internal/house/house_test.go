@@ -10,6 +10,8 @@ import (
 	"maps"
 	"os"
 	"path"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,6 +45,7 @@ var house = map[string]room{
 	"internal/house": {},
 	"internal/soak":  {tests: []string{".", "clixnowtest"}},
 	"clixnowtest":    {own: []string{"."}},
+	"clixnowtest/*":  {own: []string{".", "clixnowtest"}},
 	"examples/*":     {own: []string{".", "clixnowtest"}},
 }
 
@@ -120,6 +123,27 @@ func TestInspectMissesRooms(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, faults, len(house)-1)
 	assert.Contains(t, faults, "clixnowtest has no Go file")
+}
+
+// SECURITY.md names for each promise the tests that hold it.
+func TestPromisesAreTested(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../SECURITY.md")
+	require.NoError(t, err)
+	var sources strings.Builder
+	require.NoError(t, filepath.WalkDir("../..", func(name string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(name)
+		sources.Write(source)
+		return err
+	}))
+	named := regexp.MustCompile("`((Test|Fuzz)[A-Z]\\w*)`").FindAllStringSubmatch(string(text), -1)
+	assert.Greater(t, len(named), 40)
+	for _, name := range named {
+		assert.True(t, strings.Contains(sources.String(), "func "+name[1]+"("), "there is no "+name[1])
+	}
 }
 
 // inspect returns what in the module of that tree is against the house, sorted.
