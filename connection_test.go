@@ -446,7 +446,7 @@ func TestHTTP2Resets(t *testing.T) {
 			t.Run(name+" "+when, func(t *testing.T) {
 				t.Parallel()
 				if name == "PROTOCOL_ERROR" && when == "before an answer" {
-					t.Skip("net/http sends the create again, as after REFUSED_STREAM")
+					return // see TestHTTP2ResetByProtocolError
 				}
 				posts := newArrivals()
 				var connections atomic.Int64
@@ -475,6 +475,25 @@ func TestHTTP2Resets(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The one resend that net/http makes by itself although the server may have handled the request (golang/go#47635). README tells of
+// it; where this fails, that can go.
+func TestHTTP2ResetByProtocolError(t *testing.T) {
+	t.Parallel()
+	posts := newArrivals()
+	client := http2Client(t, func(conn *http2Conn) {
+		for stream := conn.request(posts); stream != 0; stream = conn.request(posts) {
+			if posts.Load() == 1 {
+				conn.write(frameReset, 0, stream, "\x00\x00\x00\x01")
+				continue
+			}
+			answerCreated(conn, stream)
+		}
+	})
+	_, err := client.CreateLead(t.Context(), vendorsLead())
+	require.NoError(t, err)
+	assert.Equal(t, int64(2), posts.Load())
 }
 
 func answerCreated(conn *http2Conn, stream uint32) {
