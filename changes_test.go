@@ -507,6 +507,46 @@ func TestLeadChangesErrorsWithPolling(t *testing.T) {
 	})
 }
 
+// Between two leads the loop may end the context: the rest of the page is not yielded any more.
+func TestLeadChangesContextEndsInTheLoop(t *testing.T) {
+	t.Parallel()
+	api := newAPI()
+	api.AddLeads(crowd(5)...)
+	client := newClient(t, api.ServeHTTP)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var leads int
+	var errs []error
+	for _, err := range client.LeadChanges(ctx, clixnow.LeadChangesRequest{}) {
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		leads++
+		cancel()
+	}
+	assert.Equal(t, 1, leads)
+	require.Len(t, errs, 1)
+	require.ErrorIs(t, errs[0], context.Canceled)
+	assert.Contains(t, errs[0].Error(), "clixnow: lead changes: ")
+}
+
+// A server that answers every request by the same page, whose leads are of one instant, would be read for ever.
+func TestLeadChangesOfAServerThatDoesNotAdvance(t *testing.T) {
+	t.Parallel()
+	var page []string
+	for id := range 10 {
+		page = append(page, fmt.Sprintf(`{"id":%d,"updatedOn":"2022-12-19T11:01:58Z"}`, id+1))
+	}
+	client := newClient(t, answer(http.StatusOK, "", "["+strings.Join(page, ",")+"]"))
+	var last error
+	for _, err := range client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{PageSize: 10}) {
+		last = err
+	}
+	require.ErrorIs(t, last, clixnow.ErrUnstableResults)
+	assert.Contains(t, last.Error(), "clixnow: lead changes: ")
+}
+
 func TestLeadChangesContext(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("shutting down")

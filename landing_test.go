@@ -88,6 +88,7 @@ func TestParseLandingURL(t *testing.T) {
 		"repeated: not an empty one":   {"/?clickid=&clickid=b&clickid=c", landing{Page: "/", ClickID: "b"}},
 		"broken escape stays":          {"/?clickid=%zz&sub2=s", landing{Page: "/?clickid=%zz", Sub2: "s"}},
 		"broken escape, then a good":   {"/?clickid=%zz&clickid=c", landing{Page: "/?clickid=%zz", ClickID: "c"}},
+		"broken escape in a name":      {"/?%zz=1&clickid=c", landing{Page: "/?%zz=1", ClickID: "c"}},
 		"cut escape":                   {"/?clickid=abc%4", landing{Page: "/?clickid=abc%4"}},
 		"not UTF-8":                    {"/?clickid=%E9", landing{Page: "/", ClickID: "\xe9"}},
 		"a query that is empty":        {"/?", landing{Page: "/"}},

@@ -175,18 +175,19 @@ func TestNewClientAccepts(t *testing.T) {
 		brand string
 		opts  []clixnow.Option
 	}{
-		"brand of one letter":         {"a", nil},
-		"brand of both cases":         {"AcMe", nil},
-		"brand of digits":             {"24", nil},
-		"brand with hyphens":          {"ac--me", nil},
-		"brand of 63":                 {strings.Repeat("a", 63), nil},
-		"every default":               {"acme", []clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{})}},
-		"MinBackoff alone":            {"acme", []clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: time.Hour})}},
-		"MaxBackoff alone":            {"acme", []clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MaxBackoff: 1})}},
-		"one back-off":                {"acme", []clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 1, MaxBackoff: 1})}},
-		"the longest back-off":        {"acme", []clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 1, MaxBackoff: math.MaxInt64})}},
-		"the smallest response limit": {"acme", []clixnow.Option{clixnow.WithMaxResponseBytes(1)}},
-		"the greatest response limit": {"acme", []clixnow.Option{clixnow.WithMaxResponseBytes(math.MaxInt64)}},
+		"brand of one letter":               {"a", nil},
+		"brand of both cases":               {"AcMe", nil},
+		"brand of digits":                   {"24", nil},
+		"brand with hyphens":                {"ac--me", nil},
+		"brand of 63":                       {strings.Repeat("a", 63), nil},
+		"every default":                     {"acme", []clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{})}},
+		"MinBackoff alone":                  {"acme", []clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: time.Hour})}},
+		"MaxBackoff alone":                  {"acme", []clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MaxBackoff: 1})}},
+		"one back-off":                      {"acme", []clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 1, MaxBackoff: 1})}},
+		"the longest back-off":              {"acme", []clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 1, MaxBackoff: math.MaxInt64})}},
+		"the smallest response limit":       {"acme", []clixnow.Option{clixnow.WithMaxResponseBytes(1)}},
+		"the greatest response limit":       {"acme", []clixnow.Option{clixnow.WithMaxResponseBytes(math.MaxInt64)}},
+		"a rate limiter that is no pointer": {"acme", []clixnow.Option{clixnow.WithRateLimiter(unlimited{})}},
 		"options of all kinds": {"acme", []clixnow.Option{
 			clixnow.WithHTTPClient(&http.Client{}), clixnow.WithUserAgent("my-app/1.2 (linux)"), clixnow.WithInsecureHTTP(),
 			clixnow.WithRateLimiter(limiter(func(context.Context) error { return nil })), clixnow.WithLogger(slog.Default()),
@@ -421,3 +422,7 @@ func TestTypedNilTransport(t *testing.T) {
 	_, err := client.CreateLead(t.Context(), vendorsLead())
 	require.NoError(t, err)
 }
+
+type unlimited struct{}
+
+func (unlimited) Wait(context.Context) error { return nil }

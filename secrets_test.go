@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"reflect"
 	"slices"
@@ -345,6 +346,7 @@ func TestSlogShowsTheRest(t *testing.T) {
 			"countryCode":"CH","languageCode":"EN","acceptTermsAndConditions":false,"acceptPromotions":false,"referralUrl":"https://website.com",
 			"subCampaign":"subcampaign","placement":"landing_page","keyword":"test","sub2":"sub2","clickId":"20fn4ngo56n3snf74","deviceType":"Mobile",
 			"deviceName":"iPhone16","osName":"iOS","browser":"Safari Mobile","carrier":"Mobile","extra":["bonusKey","list","raw"]}`},
+		"address":             {clixnow.CreateLeadRequest{IPAddress: netip.MustParseAddr("1.1.1.1")}, `{"acceptTermsAndConditions":false,"acceptPromotions":false,"ipAddress":"1.1.1.1"}`},
 		"response":            {secretResponse(), `{"leadId":123456,"redirectUrl":"[hidden]","clickId":"click","extra":["bonusKey"]}`},
 		"recovered":           {recovered, `{"leadId":123456,"redirectUrl":"[hidden]","clickId":"click","recovered":true,"extra":["bonusKey"]}`},
 		"pointer":             {&clixnow.EnsureLeadResponse{CreateLeadResponse: clixnow.CreateLeadResponse{LeadID: 7}}, `{"leadId":7,"recovered":false}`},

@@ -45,11 +45,8 @@ func defaultTransport() http.RoundTripper {
 
 // reportsConnections tells whether silence of the trace means that no connection was asked for.
 func (c *Caller) reportsConnections() bool {
-	wrapped, ok := c.HTTP.Transport.(redirectless)
-	if !ok {
-		return false
-	}
-	_, ok = wrapped.RoundTripper.(*http.Transport)
+	wrapped, _ := c.HTTP.Transport.(redirectless)
+	_, ok := wrapped.RoundTripper.(*http.Transport)
 	return ok
 }
 
