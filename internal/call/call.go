@@ -105,18 +105,13 @@ func (c *Caller) Do(ctx context.Context, req *Request) Outcome {
 
 // admit lets the next attempt begin: the context lives, and the rate limiter agrees.
 func (c *Caller) admit(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return ContextError(ctx)
-	}
-	if c.Wait == nil {
-		return nil
+	if err := ended(ctx); err != nil || c.Wait == nil {
+		return err
 	}
 	err := c.Wait(ctx)
 	switch {
-	case err == nil && ctx.Err() == nil:
-		return nil
 	case err == nil:
-		return ContextError(ctx)
+		return ended(ctx)
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: rate limiter: %w", ContextError(ctx), err)
 	case exceedsDeadline(ctx, err):
@@ -204,11 +199,22 @@ func Sleep(ctx context.Context, wait time.Duration) error {
 
 // outlasts is nil unless the context has ended, or will before the wait does.
 func outlasts(ctx context.Context, wait time.Duration) error {
-	if ctx.Err() != nil {
-		return ContextError(ctx)
+	if err := ended(ctx); err != nil {
+		return err
 	}
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
 		return fmt.Errorf("a wait of %v would outlast the context: %w", wait.Round(time.Millisecond), context.DeadlineExceeded)
+	}
+	return nil
+}
+
+// ended is nil while the context lives. In a process that was stopped for a while its deadline may have passed unnoticed.
+func ended(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return ContextError(ctx)
+	}
+	if deadline, ok := ctx.Deadline(); ok && time.Now().After(deadline) {
+		return context.DeadlineExceeded
 	}
 	return nil
 }

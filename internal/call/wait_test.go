@@ -367,3 +367,16 @@ func TestPause(t *testing.T) {
 		require.NoError(t, call.Pause(ctx, time.Minute-1))
 	})
 }
+
+// late is a context whose deadline has passed, and that nobody has ended yet.
+type late struct{ context.Context }
+
+func (late) Deadline() (time.Time, bool) { return time.Now().Add(-time.Millisecond), true }
+
+func TestDeadlineThatPassedUnnoticed(t *testing.T) {
+	t.Parallel()
+	o, s := scripted(late{t.Context()}, http.MethodPost, status(200))
+	assert.Empty(t, s.began)
+	assert.Zero(t, o.Attempts)
+	require.ErrorIs(t, o.Stopped, context.DeadlineExceeded)
+}
