@@ -19,7 +19,7 @@ import (
 type Server struct {
 	URL string // postgres://...
 
-	t         *testing.T
+	t         testing.TB
 	bin, data string
 	port      int
 	owner     *syscall.Credential // nil: the user that runs the test
@@ -28,7 +28,7 @@ type Server struct {
 
 // New starts a server, which the end of the test stops. Where PostgreSQL is not installed the test is skipped, or fails
 // where the environment has CI set.
-func New(t *testing.T) *Server {
+func New(t testing.TB) *Server {
 	t.Helper()
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if path, lookErr := exec.LookPath("initdb"); lookErr == nil {
@@ -96,7 +96,7 @@ func (s *Server) command(name string, args ...string) *exec.Cmd {
 }
 
 // owner returns the user that Debian's package makes, or nobody.
-func owner(t *testing.T) *syscall.Credential {
+func owner(t testing.TB) *syscall.Credential {
 	t.Helper()
 	found, err := user.Lookup("postgres")
 	if err != nil {
@@ -110,7 +110,7 @@ func owner(t *testing.T) *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
@@ -118,7 +118,7 @@ func freePort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
