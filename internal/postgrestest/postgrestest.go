@@ -19,7 +19,7 @@ import (
 type Server struct {
 	URL string // postgres://...
 
-	t         testing.TB
+	t         *testing.T
 	bin, data string
 	port      int
 	owner     *syscall.Credential // nil: the user that runs the test
@@ -28,7 +28,7 @@ type Server struct {
 
 // New starts a server, which the end of the test stops. Where PostgreSQL is not installed the test is skipped, or fails
 // where the environment has CI set.
-func New(t testing.TB) *Server {
+func New(t *testing.T) *Server {
 	t.Helper()
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if path, lookErr := exec.LookPath("initdb"); lookErr == nil {
@@ -41,9 +41,9 @@ func New(t testing.TB) *Server {
 		}
 		t.Skip("SKIPPED: " + missing)
 	}
-	folder, err := os.MkdirTemp("", "postgres") // not t.TempDir, whose parents another user may not enter
+	folder, err := os.MkdirTemp("", "postgres") //nolint:usetesting // its parents must be open to another user
 	check(t, err)
-	t.Cleanup(func() { os.RemoveAll(folder) })
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
 	s := &Server{t: t, bin: found[0], data: filepath.Join(folder, "data"), port: freePort(t)}
 	s.URL = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
 	if os.Geteuid() == 0 { // as which PostgreSQL does not run
@@ -87,7 +87,8 @@ func (s *Server) Kill() {
 }
 
 func (s *Server) command(name string, args ...string) *exec.Cmd {
-	command := exec.CommandContext(context.Background(), filepath.Join(s.bin, name), args...) // the end of the test kills it in its own way
+	// The end of the test ends it in its own way.
+	command := exec.CommandContext(context.Background(), filepath.Join(s.bin, name), args...) //nolint:gosec // a program of PostgreSQL
 	command.Dir = os.TempDir()
 	if s.owner != nil {
 		command.SysProcAttr = &syscall.SysProcAttr{Credential: s.owner}
@@ -96,7 +97,7 @@ func (s *Server) command(name string, args ...string) *exec.Cmd {
 }
 
 // owner returns the user that Debian's package makes, or nobody.
-func owner(t testing.TB) *syscall.Credential {
+func owner(t *testing.T) *syscall.Credential {
 	t.Helper()
 	found, err := user.Lookup("postgres")
 	if err != nil {
@@ -110,15 +111,15 @@ func owner(t testing.TB) *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
-func freePort(t testing.TB) int {
+func freePort(t *testing.T) int {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	check(t, err)
 	defer listener.Close()
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-func check(t testing.TB, err error) {
+func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ func TestServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	listens := func() bool {
-		conn, err := net.Dial("tcp", address.Host)
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address.Host)
 		if err != nil {
 			return false
 		}
