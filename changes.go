@@ -36,7 +36,8 @@ const defaultOverlap = time.Minute
 // The last state of each lead is delivered, if it was visible within Overlap of its UpdatedOn, whatever the API's filter
 // makes of its bound and however coarsely it compares dates. A lead that changes while it is being read comes again. Within
 // one sequence the same version (id, UpdatedOn and content) is not delivered twice in a row; across restarts delivery is
-// at least once: the leads of one Overlap come again. So write leads by their id, and write the position with
+// at least once: the leads of one Overlap come again. A position is worth only as much as the copy that it belongs to: with an
+// empty store, or one in memory, begin at zero. So write leads by their id, and write the position with
 // them: CaughtUp is the place to commit both in one transaction.
 //
 //	var batch []clixnow.Lead

@@ -34,6 +34,12 @@ func (j *Job) Refuse(_ context.Context, reason error) error {
 	return nil
 }
 
+func (j *Job) Park(_ context.Context, reason error) error {
+	fmt.Println("for a person:", reason)
+	j.Acknowledged = true
+	return nil
+}
+
 // handle is one delivery. It returns nil where the job is acknowledged; otherwise the queue delivers it again later.
 func handle(ctx context.Context, client *clixnow.Client, job *Job) error {
 	first := job.FirstAttempt // zero on the first delivery
@@ -46,12 +52,15 @@ func handle(ctx context.Context, client *clixnow.Client, job *Job) error {
 	switch {
 	case err == nil:
 		return job.Settle(ctx, lead.LeadID) // and acknowledge
-	case errors.Is(err, clixnow.ErrUnauthorized), errors.Is(err, clixnow.ErrForbidden), errors.Is(err, clixnow.ErrRedirect):
-		return err // the fault of token or host, not of the lead: deliver it again when that is mended
-	case errors.Is(err, clixnow.ErrRefused):
+	case errors.Is(err, clixnow.ErrOutcomeUnknown):
+		if errors.Is(err, clixnow.ErrDuplicateLead) || errors.Is(err, clixnow.ErrBadRequest) {
+			return job.Park(ctx, err) // for a person: refused now, and no search shows the earlier try
+		}
+		return err // deliver it again later
+	case errors.Is(err, clixnow.ErrInvalidRequest), errors.Is(err, clixnow.ErrBadRequest), errors.Is(err, clixnow.ErrDuplicateLead):
 		return job.Refuse(ctx, err) // and acknowledge
-	default:
-		return err // unknown, not sent or too many: deliver it again later
+	default: // not sent, too many, or the fault of token or host (401, 403, a redirect ...): nothing was created
+		return errors.Join(err, job.SaveFirstAttempt(ctx, time.Time{})) // deliver it again later
 	}
 }
 

@@ -34,7 +34,7 @@ type SearchLeadsRequest struct {
 	Prefetch int `url:"-"` // SearchLeads: pages requested ahead of the consumer, at once; 0 = none
 
 	CreatedOnFrom  time.Time `url:"-"` // zero = no bound; so are the others
-	CreatedOnTo    time.Time `url:"-"`
+	CreatedOnTo    time.Time `url:"-"` // belongs to the period, to the millisecond
 	ModifiedOnFrom time.Time `url:"-"` // of Lead.UpdatedOn
 	ModifiedOnTo   time.Time `url:"-"`
 	FTDDateFrom    time.Time `url:"-"`
@@ -233,7 +233,7 @@ func (c *Client) GetLead(ctx context.Context, id int64) (*Lead, error) {
 	}
 	i := slices.IndexFunc(leads, func(l Lead) bool { return l.ID == id })
 	if i < 0 {
-		return nil, fmt.Errorf("clixnow: get lead %d: %w", id, ErrLeadNotFound)
+		return nil, &callError{text: fmt.Sprintf("clixnow: get lead %d: not found", id), cause: ErrLeadNotFound}
 	}
 	return &leads[i], nil
 }

@@ -107,9 +107,11 @@ Find it:
 curl --location --globoff 'http://%[1]s/api/system/v1/leads/search?createdOnFrom=%[3]sT00%%3A00%%3A00' \
   --header 'Authorization: ApiToken %[2]s'
 
-Ctrl-C stops it. What is asked of it, times in UTC:
-
 `, host, fake.Token, time.Now().UTC().Format(time.DateOnly), fake.Brand, len(m.seed))
+	if waiting := len(fake.Faults()); waiting > 0 {
+		fmt.Fprintf(m.out, "%d of -fault wait: the next requests may fail by them.\n\n", waiting)
+	}
+	fmt.Fprint(m.out, "Ctrl-C stops it. What is asked of it, times in UTC:\n\n")
 }
 
 func (m *mock) stop(ctx context.Context, server *http.Server) error {

@@ -185,6 +185,9 @@ func rehearse(ctx context.Context, s settings, leads *sheet, found survey, out, 
 	code, err := register(ctx, s, server.Token, leads, found, errOut, opts)
 	results, failure := fs.ReadFile(os.DirFS(folder), resultsName)
 	fmt.Fprintf(out, "%s", results)
+	if code == exitRefused {
+		fmt.Fprintln(errOut, "Two rows of the sample are refused on purpose, to show it; hence the exit code 1.")
+	}
 	return code, errors.Join(err, failure, os.RemoveAll(folder))
 }
 

@@ -64,6 +64,10 @@ func parseFlags(args []string) options {
 			opts.trusted, err = parseNetworks(text)
 			return err
 		})
+	flags.Usage = func() {
+		fmt.Fprint(flags.Output(), "landing serves a sign-up page that registers its visitors as leads.\n\n")
+		flags.PrintDefaults()
+	}
 	_ = flags.Parse(args) // it has ended the program where it failed
 	return opts
 }

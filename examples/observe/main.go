@@ -32,8 +32,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	brand := flag.String("brand", "", "read the leads of this `brand`, with the token in CLIXNOW_TOKEN")
-	flag.Parse()
+	flags := flag.NewFlagSet("observe", flag.ExitOnError)
+	brand := flags.String("brand", "", "read the leads of this `brand`, with the token in CLIXNOW_TOKEN; empty: a demonstration on a fake")
+	_ = flags.Parse(os.Args[1:]) // it has ended the program where it failed
 	err := run(ctx, *brand, os.Getenv("CLIXNOW_TOKEN"), os.Stdout)
 	stop()
 	if err != nil {

@@ -76,7 +76,11 @@ func write(ctx context.Context, client *clixnow.Client, opts options, out, messa
 	if err := replaceFile(opts.file, page); err != nil {
 		return fmt.Errorf("write the page: %w", err)
 	}
-	fmt.Fprintf(messages, "\nThe same with charts is in %s.\n", opts.file)
+	file, err := filepath.Abs(opts.file)
+	if err != nil {
+		file = opts.file
+	}
+	fmt.Fprintf(messages, "\nThe same with charts is in %s\n", file)
 	return nil
 }
 
