@@ -60,8 +60,8 @@ const defaultOverlap = time.Minute
 //
 // Where a pass is long, as the first one over a long history, leads may be written before it ends: only the position must
 // not be ahead of them. To come further in it from restart to restart, save the UpdatedOn of the lead handled last as
-// position, but none that is later than the beginning of the pass, or a change that shows late may be missed. Between two
-// restarts it must come further than one Overlap.
+// position, but none that is later than the beginning of the pass by the API's clock, which yours may be ahead of, or a change
+// that shows late may be missed. Between two restarts it must come further than one Overlap.
 //
 // Not promised: states between two passes; deletions, which no search shows; leads of one instant that fill more than a
 // page and come in another order each time.

@@ -253,8 +253,12 @@ func TestVisitorWaits(t *testing.T) {
 	assert.Equal(t, http.StatusNotFound, stranger.StatusCode)
 
 	close(gate.open)
-	require.Eventually(t, func() bool { return w.get("/registration").StatusCode == http.StatusSeeOther }, time.Minute, time.Millisecond)
-	assert.Contains(t, w.get("/registration").Header.Get("Location"), "https://broker.example/")
+	var onward answer
+	require.Eventually(t, func() bool {
+		onward = w.get("/registration")
+		return onward.StatusCode == http.StatusSeeOther
+	}, time.Minute, time.Millisecond)
+	assert.Contains(t, onward.Header.Get("Location"), "https://broker.example/")
 }
 
 func TestVisitorWaitsForRefusal(t *testing.T) {
