@@ -165,7 +165,7 @@ func readLead(data []byte) (lead clixnow.Lead, err error) {
 	case lead.ID == 0 && lead.Email == "":
 		return lead, fmt.Errorf("has neither id nor email, but %q: give leads as searches return them, and nothing around them", fields)
 	case lead.ID < 0 || lead.ID > maxID:
-		return lead, fmt.Errorf("id must be from 1 to %d", maxID)
+		return lead, fmt.Errorf("id must be from 1 to %d", int64(maxID))
 	}
 	_, err = lead.MarshalJSON() // what has no JSON form could not be shown
 	return lead, err
