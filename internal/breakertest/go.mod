@@ -6,6 +6,7 @@ require (
 	github.com/clixnow/clixnow-go v0.0.0
 	github.com/sony/gobreaker/v2 v2.4.0
 	github.com/stretchr/testify v1.12.1
+	go.uber.org/goleak v1.3.0
 )
 
 require (
