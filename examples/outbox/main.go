@@ -166,6 +166,7 @@ func riverConfig(c *config, w *worker) *river.Config {
 		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: c.workers}},
 		Workers:              workers,
 		FetchCooldown:        10 * time.Millisecond,
+		FetchPollInterval:    50 * time.Millisecond, // PostgreSQL tells of no second sign-up within the cooldown
 		JobTimeout:           c.pace.try,
 		RescueStuckJobsAfter: c.pace.rescue(),
 		MaxAttempts:          math.MaxInt16, // never given up; what is tried again is snoozed, which does not count
