@@ -57,7 +57,8 @@ func handle(ctx context.Context, client *clixnow.Client, job *Job) error {
 			return job.Park(ctx, err) // for a person: refused now, and no search shows the earlier try
 		}
 		return err // deliver it again later
-	case errors.Is(err, clixnow.ErrInvalidRequest), errors.Is(err, clixnow.ErrBadRequest), errors.Is(err, clixnow.ErrDuplicateLead):
+	case errors.Is(err, clixnow.ErrInvalidRequest), errors.Is(err, clixnow.ErrBadRequest),
+		errors.Is(err, clixnow.ErrDuplicateLead), errors.Is(err, clixnow.ErrCountryNotAllowed):
 		return job.Refuse(ctx, err) // and acknowledge
 	default: // not sent, too many, or the fault of token or host (401, 403, a redirect ...): nothing was created
 		return errors.Join(err, job.SaveFirstAttempt(ctx, time.Time{})) // deliver it again later
