@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -462,6 +463,15 @@ func TestTextsThatAreNotTold(t *testing.T) {
 	require.ErrorIs(t, err, clixnow.ErrInvalidResponse)
 	assert.NotContains(t, err.Error(), "broker.example")
 	assert.Contains(t, err.Error(), "00-4bf9")
+
+	for _, status := range []int{199, 300} { // on both sides of what is a success
+		client, err := clixnow.NewClient("acme", testToken, clixnow.WithHTTPClient(&http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(`{"message":"choose"}`))}, nil
+		})}))
+		require.NoError(t, err)
+		_, err = client.GetLead(t.Context(), 1)
+		require.ErrorContains(t, err, "choose")
+	}
 
 	client = newClient(t, answer(http.StatusBadRequest, "application/json", `{"errors":{"`+testToken+`":["unknown"]}}`))
 	_, err = client.GetLead(t.Context(), 1)
