@@ -996,3 +996,18 @@ func TestSearchLeadsOneByOneInAnotherOrder(t *testing.T) {
 	}
 	assert.Len(t, seen, 45)
 }
+
+// A server that shows a lead twice in one page has no order of ids, whatever it showed before.
+func TestSearchLeadsTwiceInOnePage(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, func(w http.ResponseWriter, r *http.Request) {
+		page := `[{"id":1},{"id":2},{"id":3},{"id":4},{"id":5},{"id":6},{"id":7},{"id":8},{"id":9},{"id":10}]`
+		if skipOf(r) > 0 {
+			page = `[{"id":10},{"id":11},{"id":11}]`
+		}
+		answer(http.StatusOK, "", page)(w, r)
+	})
+	ids, err := drainIDs(t, client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{Count: 10}))
+	require.ErrorIs(t, err, clixnow.ErrUnstableResults)
+	assert.Equal(t, upTo(10), ids)
+}
