@@ -380,6 +380,7 @@ func TestAPIErrorMasks(t *testing.T) {
 		"token escaped":                {"", `{"message":"bad token CfDJ8\u002Ds3cr3t-t0ken"}`, "bad token [hidden]", nil, false},
 		"password in the message":      {"Password123!", `{"message":"Password123! is weak"}`, "[hidden] is weak", nil, false},
 		"password escaped":             {`"Pass\word"<é>`, `{"message":"\u0022Pass\\word\u0022\u003C\u00e9\u003E is weak"}`, "[hidden] is weak", nil, false},
+		"password quoted":              {`"Pass\word"`, `{"message":"got \"\\\"Pass\\\\word\\\"\""}`, `got "[hidden]"`, nil, false},
 		"in the texts of fields":       {"Password123!", `{"errors":{"Password":["Password123! is weak","` + testToken + `"]}}`, "", map[string][]string{"password": {"[hidden] is weak", "[hidden]"}}, false},
 		"in the name of a field":       {"secret-123", `{"errors":{"secret-123":["is weak"]}}`, "", map[string][]string{"[hidden]": {"is weak"}}, false},
 		"password like the API's word": {"duplicate lead", `{"message":"Duplicate lead (duplicate lead)"}`, "Duplicate lead ([hidden])", nil, true},
