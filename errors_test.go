@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -478,4 +479,20 @@ func TestTextsThatAreNotTold(t *testing.T) {
 	_, err = client.GetLead(t.Context(), 1)
 	require.ErrorIs(t, err, clixnow.ErrBadRequest)
 	assert.NotContains(t, err.Error(), testToken[1:])
+}
+
+// A token of fewer than four characters would take other words with it.
+func TestAPIErrorMasksShortTokens(t *testing.T) {
+	t.Parallel()
+	for token, want := range map[string]string{"abcd": "bad [hidden]", "abc": "bad abc"} {
+		server := httptest.NewServer(answer(http.StatusBadRequest, "application/json", `{"message":"bad `+token+`"}`))
+		t.Cleanup(server.Close)
+		client, err := clixnow.NewClient("acme", token, clixnow.WithBaseURL(server.URL))
+		require.NoError(t, err)
+		t.Cleanup(client.CloseIdleConnections)
+		_, err = client.GetLead(t.Context(), 1)
+		var got *clixnow.APIError
+		require.ErrorAs(t, err, &got)
+		assert.Equal(t, want, got.Message)
+	}
 }
