@@ -44,7 +44,9 @@
 //
 // Searches are retried after a failed connection and after 408, 429, 500, 502, 503, 504 and 520 to 524; see
 // [RetryPolicy]. A create is sent again only when it provably never reached the server, or was answered 429: never
-// after a 5xx, a timeout or a cut connection, where the lead may exist. Redirects are never followed.
+// after a 5xx, a timeout or a cut connection, where the lead may exist. Redirects are never followed. One resend is
+// net/http's own, after an HTTP/2 stream that the server reset by PROTOCOL_ERROR (golang/go#47635); a Transport without
+// HTTP/2 is free of it.
 //
 // # Paging
 //

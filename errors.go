@@ -78,7 +78,8 @@ var (
 
 // APIError is an answer of the API that is no success. It matches the sentinel errors by StatusCode, Message and Fields
 // alone, so that a literal in a mock matches like a real one; but [ErrOutcomeUnknown] is not of the answer alone, so a mock of a
-// create adds it: fmt.Errorf("%w: %w", ErrOutcomeUnknown, &APIError{StatusCode: 503}). Printed by fmt or logged by slog it shows what Error says.
+// create adds it: fmt.Errorf("%w: %w", ErrOutcomeUnknown, &APIError{StatusCode: 503}). Printed by fmt or logged by slog it
+// shows what Error says.
 type APIError struct {
 	StatusCode int                 // of HTTP
 	Method     string              // "POST"

@@ -176,7 +176,8 @@ func WithLogger(logger *slog.Logger) Option {
 }
 
 // WithMaxResponseBytes sets the longest (unpacked) body of a 2xx that is read; beyond it a call fails with
-// [ErrResponseTooLarge]. The default is 32 MiB; a page of 1000 leads takes about 0.4 MB.
+// [ErrResponseTooLarge]. The default is 32 MiB; a page of 1000 leads takes about 0.4 MB. Whatever it is, a page of more than
+// 100,000 leads is [ErrInvalidResponse].
 func WithMaxResponseBytes(n int64) Option {
 	return func(c *config) error {
 		if n <= 0 {

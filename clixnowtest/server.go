@@ -142,7 +142,8 @@ func (s *Server) track(conn net.Conn, state http.ConnState) {
 }
 
 // Client returns a new client for the server. Its back-off takes milliseconds, so a Retry-After of a second is not waited
-// out, and the answer is returned at once; opts can change that. It panics where [clixnow.NewClient] fails, and on a server without a listener.
+// out, and the answer is returned at once; opts can change that. It panics where [clixnow.NewClient] fails, and on a server
+// without a listener.
 func (s *Server) Client(opts ...clixnow.Option) *clixnow.Client {
 	if s.URL == "" {
 		panic("clixnowtest: a server without a listener has no URL: use clixnow.NewClient with that of yours")
