@@ -141,7 +141,7 @@ func (c *Client) leadFeed(req *LeadChangesRequest) *walk.Feed[Lead] {
 	feed := &walk.Feed[Lead]{
 		Fetch: func(ctx context.Context, from time.Time, skip, count int) (walk.Page[Lead], error) {
 			page := SearchLeadsRequest{OrderBy: OrderByModifiedOn, ModifiedOnFrom: from, Skip: skip, Count: count}
-			leads, o, err := c.searchPage(ctx, page.query(), count, inOrder)
+			leads, o, err := c.searchPage(ctx, page.query(), count, nil, inOrder)
 			return walk.Page[Lead]{Items: leads, At: o.Date()}, err
 		},
 		ID: leadID, Version: leadVersion(), Modified: func(l *Lead) time.Time { return l.UpdatedOn },

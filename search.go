@@ -182,10 +182,10 @@ func (c *Client) leadList(req SearchLeadsRequest, observe func(*call.Outcome)) w
 		count = min(count, req.Limit)
 	}
 	list := walk.List[Lead]{
-		Fetch: func(ctx context.Context, skip, count int) ([]Lead, error) {
+		Fetch: func(ctx context.Context, skip, count int, room []Lead) ([]Lead, error) {
 			page := req
 			page.Skip, page.Count = skip, count
-			leads, o, err := c.searchPage(ctx, page.query(), count, hasIDs)
+			leads, o, err := c.searchPage(ctx, page.query(), count, room, hasIDs)
 			observe(&o)
 			return leads, err
 		},
@@ -209,7 +209,7 @@ func (c *Client) SearchLeadsPage(ctx context.Context, req SearchLeadsRequest) (*
 	if err := c.checkSearch(ctx, &req); err != nil {
 		return nil, err
 	}
-	leads, _, err := c.searchPage(ctx, req.query(), req.Count, nil)
+	leads, _, err := c.searchPage(ctx, req.query(), req.Count, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -227,7 +227,7 @@ func (c *Client) GetLead(ctx context.Context, id int64) (*Lead, error) {
 	if id <= 0 {
 		return nil, invalid([]FieldError{{"id", "must be positive"}})
 	}
-	leads, _, err := c.searchPage(ctx, (&SearchLeadsRequest{ID: id}).query(), 1, nil)
+	leads, _, err := c.searchPage(ctx, (&SearchLeadsRequest{ID: id}).query(), 1, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -242,14 +242,19 @@ func (c *Client) GetLead(ctx context.Context, id int64) (*Lead, error) {
 // there are bytes, and each takes a hundred times its bytes here.
 const mostLeads = 100 * MaxPageSize
 
-// searchPage makes one request of a search and reads about expected leads; check, if any, is asked whether they will do.
-func (c *Client) searchPage(ctx context.Context, values url.Values, expected int, check func([]Lead) error) ([]Lead, call.Outcome, error) {
+// searchPage makes one request of a search and reads about expected leads, into room if they fit; check, if any, is asked
+// whether they will do.
+func (c *Client) searchPage(
+	ctx context.Context, values url.Values, expected int, room []Lead, check func([]Lead) error,
+) ([]Lead, call.Outcome, error) {
 	var leads []Lead
 	o, err := c.send(ctx, &request{
 		method: http.MethodGet, path: searchPath, query: values,
 		read: func(body []byte) error {
-			const shortest = 100 // bytes of a lead: a body of nonsense gets no more room than it can fill
-			leads = make([]Lead, 0, min(expected, len(body)/shortest+1))
+			if leads = room; leads == nil {
+				const shortest = 100 // bytes of a lead: a body of nonsense gets no more room than it can fill
+				leads = make([]Lead, 0, min(expected, len(body)/shortest+1))
+			}
 			var lead Lead
 			each := func() error {
 				if len(leads) == mostLeads {

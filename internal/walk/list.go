@@ -7,9 +7,9 @@ import (
 
 // List is a list that is read by offset. Its fields are not changed by reading.
 type List[T any] struct {
-	// Fetch returns the items from skip on, at most count of them, in a slice that is the walk's from then on.
-	// With Prefetch it is called concurrently.
-	Fetch func(ctx context.Context, skip, count int) ([]T, error)
+	// Fetch returns the items from skip on, at most count of them, in a slice that is the walk's from then on. It may put
+	// them into room, an empty slice in the memory of a page that was consumed. With Prefetch it is called concurrently.
+	Fetch func(ctx context.Context, skip, count int, room []T) ([]T, error)
 
 	// ID returns the item's id, a positive number.
 	ID func(*T) int64
@@ -32,14 +32,14 @@ type List[T any] struct {
 // at most one error, and it comes last. When the loop ends, so has every call of Fetch.
 func (l List[T]) Items(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		if err := l.walk(ctx, func(item T) bool { return yield(item, nil) }); err != nil {
+		if err := l.walk(ctx, func(item *T) bool { return yield(*item, nil) }); err != nil {
 			var none T
 			yield(none, err)
 		}
 	}
 }
 
-func (l List[T]) walk(ctx context.Context, yield func(T) bool) error {
+func (l List[T]) walk(ctx context.Context, yield func(*T) bool) error {
 	at := place[T]{id: l.ID, version: l.Version, start: l.Skip, skip: l.Skip, count: l.Count}
 	if !l.ByID {
 		at.versions = make(map[int64]uint64)
@@ -80,8 +80,8 @@ func (l List[T]) walk(ctx context.Context, yield func(T) bool) error {
 			}
 			short = !full
 		}
-		for _, item := range news {
-			if !yield(item) {
+		for i := range news {
+			if !yield(&news[i]) {
 				return nil
 			}
 			if left--; left == 0 {
@@ -91,6 +91,7 @@ func (l List[T]) walk(ctx context.Context, yield func(T) bool) error {
 		if last {
 			return nil
 		}
+		pages.reuse(page)
 	}
 }
 

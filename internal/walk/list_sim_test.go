@@ -85,14 +85,16 @@ func oneWalk(t *testing.T, by order, seed uint64, ahead, skips bool) (unstable i
 	return 0
 }
 
+type fetchFunc = func(ctx context.Context, skip, count int, room []item) ([]item, error)
+
 // slowly delays requests and answers, each by a time of its own, so that answers come in any order.
-func slowly(seed uint64, fetch func(context.Context, int, int) ([]item, error)) func(context.Context, int, int) ([]item, error) {
-	return func(ctx context.Context, skip, count int) ([]item, error) {
+func slowly(seed uint64, fetch fetchFunc) fetchFunc {
+	return func(ctx context.Context, skip, count int, room []item) ([]item, error) {
 		h := fnv.New64a()
 		fmt.Fprint(h, seed, skip, count, time.Now().UnixNano())
 		random := rand.New(rand.NewPCG(h.Sum64(), 2))
 		time.Sleep(time.Duration(random.IntN(1e9)))
-		items, err := fetch(ctx, skip, count)
+		items, err := fetch(ctx, skip, count, room)
 		time.Sleep(time.Duration(random.IntN(1e9)))
 		return items, err
 	}

@@ -55,7 +55,7 @@ type server struct {
 	before   func(request) // called with each request, before it is answered
 }
 
-func (s *server) fetch(ctx context.Context, skip, count int) ([]item, error) {
+func (s *server) fetch(ctx context.Context, skip, count int, room []item) ([]item, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := request{skip, count}
@@ -64,7 +64,7 @@ func (s *server) fetch(ctx context.Context, skip, count int) ([]item, error) {
 		s.before(r)
 	}
 	page := s.items[min(skip, len(s.items)):]
-	return slices.Clone(page[:min(count, len(page))]), ctx.Err()
+	return append(room, page[:min(count, len(page))]...), ctx.Err()
 }
 
 // sent returns how many requests were answered.
@@ -126,8 +126,8 @@ func TestListCost(t *testing.T) {
 						s := server{items: items(1, int64(n))[:n]}
 						l := s.list(count)
 						l.ByID = byID
-						l.Fetch = func(ctx context.Context, skip, count int) ([]item, error) {
-							return s.fetch(ctx, skip, min(count, limit))
+						l.Fetch = func(ctx context.Context, skip, count int, room []item) ([]item, error) {
+							return s.fetch(ctx, skip, min(count, limit), room)
 						}
 						got, err := read(t, l)
 						require.NoError(t, err)
@@ -185,9 +185,9 @@ func TestListLimit(t *testing.T) {
 					s := server{items: items(1, 100)}
 					l := s.list(10)
 					l.Limit, l.Prefetch = limit, prefetch
-					l.Fetch = func(ctx context.Context, skip, count int) ([]item, error) {
+					l.Fetch = func(ctx context.Context, skip, count int, room []item) ([]item, error) {
 						time.Sleep(time.Duration(skip+1) * time.Second) // one at a time
-						return s.fetch(ctx, skip, count)
+						return s.fetch(ctx, skip, count, room)
 					}
 					got, err := read(t, l)
 					require.NoError(t, err)
@@ -216,11 +216,11 @@ func TestListError(t *testing.T) {
 	fault := errors.New("fault")
 	s := server{items: items(1, 100)}
 	l := s.list(10)
-	l.Fetch = func(ctx context.Context, skip, count int) ([]item, error) {
+	l.Fetch = func(ctx context.Context, skip, count int, room []item) ([]item, error) {
 		if skip > 10 {
 			return nil, fault
 		}
-		return s.fetch(ctx, skip, count)
+		return s.fetch(ctx, skip, count, room)
 	}
 	got, err := read(t, l)
 	require.ErrorIs(t, err, fault)
@@ -361,7 +361,9 @@ func TestListDoesNotAdvance(t *testing.T) {
 				s := server{items: items(1, n)}
 				l := s.list(10)
 				l.ByID = byID
-				l.Fetch = func(ctx context.Context, _, _ int) ([]item, error) { return s.fetch(ctx, 0, int(n)) }
+				l.Fetch = func(ctx context.Context, _, _ int, room []item) ([]item, error) {
+					return s.fetch(ctx, 0, int(n), room)
+				}
 				got, err := read(t, l)
 				require.ErrorIs(t, err, walk.ErrUnstable)
 				require.ErrorContains(t, err, "do not advance")

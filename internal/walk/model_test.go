@@ -234,13 +234,13 @@ func (t *table) item(r *row) item {
 }
 
 // fetch answers while others write.
-func (t *table) fetch(ctx context.Context, skip, count int) ([]item, error) {
+func (t *table) fetch(ctx context.Context, skip, count int, room []item) ([]item, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.churn()
 	items := t.answer(skip, count)
 	t.churn()
-	return items, ctx.Err()
+	return append(room, items...), ctx.Err()
 }
 
 // list is the request for the table.

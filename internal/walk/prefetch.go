@@ -9,10 +9,11 @@ import (
 // prefetcher delivers pages to one consumer, and requests some of them before they are wanted. The pages to come are a
 // guess: the consumer may turn elsewhere, and what was requested for nothing is then dropped, its errors too.
 type prefetcher[T any] struct {
-	fetch   func(ctx context.Context, skip, count int) ([]T, error)
+	fetch   func(ctx context.Context, skip, count int, room []T) ([]T, error)
 	flights []*flight[T] // requested and not yet delivered, in order of skip
 	clock   atomic.Int64 // ticks at each request and each answer, so that one can tell which of two came first
 	newest  int64        // tick of the last answer among the pages delivered
+	spare   [][]T        // memory of pages that were consumed, empty
 }
 
 // flight is a page that was requested ahead.
@@ -45,7 +46,7 @@ func (p *prefetcher[T]) next(ctx context.Context, skip, count int) (items []T, f
 
 // now delivers the page at skip by a request of this moment.
 func (p *prefetcher[T]) now(ctx context.Context, skip, count int) ([]T, error) {
-	items, err := p.fetch(ctx, skip, count)
+	items, err := p.fetch(ctx, skip, count, p.room())
 	p.newest = p.clock.Add(1)
 	return items, err
 }
@@ -67,13 +68,27 @@ func (p *prefetcher[T]) ahead(ctx context.Context, skip, count, stride, depth in
 func (p *prefetcher[T]) launch(ctx context.Context, skip, count int) *flight[T] {
 	ctx, cancel := context.WithCancel(ctx)
 	f := &flight[T]{skip: skip, count: count, cancel: cancel, requested: p.clock.Add(1), done: make(chan struct{})}
+	room := p.room()
 	go func() {
 		defer close(f.done)
 		defer cancel()
-		f.items, f.err = p.fetch(ctx, skip, count)
+		f.items, f.err = p.fetch(ctx, skip, count, room)
 		f.answered = p.clock.Add(1)
 	}()
 	return f
+}
+
+// reuse takes back the memory of a page that was delivered and consumed.
+func (p *prefetcher[T]) reuse(page []T) {
+	clear(page)
+	p.spare = append(p.spare, page[:0])
+}
+
+func (p *prefetcher[T]) room() (room []T) {
+	if last := len(p.spare) - 1; last >= 0 {
+		room, p.spare = p.spare[last], p.spare[:last]
+	}
+	return room
 }
 
 // drop gives up what was requested ahead, and returns when none of it is left running.

@@ -27,7 +27,7 @@ type remote struct {
 func (r *remote) list(count, ahead int) walk.List[item] {
 	l := r.server.list(count)
 	l.Prefetch = ahead
-	l.Fetch = func(ctx context.Context, skip, count int) ([]item, error) {
+	l.Fetch = func(ctx context.Context, skip, count int, room []item) ([]item, error) {
 		r.running.Add(1)
 		defer r.running.Add(-1)
 		delay := time.Second + time.Duration(skip) // one at a time
@@ -45,7 +45,7 @@ func (r *remote) list(count, ahead int) walk.List[item] {
 				return nil, err
 			}
 		}
-		return r.fetch(ctx, skip, count)
+		return r.fetch(ctx, skip, count, room)
 	}
 	return l
 }
@@ -238,7 +238,7 @@ func TestPrefetchCapped(t *testing.T) {
 		r := remote{server: server{items: items(1, 200)}}
 		l := r.list(1000, 4)
 		fetch := l.Fetch
-		l.Fetch = func(ctx context.Context, skip, _ int) ([]item, error) { return fetch(ctx, skip, 11) }
+		l.Fetch = func(ctx context.Context, skip, _ int, room []item) ([]item, error) { return fetch(ctx, skip, 11, room) }
 		began := time.Now()
 		got, err := read(t, l)
 		require.NoError(t, err)
