@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/netip"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/go-faster/jx"
 )
 
 const (
@@ -24,7 +21,7 @@ const (
 // is an *Error, they hold part of the document.
 func (o Object) Decode(data []byte) error {
 	r := newReader(data)
-	return r.finish(r.object(o))
+	return r.finish(r.object(o, 0))
 }
 
 // DecodeList reads a document that is an array of objects, or an object with
@@ -36,36 +33,43 @@ func (o Object) Decode(data []byte) error {
 // the elements seen so far: the document has no meaning.
 func (o Object) DecodeList(data []byte, each func() error) error {
 	r := newReader(data)
-	if r.dec.Next() == jx.Object {
+	r.expectMembers(o)
+	if r.data.peek(r.data.blank(0)) == '{' {
 		return r.finish(r.envelope(o, each))
 	}
-	return r.finish(r.elements(o, each))
+	return r.finish(r.elements(o, 0, each))
 }
 
-// reader reads one document. Its methods return an *Error, or an error of jx
-// where the document is not JSON.
+// reader reads one document. Its methods read what begins at a byte and return
+// where it ends, and an *Error or an error of the document.
 type reader struct {
-	data     []byte
-	dec      jx.Decoder
+	data     document
+	expected []string        // what stands before the value of each field, if anything is known
 	depth    int             // of arrays and objects around the value that is being read
 	index    int             // of the element that is being read; -1 where there is none
 	chunk    strings.Builder // the texts that were read last
-	unquoted []byte          // the text that was read last, where it is to go elsewhere
+	unquoted []byte          // the text that was unquoted last
 }
 
-func newReader(data []byte) *reader {
-	r := &reader{data: repair(data), index: -1}
-	r.dec.ResetBytes(r.data)
-	return r
+func newReader(data []byte) *reader { return &reader{data: data, index: -1} }
+
+// expectMembers prepares for members in the order of the fields and without
+// blanks, as nearly all servers send them. What stands between two values can
+// then be compared as a whole, which saves a third of the time.
+func (r *reader) expectMembers(o Object) {
+	r.expected = make([]string, len(o.Fields))
+	comma := ""
+	for i := range o.Fields {
+		r.expected[i] = comma + `"` + o.Fields[i].Name + `":`
+		comma = ","
+	}
 }
 
-// finish makes sure that nothing follows the document, and replaces an error of
-// jx, which quotes the document. Where that goes wrong, encoding/json tells.
-func (r *reader) finish(err error) error {
-	if err == nil {
-		if err = r.dec.Skip(); errors.Is(err, io.EOF) {
-			return nil
-		}
+// finish makes sure that nothing follows the document, and says what an error of
+// the document means. Where that goes wrong, encoding/json tells.
+func (r *reader) finish(end int, err error) error {
+	if err == nil && r.data.blank(end) == len(r.data) {
+		return nil
 	}
 	var known *Error
 	if errors.As(err, &known) {
@@ -80,98 +84,136 @@ func (r *reader) finish(err error) error {
 }
 
 // envelope reads the object around an array of objects.
-func (r *reader) envelope(o Object, each func() error) error {
-	members, err := r.dec.ObjIter()
-	if err != nil {
-		return err
-	}
-	r.depth++
-	var found, empty bool
-	for members.Next() {
-		ahead := r.dec // a copy, so that the value stays unread
-		more, err := ahead.Elem()
-		if err == nil && more && ahead.Next() == jx.Object {
-			if found {
-				return &Error{Problem: "two arrays of objects where one is expected"}
-			}
-			found, err = true, r.elements(o, each)
-		} else {
-			empty = empty || err == nil && !more
-			_, err = r.skip(members.Key())
+func (r *reader) envelope(o Object, each func() error) (end int, err error) {
+	at, err := r.enter(0, '{', "an object")
+	var found, empty, more bool
+	for first := true; err == nil; first = false {
+		if at, more, err = r.data.item(at, '}', first); err != nil || !more {
+			break
 		}
-		if err != nil {
-			return err
+		var name []byte
+		if at, name, err = r.name(at); err != nil {
+			break
+		}
+		switch item := r.firstItem(at); {
+		case item == '{' && found:
+			err = &Error{Problem: "two arrays of objects where one is expected"}
+		case item == '{':
+			found = true
+			at, err = r.elements(o, at, each)
+		default:
+			empty = empty || item == ']'
+			at, _, err = r.raw(at, name)
 		}
 	}
-	if members.Err() == nil && !found && !empty {
-		return &Error{Problem: "object without an array of objects"}
+	if err == nil && !found && !empty {
+		err = &Error{Problem: "object without an array of objects"}
 	}
-	return members.Err()
+	return at, err
+}
+
+// firstItem returns the byte with which the first item of an array begins, its
+// closing bracket where it has none, and 0 where no array is.
+func (r *reader) firstItem(at int) byte {
+	if r.data.peek(at) != '[' {
+		return 0
+	}
+	return r.data.peek(r.data.blank(at + 1))
 }
 
 // elements reads an array of objects.
-func (r *reader) elements(o Object, each func() error) error {
-	if kind := r.dec.Next(); kind != jx.Array && kind != jx.Invalid {
-		return r.fail("", kind.String()+" where an array of objects is expected")
-	}
-	array, err := r.dec.ArrIter()
-	if err != nil {
-		return err
-	}
-	r.depth++
-	for array.Next() {
+func (r *reader) elements(o Object, at int, each func() error) (end int, err error) {
+	at, err = r.enter(at, '[', "an array of objects")
+	for first := true; err == nil; first = false {
+		var more bool
+		if at, more, err = r.data.item(at, ']', first); err != nil || !more {
+			break
+		}
 		r.index++
-		if err := r.object(o); err != nil {
-			return err
-		}
-		if err := each(); err != nil {
-			return err
+		if at, err = r.object(o, at); err == nil {
+			err = each()
 		}
 	}
-	r.depth--
-	r.index = -1
-	return array.Err()
+	if err == nil {
+		r.depth--
+		r.index = -1
+	}
+	return at, err
+}
+
+// enter passes over the bracket of the array or object that is expected.
+func (r *reader) enter(at int, bracket byte, expected string) (end int, err error) {
+	at = r.data.blank(at)
+	switch c := r.data.peek(at); {
+	case c == bracket:
+		r.depth++
+		return at + 1, nil
+	case kind(c) == "":
+		return at, errSyntax
+	default:
+		return at, r.fail("", kind(c)+" where "+expected+" is expected")
+	}
 }
 
 // object reads one object into the variables of o.
-func (r *reader) object(o Object) error {
-	if kind := r.dec.Next(); kind != jx.Object && kind != jx.Invalid {
-		return r.fail("", kind.String()+" where an object is expected")
-	}
-	members, err := r.dec.ObjIter()
-	if err != nil {
-		return err
-	}
-	r.depth++
-	next := 0
-	for members.Next() {
-		if i := o.find(members.Key(), next); i >= 0 {
-			next = i + 1
-			err = r.field(&o.Fields[i])
-		} else {
-			err = r.extra(o.Extra, members.Key())
+func (r *reader) object(o Object, at int) (end int, err error) {
+	at, err = r.enter(at, '{', "an object")
+	next := 0 // the field that is expected
+	for first := true; err == nil; first = false {
+		if next < len(r.expected) && (next > 0 || first) { // without a comma only at first
+			if value, ok := r.data.literal(at, r.expected[next]); ok {
+				at, err = r.field(&o.Fields[next], r.data.blank(value))
+				next++
+				continue
+			}
 		}
-		if err != nil {
-			return err
+		var more bool
+		if at, more, err = r.data.item(at, '}', first); err != nil || !more {
+			break
+		}
+		var name []byte
+		if at, name, err = r.name(at); err != nil {
+			break
+		}
+		if i := o.find(name, next); i >= 0 {
+			at, err = r.field(&o.Fields[i], at)
+			next = i + 1
+		} else {
+			at, err = r.extra(o.Extra, at, name)
 		}
 	}
 	r.depth--
-	return members.Err()
+	return at, err
 }
 
-// field reads one value into the variable of f.
-func (r *reader) field(f *Field) error {
-	kind := r.dec.Next()
-	text, err := r.text(kind)
+// name reads a member's name and its colon. The name is good until the next text
+// is read.
+func (r *reader) name(at int) (end int, name []byte, err error) {
+	end, plain, err := r.data.quoted(at)
 	if err != nil {
-		return err
+		return end, nil, err
 	}
-	if kind == jx.Null {
-		return nil
+	name = r.text(r.data[at:end], plain)
+	end, err = r.data.colon(end)
+	return end, name, err
+}
+
+// field reads a value into the variable of f.
+func (r *reader) field(f *Field, at int) (end int, err error) {
+	end, plain, err := r.data.value(at, r.depth)
+	if err != nil {
+		return end, r.located([]byte(f.Name), err)
+	}
+	text, first := r.data[at:end], r.data[at]
+	switch first {
+	case 'n': // null, as if it were absent
+		return end, nil
+	case '"':
+		text = r.text(text, plain)
 	}
 	// What is not a string comes as written, and as such passes for no date or
 	// address. So only text and booleans have to look at the kind.
-	composite := kind == jx.Array || kind == jx.Object
+	composite := first == '[' || first == '{'
 	var expected string
 	var ok bool
 	switch v := f.Value.(type) {
@@ -182,7 +224,7 @@ func (r *reader) field(f *Field) error {
 		expected = "an integer"
 		*v, ok = parseInteger(text)
 	case *bool:
-		expected, ok = "true or false", kind == jx.Bool
+		expected, ok = "true or false", first == 't' || first == 'f'
 		*v = string(text) == "true"
 	case *time.Time:
 		expected = "a date"
@@ -195,44 +237,50 @@ func (r *reader) field(f *Field) error {
 	}
 	switch {
 	case ok:
-		return nil
+		return end, nil
 	case composite:
-		return r.fail(f.Name, kind.String()+" where "+expected+" is expected")
+		return end, r.fail(f.Name, kind(first)+" where "+expected+" is expected")
 	default:
-		return r.fail(f.Name, "not "+expected)
+		return end, r.fail(f.Name, "not "+expected)
 	}
 }
 
 // extra reads the value of a member that no field names.
-func (r *reader) extra(extra *map[string]json.RawMessage, name []byte) error {
-	raw, err := r.skip(name)
+func (r *reader) extra(extra *map[string]json.RawMessage, at int, name []byte) (end int, err error) {
+	end, raw, err := r.raw(at, name)
 	if err != nil || extra == nil {
-		return err
+		return end, err
 	}
 	if *extra == nil {
 		*extra = make(map[string]json.RawMessage)
 	}
-	(*extra)[r.keep(name)] = bytes.Clone(raw)
-	return nil
+	(*extra)[r.keep(name)] = bytes.Clone(repair(raw))
+	return end, nil
 }
 
-// skip passes over one value and returns it as written.
-func (r *reader) skip(name []byte) ([]byte, error) {
-	raw, err := r.dec.Raw()
-	if err == nil && r.depth+depth(raw) > maxDepth {
-		err = r.fail(string(name), "nested deeper than "+strconv.Itoa(maxDepth))
+// raw reads a member's value as written.
+func (r *reader) raw(at int, name []byte) (end int, raw []byte, err error) {
+	if end, _, err = r.data.value(at, r.depth); err != nil {
+		return end, nil, r.located(name, err)
 	}
-	return raw, err
+	return end, r.data[at:end], nil
 }
 
-// text reads a string without its quotes and escapes, or any other value as
-// written. The bytes are good until the next call.
-func (r *reader) text(kind jx.Type) (text []byte, err error) {
-	if kind != jx.String {
-		return r.dec.Raw()
+// located says which member an error is about, if it is about one.
+func (r *reader) located(name []byte, err error) error {
+	if errors.Is(err, errDeep) {
+		return r.fail(string(name), err.Error())
 	}
-	r.unquoted, err = r.dec.StrAppend(r.unquoted[:0])
-	return r.unquoted, err
+	return err
+}
+
+// text returns what a string stands for. The bytes are good until the next call.
+func (r *reader) text(quoted []byte, plain bool) []byte {
+	if plain {
+		return quoted[1 : len(quoted)-1]
+	}
+	r.unquoted = unquote(r.unquoted[:0], quoted)
+	return r.unquoted
 }
 
 // keep copies text to a chunk that it shares with its neighbours: an
@@ -264,7 +312,19 @@ func (r *reader) fail(name, problem string) error {
 // parseInteger takes what JSON takes for an integer: no fraction, exponent,
 // leading zero or plus sign.
 func parseInteger(text []byte) (int64, bool) {
-	n, err := strconv.ParseInt(string(text), 10, 64)
 	digits := bytes.TrimPrefix(text, []byte("-"))
-	return n, err == nil && digits[0] != '+' && (digits[0] != '0' || len(digits) == 1)
+	if len(digits) == 0 || len(digits) > len("9223372036854775808") || digits[0] == '0' && len(digits) > 1 {
+		return 0, false
+	}
+	var n uint64
+	for _, c := range digits {
+		if !isDigit(c) {
+			return 0, false
+		}
+		n = n*10 + uint64(c-'0')
+	}
+	if len(digits) < len(text) {
+		return -int64(n), n <= 1<<63 //nolint:gosec // the least int64 is its own opposite
+	}
+	return int64(n), n < 1<<63 //nolint:gosec // checked
 }

@@ -3,15 +3,15 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/go-faster/jx"
 )
 
 const problemUTF8 = "not valid UTF-8"
@@ -23,51 +23,73 @@ const problemUTF8 = "not valid UTF-8"
 // Extra that is not JSON are an *Error, and dst comes back as it was: nothing
 // is written other than it was given.
 func (o Object) Append(dst []byte) ([]byte, error) {
-	w := jx.Writer{Buf: append(dst, '{')}
+	out := append(dst, '{') //nolint:gocritic // dst is what it was where an error is returned
 	for i := range o.Fields {
 		f := &o.Fields[i]
 		if !f.Keep && f.isZero() {
 			continue
 		}
-		w.FieldStart(f.Name)
-		if problem := f.write(&w); problem != "" {
+		var problem string
+		if out, problem = f.appendValue(appendName(out, f.Name)); problem != "" {
 			return dst, &Error{Path: f.Name, Problem: problem}
 		}
-		w.Comma()
+		out = append(out, ',')
 	}
 	if o.Extra != nil && len(*o.Extra) > 0 {
-		if err := o.writeExtra(&w); err != nil {
+		var err error
+		if out, err = o.appendExtra(out); err != nil {
 			return dst, err
 		}
 	}
-	return append(bytes.TrimSuffix(w.Buf, []byte(",")), '}'), nil
+	return append(bytes.TrimSuffix(out, []byte(",")), '}'), nil
 }
 
-// write appends the value of f to w.
-func (f *Field) write(w *jx.Writer) (problem string) {
+// appendValue appends the value of f.
+func (f *Field) appendValue(dst []byte) (out []byte, problem string) {
 	switch v := f.Value.(type) {
 	case *string:
 		if !utf8.ValidString(*v) {
-			return problemUTF8
+			return dst, problemUTF8
 		}
-		w.Str(*v)
+		return appendString(dst, *v), ""
 	case *int64:
-		w.Int64(*v)
+		return strconv.AppendInt(dst, *v, 10), ""
 	case *bool:
-		w.Bool(*v)
+		return strconv.AppendBool(dst, *v), ""
 	case *time.Time:
 		utc := v.UTC()
 		if !writable(utc) {
-			return "a date outside the years 1 to 9999"
+			return dst, "a date outside the years 1 to 9999"
 		}
-		w.Buf = appendTime(w.Buf, utc)
+		return appendTime(dst, utc), ""
 	case *netip.Addr:
 		text, _ := v.MarshalText() // never fails, and is "" for the zero address
-		w.ByteStr(text)
+		return appendString(dst, string(text)), ""
 	default:
 		panic("wire: no rule for the type of " + f.Name)
 	}
-	return ""
+}
+
+func appendName(dst []byte, name string) []byte { return append(appendString(dst, name), ':') }
+
+// appendString appends text in quotes, with escapes where they must be.
+func appendString(dst []byte, text string) []byte {
+	dst = append(dst, '"')
+	done := 0
+	for i := range len(text) {
+		c := text[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		dst = append(dst, text[done:i]...)
+		done = i + 1
+		if short := strings.IndexByte(controls, c); short >= 0 {
+			dst = append(dst, '\\', escapes[short])
+		} else {
+			dst = fmt.Appendf(dst, `\u%04x`, c)
+		}
+	}
+	return append(append(dst, text[done:]...), '"')
 }
 
 // isZero says whether the variable of f is zero.
@@ -78,20 +100,18 @@ func (f *Field) isZero() bool {
 	return reflect.ValueOf(f.Value).Elem().IsZero()
 }
 
-func (o Object) writeExtra(w *jx.Writer) error {
+func (o Object) appendExtra(dst []byte) ([]byte, error) {
 	for _, name := range slices.Sorted(maps.Keys(*o.Extra)) {
 		raw := (*o.Extra)[name]
 		switch {
 		case o.find([]byte(name), 0) >= 0:
 			continue
 		case !utf8.ValidString(name) || !utf8.Valid(raw):
-			return &Error{Path: strings.ToValidUTF8(name, "\uFFFD"), Problem: problemUTF8}
+			return nil, &Error{Path: strings.ToValidUTF8(name, "\uFFFD"), Problem: problemUTF8}
 		case !json.Valid(raw):
-			return &Error{Path: name, Problem: "malformed JSON"}
+			return nil, &Error{Path: name, Problem: "malformed JSON"}
 		}
-		w.FieldStart(name)
-		w.Raw(raw)
-		w.Comma()
+		dst = append(append(appendName(dst, name), raw...), ',')
 	}
-	return nil
+	return dst, nil
 }

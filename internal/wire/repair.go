@@ -7,18 +7,23 @@ import (
 	"unicode/utf8"
 )
 
-// repair returns data with U+FFFD in place of what is no Unicode text, as
-// encoding/json reads it: each byte that is not UTF-8, and each \u escape of a
-// lone half of a surrogate pair. Doing it first leaves one kind of text to
-// everything after it. Documents seldom need it, and come back as they are.
-func repair(data []byte) []byte {
-	if !utf8.Valid(data) {
-		data = bytes.Map(func(r rune) rune { return r }, data)
+// repair returns a value as written with U+FFFD in place of what is no Unicode
+// text, as encoding/json reads it: each byte that is not UTF-8, and each \u escape
+// of a lone half of a surrogate pair. Values seldom need it, and come back as they
+// are.
+func repair(raw []byte) []byte {
+	raw = validUTF8(raw)
+	if bytes.Contains(raw, []byte(`\ud`)) || bytes.Contains(raw, []byte(`\uD`)) {
+		raw = replaceLoneSurrogates(bytes.Clone(raw))
 	}
-	if bytes.Contains(data, []byte(`\ud`)) || bytes.Contains(data, []byte(`\uD`)) {
-		data = replaceLoneSurrogates(bytes.Clone(data))
+	return raw
+}
+
+func validUTF8(text []byte) []byte {
+	if utf8.Valid(text) {
+		return text
 	}
-	return data
+	return bytes.Map(func(r rune) rune { return r }, text)
 }
 
 func replaceLoneSurrogates(data []byte) []byte {
@@ -50,25 +55,4 @@ func escapedUnit(data []byte) rune {
 		return -1
 	}
 	return rune(unit)
-}
-
-// depth returns how many arrays and objects of a valid JSON value lie within
-// each other at most.
-func depth(value []byte) (deepest int) {
-	level, quoted := 0, false
-	for i := 0; i < len(value); i++ {
-		switch c := value[i]; {
-		case c == '"':
-			quoted = !quoted
-		case quoted && c == '\\':
-			i++
-		case quoted:
-		case c == '[' || c == '{':
-			level++
-			deepest = max(deepest, level)
-		case c == ']' || c == '}':
-			level--
-		}
-	}
-	return deepest
 }

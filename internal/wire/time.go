@@ -45,11 +45,12 @@ func ParseTime(text []byte) (time.Time, bool) {
 	if len(text) < seconds || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':' {
 		return time.Time{}, false
 	}
-	year, month, day := number(text[:4], 1, 9999), number(text[5:7], 1, 12), number(text[8:10], 1, 31)
-	hour, minute, second := number(text[11:13], 0, 23), number(text[14:16], 0, 59), number(text[17:19], 0, 59)
+	year := 100*digits(text[0], text[1], 99) + digits(text[2], text[3], 99)
+	month, day := digits(text[5], text[6], 12), digits(text[8], text[9], 31)
+	hour, minute, second := digits(text[11], text[12], 23), digits(text[14], text[15], 59), digits(text[17], text[18], 59)
 	nanosecond, rest := fraction(text[seconds:])
 	offset, ok := zone(rest)
-	if !ok || min(year, month, day, hour, minute, second, nanosecond) < 0 {
+	if !ok || year < 1 || month < 1 || day < 1 || hour|minute|second|nanosecond < 0 {
 		return time.Time{}, false
 	}
 	t := time.Date(year, time.Month(month), day, hour, minute, second, nanosecond, time.UTC)
@@ -63,20 +64,15 @@ func ParseTime(text []byte) (time.Time, bool) {
 	return t, writable(t)
 }
 
-// number returns the value of decimal digits, or -1 where text holds anything
-// else or the value does not lie between low and high.
-func number(text []byte, low, high int) int {
-	n := 0
-	for _, c := range text {
-		if c < '0' || c > '9' {
-			return -1
-		}
-		n = n*10 + int(c-'0')
+// digits returns the number of two decimal digits, or one below -9999 where they
+// are none or mean more than most.
+func digits(tens, ones byte, most int) int {
+	tens -= '0'
+	ones -= '0'
+	if n := 10*int(tens) + int(ones); tens <= 9 && ones <= 9 && n <= most {
+		return n
 	}
-	if n < low || n > high {
-		return -1
-	}
-	return n
+	return -1 << 16
 }
 
 // fraction reads the fraction of a second, if there is one, and returns what
@@ -105,10 +101,10 @@ func zone(text []byte) (offset time.Duration, ok bool) {
 	if len(text) != len("+02:00") || text[0] != '+' && text[0] != '-' || text[3] != ':' {
 		return 0, false
 	}
-	hours, minutes := number(text[1:3], 0, 23), number(text[4:6], 0, 59)
+	hours, minutes := digits(text[1], text[2], 23), digits(text[4], text[5], 59)
 	offset = time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute
 	if text[0] == '-' {
 		offset = -offset
 	}
-	return offset, min(hours, minutes) >= 0
+	return offset, hours|minutes >= 0
 }

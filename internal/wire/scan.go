@@ -1,0 +1,286 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"math/bits"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// document is JSON text, or what is to be. Its methods pass over what begins at a
+// byte by the grammar of RFC 8259 and nothing beyond it, and return where it ends.
+// They copy nothing.
+type document []byte
+
+var (
+	errSyntax = errors.New("malformed JSON")
+	errDeep   = errors.New("nested deeper than " + strconv.Itoa(maxDepth))
+)
+
+// peek returns the byte at a position; 0 at the end.
+func (d document) peek(at int) byte {
+	if at < len(d) {
+		return d[at]
+	}
+	return 0
+}
+
+// blank passes over blanks, if there are any.
+func (d document) blank(at int) (end int) {
+	for at < len(d) && d[at] <= ' ' && isBlank(d[at]) {
+		at++
+	}
+	return at
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+
+// literal passes over bytes if they are just these.
+func (d document) literal(at int, text string) (end int, ok bool) {
+	if len(d)-at < len(text) || string(d[at:at+len(text)]) != text {
+		return at, false
+	}
+	return at + len(text), true
+}
+
+// item passes over what stands before an item of an array or object, or over the
+// bracket behind its last one.
+func (d document) item(at int, closing byte, first bool) (end int, more bool, err error) {
+	at = d.blank(at)
+	switch c := d.peek(at); {
+	case c == closing:
+		return at + 1, false, nil
+	case first:
+		return at, true, nil
+	case c == ',':
+		return d.blank(at + 1), true, nil
+	}
+	return at, false, errSyntax
+}
+
+// colon passes over what stands between a member's name and its value.
+func (d document) colon(at int) (end int, err error) {
+	if at = d.blank(at); d.peek(at) != ':' {
+		return at, errSyntax
+	}
+	return d.blank(at + 1), nil
+}
+
+// value passes over any value, with so many arrays and objects around it. Where it
+// is a string, plain is as quoted has it.
+func (d document) value(at, depth int) (end int, plain bool, err error) {
+	switch d.peek(at) {
+	case '"':
+		return d.quoted(at)
+	case '[':
+		end, err = d.items(at+1, ']', depth+1)
+	case '{':
+		end, err = d.items(at+1, '}', depth+1)
+	case 'n':
+		end, err = d.word(at, "null")
+	case 't':
+		end, err = d.word(at, "true")
+	case 'f':
+		end, err = d.word(at, "false")
+	default:
+		end, err = d.number(at)
+	}
+	return end, false, err
+}
+
+// kind is the word for a value that begins with c; "" where none does.
+func kind(c byte) string {
+	switch c {
+	case '"':
+		return "string"
+	case '[':
+		return "array"
+	case '{':
+		return "object"
+	case 'n':
+		return "null"
+	case 't', 'f':
+		return "boolean"
+	}
+	if c == '-' || isDigit(c) {
+		return "number"
+	}
+	return ""
+}
+
+// items passes over the items of an array or object, and its closing bracket.
+func (d document) items(at int, closing byte, depth int) (end int, err error) {
+	if depth > maxDepth {
+		return at, errDeep
+	}
+	for first := true; ; first = false {
+		var more bool
+		at, more, err = d.item(at, closing, first)
+		if err == nil && more && closing == '}' {
+			if at, _, err = d.quoted(at); err == nil {
+				at, err = d.colon(at)
+			}
+		}
+		if err != nil || !more {
+			return at, err
+		}
+		if at, _, err = d.value(at, depth); err != nil {
+			return at, err
+		}
+	}
+}
+
+func (d document) word(at int, word string) (end int, err error) {
+	end, ok := d.literal(at, word)
+	if !ok {
+		return at, errSyntax
+	}
+	return end, nil
+}
+
+func (d document) number(at int) (end int, err error) {
+	if d.peek(at) == '-' {
+		at++
+	}
+	end = d.digits(at)
+	ok := end > at && (d[at] != '0' || end == at+1)
+	if d.peek(end) == '.' {
+		at = end + 1
+		end = d.digits(at)
+		ok = ok && end > at
+	}
+	if c := d.peek(end); c == 'e' || c == 'E' {
+		at = end + 1
+		if c := d.peek(at); c == '+' || c == '-' {
+			at++
+		}
+		end = d.digits(at)
+		ok = ok && end > at
+	}
+	if !ok {
+		return at, errSyntax
+	}
+	return end, nil
+}
+
+// digits passes over decimal digits, if there are any.
+func (d document) digits(at int) (end int) {
+	for at < len(d) && isDigit(d[at]) {
+		at++
+	}
+	return at
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// quoted passes over a string. It is plain if it is ASCII without escapes.
+func (d document) quoted(at int) (end int, plain bool, err error) {
+	if d.peek(at) != '"' {
+		return at, false, errSyntax
+	}
+	plain = true
+	for at++; ; {
+		n, ascii := ordinary(d[at:])
+		at += n
+		plain = plain && ascii
+		switch d.peek(at) {
+		case '"':
+			return at + 1, plain, nil
+		case '\\':
+			plain = false
+			if n = escape(d[at:]); n == 0 {
+				return at, false, errSyntax
+			}
+			at += n
+		default: // a control character, or the end
+			return at, false, errSyntax
+		}
+	}
+}
+
+// ordinary returns how many bytes precede the first quote, backslash or control
+// character, and whether they are ASCII, of which it may be wrong where they are.
+//
+// It looks at eight bytes at once. A byte that is looked for comes out of one of
+// the subtractions with its highest bit set. It may borrow from the bytes above
+// it, so that only the lowest one found is right. Bytes beyond ASCII have that bit
+// from the beginning, and are left out.
+func ordinary(data []byte) (n int, ascii bool) {
+	const ones, highest = 0x0101010101010101, 0x8080808080808080
+	var seen uint64
+	for ; n+8 <= len(data); n += 8 {
+		x := binary.LittleEndian.Uint64(data[n:])
+		seen |= x
+		control, quote, backslash := x-ones*' ', (x^ones*'"')-ones, (x^ones*'\\')-ones
+		if found := (control | quote | backslash) &^ x & highest; found != 0 {
+			return n + bits.TrailingZeros64(found)/8, seen&highest == 0
+		}
+	}
+	for ; n < len(data); n++ {
+		c := data[n]
+		if c < ' ' || c == '"' || c == '\\' {
+			break
+		}
+		seen |= uint64(c)
+	}
+	return n, seen&highest == 0
+}
+
+// escape returns the length of the escape that data begins with, or 0.
+func escape(data []byte) int {
+	switch {
+	case escapedUnit(data) >= 0:
+		return len(`\u0000`)
+	case len(data) > 1 && unescaped(data[1]) != 0:
+		return 2
+	}
+	return 0
+}
+
+// What has an escape of one letter, and these letters. A slash needs none, but
+// may have one.
+const (
+	controls = "\"\\\b\f\n\r\t/"
+	escapes  = `"\bfnrt/`
+)
+
+// unescaped returns what the letter after a backslash stands for, or 0.
+func unescaped(letter byte) byte {
+	if i := strings.IndexByte(escapes, letter); i >= 0 {
+		return controls[i]
+	}
+	return 0
+}
+
+// unquote appends the text that a string stands for: valid UTF-8, with U+FFFD in
+// place of each byte that is not, and of each escape of a lone half of a
+// surrogate pair, as encoding/json has it.
+func unquote(dst, quoted []byte) []byte {
+	text := validUTF8(quoted[1 : len(quoted)-1])
+	for {
+		i := bytes.IndexByte(text, '\\')
+		if i < 0 {
+			return append(dst, text...)
+		}
+		dst = append(dst, text[:i]...)
+		text = text[i:]
+		unit := escapedUnit(text)
+		if unit < 0 {
+			dst, text = append(dst, unescaped(text[1])), text[len(`\n`):]
+			continue
+		}
+		text = text[len(`\u0000`):]
+		if utf16.IsSurrogate(unit) {
+			pair := utf16.DecodeRune(unit, escapedUnit(text))
+			if pair != utf8.RuneError {
+				text = text[len(`\u0000`):]
+			}
+			unit = pair
+		}
+		dst = utf8.AppendRune(dst, unit)
+	}
+}

@@ -1,0 +1,94 @@
+package wire_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// requireSameText reads a document with a name as encoding/json does, down to whether it may be read at all.
+func requireSameText(t *testing.T, data []byte) {
+	t.Helper()
+	var got sample
+	var want struct{ Name string }
+	wantErr := json.Unmarshal(data, &want)
+	err := got.wire().Decode(data)
+	if (err == nil) != (wantErr == nil) || err == nil && got.Name != want.Name { // require is slow
+		require.Failf(t, "not as encoding/json reads it", "%q: %q, %v; not %q, %v", data, got.Name, err, want.Name, wantErr)
+	}
+}
+
+// Strings are read eight bytes at a time: each byte has to count at each place, whatever stands beside it.
+func TestDecodeEveryByte(t *testing.T) {
+	t.Parallel()
+	t.Run("alone", func(t *testing.T) {
+		t.Parallel()
+		for length := 1; length <= 18; length++ {
+			data := []byte(`{"name":"` + strings.Repeat("a", length) + `"}`)
+			for at := len(`{"name":"`); data[at] == 'a'; at++ {
+				for b := range 256 {
+					data[at] = byte(b)
+					requireSameText(t, data)
+				}
+				data[at] = 'a'
+			}
+		}
+	})
+	t.Run("beside another", func(t *testing.T) {
+		t.Parallel()
+		data := []byte(`{"name":"aaaaaaaaaaaaaaaa"}`)
+		for first := range 256 {
+			for second := range 256 {
+				at := len(`{"name":"`) + (first+second)%12
+				copy(data[at:], []byte{byte(first), byte(second)})
+				requireSameText(t, data)
+				copy(data[at:], "aa")
+			}
+		}
+	})
+}
+
+func TestDecodeNumbersAndWords(t *testing.T) {
+	t.Parallel()
+	for _, sign := range []string{"", "-", "+", "--"} {
+		for _, whole := range []string{"", "0", "00", "01", "7", "70", "1234567890", "0x7", "7 7", "Infinity"} {
+			for _, fraction := range []string{"", ".", ".0", ".07", "..7", ".-7"} {
+				for _, exponent := range []string{"", "e", "E7", "e+7", "e-07", "e+-7", "e7.7", "ee7"} {
+					requireSameRaw(t, sign+whole+fraction+exponent)
+				}
+			}
+		}
+	}
+	for _, word := range []string{"null", "true", "false", "nul", "tru", "fals", "nulll", "True", "NULL", "none", "undefined", "NaN", "'a'", "a", "/", "\x00"} {
+		requireSameRaw(t, word)
+	}
+}
+
+// requireSameRaw reads a value that no field names, within arrays and objects and at the end of the document.
+func requireSameRaw(t *testing.T, value string) {
+	t.Helper()
+	for _, data := range []string{`{"x":` + value + `}`, `{"x":[` + value + `]}`, `{"x":[` + value + `,1]}`, `{"x":{"y":` + value + `}}`, `{"x":` + value} {
+		var got sample
+		want := json.Valid([]byte(data))
+		require.Equal(t, want, got.wire().Decode([]byte(data)) == nil, data)
+		if want {
+			require.Equal(t, strings.TrimSuffix(strings.TrimPrefix(data, `{"x":`), "}"), string(got.Extra["x"]))
+		}
+	}
+}
+
+func TestDecodeCutOff(t *testing.T) {
+	t.Parallel()
+	for _, data := range documents() {
+		if !json.Valid([]byte(data)) {
+			continue
+		}
+		data = strings.TrimSpace(data)
+		for end := range len(data) {
+			_, err := decodeList(data[:end])
+			require.Error(t, err, data[:end])
+		}
+	}
+}
