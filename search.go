@@ -295,18 +295,27 @@ func leadFault(index int, field, problem string) error {
 	return &wire.Error{Path: fmt.Sprintf("[%d].%s", index, field), Problem: problem}
 }
 
-// leadVersion returns a function that makes a fingerprint of all that a lead shows, for use by one goroutine.
+// leadVersion returns a function that makes a fingerprint of all that a lead shows.
 func leadVersion() func(*Lead) uint64 {
-	var (
-		seed    = maphash.MakeSeed()
-		scratch Lead
-		object  = leadObject(&scratch)
-		buffer  []byte
-	)
+	type shown struct {
+		texts   [10]string
+		numbers [8]int64
+	}
+	seed := maphash.MakeSeed()
 	return func(l *Lead) uint64 {
-		scratch = *l
-		buffer, _ = object.Append(buffer[:0]) // what was decoded can be encoded
-		return maphash.Bytes(seed, buffer)
+		version := maphash.Comparable(seed, shown{
+			[...]string{
+				l.Email, l.Status, l.CRMID, l.BrandName, l.ClickID, l.Sub2, l.SubCampaign, l.Keyword, l.Placement, string(l.ClientType),
+			},
+			[...]int64{
+				l.ID, l.BrandID, l.CreatedOn.Unix(), l.UpdatedOn.Unix(), l.FTDDate.Unix(),
+				int64(l.CreatedOn.Nanosecond()), int64(l.UpdatedOn.Nanosecond()), int64(l.FTDDate.Nanosecond()),
+			},
+		})
+		for name, value := range l.Extra { // in any order
+			version += maphash.Comparable(seed, [...]uint64{maphash.String(seed, name), maphash.Bytes(seed, value)})
+		}
+		return version
 	}
 }
 

@@ -324,7 +324,7 @@ func parseInteger(text []byte) (int64, bool) {
 		n = n*10 + uint64(c-'0')
 	}
 	if len(digits) < len(text) {
-		return -int64(n), n <= 1<<63 //nolint:gosec // the least int64 is its own opposite
+		return -int64(n), n <= 1<<63 // the least int64 is its own opposite
 	}
-	return int64(n), n < 1<<63 //nolint:gosec // checked
+	return int64(n), n < 1<<63
 }
