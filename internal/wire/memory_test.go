@@ -80,6 +80,7 @@ func TestDecodePinsOnlyOneChunk(t *testing.T) { //nolint:paralleltest // counts 
 	runtime.ReadMemStats(&after)
 	assert.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(documents*20<<10))
 	runtime.KeepAlive(kept)
+	runtime.KeepAlive(data) // which would be missing after and not before
 }
 
 func TestDecodeAllocations(t *testing.T) { //nolint:paralleltest // counts what the whole process allocates
