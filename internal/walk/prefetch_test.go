@@ -3,6 +3,7 @@ package walk_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -76,6 +77,34 @@ func TestPrefetchIsBounded(t *testing.T) {
 				n++
 			}
 			assert.Equal(t, 200, n)
+		})
+	}
+}
+
+// No more pages are alive than requested ahead, and the one being consumed: the memory of one that was consumed goes to the next.
+func TestPagesAreBounded(t *testing.T) {
+	t.Parallel()
+	for _, ahead := range []int{0, 1, 4} {
+		t.Run(fmt.Sprint(ahead), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := remote{server: server{items: items(1, 300)}}
+				l := r.list(10, ahead)
+				fetch := l.Fetch
+				var pages atomic.Int32
+				l.Fetch = func(ctx context.Context, skip, count int, room []item) ([]item, error) {
+					if assert.Empty(t, room); cap(room) == 0 {
+						pages.Add(1)
+					} else {
+						assert.Zero(t, room[:cap(room)][0], "nothing of an old page is kept")
+					}
+					return fetch(ctx, skip, count, room)
+				}
+				got, err := read(t, l)
+				require.NoError(t, err)
+				assert.Equal(t, ids(items(1, 300)), got)
+				assert.LessOrEqual(t, pages.Load(), int32(ahead+1))
+			})
 		})
 	}
 }
