@@ -180,6 +180,7 @@ func TestDecodeList(t *testing.T) {
 		"wrapped, empty with a blank":    {`{"items":[ ]}`, none},
 		"wrapped, two empty":             {`{"items":[],"errors":[]}`, none},
 		"wrapped, empty beside scalars":  {`{"tags":["x"],"items":[]}`, none},
+		"wrapped, beside brackets":       {`{"note":"{","items":[{"id":1}],"other":{"a":1}}`, one},
 		"nothing left of an element":     {`[{"id":1,"name":"Ann","x":1},{"id":2}]`, []sample{{ID: 1, Name: "Ann", Extra: map[string]json.RawMessage{"x": json.RawMessage("1")}}, {ID: 2}}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -198,6 +199,7 @@ func TestDecodeListErrors(t *testing.T) {
 		"empty":                      {``, "malformed JSON at byte 0"},
 		"null":                       {`null`, "null where an array of objects is expected"},
 		"name without quotes":        {`{items:[]}`, "malformed JSON at byte 2"},
+		"bracket in a text":          {`{"note":"]"}`, noArray},
 		"value without a name":       {`{5,"items":[]}`, "malformed JSON at byte 2"},
 		"text without a colon":       {`{"x","items":[]}`, "malformed JSON at byte 5"},
 		"element without a name":     {`[{5,"id":7}]`, "malformed JSON at byte 3"},
