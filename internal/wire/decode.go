@@ -134,10 +134,8 @@ func (r *reader) elements(o Object, at int, each func() error) (end int, err err
 			err = each()
 		}
 	}
-	if err == nil {
-		r.depth--
-		r.index = -1
-	}
+	r.depth--
+	r.index = -1
 	return at, err
 }
 
