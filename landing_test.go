@@ -2,6 +2,7 @@ package clixnow_test
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -174,11 +175,16 @@ func TestLandingURLOfAHandler(t *testing.T) {
 	assert.Equal(t, "spring sale", req.SubCampaign)
 }
 
+func withoutEmptyPairs(u url.URL) string {
+	u.RawQuery = strings.Join(strings.FieldsFunc(u.RawQuery, func(r rune) bool { return r == '&' }), "&")
+	return u.String()
+}
+
 func FuzzParseLandingURL(f *testing.F) {
 	for _, seed := range []string{
 		vendorsLanding, "", "/", "?", "#", "?clickid=c", "/?clickid=%E9", "/?clickid=%zz&clickid=a", "/?clickid=&clickid=b&&x;y", "//landing.com?sub2=s",
 		"https://u:p@landing.com:8443/a%2Fb/?x=%zz&keyword=a+b%26#f%20g", "https://[::1%25eth0]/?a_id=1", "a:b", "./a:b?clickid=c", "////x", "https:x",
-		"/?%63lickid=c", "?clickid=%&clickid=0", "/?clickid=\xff", "\x00", "https://landing.com/\xff?f_id=1", "*", "/..//a?placement==", "HTTP://LANDING.com?c_id=1#", "https://%41.com/",
+		"/?%63lickid=c", "?clickid=%&clickid=0", "0?clickid=%&&clickid=0", "/?clickid=\xff", "\x00", "https://landing.com/\xff?f_id=1", "*", "/..//a?placement==", "HTTP://LANDING.com?c_id=1#", "https://%41.com/",
 	} {
 		f.Add(seed)
 	}
@@ -203,7 +209,7 @@ func FuzzParseLandingURL(f *testing.F) {
 		}
 		rebuilt, err := again.URL()
 		require.NoError(t, err)
-		assert.Equal(t, built.String(), rebuilt.String())
+		assert.Equal(t, withoutEmptyPairs(*built), withoutEmptyPairs(*rebuilt)) // one alone cannot be told from no query
 		assert.Equal(t, visit.ClickID, built.Query().Get("clickid"), "net/url reads the same")
 		visit.Page, again.Page = "", "" // what is set drops what is broken of the same name
 		assert.Equal(t, visit, again)

@@ -53,7 +53,7 @@ func (o Object) find(name []byte, hint int) int {
 	if exact >= 0 {
 		return exact
 	}
-	return slices.IndexFunc(o.Fields, func(f Field) bool { return equalFold(f.Name, string(name)) })
+	return slices.IndexFunc(o.Fields, func(f Field) bool { return len(f.Name) == len(name) && equalFold(f.Name, string(name)) })
 }
 
 // equalFold compares an ASCII name with another, the case of letters aside.
