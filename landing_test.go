@@ -184,7 +184,7 @@ func FuzzParseLandingURL(f *testing.F) {
 	for _, seed := range []string{
 		vendorsLanding, "", "/", "?", "#", "?clickid=c", "/?clickid=%E9", "/?clickid=%zz&clickid=a", "/?clickid=&clickid=b&&x;y", "//landing.com?sub2=s",
 		"https://u:p@landing.com:8443/a%2Fb/?x=%zz&keyword=a+b%26#f%20g", "https://[::1%25eth0]/?a_id=1", "a:b", "./a:b?clickid=c", "////x", "https:x",
-		"/?%63lickid=c", "?clickid=%&clickid=0", "0?clickid=%&&clickid=0", "/?clickid=\xff", "\x00", "https://landing.com/\xff?f_id=1", "*", "/..//a?placement==", "HTTP://LANDING.com?c_id=1#", "https://%41.com/",
+		"/?%63lickid=c", "?clickid=%&clickid=0", "0?clickid=%&&clickid=0", "/?clickid=\xff", "\x00", "https://landing.com/\xff?f_id=1", "*", "/..//a?placement==", "HTTP://LANDING.com?c_id=1#", "https://%41.com/", "//[::%25\xc5]",
 	} {
 		f.Add(seed)
 	}
@@ -197,7 +197,7 @@ func FuzzParseLandingURL(f *testing.F) {
 		visit.Apply(&req)
 		require.NoError(t, req.Validate(), "Apply sets nothing that Validate refuses")
 		built, err := visit.URL()
-		if visit.Page == "" {
+		if _, cannot := url.Parse(visit.Page); cannot != nil || visit.Page == "" { // net/url writes zones of IPv6 that it cannot read
 			require.Error(t, err)
 			return
 		}
