@@ -55,7 +55,7 @@ func newReader(data []byte) *reader { return &reader{data: data, index: -1} }
 
 // expectMembers prepares for members in the order of the fields and without
 // blanks, as nearly all servers send them. What stands between two values can
-// then be compared as a whole, which saves a third of the time.
+// then be compared as a whole, which saves a quarter of the time or more.
 func (r *reader) expectMembers(o Object) {
 	r.expected = make([]string, len(o.Fields))
 	comma := ""
