@@ -3,7 +3,7 @@ package walk_test
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -85,7 +85,7 @@ func TestPrefetchIsBounded(t *testing.T) {
 func TestPagesAreBounded(t *testing.T) {
 	t.Parallel()
 	for _, ahead := range []int{0, 1, 4} {
-		t.Run(fmt.Sprint(ahead), func(t *testing.T) {
+		t.Run(strconv.Itoa(ahead), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := remote{server: server{items: items(1, 300)}}
