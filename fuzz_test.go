@@ -36,6 +36,7 @@ func bodies() []string {
 		`{"message":"Registration is not allowed for country KP"}`, `{"error":{"message":"no"}}`, `{"error":"no"}`,
 		`{"title":"One or more validation errors occurred.","status":400,"traceId":"00-4bf9-01","errors":{"$.phone":[{"message":"x"}]}}`,
 		`{"message":"` + testToken + ` and Password123!","errors":{"` + testToken + `":["Password123!"]},"traceId":"` + testToken + `"}`,
+		`{"Password123!\n` + testToken + `":` + strings.Repeat("[", 65) + strings.Repeat("]", 65) + `}`,
 		"<html><title>502 Bad Gateway</title></html>", strings.Repeat("[", 65) + strings.Repeat("]", 65), "no\r\nlines\u0085\u2028here",
 	}
 }

@@ -40,11 +40,12 @@ func (o Object) DecodeList(data []byte, each func() error) error {
 	return r.finish(r.elements(o, 0, each))
 }
 
-// reader reads one document. Its methods read what begins at a byte and return
-// where it ends, and an *Error or an error of the document.
+// reader reads one document. Its methods read what begins at a position and
+// return the position after it. Their errors are an *Error, or errSyntax, which
+// finish turns into one.
 type reader struct {
 	data     document
-	expected []string        // what stands before the value of each field, if anything is known
+	expected []string        // text before the value of each field, such as ,"email": where members are predicted
 	depth    int             // of arrays and objects around the value that is being read
 	index    int             // of the element that is being read; -1 where there is none
 	chunk    strings.Builder // the texts that were read last
@@ -91,8 +92,7 @@ func (r *reader) envelope(o Object, each func() error) (end int, err error) {
 		if at, more, err = r.data.item(at, '}', first); err != nil || !more {
 			break
 		}
-		var name []byte
-		if at, name, err = r.name(at); err != nil {
+		if at, _, err = r.name(at); err != nil {
 			break
 		}
 		switch item := r.firstItem(at); {
@@ -103,7 +103,7 @@ func (r *reader) envelope(o Object, each func() error) (end int, err error) {
 			at, err = r.elements(o, at, each)
 		default:
 			empty = empty || item == ']'
-			at, _, err = r.raw(at, name)
+			at, _, err = r.raw(at)
 		}
 	}
 	if err == nil && !found && !empty {
@@ -200,7 +200,7 @@ func (r *reader) name(at int) (end int, name []byte, err error) {
 func (r *reader) field(f *Field, at int) (end int, err error) {
 	end, plain, err := r.data.value(at, r.depth)
 	if err != nil {
-		return end, r.located([]byte(f.Name), err)
+		return end, r.located(err)
 	}
 	text, first := r.data[at:end], r.data[at]
 	switch first {
@@ -245,7 +245,7 @@ func (r *reader) field(f *Field, at int) (end int, err error) {
 
 // extra reads the value of a member that no field names.
 func (r *reader) extra(extra *map[string]json.RawMessage, at int, name []byte) (end int, err error) {
-	end, raw, err := r.raw(at, name)
+	end, raw, err := r.raw(at)
 	if err != nil || extra == nil {
 		return end, err
 	}
@@ -257,17 +257,18 @@ func (r *reader) extra(extra *map[string]json.RawMessage, at int, name []byte) (
 }
 
 // raw reads a member's value as written.
-func (r *reader) raw(at int, name []byte) (end int, raw []byte, err error) {
+func (r *reader) raw(at int) (end int, raw []byte, err error) {
 	if end, _, err = r.data.value(at, r.depth); err != nil {
-		return end, nil, r.located(name, err)
+		return end, nil, r.located(err)
 	}
 	return end, r.data[at:end], nil
 }
 
-// located says which member an error is about, if it is about one.
-func (r *reader) located(name []byte, err error) error {
+// located says in which element a value is nested too deep. The name of its member
+// would be text that the server chose.
+func (r *reader) located(err error) error {
 	if errors.Is(err, errDeep) {
-		return r.fail(string(name), err.Error())
+		return r.fail("", err.Error())
 	}
 	return err
 }

@@ -63,6 +63,8 @@ func TestDecodeValues(t *testing.T) {
 		"unknown, name escaped":   {`{"\u0078\n":1}`, sample{Extra: raw("x\n", "1")}},
 		"unknown, empty name":     {`{"":1}`, sample{Extra: raw("", "1")}},
 		"unknown, lone surrogate": {`{"\ud800\ud83d\ude00":"\ud800"}`, sample{Extra: raw("\uFFFD😀", `"\ufffd"`)}},
+		"unknown, surrogates":     {`{"x":"\ud83d\ude00\udfff\ud800\ud800"}`, sample{Extra: raw("x", `"\ud83d\ude00\ufffd\ufffd\ufffd"`)}},
+		"unknown, no UTF-8":       {"{\"x\":[\"a\xff\xfe\"]}", sample{Extra: raw("x", "[\"a\uFFFD\uFFFD\"]")}},
 		"long s is not an s":      {`{"ipAddre\u017fs":1}`, sample{Extra: raw("ipAddre\u017fs", "1")}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -130,6 +132,10 @@ func TestDecodeErrors(t *testing.T) {
 		"integer text is empty":     {`{"id":""}`, "id: not an integer"},
 		"integer text is a word":    {`{"id":"secret"}`, "id: not an integer"},
 		"integer text has zeros":    {`{"id":"042"}`, "id: not an integer"},
+		"integer text has a zero":   {`{"id":"05"}`, "id: not an integer"},
+		"other than a colon":        {`{"x";7}`, "malformed JSON at byte 5"},
+		"no name before a colon":    {`{"x":{:2}}`, "malformed JSON at byte 7"},
+		"array ends as an object":   {`{"x":[1}`, "malformed JSON at byte 8"},
 		"integer text has plus":     {`{"id":"+42"}`, "id: not an integer"},
 		"integer text has signs":    {`{"id":"-+42"}`, "id: not an integer"},
 		"integer text has sign":     {`{"id":"-"}`, "id: not an integer"},
@@ -260,13 +266,13 @@ func TestDecodeDepth(t *testing.T) {
 		after  string
 		path   string
 	}{
-		"in a member":            {`[{"x":`, 2, `}]`, "[0].x: "},
-		"in a member, wrapped":   {`{"items":[{"x":`, 3, `}]}`, "[0].x: "},
-		"before the array":       {`{"x":`, 1, `,"items":[]}`, "x: "},
-		"after the array":        {`{"items":[{},{}],"x":`, 1, `}`, "x: "},
-		"after many elements":    {`[` + strings.Repeat(`{"x":[]},`, 100) + `{"x":`, 2, `}]`, "[100].x: "},
-		"after brackets, quoted": {`[{"x":["\"[[[[[[",`, 3, `]}]`, "[0].x: "},
-		"after brackets, closed": {`[{"x":[{"y":[[]]},`, 3, `]}]`, "[0].x: "},
+		"in a member":            {`[{"x":`, 2, `}]`, "[0]: "},
+		"in a member, wrapped":   {`{"items":[{"x":`, 3, `}]}`, "[0]: "},
+		"before the array":       {`{"x":`, 1, `,"items":[]}`, ""},
+		"after the array":        {`{"items":[{},{}],"x":`, 1, `}`, ""},
+		"after many elements":    {`[` + strings.Repeat(`{"x":[]},`, 100) + `{"x":`, 2, `}]`, "[100]: "},
+		"after brackets, quoted": {`[{"x":["\"[[[[[[",`, 3, `]}]`, "[0]: "},
+		"after brackets, closed": {`[{"x":[{"y":[[]]},`, 3, `]}]`, "[0]: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -285,12 +291,12 @@ func TestDecodeDepth(t *testing.T) {
 		t.Parallel()
 		var s sample
 		require.NoError(t, s.wire().Decode([]byte(`{"x":`+strings.Repeat(`{"y":`, 62)+`{}`+strings.Repeat(`}`, 63))))
-		require.EqualError(t, s.wire().Decode([]byte(`{"x":`+strings.Repeat(`{"y":`, 63)+`{}`+strings.Repeat(`}`, 64))), "x: "+tooDeep)
+		require.EqualError(t, s.wire().Decode([]byte(`{"x":`+strings.Repeat(`{"y":`, 63)+`{}`+strings.Repeat(`}`, 64))), tooDeep)
 	})
 	t.Run("where no field wants it", func(t *testing.T) {
 		t.Parallel()
 		err := wire.Object{}.Decode([]byte(`{"x":` + strings.Repeat(`[`, 64) + strings.Repeat(`]`, 64) + `}`))
-		require.EqualError(t, err, "x: "+tooDeep)
+		require.EqualError(t, err, tooDeep)
 	})
 	t.Run("a million", func(t *testing.T) {
 		t.Parallel()

@@ -42,6 +42,7 @@ func TestAppend(t *testing.T) {
 		"extra, sorted":        {sample{Extra: raw("z", "1", "a", `{"x": [1]}`, "m", "null")}, `{"id":0,"a":{"x": [1]},"m":null,"z":1}`},
 		"extra, name escaped":  {sample{Extra: raw(`a"<`, "1")}, `{"id":0,"a\"<":1}`},
 		"extra, field wins":    {sample{Name: "Ann", Extra: raw("NAME", `"Bob"`, "active", "true", "CreatedON", "not JSON")}, `{"id":0,"name":"Ann"}`},
+		"extra, first field":   {sample{ID: 7, Extra: raw("Id", "8")}, `{"id":7}`},
 		"extra, empty":         {sample{Extra: raw()}, `{"id":0}`},
 	} {
 		t.Run(name, func(t *testing.T) {
