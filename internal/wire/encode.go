@@ -83,8 +83,8 @@ func appendString(dst []byte, text string) []byte {
 		}
 		dst = append(dst, text[done:i]...)
 		done = i + 1
-		if short := strings.IndexByte(controls, c); short >= 0 {
-			dst = append(dst, '\\', escapes[short])
+		if short := strings.IndexByte(escapedCharacters, c); short >= 0 {
+			dst = append(dst, '\\', escapeLetters[short])
 		} else {
 			dst = fmt.Appendf(dst, `\u%04x`, c)
 		}

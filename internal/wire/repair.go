@@ -12,14 +12,16 @@ import (
 // of a lone half of a surrogate pair. Values seldom need it, and come back as they
 // are.
 func repair(raw []byte) []byte {
-	raw = validUTF8(raw)
+	raw = toValidUTF8(raw)
 	if bytes.Contains(raw, []byte(`\ud`)) || bytes.Contains(raw, []byte(`\uD`)) {
 		raw = replaceLoneSurrogates(bytes.Clone(raw))
 	}
 	return raw
 }
 
-func validUTF8(text []byte) []byte {
+// toValidUTF8 returns text with U+FFFD in place of each byte that is not UTF-8;
+// bytes.ToValidUTF8 puts one in place of many.
+func toValidUTF8(text []byte) []byte {
 	if utf8.Valid(text) {
 		return text
 	}
@@ -27,7 +29,7 @@ func validUTF8(text []byte) []byte {
 }
 
 func replaceLoneSurrogates(data []byte) []byte {
-	const escape = `\ufffd`
+	const replacement = `\ufffd`
 	for i := 0; i < len(data); i++ {
 		if data[i] != '\\' {
 			continue
@@ -36,10 +38,10 @@ func replaceLoneSurrogates(data []byte) []byte {
 		switch {
 		case !utf16.IsSurrogate(first):
 			i++ // the escaped character may be a backslash that escapes nothing
-		case utf16.DecodeRune(first, escapedUnit(data[i+len(escape):])) != utf8.RuneError:
-			i += 2*len(escape) - 1
+		case utf16.DecodeRune(first, escapedUnit(data[i+len(replacement):])) != utf8.RuneError:
+			i += 2*len(replacement) - 1
 		default:
-			i += copy(data[i:], escape) - 1
+			i += copy(data[i:], replacement) - 1
 		}
 	}
 	return data

@@ -11,9 +11,10 @@ import (
 	"unicode/utf8"
 )
 
-// document is JSON text, or what is to be. Its methods pass over what begins at a
-// byte by the grammar of RFC 8259 and nothing beyond it, and return where it ends.
-// They copy nothing.
+// document is text that should be JSON. Each of its methods takes a position,
+// checks what begins there by the grammar of RFC 8259 and nothing beyond it, and
+// returns the position after it. None copies. A position that comes with an error
+// means nothing.
 type document []byte
 
 var (
@@ -21,7 +22,8 @@ var (
 	errDeep   = errors.New("nested deeper than " + strconv.Itoa(maxDepth))
 )
 
-// peek returns the byte at a position; 0 at the end.
+// peek returns the byte at a position, or 0 at the end. A zero byte in the text
+// looks the same: JSON has no place for either.
 func (d document) peek(at int) byte {
 	if at < len(d) {
 		return d[at]
@@ -31,15 +33,13 @@ func (d document) peek(at int) byte {
 
 // blank passes over blanks, if there are any.
 func (d document) blank(at int) (end int) {
-	for at < len(d) && d[at] <= ' ' && isBlank(d[at]) {
+	for at < len(d) && (d[at] == ' ' || d[at] == '\t' || d[at] == '\n' || d[at] == '\r') {
 		at++
 	}
 	return at
 }
 
-func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
-
-// literal passes over bytes if they are just these.
+// literal passes over a text if it stands here.
 func (d document) literal(at int, text string) (end int, ok bool) {
 	if len(d)-at < len(text) || string(d[at:at+len(text)]) != text {
 		return at, false
@@ -47,8 +47,9 @@ func (d document) literal(at int, text string) (end int, ok bool) {
 	return at + len(text), true
 }
 
-// item passes over what stands before an item of an array or object, or over the
-// bracket behind its last one.
+// item passes over what precedes an item of an array or a member of an object:
+// nothing before the first, and a comma before the others. more is false where the
+// closing bracket comes instead, which it then passes over.
 func (d document) item(at int, closing byte, first bool) (end int, more bool, err error) {
 	at = d.blank(at)
 	switch c := d.peek(at); {
@@ -70,8 +71,8 @@ func (d document) colon(at int) (end int, err error) {
 	return d.blank(at + 1), nil
 }
 
-// value passes over any value, with so many arrays and objects around it. Where it
-// is a string, plain is as quoted has it.
+// value passes over any value; depth is the number of arrays and objects around
+// it. For a string, plain is that of quoted.
 func (d document) value(at, depth int) (end int, plain bool, err error) {
 	switch d.peek(at) {
 	case '"':
@@ -192,7 +193,7 @@ func (d document) quoted(at int) (end int, plain bool, err error) {
 			return at + 1, plain, nil
 		case '\\':
 			plain = false
-			if n = escape(d[at:]); n == 0 {
+			if n = escapeLength(d[at:]); n == 0 {
 				return at, false, errSyntax
 			}
 			at += n
@@ -203,12 +204,14 @@ func (d document) quoted(at int) (end int, plain bool, err error) {
 }
 
 // ordinary returns how many bytes precede the first quote, backslash or control
-// character, and whether they are ASCII, of which it may be wrong where they are.
+// character. ascii is true only if they are all ASCII; it may be false even then,
+// as the last eight bytes looked at may reach beyond them, which only makes the
+// reading slower.
 //
-// It looks at eight bytes at once. A byte that is looked for comes out of one of
-// the subtractions with its highest bit set. It may borrow from the bytes above
-// it, so that only the lowest one found is right. Bytes beyond ASCII have that bit
-// from the beginning, and are left out.
+// It looks at eight bytes at once. A byte that is looked for sets its highest bit
+// in one of the three differences. Its subtraction may borrow from the bytes above
+// it, so that only the lowest bit found can be trusted. Bytes beyond ASCII have that
+// bit already, and are masked out.
 func ordinary(data []byte) (n int, ascii bool) {
 	const ones, highest = 0x0101010101010101, 0x8080808080808080
 	var seen uint64
@@ -230,28 +233,29 @@ func ordinary(data []byte) (n int, ascii bool) {
 	return n, seen&highest == 0
 }
 
-// escape returns the length of the escape that data begins with, or 0.
-func escape(data []byte) int {
+// escapeLength returns the length of the escape that data begins with, or 0.
+func escapeLength(data []byte) int {
 	switch {
 	case escapedUnit(data) >= 0:
 		return len(`\u0000`)
 	case len(data) > 1 && unescaped(data[1]) != 0:
-		return 2
+		return len(`\n`)
 	}
 	return 0
 }
 
-// What has an escape of one letter, and these letters. A slash needs none, but
-// may have one.
+// The characters that have an escape of one letter, and these letters in the same
+// order. A slash needs none, but may have one.
 const (
-	controls = "\"\\\b\f\n\r\t/"
-	escapes  = `"\bfnrt/`
+	escapedCharacters = "\"\\\b\f\n\r\t/"
+	escapeLetters     = `"\bfnrt/`
 )
 
-// unescaped returns what the letter after a backslash stands for, or 0.
+// unescaped returns what the letter after a backslash stands for, or 0 where it
+// means nothing.
 func unescaped(letter byte) byte {
-	if i := strings.IndexByte(escapes, letter); i >= 0 {
-		return controls[i]
+	if i := strings.IndexByte(escapeLetters, letter); i >= 0 {
+		return escapedCharacters[i]
 	}
 	return 0
 }
@@ -260,7 +264,7 @@ func unescaped(letter byte) byte {
 // place of each byte that is not, and of each escape of a lone half of a
 // surrogate pair, as encoding/json has it.
 func unquote(dst, quoted []byte) []byte {
-	text := validUTF8(quoted[1 : len(quoted)-1])
+	text := toValidUTF8(quoted[1 : len(quoted)-1])
 	for {
 		i := bytes.IndexByte(text, '\\')
 		if i < 0 {

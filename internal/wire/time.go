@@ -45,9 +45,9 @@ func ParseTime(text []byte) (time.Time, bool) {
 	if len(text) < seconds || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':' {
 		return time.Time{}, false
 	}
-	year := 100*digits(text[0], text[1], 99) + digits(text[2], text[3], 99)
-	month, day := digits(text[5], text[6], 12), digits(text[8], text[9], 31)
-	hour, minute, second := digits(text[11], text[12], 23), digits(text[14], text[15], 59), digits(text[17], text[18], 59)
+	year := 100*twoDigits(text[0], text[1], 99) + twoDigits(text[2], text[3], 99)
+	month, day := twoDigits(text[5], text[6], 12), twoDigits(text[8], text[9], 31)
+	hour, minute, second := twoDigits(text[11], text[12], 23), twoDigits(text[14], text[15], 59), twoDigits(text[17], text[18], 59)
 	nanosecond, rest := fraction(text[seconds:])
 	offset, ok := zone(rest)
 	if !ok || year < 1 || month < 1 || day < 1 || hour|minute|second|nanosecond < 0 {
@@ -64,12 +64,12 @@ func ParseTime(text []byte) (time.Time, bool) {
 	return t, writable(t)
 }
 
-// digits returns the number of two decimal digits, or one below -9999 where they
-// are none or mean more than most.
-func digits(tens, ones byte, most int) int {
+// twoDigits returns the value of two decimal digits. Where they are none, or more
+// than limit, it is so far below zero that a year with it is too.
+func twoDigits(tens, ones byte, limit int) int {
 	tens -= '0'
 	ones -= '0'
-	if n := 10*int(tens) + int(ones); tens <= 9 && ones <= 9 && n <= most {
+	if n := 10*int(tens) + int(ones); tens <= 9 && ones <= 9 && n <= limit {
 		return n
 	}
 	return -1 << 16
@@ -83,7 +83,7 @@ func fraction(text []byte) (nanosecond int, rest []byte) {
 	}
 	unit := int(time.Second)
 	i := 1
-	for ; i < len(text) && '0' <= text[i] && text[i] <= '9'; i++ {
+	for ; i < len(text) && isDigit(text[i]); i++ {
 		unit /= 10 // comes to 0 at the tenth digit
 		nanosecond += unit * int(text[i]-'0')
 	}
@@ -101,7 +101,7 @@ func zone(text []byte) (offset time.Duration, ok bool) {
 	if len(text) != len("+02:00") || text[0] != '+' && text[0] != '-' || text[3] != ':' {
 		return 0, false
 	}
-	hours, minutes := digits(text[1], text[2], 23), digits(text[4], text[5], 59)
+	hours, minutes := twoDigits(text[1], text[2], 23), twoDigits(text[4], text[5], 59)
 	offset = time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute
 	if text[0] == '-' {
 		offset = -offset

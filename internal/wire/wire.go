@@ -53,12 +53,12 @@ func (o Object) find(name []byte, hint int) int {
 	if exact >= 0 {
 		return exact
 	}
-	return slices.IndexFunc(o.Fields, func(f Field) bool { return len(f.Name) == len(name) && equalFold(f.Name, string(name)) })
+	return slices.IndexFunc(o.Fields, func(f Field) bool { return equalFold(f.Name, name) })
 }
 
 // equalFold compares an ASCII name with another, the case of letters aside.
 // The lengths keep out the Kelvin sign and the long s, which Unicode folds to k
 // and s.
-func equalFold(name, other string) bool {
-	return len(name) == len(other) && strings.EqualFold(name, other)
+func equalFold[T string | []byte](name string, other T) bool {
+	return len(name) == len(other) && strings.EqualFold(name, string(other))
 }
