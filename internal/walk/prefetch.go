@@ -13,7 +13,7 @@ type prefetcher[T any] struct {
 	flights []*flight[T] // requested and not yet delivered, in order of skip
 	clock   atomic.Int64 // ticks at each request and each answer, so that one can tell which of two came first
 	newest  int64        // tick of the last answer among the pages delivered
-	spare   [][]T        // memory of pages that were consumed, empty
+	spare   []T          // memory of the page that was consumed last, empty
 }
 
 // flight is a page that was requested ahead.
@@ -81,13 +81,12 @@ func (p *prefetcher[T]) launch(ctx context.Context, skip, count int) *flight[T] 
 // reuse takes back the memory of a page that was delivered and consumed.
 func (p *prefetcher[T]) reuse(page []T) {
 	clear(page)
-	p.spare = append(p.spare, page[:0])
+	p.spare = page[:0]
 }
 
+// room hands that memory out; nil where there is none.
 func (p *prefetcher[T]) room() (room []T) {
-	if last := len(p.spare) - 1; last >= 0 {
-		room, p.spare = p.spare[last], p.spare[:last]
-	}
+	room, p.spare = p.spare, nil
 	return room
 }
 
