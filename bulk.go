@@ -37,8 +37,7 @@ const defaultConcurrency = 4
 // It stops at an error of result, at a 401 or 403, which every further request would meet too, and at the end of ctx:
 // nothing more is taken then, what is in flight is finished and reported, and what was taken and not sent is reported
 // as [ErrNotSent], or with FirstAttempt as [ErrOutcomeUnknown]: the earlier try is still in doubt. It returns what stopped
-// it, and nil at the end of reqs. The rate limiter and retry policy of the
-// client hold as for single creates.
+// it, and nil at the end of reqs. The rate limiter and retry policy of the client hold as for single creates.
 //
 // The end of ctx cuts off what is in flight, and leaves it unknown. To stop gracefully let reqs return instead.
 //
