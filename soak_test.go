@@ -72,7 +72,7 @@ func soakLeads(t *testing.T) int {
 		require.NoError(t, err)
 	}
 	if testing.Short() {
-		return 100 * times
+		return 300 * times // of fewer, chance may leave too few to lose
 	}
 	return 600 * times
 }
