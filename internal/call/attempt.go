@@ -101,6 +101,10 @@ func (c *Caller) read(ctx context.Context, req *Request, resp *http.Response, o 
 			c.Buffers.Put(buffer)
 		}
 	}()
+	// A buffer that doubles until it is large enough costs the body several times, whenever the pool has lost its own.
+	if announced := min(resp.ContentLength, c.MaxBytes, pooledBytes-bytes.MinRead); announced > 0 {
+		buffer.Grow(int(announced) + bytes.MinRead) // of which ReadFrom needs some even at the end
+	}
 	_, err := buffer.ReadFrom(io.LimitReader(resp.Body, max(c.MaxBytes, c.MaxBytes+1))) // the greatest number has no next
 	switch {
 	case int64(buffer.Len()) > c.MaxBytes:

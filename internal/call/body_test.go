@@ -253,6 +253,39 @@ func TestSwitchingProtocols(t *testing.T) {
 	require.ErrorIs(t, <-closed, io.EOF, "the connection is not left open")
 }
 
+// A page is large, and the garbage of a buffer that grows by doubling larger still.
+func TestBufferHasTheAnnouncedLength(t *testing.T) {
+	t.Parallel()
+	const mebibyte = 1 << 20
+	tests := []struct {
+		name                   string
+		length, announced, max int64
+		most                   int64
+	}{
+		{"announced", mebibyte, mebibyte, 2 * mebibyte, mebibyte + mebibyte/16},
+		{"not announced", mebibyte, -1, 2 * mebibyte, 3 * mebibyte},
+		{"announced beyond the limit", 1000, 1 << 40, mebibyte, mebibyte + mebibyte/16},
+		{"announced beyond what is pooled", 1000, 1 << 40, math.MaxInt64, 4 * mebibyte},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			caller := newCaller(&script{steps: []step{func(*http.Request) (*http.Response, error) {
+				body := bytes.NewReader(bytes.Repeat([]byte("x"), int(test.length)))
+				return &http.Response{StatusCode: http.StatusOK, ContentLength: test.announced, Body: io.NopCloser(body)}, nil
+			}}})
+			caller.MaxBytes = test.max
+			req := newRequest(http.MethodGet, "http://127.0.0.1/leads")
+			req.Read = func(body []byte) error {
+				assert.Len(t, body, int(test.length))
+				assert.LessOrEqual(t, int64(cap(body)), test.most)
+				return nil
+			}
+			require.NoError(t, caller.Do(t.Context(), req).Err)
+		})
+	}
+}
+
 // Read is handed memory that the next call writes into: no call may see what another one left there.
 func TestBuffersDoNotLeak(t *testing.T) {
 	t.Parallel()
