@@ -45,7 +45,7 @@ func (o Object) DecodeList(data []byte, each func() error) error {
 // finish turns into one.
 type reader struct {
 	data     document
-	expected []string        // text before the value of each field, such as ,"email": where members are predicted
+	expected []prefix        // text before the value of each field, such as ,"email": where members are predicted
 	depth    int             // of arrays and objects around the value that is being read
 	index    int             // of the element that is being read; -1 where there is none
 	chunk    strings.Builder // the texts that were read last
@@ -58,10 +58,10 @@ func newReader(data []byte) *reader { return &reader{data: data, index: -1} }
 // blanks, as nearly all servers send them. What stands between two values can
 // then be compared as a whole, which saves a quarter of the time or more.
 func (r *reader) expectMembers(o Object) {
-	r.expected = make([]string, len(o.Fields))
+	r.expected = make([]prefix, len(o.Fields))
 	comma := ""
 	for i := range o.Fields {
-		r.expected[i] = comma + `"` + o.Fields[i].Name + `":`
+		r.expected[i] = newPrefix(comma + `"` + o.Fields[i].Name + `":`)
 		comma = ","
 	}
 }
@@ -159,7 +159,7 @@ func (r *reader) object(o Object, at int) (end int, err error) {
 	next := 0 // the field that is expected
 	for first := true; err == nil; first = false {
 		if next < len(r.expected) && (next > 0 || first) { // without a comma only at first
-			if value, ok := r.data.literal(at, r.expected[next]); ok {
+			if value, ok := r.data.prefix(at, &r.expected[next]); ok {
 				at, err = r.field(&o.Fields[next], r.data.blank(value))
 				next++
 				continue
@@ -198,11 +198,17 @@ func (r *reader) name(at int) (end int, name []byte, err error) {
 
 // field reads a value into the variable of f.
 func (r *reader) field(f *Field, at int) (end int, err error) {
-	end, plain, err := r.data.value(at, r.depth)
+	first := r.data.peek(at)
+	var plain bool
+	if first == '"' {
+		end, plain, err = r.data.quoted(at)
+	} else {
+		end, err = r.data.value(at, r.depth)
+	}
 	if err != nil {
 		return end, r.located(err)
 	}
-	text, first := r.data[at:end], r.data[at]
+	text := r.data[at:end]
 	switch first {
 	case 'n': // null, as if it were absent
 		return end, nil
@@ -258,7 +264,7 @@ func (r *reader) extra(extra *map[string]json.RawMessage, at int, name []byte) (
 
 // raw reads a member's value as written.
 func (r *reader) raw(at int) (end int, raw []byte, err error) {
-	if end, _, err = r.data.value(at, r.depth); err != nil {
+	if end, err = r.data.value(at, r.depth); err != nil {
 		return end, nil, r.located(err)
 	}
 	return end, r.data[at:end], nil

@@ -2,7 +2,8 @@ package wire
 
 import (
 	"bytes"
-	"strconv"
+	"encoding/binary"
+	"encoding/hex"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -52,9 +53,9 @@ func escapedUnit(data []byte) rune {
 	if len(data) < 6 || data[0] != '\\' || data[1] != 'u' {
 		return -1
 	}
-	unit, err := strconv.ParseUint(string(data[2:6]), 16, 16)
-	if err != nil {
+	var unit [2]byte
+	if _, err := hex.Decode(unit[:], data[2:6]); err != nil {
 		return -1
 	}
-	return rune(unit)
+	return rune(binary.BigEndian.Uint16(unit[:]))
 }

@@ -33,10 +33,51 @@ func (d document) peek(at int) byte {
 
 // blank passes over blanks, if there are any.
 func (d document) blank(at int) (end int) {
-	for at < len(d) && (d[at] == ' ' || d[at] == '\t' || d[at] == '\n' || d[at] == '\r') {
+	for at < len(d) && d[at] <= ' ' && (d[at] == ' ' || d[at] == '\t' || d[at] == '\n' || d[at] == '\r') {
 		at++
 	}
 	return at
+}
+
+// words returns the sixteen bytes at a position, as two numbers.
+func (d document) words(at int) (low, high uint64) {
+	sixteen := d[at : at+16 : at+16] // so that the compiler knows
+	return binary.LittleEndian.Uint64(sixteen), binary.LittleEndian.Uint64(sixteen[8:])
+}
+
+// prefix is a text in a form that is compared fast.
+type prefix struct {
+	low, high   uint64 // the first sixteen bytes
+	lows, highs uint64 // which bits of them count, where the text is shorter
+	rest        string
+	length      int
+}
+
+func newPrefix(text string) (p prefix) {
+	var first, mask [16]byte
+	for i := range copy(first[:], text) {
+		mask[i] = 0xFF
+	}
+	p.low, p.high = document(first[:]).words(0)
+	p.lows, p.highs = document(mask[:]).words(0)
+	p.rest = text[min(len(first), len(text)):]
+	p.length = len(text)
+	return p
+}
+
+// prefix passes over a text if it stands here, and does not end the document.
+func (d document) prefix(at int, p *prefix) (end int, ok bool) {
+	if at+16 > len(d) {
+		return at, false
+	}
+	low, high := d.words(at)
+	if low&p.lows != p.low || high&p.highs != p.high {
+		return at, false
+	}
+	if p.rest != "" {
+		return d.literal(at+16, p.rest)
+	}
+	return at + p.length, true
 }
 
 // literal passes over a text if it stands here.
@@ -72,25 +113,25 @@ func (d document) colon(at int) (end int, err error) {
 }
 
 // value passes over any value; depth is the number of arrays and objects around
-// it. For a string, plain is that of quoted.
-func (d document) value(at, depth int) (end int, plain bool, err error) {
+// it.
+func (d document) value(at, depth int) (end int, err error) {
 	switch d.peek(at) {
 	case '"':
-		return d.quoted(at)
+		end, _, err = d.quoted(at)
+		return end, err
 	case '[':
-		end, err = d.items(at+1, ']', depth+1)
+		return d.items(at+1, ']', depth+1)
 	case '{':
-		end, err = d.items(at+1, '}', depth+1)
+		return d.items(at+1, '}', depth+1)
 	case 'n':
-		end, err = d.word(at, "null")
+		return d.word(at, "null")
 	case 't':
-		end, err = d.word(at, "true")
+		return d.word(at, "true")
 	case 'f':
-		end, err = d.word(at, "false")
+		return d.word(at, "false")
 	default:
-		end, err = d.number(at)
+		return d.number(at)
 	}
-	return end, false, err
 }
 
 // kind is the word for a value that begins with c; "" where none does.
@@ -129,7 +170,7 @@ func (d document) items(at int, closing byte, depth int) (end int, err error) {
 		if err != nil || !more {
 			return at, err
 		}
-		if at, _, err = d.value(at, depth); err != nil {
+		if at, err = d.value(at, depth); err != nil {
 			return at, err
 		}
 	}
@@ -178,59 +219,59 @@ func (d document) digits(at int) (end int) {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// quoted passes over a string. It is plain if it is ASCII without escapes.
+// quoted passes over a string. It is plain if it is ASCII without escapes, as most
+// are: they are read sixteen bytes at once.
 func (d document) quoted(at int) (end int, plain bool, err error) {
 	if d.peek(at) != '"' {
 		return at, false, errSyntax
 	}
-	plain = true
-	for at++; ; {
-		n, ascii := ordinary(d[at:])
-		at += n
-		plain = plain && ascii
-		switch d.peek(at) {
-		case '"':
+	for at++; at+16 <= len(d); at += 16 {
+		low, high := d.words(at)
+		if found := special(low) | special(high)<<8; found != 0 {
+			at += bits.TrailingZeros64(found)
+			break
+		}
+	}
+	if d.peek(at) == '"' {
+		return at + 1, true, nil
+	}
+	return d.mixed(at)
+}
+
+// mixed passes over the rest of a string, of which all so far was plain.
+func (d document) mixed(at int) (end int, plain bool, err error) {
+	for plain = true; ; {
+		switch c := d.peek(at); {
+		case c == '"':
 			return at + 1, plain, nil
-		case '\\':
-			plain = false
-			if n = escapeLength(d[at:]); n == 0 {
+		case c == '\\':
+			n := escapeLength(d[at:])
+			if n == 0 {
 				return at, false, errSyntax
 			}
 			at += n
-		default: // a control character, or the end
+			plain = false
+		case c < ' ': // a control character, or the end
 			return at, false, errSyntax
+		default:
+			plain = plain && c < utf8.RuneSelf
+			at++
 		}
 	}
 }
 
-// ordinary returns how many bytes precede the first quote, backslash or control
-// character. ascii is true only if they are all ASCII; it may be false even then,
-// as the last eight bytes looked at may reach beyond them, which only makes the
-// reading slower.
+// special returns a bit for each of eight bytes that is not plain: a quote, a
+// backslash, a control character, or beyond ASCII.
 //
-// It looks at eight bytes at once. A byte that is looked for sets its highest bit
-// in one of the three differences. Its subtraction may borrow from the bytes above
-// it, so that only the lowest bit found can be trusted. Bytes beyond ASCII have that
-// bit already, and are masked out.
-func ordinary(data []byte) (n int, ascii bool) {
+// Each of them has its highest bit set in one of two differences. In the first, a
+// quote passes for a blank, and the blank is no longer below it. Each subtraction may
+// borrow from the bytes above, so that only the lowest bit found can be trusted. The
+// product gathers the highest bits in one byte.
+func special(x uint64) uint64 {
 	const ones, highest = 0x0101010101010101, 0x8080808080808080
-	var seen uint64
-	for ; n+8 <= len(data); n += 8 {
-		x := binary.LittleEndian.Uint64(data[n:])
-		seen |= x
-		control, quote, backslash := x-ones*' ', (x^ones*'"')-ones, (x^ones*'\\')-ones
-		if found := (control | quote | backslash) &^ x & highest; found != 0 {
-			return n + bits.TrailingZeros64(found)/8, seen&highest == 0
-		}
-	}
-	for ; n < len(data); n++ {
-		c := data[n]
-		if c < ' ' || c == '"' || c == '\\' {
-			break
-		}
-		seen |= uint64(c)
-	}
-	return n, seen&highest == 0
+	const gather = 1 + 1<<7 + 1<<14 + 1<<21 + 1<<28 + 1<<35 + 1<<42 + 1<<49
+	control, backslash := (x^ones*('"'^' '))-ones*(' '+1), (x^ones*'\\')-ones
+	return (control | backslash) & highest * gather >> 56
 }
 
 // escapeLength returns the length of the escape that data begins with, or 0.

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/clixnow/clixnow-go/internal/wire"
 )
 
 // requireSameText reads a document with a name as encoding/json does, down to whether it may be read at all.
@@ -20,34 +22,78 @@ func requireSameText(t *testing.T, data []byte) {
 	}
 }
 
-// Strings are read eight bytes at a time: each byte has to count at each place, whatever stands beside it.
+// Strings are read sixteen bytes at a time, except at the end of a document: each byte has to count at each place,
+// whatever stands beside it.
 func TestDecodeEveryByte(t *testing.T) {
 	t.Parallel()
 	t.Run("alone", func(t *testing.T) {
 		t.Parallel()
-		for length := 1; length <= 18; length++ {
-			data := []byte(`{"name":"` + strings.Repeat("a", length) + `"}`)
-			for at := len(`{"name":"`); data[at] == 'a'; at++ {
-				for b := range 256 {
-					data[at] = byte(b)
-					requireSameText(t, data)
+		for _, rest := range []string{`"}`, `","x":"plain","y":"\u00FC"}`} {
+			for length := 1; length <= 34; length++ {
+				data := []byte(`{"name":"` + strings.Repeat("a", length) + rest)
+				for at := len(`{"name":"`); data[at] == 'a'; at++ {
+					for b := range 256 {
+						data[at] = byte(b)
+						requireSameText(t, data)
+					}
+					data[at] = 'a'
 				}
-				data[at] = 'a'
 			}
 		}
 	})
 	t.Run("beside another", func(t *testing.T) {
 		t.Parallel()
-		data := []byte(`{"name":"aaaaaaaaaaaaaaaa"}`)
+		data := []byte(`{"name":"aaaaaaaaaaaaaaaaaaaaaaaa","x":"aaaaaaaaaaaaaaaa"}`)
 		for first := range 256 {
 			for second := range 256 {
-				at := len(`{"name":"`) + (first+second)%12
+				at := len(`{"name":"`) + (first+second)%23
 				copy(data[at:], []byte{byte(first), byte(second)})
 				requireSameText(t, data)
-				copy(data[at:], "aa")
+				copy(data[at:], `aa`)
 			}
 		}
 	})
+}
+
+// In a list, the members are expected in the order of the fields, whatever the lengths of their names. Whether they come
+// so or not, they have to be read as they are outside of a list, where nothing is expected.
+func TestDecodeListExpectsMembers(t *testing.T) {
+	t.Parallel()
+	type pair struct {
+		first, second string
+		extra         map[string]json.RawMessage
+	}
+	for length := 1; length <= 24; length++ {
+		var got pair
+		first := strings.Repeat("n", length)
+		object := wire.Object{Extra: &got.extra, Fields: []wire.Field{
+			{Name: first, Value: &got.first}, {Name: first[1:] + "N", Value: &got.second},
+		}}
+		for _, text := range []string{
+			`{"` + first + `":"a","` + first[1:] + `N":"b","x":"a long one"}`,
+			`{"` + first[1:] + `N":"b", "` + first + `" : "a","` + first[1:] + `N":"c"}`,
+			`{"x":1,"` + first + `":"a","` + first[1:] + `N":"b"}`,
+			`{"` + first + `":"a","` + first + `":"b"}`,
+		} {
+			for at := range text {
+				damaged := []string{text, text[:at] + text[at+1:]}
+				for bit := range 8 {
+					damaged = append(damaged, text[:at]+string([]byte{text[at] ^ 1<<bit})+text[at+1:])
+				}
+				for _, text := range damaged {
+					got = pair{}
+					wantErr := object.Decode([]byte(text))
+					want := got
+					got = pair{}
+					err := object.DecodeList([]byte("["+text+"]"), func() error { return nil })
+					require.Equal(t, wantErr == nil, err == nil, text)
+					if err == nil {
+						require.Equal(t, want, got, text)
+					}
+				}
+			}
+		}
+	}
 }
 
 func TestDecodeNumbersAndWords(t *testing.T) {
