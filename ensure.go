@@ -236,16 +236,17 @@ func (r *registration) windowStart() time.Time {
 var errUndecided = errors.New("a lead that may be this one hides its email")
 
 // pick returns the lead of the lowest id that is ours, or errUndecided where one may be.
-func (r *registration) pick(leads iter.Seq2[Lead, error]) (ours *Lead, err error) {
+func (r *registration) pick(leads iter.Seq2[*Lead, error]) (ours *Lead, err error) {
 	for lead, failure := range leads {
 		if failure != nil {
 			err = failure
 			break
 		}
-		switch identify(r.req, &lead, r.windowStart()) {
+		switch identify(r.req, lead, r.windowStart()) {
 		case sameLead:
 			if ours == nil || lead.ID < ours.ID {
-				ours = &lead
+				kept := *lead
+				ours = &kept
 			}
 		case undecided:
 			err = errUndecided

@@ -163,9 +163,13 @@ func (c *Client) SearchLeads(ctx context.Context, req SearchLeadsRequest) iter.S
 				err = fmt.Errorf("clixnow: search leads: %w", err)
 			}
 			if err == nil && ctx.Err() != nil { // not to go on for the rest of the page
-				lead, err = Lead{}, fmt.Errorf("clixnow: search leads: %w", call.ContextError(ctx))
+				err = fmt.Errorf("clixnow: search leads: %w", call.ContextError(ctx))
 			}
-			if !yield(lead, err) || err != nil {
+			if err != nil {
+				yield(Lead{}, err)
+				return
+			}
+			if !yield(*lead, nil) {
 				return
 			}
 		}

@@ -29,13 +29,13 @@ type List[T any] struct {
 	Prefetch int // most pages to request ahead of the one being consumed
 }
 
-// Items returns the items of the list. Nothing is fetched before it is ranged over, and each range starts anew. There is
-// at most one error, and it comes last. When the loop ends, so has every call of Fetch.
-func (l List[T]) Items(ctx context.Context) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		if err := l.walk(ctx, func(item *T) bool { return yield(*item, nil) }); err != nil {
-			var none T
-			yield(none, err)
+// Items returns the items of the list, each good until the next one is asked for. Nothing is fetched before it is ranged
+// over, and each range starts anew. There is at most one error, and it comes last, without an item. When the loop ends, so
+// has every call of Fetch.
+func (l List[T]) Items(ctx context.Context) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		if err := l.walk(ctx, func(item *T) bool { return yield(item, nil) }); err != nil {
+			yield(nil, err)
 		}
 	}
 }
