@@ -219,28 +219,21 @@ func (d document) digits(at int) (end int) {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// quoted passes over a string. It is plain if it is ASCII without escapes, as most
-// are: they are read sixteen bytes at once.
+// quoted passes over a string. It is plain if it is ASCII without escapes. What is
+// plain is read sixteen bytes at a time, except at the end of the document.
 func (d document) quoted(at int) (end int, plain bool, err error) {
 	if d.peek(at) != '"' {
 		return at, false, errSyntax
 	}
-	for at++; at+16 <= len(d); at += 16 {
-		low, high := d.words(at)
-		if found := special(low) | special(high)<<8; found != 0 {
-			at += bits.TrailingZeros64(found)
-			break
+	plain = true
+	for at++; ; {
+		for ; at+16 <= len(d); at += 16 {
+			low, high := d.words(at)
+			if found := special(low) | special(high)<<8; found != 0 {
+				at += bits.TrailingZeros64(found)
+				break
+			}
 		}
-	}
-	if d.peek(at) == '"' {
-		return at + 1, true, nil
-	}
-	return d.mixed(at)
-}
-
-// mixed passes over the rest of a string, of which all so far was plain.
-func (d document) mixed(at int) (end int, plain bool, err error) {
-	for plain = true; ; {
 		switch c := d.peek(at); {
 		case c == '"':
 			return at + 1, plain, nil
@@ -253,9 +246,13 @@ func (d document) mixed(at int) (end int, plain bool, err error) {
 			plain = false
 		case c < ' ': // a control character, or the end
 			return at, false, errSyntax
-		default:
-			plain = plain && c < utf8.RuneSelf
+		case c < utf8.RuneSelf:
 			at++
+		default:
+			plain = false
+			for d.peek(at) >= utf8.RuneSelf {
+				at++
+			}
 		}
 	}
 }
