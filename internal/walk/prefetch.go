@@ -13,7 +13,7 @@ type prefetcher[T any] struct {
 	flights []*flight[T] // requested and not yet delivered, in order of skip
 	clock   atomic.Int64 // ticks at each request and each answer, so that one can tell which of two came first
 	newest  int64        // tick of the last answer among the pages delivered
-	spare   []T          // memory of the page that was consumed last, empty
+	spare   []T          // memory of the page that was consumed last, to be overwritten
 }
 
 // flight is a page that was requested ahead.
@@ -46,7 +46,7 @@ func (p *prefetcher[T]) next(ctx context.Context, skip, count int) (items []T, f
 
 // now delivers the page at skip by a request of this moment.
 func (p *prefetcher[T]) now(ctx context.Context, skip, count int) ([]T, error) {
-	items, err := p.fetch(ctx, skip, count, p.room())
+	items, err := p.load(ctx, skip, count, p.room())
 	p.newest = p.clock.Add(1)
 	return items, err
 }
@@ -72,17 +72,22 @@ func (p *prefetcher[T]) launch(ctx context.Context, skip, count int) *flight[T] 
 	go func() {
 		defer close(f.done)
 		defer cancel()
-		f.items, f.err = p.fetch(ctx, skip, count, room)
+		f.items, f.err = p.load(ctx, skip, count, room)
 		f.answered = p.clock.Add(1)
 	}()
 	return f
 }
 
-// reuse takes back the memory of a page that was delivered and consumed.
-func (p *prefetcher[T]) reuse(page []T) {
-	clear(page)
-	p.spare = page[:0]
+// load fetches a page. Of the older page in the same memory it leaves nothing: that was not cleared before, since most of
+// it is overwritten, and not by the one who consumed it.
+func (p *prefetcher[T]) load(ctx context.Context, skip, count int, room []T) ([]T, error) {
+	items, err := p.fetch(ctx, skip, count, room)
+	clear(items[len(items):cap(items)])
+	return items, err
 }
+
+// reuse takes back the memory of a page that was delivered and consumed.
+func (p *prefetcher[T]) reuse(page []T) { p.spare = page[:0] }
 
 // room hands that memory out; nil where there is none.
 func (p *prefetcher[T]) room() (room []T) {

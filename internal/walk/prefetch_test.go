@@ -95,8 +95,6 @@ func TestPagesAreBounded(t *testing.T) {
 				l.Fetch = func(ctx context.Context, skip, count int, room []item) ([]item, error) {
 					if assert.Empty(t, room); cap(room) == 0 {
 						pages.Add(1)
-					} else {
-						assert.Zero(t, room[:cap(room)][0], "nothing of an old page is kept")
 					}
 					return fetch(ctx, skip, count, room)
 				}
@@ -107,6 +105,26 @@ func TestPagesAreBounded(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Of a long page, a shorter one in the same memory leaves nothing, or it would be kept alive.
+func TestNothingIsLeftOfAnOldPage(t *testing.T) {
+	t.Parallel()
+	s := server{items: items(1, 300)}
+	l := s.list(50)
+	var page []item
+	l.Fetch = func(ctx context.Context, skip, count int, room []item) (_ []item, err error) {
+		page, err = s.fetch(ctx, skip, count-skip%7, room)
+		return page, err
+	}
+	reused := false
+	for _, err := range l.Items(t.Context()) {
+		require.NoError(t, err)
+		rest := page[len(page):cap(page)]
+		require.Equal(t, make([]item, len(rest)), rest)
+		reused = reused || len(rest) > 0
+	}
+	assert.True(t, reused)
 }
 
 func TestPrefetchEndsWithTheLoop(t *testing.T) {
