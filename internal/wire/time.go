@@ -53,7 +53,7 @@ func ParseTime(text []byte) (time.Time, bool) {
 	if !ok || year < 1 || month < 1 || day < 1 || hour|minute|second|nanosecond < 0 {
 		return time.Time{}, false
 	}
-	t := time.Date(year, time.Month(month), day, hour, minute, second, nanosecond, time.UTC)
+	t := time.Unix(86_400*days(year, month, day)+int64(3600*hour+60*minute+second), int64(nanosecond)).UTC()
 	if day > 28 && t.Day() != day { // 30 February
 		return time.Time{}, false
 	}
@@ -62,6 +62,19 @@ func ParseTime(text []byte) (time.Time, bool) {
 	}
 	t = t.Add(-offset)
 	return t, writable(t)
+}
+
+// days counts the days from 1970 to a date, by years that begin in March, so that the
+// leap day comes last. With time.Date, which has to normalize first, reading a date
+// would take half as long again.
+func days(year, month, day int) int64 {
+	if month < 3 {
+		year--
+		month += 12
+	}
+	leap := year/4 - year/100 + year/400
+	const to1970 = 719_469 // from the day before 1 March of the year 0
+	return int64(365*year + leap + (153*(month-3)+2)/5 + day - to1970)
 }
 
 // twoDigits returns the value of two decimal digits. Where they are none, or more

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/clixnow/clixnow-go/internal/wire"
 )
@@ -104,6 +105,20 @@ func TestParseTimeErrors(t *testing.T) {
 			_, ok := wire.ParseTime([]byte(text))
 			assert.False(t, ok)
 		})
+	}
+}
+
+// The calendar repeats itself every 400 years.
+func TestParseTimeEveryDay(t *testing.T) {
+	t.Parallel()
+	for _, from := range []int{1, 1800, 9600} {
+		last := time.Date(from+399, time.December, 31, 23, 59, 59, 0, time.UTC)
+		for want := time.Date(from, time.January, 1, 23, 59, 59, 0, time.UTC); !want.After(last); want = want.AddDate(0, 0, 1) {
+			text := want.AppendFormat(nil, "2006-01-02T15:04:05")
+			if got, ok := wire.ParseTime(text); !ok || got != want { // require is slow
+				require.Failf(t, "not as time.Date has it", "%s: %v", text, got)
+			}
+		}
 	}
 }
 
