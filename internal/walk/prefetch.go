@@ -78,8 +78,8 @@ func (p *prefetcher[T]) launch(ctx context.Context, skip, count int) *flight[T] 
 	return f
 }
 
-// load fetches a page. Of the older page in the same memory it leaves nothing: that was not cleared before, since most of
-// it is overwritten, and not by the one who consumed it.
+// load fetches a page, and clears what an older one in the same memory left beyond it. That is seldom anything: to clear
+// each page when it was consumed would write all of it once more.
 func (p *prefetcher[T]) load(ctx context.Context, skip, count int, room []T) ([]T, error) {
 	items, err := p.fetch(ctx, skip, count, room)
 	clear(items[len(items):cap(items)])

@@ -45,7 +45,8 @@ func (d document) words(at int) (low, high uint64) {
 	return binary.LittleEndian.Uint64(sixteen), binary.LittleEndian.Uint64(sixteen[8:])
 }
 
-// prefix is a text in a form that is compared fast.
+// prefix is a text in a form that is compared fast: nearly all are short enough to
+// take two comparisons of eight bytes, and no call.
 type prefix struct {
 	low, high   uint64 // the first sixteen bytes
 	lows, highs uint64 // which bits of them count, where the text is shorter
@@ -65,7 +66,8 @@ func newPrefix(text string) (p prefix) {
 	return p
 }
 
-// prefix passes over a text if it stands here, and does not end the document.
+// prefix passes over a text if it stands here. Among the last sixteen bytes of a
+// document it may miss it.
 func (d document) prefix(at int, p *prefix) (end int, ok bool) {
 	if at+16 > len(d) {
 		return at, false
@@ -260,10 +262,10 @@ func (d document) quoted(at int) (end int, plain bool, err error) {
 // special returns a bit for each of eight bytes that is not plain: a quote, a
 // backslash, a control character, or beyond ASCII.
 //
-// Each of them has its highest bit set in one of two differences. In the first, a
-// quote passes for a blank, and the blank is no longer below it. Each subtraction may
-// borrow from the bytes above, so that only the lowest bit found can be trusted. The
-// product gathers the highest bits in one byte.
+// Each of them has its highest bit set in one of two differences. For the first, the
+// quote and the blank are exchanged, so that all below it is to be found. Each
+// subtraction may borrow from the bytes above, so that only the lowest bit found can be
+// trusted. The product gathers the highest bits in one byte.
 func special(x uint64) uint64 {
 	const ones, highest = 0x0101010101010101, 0x8080808080808080
 	const gather = 1 + 1<<7 + 1<<14 + 1<<21 + 1<<28 + 1<<35 + 1<<42 + 1<<49
