@@ -93,6 +93,7 @@ func TestDecodeErrors(t *testing.T) {
 		"cut off after the colon":   {`{"id":`, "malformed JSON at byte 6"},
 		"cut off after the brace":   {`{`, "malformed JSON at byte 1"},
 		"cut off in a text":         {`{"name":"a`, "malformed JSON at byte 10"},
+		"name without a quote":      {`{name":"a"}`, "malformed JSON at byte 2"},
 		"escape of no number":       {`{"name":"\ud83d\ude00\ub55g"}`, "malformed JSON at byte 27"},
 		"cut off in an escape":      {`{"name":"a\u00`, "malformed JSON at byte 14"},
 		"trailing text":             {`{} x`, "malformed JSON at byte 4"},

@@ -107,7 +107,7 @@ func TestDecodeNumbersAndWords(t *testing.T) {
 			}
 		}
 	}
-	for _, word := range []string{"null", "true", "false", "nul", "tru", "fals", "nulll", "True", "NULL", "none", "undefined", "NaN", "'a'", "a", "/", "\x00"} {
+	for _, word := range []string{"null", "true", "false", "nul", "tru", "fals", "nulll", "True", "NULL", "none", "undefined", "NaN", "'a'", "a", "/", "\x00", `"a`, "\"a\n", "\"a\t", `"a\`, `"a\x"`, `{y":1}`, `{"y:1}`, `{1:1}`, `{:1}`} {
 		requireSameRaw(t, word)
 	}
 }
