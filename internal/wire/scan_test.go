@@ -28,17 +28,21 @@ func TestDecodeEveryByte(t *testing.T) {
 	t.Parallel()
 	t.Run("alone", func(t *testing.T) {
 		t.Parallel()
-		for _, rest := range []string{`"}`, `","x":"plain","y":"\u00FC"}`} {
-			for length := 1; length <= 34; length++ {
-				data := []byte(`{"name":"` + strings.Repeat("a", length) + rest)
-				for at := len(`{"name":"`); data[at] == 'a'; at++ {
-					for b := range 256 {
-						data[at] = byte(b)
-						requireSameText(t, data)
-					}
-					data[at] = 'a'
+		read := func(length int, rest string) {
+			data := []byte(`{"name":"` + strings.Repeat("a", length) + rest)
+			for at := len(`{"name":"`); data[at] == 'a'; at++ {
+				for b := range 256 {
+					data[at] = byte(b)
+					requireSameText(t, data)
 				}
+				data[at] = 'a'
 			}
+		}
+		for length := 1; length <= 18; length++ {
+			read(length, `"}`)
+		}
+		for _, length := range []int{15, 16, 17, 32, 33} {
+			read(length, `","x":"plain","y":"\u00FC"}`)
 		}
 	})
 	t.Run("beside another", func(t *testing.T) {
