@@ -23,6 +23,7 @@ const (
 	drainedBytes = 256 << 10   // read and thrown away so that the connection can be used again
 	drainTime    = time.Second // at most, since a new connection costs less
 	pooledBytes  = 4 << 20     // a buffer that grew beyond it is left to the garbage collector
+	trustedBytes = 1 << 20     // made room for on the word of a server; a page of 1000 leads has less than half of it
 )
 
 // attempt sends the request once.
@@ -102,7 +103,7 @@ func (c *Caller) read(ctx context.Context, req *Request, resp *http.Response, o 
 		}
 	}()
 	// A buffer that doubles until it is large enough costs the body several times, whenever the pool has lost its own.
-	if announced := min(resp.ContentLength, c.MaxBytes, pooledBytes-bytes.MinRead); announced > 0 {
+	if announced := min(resp.ContentLength, c.MaxBytes, trustedBytes); announced > 0 {
 		buffer.Grow(int(announced) + bytes.MinRead) // of which ReadFrom needs some even at the end
 	}
 	_, err := buffer.ReadFrom(io.LimitReader(resp.Body, max(c.MaxBytes, c.MaxBytes+1))) // the greatest number has no next
