@@ -31,7 +31,7 @@ type SearchLeadsRequest struct {
 	Skip    int     `url:"skip,omitempty"`    // leads to pass over first
 
 	Limit    int `url:"-"` // SearchLeads: most leads to yield in all; 0 = no limit
-	Prefetch int `url:"-"` // SearchLeads: pages requested ahead of the consumer, at once; 0 = none
+	Prefetch int `url:"-"` // SearchLeads: pages requested ahead of the consumer, at once; 0 = none. 1 helps only where leads take time to handle
 
 	CreatedOnFrom  time.Time `url:"-"` // zero = no bound; so are the others
 	CreatedOnTo    time.Time `url:"-"` // belongs to the period, to the millisecond

@@ -8,8 +8,8 @@ import (
 // List is a list that is read by offset. Its fields are not changed by reading.
 type List[T any] struct {
 	// Fetch returns the items from skip on, at most count of them, in a slice that is the walk's from then on. It may put
-	// them into room, which is nil, or of length zero in the memory of a page that was consumed. With Prefetch it is called
-	// concurrently.
+	// them into room, which is nil, or of length zero in the memory of a page that was consumed, whose
+	// items may still stand there. With Prefetch it is called concurrently.
 	Fetch func(ctx context.Context, skip, count int, room []T) ([]T, error)
 
 	// ID returns the item's id, a positive number.

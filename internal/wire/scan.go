@@ -41,7 +41,7 @@ func (d document) blank(at int) (end int) {
 
 // words returns the sixteen bytes at a position, as two numbers.
 func (d document) words(at int) (low, high uint64) {
-	sixteen := d[at : at+16 : at+16] // so that the compiler knows
+	sixteen := d[at : at+16 : at+16] // so that the bounds are checked once
 	return binary.LittleEndian.Uint64(sixteen), binary.LittleEndian.Uint64(sixteen[8:])
 }
 

@@ -53,7 +53,7 @@ func TestDecodeEveryByte(t *testing.T) {
 				at := len(`{"name":"`) + (first+second)%23
 				copy(data[at:], []byte{byte(first), byte(second)})
 				requireSameText(t, data)
-				copy(data[at:], `aa`)
+				copy(data[at:], "aa")
 			}
 		}
 	})
