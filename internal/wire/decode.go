@@ -45,23 +45,34 @@ func (o Object) DecodeList(data []byte, each func() error) error {
 // finish turns into one.
 type reader struct {
 	data     document
-	expected []prefix        // text before the value of each field, such as ,"email": where members are predicted
+	expected []expectation   // where members are predicted
 	depth    int             // of arrays and objects around the value that is being read
 	index    int             // of the element that is being read; -1 where there is none
 	chunk    strings.Builder // the texts that were read last
 	unquoted []byte          // the text that was unquoted last
 }
 
+// expectation is a member that is predicted.
+type expectation struct {
+	prefix prefix // what stands before the value, such as ,"email":
+	field  *Field
+}
+
 func newReader(data []byte) *reader { return &reader{data: data, index: -1} }
 
 // expectMembers prepares for members in the order of the fields and without
 // blanks, as nearly all servers send them. What stands between two values can
-// then be compared as a whole, which saves a quarter of the time or more.
+// then be compared as a whole, which saves a quarter of the time or more. A long
+// name ends the prediction.
 func (r *reader) expectMembers(o Object) {
-	r.expected = make([]prefix, len(o.Fields))
+	r.expected = make([]expectation, 0, len(o.Fields))
 	comma := ""
 	for i := range o.Fields {
-		r.expected[i] = newPrefix(comma + `"` + o.Fields[i].Name + `":`)
+		text := comma + `"` + o.Fields[i].Name + `":`
+		if len(text) > maxPrefix {
+			return
+		}
+		r.expected = append(r.expected, expectation{newPrefix(text), &o.Fields[i]})
 		comma = ","
 	}
 }
@@ -159,11 +170,10 @@ func (r *reader) object(o Object, at int) (end int, err error) {
 	next := 0 // the field that is expected
 	for first := true; err == nil; first = false {
 		if next < len(r.expected) && (next > 0 || first) { // without a comma only at first
-			if value, ok := r.data.prefix(at, &r.expected[next]); ok {
-				at, err = r.field(&o.Fields[next], r.data.blank(value))
-				next++
-				continue
+			if at, next, err = r.predicted(at, next); err != nil {
+				break
 			}
+			first = first && next == 0
 		}
 		var more bool
 		if at, more, err = r.data.item(at, '}', first); err != nil || !more {
@@ -174,7 +184,7 @@ func (r *reader) object(o Object, at int) (end int, err error) {
 			break
 		}
 		if i := o.find(name, next); i >= 0 {
-			at, err = r.field(&o.Fields[i], at)
+			at, err = r.field(&o.Fields[i], at, r.data.peek(at))
 			next = i + 1
 		} else {
 			at, err = r.extra(o.Extra, at, name)
@@ -184,69 +194,99 @@ func (r *reader) object(o Object, at int) (end int, err error) {
 	return at, err
 }
 
+// predicted reads members as long as they are the ones expected from next on, and
+// returns the first that is not.
+func (r *reader) predicted(at, next int) (end, after int, err error) {
+	expected := r.expected[next:]
+	for i := range expected {
+		value, ok := r.data.prefix(at, &expected[i].prefix)
+		first := r.data.peek(value)
+		if !ok || first <= ' ' {
+			return at, next + i, nil
+		}
+		if at, err = r.field(expected[i].field, value, first); err != nil {
+			return at, next + i, err
+		}
+	}
+	return at, len(r.expected), nil
+}
+
 // name reads a member's name and its colon. The name is good until the next text
 // is read.
 func (r *reader) name(at int) (end int, name []byte, err error) {
-	end, plain, err := r.data.quoted(at)
+	end, holds, err := r.data.name(at)
 	if err != nil {
 		return end, nil, err
 	}
-	name = r.text(r.data[at:end], plain)
+	name = r.text(r.data[at+1:end-1], holds)
 	end, err = r.data.colon(end)
 	return end, name, err
 }
 
-// field reads a value into the variable of f.
-func (r *reader) field(f *Field, at int) (end int, err error) {
-	first := r.data.peek(at)
-	var plain bool
+// field reads a value, whose first byte is known, into the variable of f.
+func (r *reader) field(f *Field, at int, first byte) (end int, err error) {
 	if first == '"' {
-		end, plain, err = r.data.quoted(at)
-	} else {
-		end, err = r.data.value(at, r.depth)
+		end, holds, err := r.data.quoted(at + 1)
+		if err != nil {
+			return end, err
+		}
+		text := r.text(r.data[at+1:end-1], holds)
+		if v, ok := f.Value.(*string); ok {
+			*v = r.keep(text)
+			return end, nil
+		}
+		return end, r.set(f, text, true)
 	}
-	if err != nil {
+	end, err = r.data.value(at, r.depth)
+	switch {
+	case err != nil:
 		return end, r.located(err)
-	}
-	text := r.data[at:end]
-	switch first {
-	case 'n': // null, as if it were absent
+	case first == 'n': // null, as if it were absent
 		return end, nil
-	case '"':
-		text = r.text(text, plain)
+	case first == '[' || first == '{':
+		return end, r.fail(f.Name, kind(first)+" where "+f.expected()+" is expected")
 	}
-	// What is not a string comes as written, and as such passes for no date or
-	// address. So only text and booleans have to look at the kind.
-	composite := first == '[' || first == '{'
-	var expected string
+	return end, r.set(f, r.data[at:end], false)
+}
+
+// set reads a text into the variable of f. It is that of a string, or else what
+// stands in the document, and as such passes for no date or address.
+func (r *reader) set(f *Field, text []byte, quoted bool) error {
 	var ok bool
 	switch v := f.Value.(type) {
 	case *string:
-		expected, ok = "text", !composite
-		*v = r.keep(text)
+		*v, ok = r.keep(text), true
 	case *int64:
-		expected = "an integer"
 		*v, ok = parseInteger(text)
 	case *bool:
-		expected, ok = "true or false", first == 't' || first == 'f'
 		*v = string(text) == "true"
+		ok = !quoted && (*v || string(text) == "false")
 	case *time.Time:
-		expected = "a date"
 		*v, ok = ParseTime(text)
 	case *netip.Addr:
-		expected = "an IP address"
 		ok = v.UnmarshalText(text) == nil // "" is the zero address
-	default:
-		panic("wire: no rule for the type of " + f.Name)
 	}
-	switch {
-	case ok:
-		return end, nil
-	case composite:
-		return end, r.fail(f.Name, kind(first)+" where "+expected+" is expected")
-	default:
-		return end, r.fail(f.Name, "not "+expected)
+	if !ok {
+		return r.fail(f.Name, "not "+f.expected())
 	}
+	return nil
+}
+
+// expected says what the variable of f takes.
+func (f *Field) expected() string {
+	switch f.Value.(type) {
+	case *string:
+		return "text"
+	case *int64:
+		return "an integer"
+	case *bool:
+		return "true or false"
+	case *time.Time:
+		return "a date"
+	case *netip.Addr:
+		return "an IP address"
+	}
+	panic("wire: no rule for the type of " + f.Name)
 }
 
 // extra reads the value of a member that no field names.
@@ -279,23 +319,37 @@ func (r *reader) located(err error) error {
 	return err
 }
 
-// text returns what a string stands for. The bytes are good until the next call.
-func (r *reader) text(quoted []byte, plain bool) []byte {
-	if plain {
-		return quoted[1 : len(quoted)-1]
+// text returns what a string stands for, given what is between its quotes. The
+// bytes are good until the next call.
+func (r *reader) text(quoted []byte, holds content) []byte {
+	if holds == 0 {
+		return quoted
 	}
-	r.unquoted = unquote(r.unquoted[:0], quoted)
-	return r.unquoted
+	return r.unquote(quoted, holds) // apart, so that this function costs no call
+}
+
+func (r *reader) unquote(text []byte, holds content) []byte {
+	if holds&beyondASCII != 0 {
+		text = toValidUTF8(text)
+	}
+	if holds&escapes != 0 {
+		r.unquoted = unquote(r.unquoted[:0], text)
+		text = r.unquoted
+	}
+	return text
 }
 
 // keep copies text to a chunk that it shares with its neighbours: an
 // allocation for each text would cost more than all the rest, and one string
 // for the whole document would live as long as any text of it.
 func (r *reader) keep(text []byte) string {
-	if len(text) == 0 || len(text) > chunkSize/4 {
-		return string(text)
+	if len(text) == 0 {
+		return ""
 	}
 	if r.chunk.Cap()-r.chunk.Len() < len(text) {
+		if len(text) > chunkSize/4 {
+			return string(text)
+		}
 		r.chunk = strings.Builder{}
 		r.chunk.Grow(min(chunkSize, len(r.data)))
 	}

@@ -25,7 +25,7 @@ var (
 // peek returns the byte at a position, or 0 at the end. A zero byte in the text
 // looks the same: JSON has no place for either.
 func (d document) peek(at int) byte {
-	if at < len(d) {
+	if uint(at) < uint(len(d)) { // unsigned, so that the bounds are checked once
 		return d[at]
 	}
 	return 0
@@ -41,28 +41,28 @@ func (d document) blank(at int) (end int) {
 
 // words returns the sixteen bytes at a position, as two numbers.
 func (d document) words(at int) (low, high uint64) {
-	sixteen := d[at : at+16 : at+16] // so that the bounds are checked once
+	sixteen := d[at : at+16 : at+16] // for the same reason
 	return binary.LittleEndian.Uint64(sixteen), binary.LittleEndian.Uint64(sixteen[8:])
 }
 
-// prefix is a text in a form that is compared fast: nearly all are short enough to
-// take two comparisons of eight bytes, and no call.
+const maxPrefix = 16
+
+// prefix is a text of at most maxPrefix bytes in a form that is compared fast: as
+// two numbers, without a call.
 type prefix struct {
-	low, high   uint64 // the first sixteen bytes
-	lows, highs uint64 // which bits of them count, where the text is shorter
-	rest        string
+	low, high   uint64
+	lows, highs uint64 // which bits of them count
 	length      int
 }
 
 func newPrefix(text string) (p prefix) {
-	var first, mask [16]byte
-	for i := range copy(first[:], text) {
+	var bytes, mask [maxPrefix]byte
+	p.length = copy(bytes[:], text)
+	for i := range p.length {
 		mask[i] = 0xFF
 	}
-	p.low, p.high = document(first[:]).words(0)
+	p.low, p.high = document(bytes[:]).words(0)
 	p.lows, p.highs = document(mask[:]).words(0)
-	p.rest = text[min(len(first), len(text)):]
-	p.length = len(text)
 	return p
 }
 
@@ -73,13 +73,7 @@ func (d document) prefix(at int, p *prefix) (end int, ok bool) {
 		return at, false
 	}
 	low, high := d.words(at)
-	if low&p.lows != p.low || high&p.highs != p.high {
-		return at, false
-	}
-	if p.rest != "" {
-		return d.literal(at+16, p.rest)
-	}
-	return at + p.length, true
+	return at + p.length, low&p.lows == p.low && high&p.highs == p.high
 }
 
 // literal passes over a text if it stands here.
@@ -119,7 +113,7 @@ func (d document) colon(at int) (end int, err error) {
 func (d document) value(at, depth int) (end int, err error) {
 	switch d.peek(at) {
 	case '"':
-		end, _, err = d.quoted(at)
+		end, _, err = d.quoted(at + 1)
 		return end, err
 	case '[':
 		return d.items(at+1, ']', depth+1)
@@ -165,7 +159,7 @@ func (d document) items(at int, closing byte, depth int) (end int, err error) {
 		var more bool
 		at, more, err = d.item(at, closing, first)
 		if err == nil && more && closing == '}' {
-			if at, _, err = d.quoted(at); err == nil {
+			if at, _, err = d.name(at); err == nil {
 				at, err = d.colon(at)
 			}
 		}
@@ -221,14 +215,27 @@ func (d document) digits(at int) (end int) {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// quoted passes over a string. It is plain if it is ASCII without escapes. What is
-// plain is read sixteen bytes at a time, except at the end of the document.
-func (d document) quoted(at int) (end int, plain bool, err error) {
+// name passes over a string where one has to be.
+func (d document) name(at int) (end int, holds content, err error) {
 	if d.peek(at) != '"' {
-		return at, false, errSyntax
+		return at, 0, errSyntax
 	}
-	plain = true
-	for at++; ; {
+	return d.quoted(at + 1)
+}
+
+// content tells what a string holds that is not plain. Plain is ASCII without
+// escapes.
+type content byte
+
+const (
+	escapes content = 1 << iota
+	beyondASCII
+)
+
+// quoted passes over what follows the first quote of a string. What is plain is
+// read sixteen bytes at a time, except at the end of the document.
+func (d document) quoted(at int) (end int, holds content, err error) {
+	for {
 		for ; at+16 <= len(d); at += 16 {
 			low, high := d.words(at)
 			if found := special(low) | special(high)<<8; found != 0 {
@@ -238,20 +245,20 @@ func (d document) quoted(at int) (end int, plain bool, err error) {
 		}
 		switch c := d.peek(at); {
 		case c == '"':
-			return at + 1, plain, nil
+			return at + 1, holds, nil
 		case c == '\\':
 			n := escapeLength(d[at:])
 			if n == 0 {
-				return at, false, errSyntax
+				return at, 0, errSyntax
 			}
 			at += n
-			plain = false
+			holds |= escapes
 		case c < ' ': // a control character, or the end
-			return at, false, errSyntax
+			return at, 0, errSyntax
 		case c < utf8.RuneSelf:
 			at++
 		default:
-			plain = false
+			holds |= beyondASCII
 			for d.peek(at) >= utf8.RuneSelf {
 				at++
 			}
@@ -300,11 +307,9 @@ func unescaped(letter byte) byte {
 	return 0
 }
 
-// unquote appends the text that a string stands for: valid UTF-8, with U+FFFD in
-// place of each byte that is not, and of each escape of a lone half of a
-// surrogate pair, as encoding/json has it.
-func unquote(dst, quoted []byte) []byte {
-	text := toValidUTF8(quoted[1 : len(quoted)-1])
+// unquote appends valid text to dst with what its escapes stand for: U+FFFD for
+// each lone half of a surrogate pair, as encoding/json has it.
+func unquote(dst, text []byte) []byte {
 	for {
 		i := bytes.IndexByte(text, '\\')
 		if i < 0 {

@@ -1,6 +1,9 @@
 package wire
 
-import "time"
+import (
+	"encoding/binary"
+	"time"
+)
 
 // FormatQueryTime returns t for a query parameter: in UTC without a zone, with
 // three digits of milliseconds where they are not zero. What is finer than
@@ -42,19 +45,20 @@ func writable(utc time.Time) bool {
 // zone, and lets pass what is no date here, such as an hour of one digit.
 func ParseTime(text []byte) (time.Time, bool) {
 	const seconds = len("2022-12-19T11:01:58")
-	if len(text) < seconds || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':' {
+	if len(text) < seconds || text[16] != ':' {
 		return time.Time{}, false
 	}
-	year := 100*twoDigits(text[0], text[1], 99) + twoDigits(text[2], text[3], 99)
-	month, day := twoDigits(text[5], text[6], 12), twoDigits(text[8], text[9], 31)
-	hour, minute, second := twoDigits(text[11], text[12], 23), twoDigits(text[14], text[15], 59), twoDigits(text[17], text[18], 59)
+	date := pairs(text, 0x2d_3030_2d_3030_3030, 0x00_0909_00_0909_0909)      // 0000-00-
+	clock := pairs(text[8:], 0x3030_3a_3030_54_3030, 0x0909_00_0909_00_0909) // 00T00:00
+	year, month, day := 100*pair(date, 0)+pair(date, 2), pair(date, 5), pair(clock, 0)
+	hour, minute, second := pair(clock, 3), pair(clock, 6), twoDigits(text[17], text[18], 59)
 	nanosecond, rest := fraction(text[seconds:])
 	offset, ok := zone(rest)
-	if !ok || year < 1 || month < 1 || day < 1 || hour|minute|second|nanosecond < 0 {
+	if !ok || year < 1 || month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second|nanosecond < 0 {
 		return time.Time{}, false
 	}
 	t := time.Unix(86_400*days(year, month, day)+int64(3600*hour+60*minute+second), int64(nanosecond)).UTC()
-	if day > 28 && t.Day() != day { // 30 February
+	if day > 28 && t.Day() != day { // such as 30 February
 		return time.Time{}, false
 	}
 	if offset == 0 || t.IsZero() {
@@ -63,6 +67,21 @@ func ParseTime(text []byte) (time.Time, bool) {
 	t = t.Add(-offset)
 	return t, writable(t)
 }
+
+// pairs reads eight bytes of a form like 00:00:00 at once. The form is a
+// little-endian number, and so are the nines that stand where its digits do. What
+// pair takes out of the result is 0 where the text has another form.
+func pairs(text []byte, form, nines uint64) uint64 {
+	const highest, others = 0x8080_8080_8080_8080, 0x7f7f_7f7f_7f7f_7f7f
+	digits := binary.LittleEndian.Uint64(text) ^ form // what is none becomes 0
+	if tooMuch := digits + (others - nines); (digits|tooMuch)&highest != 0 {
+		return 0 // a byte is more than 9, or not 0
+	}
+	return 10*digits + digits>>8
+}
+
+// pair returns the number that the two digits at a place make.
+func pair(pairs uint64, at int) int { return int(pairs >> (8 * at) & 0xff) }
 
 // days counts the days from 1970 to a date, by years that begin in March, so that the
 // leap day comes last. With time.Date, which has to normalize first, reading a date
@@ -77,15 +96,15 @@ func days(year, month, day int) int64 {
 	return int64(365*year + leap + (153*(month-3)+2)/5 + day - to1970)
 }
 
-// twoDigits returns the value of two decimal digits. Where they are none, or more
-// than limit, it is so far below zero that a year with it is too.
+// twoDigits returns the value of two decimal digits, or -1 where they are none, or
+// more than limit.
 func twoDigits(tens, ones byte, limit int) int {
 	tens -= '0'
 	ones -= '0'
 	if n := 10*int(tens) + int(ones); tens <= 9 && ones <= 9 && n <= limit {
 		return n
 	}
-	return -1 << 16
+	return -1
 }
 
 // fraction reads the fraction of a second, if there is one, and returns what
@@ -97,13 +116,13 @@ func fraction(text []byte) (nanosecond int, rest []byte) {
 	unit := int(time.Second)
 	i := 1
 	for ; i < len(text) && isDigit(text[i]); i++ {
+		nanosecond = 10*nanosecond + int(text[i]-'0')
 		unit /= 10 // comes to 0 at the tenth digit
-		nanosecond += unit * int(text[i]-'0')
 	}
 	if i == 1 || unit == 0 {
 		return -1, nil
 	}
-	return nanosecond, text[i:]
+	return nanosecond * unit, text[i:]
 }
 
 // zone reads nothing or Z, which mean UTC, or an offset like +02:00.

@@ -108,6 +108,32 @@ func TestParseTimeErrors(t *testing.T) {
 	}
 }
 
+// A date is read eight bytes at a time: no byte may hide what is wrong with its neighbour.
+func TestParseTimeEveryTwoBytes(t *testing.T) {
+	t.Parallel()
+	const date = "2022-12-19T11:01:58"
+	isDate := func(text string) bool {
+		for i := range text {
+			digit := '0' <= text[i] && text[i] <= '9'
+			if wantDigit := '0' <= date[i] && date[i] <= '9'; digit != wantDigit || !digit && text[i] != date[i] {
+				return false
+			}
+		}
+		parsed, err := time.Parse("2006-01-02T15:04:05", text)
+		return err == nil && parsed.Year() > 0
+	}
+	text := []byte(date)
+	for i := range len(date) - 1 {
+		for two := range 1 << 16 {
+			text[i], text[i+1] = byte(two), byte(two>>8)
+			if _, ok := wire.ParseTime(text); ok != isDate(string(text)) { // require is slow
+				require.Failf(t, "not as time.Parse has it", "%q", text)
+			}
+		}
+		text[i], text[i+1] = date[i], date[i+1]
+	}
+}
+
 // The calendar repeats itself every 400 years.
 func TestParseTimeEveryDay(t *testing.T) {
 	t.Parallel()
