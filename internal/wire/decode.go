@@ -184,7 +184,7 @@ func (r *reader) object(o Object, at int) (end int, err error) {
 			break
 		}
 		if i := o.find(name, next); i >= 0 {
-			at, err = r.field(&o.Fields[i], at, r.data.peek(at))
+			at, err = r.field(&o.Fields[i], at)
 			next = i + 1
 		} else {
 			at, err = r.extra(o.Extra, at, name)
@@ -195,20 +195,44 @@ func (r *reader) object(o Object, at int) (end int, err error) {
 }
 
 // predicted reads members as long as they are the ones expected from next on, and
-// returns the first that is not.
+// returns the first that is not. It reads by itself what stands there nearly always:
+// to find the end of each value first, and then what it means, takes a tenth longer.
 func (r *reader) predicted(at, next int) (end, after int, err error) {
-	expected := r.expected[next:]
-	for i := range expected {
-		value, ok := r.data.prefix(at, &expected[i].prefix)
-		first := r.data.peek(value)
+	for ; next < len(r.expected); next++ {
+		e := &r.expected[next]
+		start, ok := r.data.prefix(at, &e.prefix)
+		first := r.data.peek(start)
 		if !ok || first <= ' ' {
-			return at, next + i, nil
+			break
 		}
-		if at, err = r.field(expected[i].field, value, first); err != nil {
-			return at, next + i, err
+		if v, ok := e.field.Value.(*string); ok && first == '"' {
+			end, holds, err := r.data.quoted(start + 1)
+			if err != nil {
+				return end, next, err
+			}
+			*v = r.keep(r.text(r.data[start+1:end-1], holds))
+			at = end
+			continue
+		}
+		if v, ok := e.field.Value.(*time.Time); ok && first == '"' {
+			if t, end, ok := r.data.date(start + 1); ok && r.data.peek(end) == '"' {
+				*v = t
+				at = end + 1
+				continue
+			}
+		}
+		if v, ok := e.field.Value.(*int64); ok {
+			if n, end, ok := r.data.integer(start); ok {
+				*v = n
+				at = end
+				continue
+			}
+		}
+		if at, err = r.field(e.field, start); err != nil {
+			break
 		}
 	}
-	return at, len(r.expected), nil
+	return at, next, err
 }
 
 // name reads a member's name and its colon. The name is good until the next text
@@ -223,19 +247,15 @@ func (r *reader) name(at int) (end int, name []byte, err error) {
 	return end, name, err
 }
 
-// field reads a value, whose first byte is known, into the variable of f.
-func (r *reader) field(f *Field, at int, first byte) (end int, err error) {
+// field reads a value into the variable of f.
+func (r *reader) field(f *Field, at int) (end int, err error) {
+	first := r.data.peek(at)
 	if first == '"' {
 		end, holds, err := r.data.quoted(at + 1)
 		if err != nil {
 			return end, err
 		}
-		text := r.text(r.data[at+1:end-1], holds)
-		if v, ok := f.Value.(*string); ok {
-			*v = r.keep(text)
-			return end, nil
-		}
-		return end, r.set(f, text, true)
+		return end, r.set(f, r.text(r.data[at+1:end-1], holds), true)
 	}
 	end, err = r.data.value(at, r.depth)
 	switch {

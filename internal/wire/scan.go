@@ -205,6 +205,21 @@ func (d document) number(at int) (end int, err error) {
 	return end, nil
 }
 
+// integer passes over a number of up to 18 digits, and nothing else: not over 0,
+// nor where a fraction or exponent follows.
+func (d document) integer(at int) (n int64, end int, ok bool) {
+	end = at
+	for _, c := range d[at:min(at+18, len(d))] {
+		if !isDigit(c) {
+			break
+		}
+		n = 10*n + int64(c-'0')
+		end++
+	}
+	next := d.peek(end)
+	return n, end, n > 0 && d[at] != '0' && !isDigit(next) && next != '.' && next|0x20 != 'e'
+}
+
 // digits passes over decimal digits, if there are any.
 func (d document) digits(at int) (end int) {
 	for at < len(d) && isDigit(d[at]) {

@@ -2,8 +2,10 @@ package wire_test
 
 import (
 	"encoding/json"
+	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -57,6 +59,65 @@ func TestDecodeEveryByte(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Values of members that are expected are read on a way of their own, and have to come to the same.
+func TestDecodeListReadsValuesAsElsewhere(t *testing.T) {
+	t.Parallel()
+	values := []string{
+		`7`, `0`, `-7`, `07`, `1234567890`, `123456789012345678`, `1234567890123456789`, `9223372036854775808`, `12345678901234567890`,
+		`1.5`, `7e3`, `7E3`, `null`, `true`, `false`, `[]`, `{}`, `["a"]`,
+		`""`, `"a"`, `"seven"`, `"7"`, `"true"`, `"null"`, `"\u0037"`, `"\u00FC\n"`, `"ü"`, "\"\xFF\"", "\"a\nb\"", `"1.2.3.4"`,
+		`"2022-12-19T11:01:58"`, `"2022-12-19T11:01:58Z"`, `"2022-12-19T11:01:58.302Z"`, `"2022-12-19T13:01:58.1234567+02:00"`,
+		`"2022-12-19T11:01:58.1234567891"`, `"2022-12-19T11:01:58.302Z "`, `"2022-12-19T11:01:58.302Z\u0020"`, `"\u0032022-12-19T11:01:58Z"`,
+	}
+	type row struct {
+		first  int64
+		text   string
+		number int64
+		truth  bool
+		date   time.Time
+		addr   netip.Addr
+	}
+	for name, pointer := range map[string]func(*row) any{
+		"text":    func(r *row) any { return &r.text },
+		"integer": func(r *row) any { return &r.number },
+		"boolean": func(r *row) any { return &r.truth },
+		"date":    func(r *row) any { return &r.date },
+		"address": func(r *row) any { return &r.addr },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var got row
+			object := wire.Object{Fields: []wire.Field{{Name: "first", Value: &got.first}, {Name: "value", Value: pointer(&got)}}}
+			check := func(value string) {
+				text := `{"first":1,"value":` + value + `,"third":"a long one"}`
+				got = row{}
+				wantErr := object.Decode([]byte(text))
+				want := got
+				got = row{}
+				err := object.DecodeList([]byte("["+text+"]"), func() error { return nil })
+				if wantErr == nil {
+					require.NoError(t, err, text)
+					require.Equal(t, want, got, text)
+				} else if strings.HasPrefix(wantErr.Error(), "value: ") {
+					require.EqualError(t, err, "[0]."+wantErr.Error(), text)
+				} else {
+					require.Error(t, err, text)
+				}
+			}
+			for _, value := range values {
+				check(value)
+				check(" " + value + "\n")
+				for at := range value {
+					check(value[:at] + value[at+1:])
+					for _, b := range "\"\\ \x00,}]09.-+:TZeEa" {
+						check(value[:at] + string(b) + value[at+1:])
+					}
+				}
+			}
+		})
+	}
 }
 
 // In a list, the members are expected in the order of the fields, whatever the lengths of their names. Whether they come

@@ -44,28 +44,34 @@ func writable(utc time.Time) bool {
 // It is no wrapper of time.Parse, which would take a call for each form of the
 // zone, and lets pass what is no date here, such as an hour of one digit.
 func ParseTime(text []byte) (time.Time, bool) {
+	t, end, ok := document(text).date(0)
+	return t, ok && end == len(text)
+}
+
+// date passes over a date, without the quotes around it.
+func (d document) date(at int) (t time.Time, end int, ok bool) {
 	const seconds = len("2022-12-19T11:01:58")
-	if len(text) < seconds || text[16] != ':' {
-		return time.Time{}, false
+	if len(d)-at < seconds || d[at+16] != ':' {
+		return time.Time{}, at, false
 	}
-	date := pairs(text, 0x2d_3030_2d_3030_3030, 0x00_0909_00_0909_0909)      // 0000-00-
-	clock := pairs(text[8:], 0x3030_3a_3030_54_3030, 0x0909_00_0909_00_0909) // 00T00:00
+	date := pairs(d[at:], 0x2d_3030_2d_3030_3030, 0x00_0909_00_0909_0909)    // 0000-00-
+	clock := pairs(d[at+8:], 0x3030_3a_3030_54_3030, 0x0909_00_0909_00_0909) // 00T00:00
 	year, month, day := 100*pair(date, 0)+pair(date, 2), pair(date, 5), pair(clock, 0)
-	hour, minute, second := pair(clock, 3), pair(clock, 6), twoDigits(text[17], text[18], 59)
-	nanosecond, rest := fraction(text[seconds:])
-	offset, ok := zone(rest)
+	hour, minute, second := pair(clock, 3), pair(clock, 6), d.twoDigits(at+17, 59)
+	nanosecond, end := d.fraction(at + seconds)
+	offset, end, ok := d.zone(end)
 	if !ok || year < 1 || month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second|nanosecond < 0 {
-		return time.Time{}, false
+		return time.Time{}, at, false
 	}
-	t := time.Unix(86_400*days(year, month, day)+int64(3600*hour+60*minute+second), int64(nanosecond)).UTC()
+	t = time.Unix(86_400*days(year, month, day)+int64(3600*hour+60*minute+second), int64(nanosecond)).UTC()
 	if day > 28 && t.Day() != day { // such as 30 February
-		return time.Time{}, false
+		return time.Time{}, at, false
 	}
 	if offset == 0 || t.IsZero() {
-		return t, true
+		return t, end, true
 	}
 	t = t.Add(-offset)
-	return t, writable(t)
+	return t, end, writable(t)
 }
 
 // pairs reads eight bytes of a form like 00:00:00 at once. The form is a
@@ -98,45 +104,52 @@ func days(year, month, day int) int64 {
 
 // twoDigits returns the value of two decimal digits, or -1 where they are none, or
 // more than limit.
-func twoDigits(tens, ones byte, limit int) int {
-	tens -= '0'
-	ones -= '0'
+func (d document) twoDigits(at, limit int) int {
+	tens, ones := d[at]-'0', d[at+1]-'0'
 	if n := 10*int(tens) + int(ones); tens <= 9 && ones <= 9 && n <= limit {
 		return n
 	}
 	return -1
 }
 
-// fraction reads the fraction of a second, if there is one, and returns what
-// follows it. The nanoseconds are -1 where it has no digits, or more than nine.
-func fraction(text []byte) (nanosecond int, rest []byte) {
-	if len(text) == 0 || text[0] != '.' {
-		return 0, text
+// fraction passes over the fraction of a second, if there is one, as far as its
+// ninth digit. The nanoseconds are -1 where it has none.
+func (d document) fraction(at int) (nanosecond, end int) {
+	if d.peek(at) != '.' {
+		return 0, at
 	}
-	unit := int(time.Second)
-	i := 1
-	for ; i < len(text) && isDigit(text[i]); i++ {
-		nanosecond = 10*nanosecond + int(text[i]-'0')
-		unit /= 10 // comes to 0 at the tenth digit
+	unit := uint(time.Second) // which is divided faster than an int
+	end = at + 1
+	for _, c := range d[end:min(end+9, len(d))] {
+		if !isDigit(c) {
+			break
+		}
+		unit /= 10
+		nanosecond += int(unit * uint(c-'0'))
+		end++
 	}
-	if i == 1 || unit == 0 {
-		return -1, nil
+	if end == at+1 {
+		return -1, end
 	}
-	return nanosecond * unit, text[i:]
+	return nanosecond, end
 }
 
-// zone reads nothing or Z, which mean UTC, or an offset like +02:00.
-func zone(text []byte) (offset time.Duration, ok bool) {
-	if len(text) == 0 || string(text) == "Z" {
-		return 0, true
+// zone passes over a Z, which means UTC, or an offset like +02:00, if there is one.
+func (d document) zone(at int) (offset time.Duration, end int, ok bool) {
+	sign := d.peek(at)
+	if sign == 'Z' {
+		return 0, at + 1, true
 	}
-	if len(text) != len("+02:00") || text[0] != '+' && text[0] != '-' || text[3] != ':' {
-		return 0, false
+	if sign != '+' && sign != '-' {
+		return 0, at, true
 	}
-	hours, minutes := twoDigits(text[1], text[2], 23), twoDigits(text[4], text[5], 59)
+	if len(d)-at < len("+02:00") || d[at+3] != ':' {
+		return 0, at, false
+	}
+	hours, minutes := d.twoDigits(at+1, 23), d.twoDigits(at+4, 59)
 	offset = time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute
-	if text[0] == '-' {
+	if sign == '-' {
 		offset = -offset
 	}
-	return offset, hours|minutes >= 0
+	return offset, at + len("+02:00"), hours|minutes >= 0
 }
