@@ -67,12 +67,13 @@ func TestDecodeListReadsValuesAsElsewhere(t *testing.T) {
 	values := []string{
 		`7`, `0`, `-7`, `07`, `1234567890`, `123456789012345678`, `1234567890123456789`, `9223372036854775808`, `12345678901234567890`,
 		`1.5`, `7e3`, `7E3`, `null`, `true`, `false`, `[]`, `{}`, `["a"]`,
-		`""`, `"a"`, `"seven"`, `"7"`, `"true"`, `"null"`, `"\u0037"`, `"\u00FC\n"`, `"ü"`, "\"\xFF\"", "\"a\nb\"", `"1.2.3.4"`,
+		`""`, `"a"`, `"seven"`, `"7"`, `"true"`, `"null"`, `"\u0037"`, `"\u00FC\n"`, `"ü"`, "\"\xFF\"", "\"a\nb\"", "\"a\n,\"b\":\"c\"", `"1.2.3.4"`,
 		`"2022-12-19T11:01:58"`, `"2022-12-19T11:01:58Z"`, `"2022-12-19T11:01:58.302Z"`, `"2022-12-19T13:01:58.1234567+02:00"`,
 		`"2022-12-19T11:01:58.1234567891"`, `"2022-12-19T11:01:58.302Z "`, `"2022-12-19T11:01:58.302Z\u0020"`, `"\u0032022-12-19T11:01:58Z"`,
 	}
 	type row struct {
 		first  int64
+		last   string
 		text   string
 		number int64
 		truth  bool
@@ -89,9 +90,11 @@ func TestDecodeListReadsValuesAsElsewhere(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var got row
-			object := wire.Object{Fields: []wire.Field{{Name: "first", Value: &got.first}, {Name: "value", Value: pointer(&got)}}}
+			object := wire.Object{Fields: []wire.Field{
+				{Name: "first", Value: &got.first}, {Name: "value", Value: pointer(&got)}, {Name: "last", Value: &got.last},
+			}}
 			check := func(value string) {
-				text := `{"first":1,"value":` + value + `,"third":"a long one"}`
+				text := `{"first":1,"value":` + value + `,"last":null,"other":"a long one"}`
 				got = row{}
 				wantErr := object.Decode([]byte(text))
 				want := got
