@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -59,6 +60,16 @@ func TestDecodeEveryByte(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestDecodeEveryEscape(t *testing.T) {
+	t.Parallel()
+	for unit := range 1 << 16 {
+		requireSameText(t, fmt.Appendf(nil, `{"name":"\u%04x"}`, unit))
+	}
+	for letter := range 256 {
+		requireSameText(t, []byte(`{"name":"\`+string([]byte{byte(letter)})+`"}`))
+	}
 }
 
 // Values of members that are expected are read on a way of their own, and have to come to the same.
