@@ -33,6 +33,7 @@ func TestAppend(t *testing.T) {
 		"no HTML escapes":      {sample{Name: "<a href='x'>&amp;</a>"}, `{"id":0,"name":"<a href='x'>&amp;</a>"}`},
 		"beyond ASCII":         {sample{Name: "Zoë 😀 \uFFFD"}, `{"id":0,"name":"Zoë 😀 ` + "\uFFFD" + `"}`},
 		"whole seconds":        {created(moment.Truncate(time.Second)), `{"id":0,"createdOn":"2022-12-19T11:01:58.000Z"}`},
+		"tenths of a second":   {created(moment.Truncate(time.Second).Add(300 * time.Millisecond)), `{"id":0,"createdOn":"2022-12-19T11:01:58.300Z"}`},
 		"another zone":         {created(moment.In(time.FixedZone("", -3600))), `{"id":0,"createdOn":"2022-12-19T11:01:58.302Z"}`},
 		"microseconds":         {created(moment.Add(10 * time.Microsecond)), `{"id":0,"createdOn":"2022-12-19T11:01:58.30201Z"}`},
 		"nanoseconds":          {created(moment.Add(1)), `{"id":0,"createdOn":"2022-12-19T11:01:58.302000001Z"}`},
