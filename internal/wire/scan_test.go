@@ -111,12 +111,13 @@ func TestDecodeListReadsValuesAsElsewhere(t *testing.T) {
 				want := got
 				got = row{}
 				err := object.DecodeList([]byte("["+text+"]"), func() error { return nil })
-				if wantErr == nil {
+				switch {
+				case wantErr == nil:
 					require.NoError(t, err, text)
 					require.Equal(t, want, got, text)
-				} else if strings.HasPrefix(wantErr.Error(), "value: ") {
+				case strings.HasPrefix(wantErr.Error(), "value: "):
 					require.EqualError(t, err, "[0]."+wantErr.Error(), text)
-				} else {
+				default:
 					require.Error(t, err, text)
 				}
 			}
