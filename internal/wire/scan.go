@@ -25,7 +25,7 @@ var (
 // peek returns the byte at a position, or 0 at the end. A zero byte in the text
 // looks the same: JSON has no place for either.
 func (d document) peek(at int) byte {
-	if uint(at) < uint(len(d)) { // unsigned, so that the bounds are checked once
+	if uint(at) < uint(len(d)) { // unsigned: one check instead of two
 		return d[at]
 	}
 	return 0
@@ -41,7 +41,7 @@ func (d document) blank(at int) (end int) {
 
 // words returns the sixteen bytes at a position, as two numbers.
 func (d document) words(at int) (low, high uint64) {
-	sixteen := d[at : at+16 : at+16] // for the same reason
+	sixteen := d[at : at+16 : at+16] // so that the bounds are checked once
 	return binary.LittleEndian.Uint64(sixteen), binary.LittleEndian.Uint64(sixteen[8:])
 }
 
@@ -56,12 +56,12 @@ type prefix struct {
 }
 
 func newPrefix(text string) (p prefix) {
-	var bytes, mask [maxPrefix]byte
-	p.length = copy(bytes[:], text)
+	var first, mask [maxPrefix]byte
+	p.length = copy(first[:], text)
 	for i := range p.length {
 		mask[i] = 0xFF
 	}
-	p.low, p.high = document(bytes[:]).words(0)
+	p.low, p.high = document(first[:]).words(0)
 	p.lows, p.highs = document(mask[:]).words(0)
 	return p
 }
@@ -205,8 +205,8 @@ func (d document) number(at int) (end int, err error) {
 	return end, nil
 }
 
-// integer passes over a number of up to 18 digits, and nothing else: not over 0,
-// nor where a fraction or exponent follows.
+// integer passes over a number of up to 18 digits, and over nothing else: not over
+// 0, nor where a fraction or exponent follows.
 func (d document) integer(at int) (n int64, end int, ok bool) {
 	end = at
 	for _, c := range d[at:min(at+18, len(d))] {
