@@ -127,6 +127,7 @@ func TestDecodeErrors(t *testing.T) {
 		"integer has fraction":      {`{"id":42.0}`, "id: not an integer"},
 		"integer has exponent":      {`{"id":1e3}`, "id: not an integer"},
 		"integer too large":         {`{"id":9223372036854775808}`, "id: not an integer"},
+		"integer far too large":     {`{"id":18446744073709551617}`, "id: not an integer"},
 		"integer too small":         {`{"id":-9223372036854775809}`, "id: not an integer"},
 		"integer is boolean":        {`{"id":true}`, "id: not an integer"},
 		"integer is object":         {`{"id":{}}`, "id: object where an integer is expected"},

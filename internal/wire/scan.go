@@ -205,19 +205,30 @@ func (d document) number(at int) (end int, err error) {
 	return end, nil
 }
 
-// integer passes over a number of up to 18 digits, and over nothing else: not over
-// 0, nor where a fraction or exponent follows.
+// integer passes over what JSON takes for an integer: no fraction, exponent,
+// leading zero or plus sign.
 func (d document) integer(at int) (n int64, end int, ok bool) {
+	negative := d.peek(at) == '-'
+	if negative {
+		at++
+	}
+	var size uint64
 	end = at
-	for _, c := range d[at:min(at+18, len(d))] {
+	for _, c := range d[at:min(at+len("9223372036854775808"), len(d))] {
 		if !isDigit(c) {
 			break
 		}
-		n = 10*n + int64(c-'0')
+		size = 10*size + uint64(c-'0')
 		end++
 	}
 	next := d.peek(end)
-	return n, end, n > 0 && d[at] != '0' && !isDigit(next) && next != '.' && next|0x20 != 'e'
+	switch {
+	case end == at || d[at] == '0' && end > at+1 || isDigit(next) || next == '.' || next|0x20 == 'e':
+		return 0, end, false
+	case negative:
+		return -int64(size), end, size <= 1<<63 // the least int64 is its own opposite
+	}
+	return int64(size), end, size < 1<<63
 }
 
 // digits passes over decimal digits, if there are any.
