@@ -21,10 +21,12 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// How this package compares with others over real connections is measured in internal/bench. What is here shows which
-// part of it became slower, and holds what the README says of allocations.
+// How this package compares with others over real connections is measured in
+// checks/bench. What is here shows which part of it became slower, and holds
+// what the README says of allocations.
 
-// leadPages is a RoundTripper in front of which stand leads with the ids from 1 on.
+// leadPages is a RoundTripper in front of which stand leads with the ids from 1
+// on.
 type leadPages struct {
 	leads [][]byte // "{...},"
 }
@@ -32,10 +34,11 @@ type leadPages struct {
 func pagesOf(n int) *leadPages {
 	l := &leadPages{leads: make([][]byte, n)}
 	for i := range l.leads {
-		l.leads[i] = fmt.Appendf(nil, `{"id":%d,"email":"first.last\u002B%d@example.com","status":"No Answer","crmId":%d,"brandId":17,`+
-			`"brandName":"Example Brand","createdOn":"2022-12-19T11:01:58.302Z","updatedOn":"2022-12-20T08:15:00.117Z",`+
-			`"ftdDate":null,"clickId":"c0ffee-%08d","sub2":"banner-7","subCampaign":"spring-sale",`+
-			`"keyword":"online trading","placement":"sidebar","clientType":"Client"},`, i+1, i, 900000+i, i)
+		l.leads[i] = fmt.Appendf(nil,
+			`{"id":%d,"email":"first.last\u002B%d@example.com","status":"No Answer","crmId":%d,"brandId":17,`+
+				`"brandName":"Example Brand","createdOn":"2022-12-19T11:01:58.302Z","updatedOn":"2022-12-20T08:15:00.117Z",`+
+				`"ftdDate":null,"clickId":"c0ffee-%08d","sub2":"banner-7","subCampaign":"spring-sale",`+
+				`"keyword":"online trading","placement":"sidebar","clientType":"Client"},`, i+1, i, 900000+i, i)
 	}
 	return l
 }
@@ -50,7 +53,10 @@ func (l *leadPages) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func answered(r *http.Request, body []byte) *http.Response {
-	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), Request: r}
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)),
+		Request: r,
+	}
 }
 
 // answerCreate answers every request by the vendor's example.
@@ -145,7 +151,8 @@ func BenchmarkLandingURL(b *testing.B) {
 	}
 }
 
-// createByHand does what CreateLead does and no more than that: no validation, no retries, no limits.
+// createByHand does what CreateLead does and no more than that: no validation,
+// no retries, no limits.
 func createByHand(ctx context.Context, hc *http.Client, baseURL string) error {
 	type request struct {
 		FirstName    string `json:"firstName"`
@@ -179,7 +186,8 @@ func createByHand(ctx context.Context, hc *http.Client, baseURL string) error {
 	}
 	l := vendorsLead()
 	body, err := json.Marshal(&request{
-		l.FirstName, l.LastName, l.Email, l.Phone, l.Password, l.CountryCode, l.LanguageCode, l.ReferralURL, l.SubCampaign,
+		l.FirstName, l.LastName, l.Email, l.Phone, l.Password, l.CountryCode, l.LanguageCode, l.ReferralURL,
+		l.SubCampaign,
 		l.Placement, l.Keyword, l.Sub2, l.ClickID, l.DeviceType, l.DeviceName, l.OSName, l.Browser, string(l.Carrier),
 	})
 	if err != nil {
@@ -208,7 +216,8 @@ func createByHand(ctx context.Context, hc *http.Client, baseURL string) error {
 	return json.Unmarshal(text, &response)
 }
 
-// The README says so: at most one allocation for each lead that is read, HTTP and all.
+// The README says so: at most one allocation for each lead that is read, HTTP
+// and all.
 func TestSearchAllocations(t *testing.T) { //nolint:paralleltest // allocations are counted for the whole program
 	const leads = 5_000
 	for _, prefetch := range []int{0, 2} {
@@ -233,8 +242,9 @@ func answerLeads(l *leadPages) http.HandlerFunc {
 	}
 }
 
-// The README says so: a create costs at most a quarter more allocations than one written by hand, though that validates
-// nothing, and does not tell whether the lead may exist.
+// The README says so: a create costs at most a quarter more allocations than
+// one written by hand, though that validates nothing, and does not tell whether
+// the lead may exist.
 func TestCreateAllocations(t *testing.T) { //nolint:paralleltest // allocations are counted for the whole program
 	address := answerWithoutAllocations(t)
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -242,7 +252,8 @@ func TestCreateAllocations(t *testing.T) { //nolint:paralleltest // allocations 
 	}}
 	t.Cleanup(transport.CloseIdleConnections)
 	hc := &http.Client{Transport: transport, Timeout: time.Minute}
-	client, err := clixnow.NewClient("acme", testToken, clixnow.WithHTTPClient(hc), clixnow.WithBaseURL("http://127.0.0.1"))
+	client,
+		err := clixnow.NewClient("acme", testToken, clixnow.WithHTTPClient(hc), clixnow.WithBaseURL("http://127.0.0.1"))
 	require.NoError(t, err)
 	lead := vendorsLead()
 	own := testing.AllocsPerRun(200, func() {
@@ -253,7 +264,8 @@ func TestCreateAllocations(t *testing.T) { //nolint:paralleltest // allocations 
 	assert.LessOrEqual(t, own, 1.25*byHand)
 }
 
-// answerWithoutAllocations serves every request the vendor's example, so that only the client's allocations are counted.
+// answerWithoutAllocations serves every request the vendor's example, so that
+// only the client's allocations are counted.
 func answerWithoutAllocations(t *testing.T) (address string) {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -15,12 +15,15 @@ import (
 
 // BulkOptions says how [Client.CreateLeads] works. Its zero value is usable.
 type BulkOptions struct {
-	Concurrency  int       // creates at once; 0 = 4
-	Ensure       bool      // register each by EnsureLead instead of CreateLead
-	FirstAttempt time.Time // with Ensure: EnsureLeadSince's, for what an earlier run may have begun; it looks for each before it sends
+	Concurrency int  // creates at once; 0 = 4
+	Ensure      bool // register each by EnsureLead instead of CreateLead
+	// with Ensure: EnsureLeadSince's, for what an earlier run may have begun;
+	// it looks for each before it sends
+	FirstAttempt time.Time
 }
 
-// BulkResult is what became of one request of [Client.CreateLeads]. fmt and slog hide its secrets.
+// BulkResult is what became of one request of [Client.CreateLeads]. fmt and
+// slog hide its secrets.
 type BulkResult struct {
 	Index    int // of the request in reqs, from 0
 	Request  CreateLeadRequest
@@ -30,20 +33,28 @@ type BulkResult struct {
 
 const defaultConcurrency = 4
 
-// CreateLeads registers the leads of reqs, a few at once, and calls result once for each request that it took from reqs,
-// as outcomes come in, in the caller's goroutine. No more than opts.Concurrency requests are taken whose result has not
-// returned, so memory does not grow with the number of requests, and a slow result holds up the creates.
+// CreateLeads registers the leads of reqs, a few at once, and calls result once
+// for each request that it took from reqs, as outcomes come in, in the caller's
+// goroutine. No more than opts.Concurrency requests are taken whose result has
+// not returned, so memory does not grow with the number of requests, and a slow
+// result holds up the creates.
 //
-// It stops at an error of result, at a 401 or 403, which every further request would meet too, and at the end of ctx:
-// nothing more is taken then, what is in flight is finished and reported, and what was taken and not sent is reported
-// as [ErrNotSent], or with FirstAttempt as [ErrOutcomeUnknown]: the earlier try is still in doubt. It returns what stopped
-// it, and nil at the end of reqs. The rate limiter and retry policy of the client hold as for single creates.
+// It stops at an error of result, at a 401 or 403, which every further request
+// would meet too, and at the end of ctx: nothing more is taken then, what is in
+// flight is finished and reported, and what was taken and not sent is reported
+// as [ErrNotSent], or with FirstAttempt as [ErrOutcomeUnknown]: the earlier try
+// is still in doubt. It returns what stopped it, and nil at the end of reqs.
+// The rate limiter and retry policy of the client hold as for single creates.
 //
-// The end of ctx cuts off what is in flight, and leaves it unknown. To stop gracefully let reqs return instead.
+// The end of ctx cuts off what is in flight, and leaves it unknown. To stop
+// gracefully let reqs return instead.
 //
-// reqs is ranged over in another goroutine; a panic of it comes out here. CreateLeads returns after reqs does, so a
-// sequence that waits for something should stop waiting when ctx ends.
-func (c *Client) CreateLeads(ctx context.Context, reqs iter.Seq[CreateLeadRequest], opts BulkOptions, result func(BulkResult) error) error {
+// reqs is ranged over in another goroutine; a panic of it comes out here.
+// CreateLeads returns after reqs does, so a sequence that waits for something
+// should stop waiting when ctx ends.
+func (c *Client) CreateLeads(ctx context.Context, reqs iter.Seq[CreateLeadRequest], opts BulkOptions,
+	result func(BulkResult) error,
+) error {
 	if err := checkBulk(ctx, reqs, &opts, result); err != nil {
 		return err
 	}
@@ -74,7 +85,8 @@ func (c *Client) CreateLeads(ctx context.Context, reqs iter.Seq[CreateLeadReques
 	return cmp.Or(stopped, b.cut)
 }
 
-// fatal returns why nothing more is to be taken after an outcome; nil when it goes on.
+// fatal returns why nothing more is to be taken after an outcome; nil when it
+// goes on.
 func fatal(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, ErrUnauthorized), errors.Is(err, ErrForbidden):
@@ -89,7 +101,9 @@ func ended(ctx context.Context) error {
 	return fmt.Errorf("clixnow: create leads: %w", call.ContextError(ctx))
 }
 
-func checkBulk(ctx context.Context, reqs iter.Seq[CreateLeadRequest], opts *BulkOptions, result func(BulkResult) error) error {
+func checkBulk(ctx context.Context, reqs iter.Seq[CreateLeadRequest], opts *BulkOptions,
+	result func(BulkResult) error,
+) error {
 	var faults []FieldError
 	if reqs == nil {
 		faults = append(faults, FieldError{"reqs", "is nil"})
@@ -112,7 +126,8 @@ func checkBulk(ctx context.Context, reqs iter.Seq[CreateLeadRequest], opts *Bulk
 	return invalid(faults)
 }
 
-// bulk is one CreateLeads under way. A request holds a place from before it is taken until its result was reported.
+// bulk is one CreateLeads under way. A request holds a place from before it is
+// taken until its result was reported.
 type bulk struct {
 	client  *Client
 	opts    BulkOptions
@@ -124,8 +139,9 @@ type bulk struct {
 	panicked any   // by reqs
 }
 
-// take starts a create for each request while the context taking lives, and ends when all of them have been reported.
-// The creates go by ctx: what is in flight is finished.
+// take starts a create for each request while the context taking lives, and
+// ends when all of them have been reported. The creates go by ctx: what is in
+// flight is finished.
 func (b *bulk) take(ctx, taking context.Context, reqs iter.Seq[CreateLeadRequest]) {
 	var flying sync.WaitGroup
 	defer close(b.results)
@@ -172,7 +188,8 @@ func (b *bulk) place(ctx, taking context.Context) bool {
 	return false
 }
 
-// over is the error of a request that was taken and is not to be sent; nil when it is.
+// over is the error of a request that was taken and is not to be sent; nil when
+// it is.
 func (b *bulk) over(ctx, taking context.Context) (err error) {
 	switch {
 	case ctx.Err() != nil:
@@ -182,7 +199,8 @@ func (b *bulk) over(ctx, taking context.Context) (err error) {
 	}
 	if err != nil && !b.opts.FirstAttempt.IsZero() {
 		text := "clixnow: " + prefix(ErrOutcomeUnknown) + strings.TrimPrefix(err.Error(), "clixnow: ")
-		err = &callError{class: ErrOutcomeUnknown, text: text, cause: err} // what became of the earlier try is still in doubt
+		// what became of the earlier try is still in doubt
+		err = &callError{class: ErrOutcomeUnknown, text: text, cause: err}
 	}
 	return err
 }

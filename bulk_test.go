@@ -27,7 +27,8 @@ import (
 // serve answers a create.
 type serve func(r *http.Request, email string) (*http.Response, error)
 
-// importAPI is an API in memory that counts what is sent to it. Each create takes what serve says; nil: a second.
+// importAPI is an API in memory that counts what is sent to it. Each create
+// takes what serve says; nil: a second.
 type importAPI struct {
 	serve serve
 
@@ -73,7 +74,8 @@ func takes(while time.Duration, then reply) reply {
 
 func (a *importAPI) client(t *testing.T, opts ...clixnow.Option) *clixnow.Client {
 	t.Helper()
-	client, err := clixnow.NewClient("acme", testToken, append(opts, clixnow.WithHTTPClient(&http.Client{Transport: a}))...)
+	client,
+		err := clixnow.NewClient("acme", testToken, append(opts, clixnow.WithHTTPClient(&http.Client{Transport: a}))...)
 	require.NoError(t, err)
 	return client
 }
@@ -125,7 +127,8 @@ func (c *collector) result(r clixnow.BulkResult) error {
 	return c.then(r)
 }
 
-// check asserts that there is one honest result for each request that was taken.
+// check asserts that there is one honest result for each request that was
+// taken.
 func (c *collector) check(taken, sent int) {
 	c.t.Helper()
 	require.Len(c.t, c.results, taken, "results")
@@ -146,7 +149,10 @@ func (c *collector) check(taken, sent int) {
 func requireOneClass(t *testing.T, err error) {
 	t.Helper()
 	n := 0
-	for _, class := range []error{clixnow.ErrOutcomeUnknown, clixnow.ErrRefused, clixnow.ErrNotSent, clixnow.ErrRateLimited} {
+	for _, class := range []error{
+		clixnow.ErrOutcomeUnknown, clixnow.ErrRefused, clixnow.ErrNotSent,
+		clixnow.ErrRateLimited,
+	} {
 		if errors.Is(err, class) {
 			n++
 		}
@@ -178,7 +184,8 @@ func TestCreateLeads(t *testing.T) {
 				var taken atomic.Int64
 				seen := collect(t, nil)
 				began := time.Now()
-				err := api.client(t).CreateLeads(t.Context(), list(test.requests, &taken), clixnow.BulkOptions{Concurrency: test.concurrency}, seen.result)
+				err := api.client(t).CreateLeads(t.Context(), list(test.requests, &taken),
+					clixnow.BulkOptions{Concurrency: test.concurrency}, seen.result)
 				require.NoError(t, err)
 				assert.Equal(t, test.took, time.Since(began))
 				assert.Equal(t, test.most, api.most)
@@ -213,7 +220,8 @@ func TestCreateLeadsReportsOutcomes(t *testing.T) {
 			return created(r)
 		}}
 		want := map[int]error{
-			1: clixnow.ErrRefused, 2: clixnow.ErrOutcomeUnknown, 3: clixnow.ErrNotSent, 4: clixnow.ErrRateLimited, 5: clixnow.ErrRefused,
+			1: clixnow.ErrRefused, 2: clixnow.ErrOutcomeUnknown, 3: clixnow.ErrNotSent, 4: clixnow.ErrRateLimited,
+			5: clixnow.ErrRefused,
 			6: clixnow.ErrRefused, 7: clixnow.ErrRefused,
 		}
 		reqs := func(yield func(clixnow.CreateLeadRequest) bool) {
@@ -308,7 +316,8 @@ func TestCreateLeadsStops(t *testing.T) {
 						}
 						return err
 					})
-					err := api.client(t).CreateLeads(ctx, list(1000, &taken), clixnow.BulkOptions{Concurrency: concurrency}, seen.result)
+					err := api.client(t).CreateLeads(ctx, list(1000, &taken),
+						clixnow.BulkOptions{Concurrency: concurrency}, seen.result)
 					for _, is := range test.is {
 						require.ErrorIs(t, err, is)
 					}
@@ -383,7 +392,8 @@ func TestCreateLeadsTakenAndNotSent(t *testing.T) {
 	}
 }
 
-// Where an earlier run may have begun it, a lead that this run did not send is in doubt, and not free to be created.
+// Where an earlier run may have begun it, a lead that this run did not send is
+// in doubt, and not free to be created.
 func TestCreateLeadsTakenAndNotSentAgain(t *testing.T) {
 	t.Parallel()
 	for class, opts := range map[error]clixnow.BulkOptions{
@@ -426,7 +436,8 @@ func TestCreateLeadsWithEndedContext(t *testing.T) {
 	assert.Empty(t, seen.results)
 }
 
-// What is in flight when the context ends is reported, and that is why it stopped, though there was nothing more to take.
+// What is in flight when the context ends is reported, and that is why it
+// stopped, though there was nothing more to take.
 func TestCreateLeadsContextEndsWithTheLast(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -461,7 +472,8 @@ func TestCreateLeadsRateLimiter(t *testing.T) {
 		var taken atomic.Int64
 		seen := collect(t, nil)
 		began := time.Now()
-		err := api.client(t, clixnow.WithRateLimiter(oneByOne)).CreateLeads(t.Context(), list(20, &taken), clixnow.BulkOptions{Concurrency: 8}, seen.result)
+		err := api.client(t, clixnow.WithRateLimiter(oneByOne)).CreateLeads(t.Context(), list(20, &taken),
+			clixnow.BulkOptions{Concurrency: 8}, seen.result)
 		require.NoError(t, err)
 		seen.check(20, 20)
 		assert.Equal(t, 201*time.Second, time.Since(began))
@@ -482,7 +494,8 @@ func TestCreateLeadsRateLimiterRefuses(t *testing.T) {
 	api := &importAPI{serve: func(r *http.Request, _ string) (*http.Response, error) { return created(r) }}
 	var taken atomic.Int64
 	seen := collect(t, nil)
-	err := api.client(t, clixnow.WithRateLimiter(fiveTimes)).CreateLeads(t.Context(), list(20, &taken), clixnow.BulkOptions{Concurrency: 1}, seen.result)
+	err := api.client(t, clixnow.WithRateLimiter(fiveTimes)).CreateLeads(t.Context(), list(20, &taken),
+		clixnow.BulkOptions{Concurrency: 1}, seen.result)
 	require.NoError(t, err)
 	seen.check(20, 5)
 	require.ErrorIs(t, seen.results[19].Err, errNoTurn)
@@ -502,7 +515,8 @@ func TestCreateLeadsSlowResult(t *testing.T) {
 			reported++
 			return nil
 		})
-		err := api.client(t).CreateLeads(t.Context(), list(20, &taken), clixnow.BulkOptions{Concurrency: concurrency}, seen.result)
+		err := api.client(t).CreateLeads(t.Context(), list(20, &taken), clixnow.BulkOptions{Concurrency: concurrency},
+			seen.result)
 		require.NoError(t, err)
 		seen.check(20, 20)
 	})
@@ -531,23 +545,24 @@ func TestCreateLeadsMemory(t *testing.T) {
 	}
 	const concurrency = 8
 	results, most := 0, int64(0)
-	err := api.client(t).CreateLeads(t.Context(), reqs, clixnow.BulkOptions{Concurrency: concurrency}, func(r clixnow.BulkResult) error {
-		results++
-		if results%every == 0 {
-			api.mu.Lock()
-			api.emails = nil
-			api.mu.Unlock()
-			for range 100 { // cleanups run some time after the collection
-				runtime.GC()
-				if alive.Load() <= 4*concurrency {
-					break
+	err := api.client(t).CreateLeads(t.Context(), reqs, clixnow.BulkOptions{Concurrency: concurrency},
+		func(r clixnow.BulkResult) error {
+			results++
+			if results%every == 0 {
+				api.mu.Lock()
+				api.emails = nil
+				api.mu.Unlock()
+				for range 100 { // cleanups run some time after the collection
+					runtime.GC()
+					if alive.Load() <= 4*concurrency {
+						break
+					}
+					runtime.Gosched()
 				}
-				runtime.Gosched()
+				most = max(most, alive.Load())
 			}
-			most = max(most, alive.Load())
-		}
-		return r.Err
-	})
+			return r.Err
+		})
 	require.NoError(t, err)
 	assert.Equal(t, requests, results)
 	assert.LessOrEqual(t, most, int64(4*concurrency))
@@ -578,7 +593,9 @@ func TestCreateLeadsSequenceWaitsForResults(t *testing.T) {
 					// Also where nothing is between result and sequence.
 					done = make(chan int)
 				}
-				require.NoError(t, api.client(t).CreateLeads(t.Context(), reqs, clixnow.BulkOptions{Concurrency: concurrency}, seen.result))
+				require.NoError(t,
+					api.client(t).CreateLeads(t.Context(), reqs, clixnow.BulkOptions{Concurrency: concurrency},
+						seen.result))
 				seen.check(10, 10)
 			})
 		})
@@ -613,7 +630,8 @@ func TestCreateLeadsEnsure(t *testing.T) {
 	assert.Equal(t, 5, recovered)
 	assert.Len(t, server.Leads(), 20)
 
-	// An import that is run again: each lead is found, and none is booked as a duplicate of itself.
+	// An import that is run again: each lead is found, and none is booked as a
+	// duplicate of itself.
 	for i, r := range run(clixnow.BulkOptions{Ensure: true, FirstAttempt: first}).results {
 		require.NoError(t, r.Err)
 		assert.True(t, r.Response.Recovered)
@@ -628,7 +646,8 @@ func TestCreateLeadsEnsure(t *testing.T) {
 	assert.Len(t, server.Leads(), 20)
 }
 
-// What user code does that leaves in the middle: nothing of ours is left behind (see TestMain), and it gets through.
+// What user code does that leaves in the middle: nothing of ours is left behind
+// (see TestMain), and it gets through.
 func TestCreateLeadsLeftInTheMiddle(t *testing.T) {
 	t.Parallel()
 	t.Run("result panics", func(t *testing.T) {
@@ -637,7 +656,8 @@ func TestCreateLeadsLeftInTheMiddle(t *testing.T) {
 			api := &importAPI{}
 			var taken atomic.Int64
 			assert.PanicsWithValue(t, "result", func() {
-				_ = api.client(t).CreateLeads(t.Context(), list(1000, &taken), clixnow.BulkOptions{}, func(clixnow.BulkResult) error { panic("result") })
+				_ = api.client(t).CreateLeads(t.Context(), list(1000, &taken), clixnow.BulkOptions{},
+					func(clixnow.BulkResult) error { panic("result") })
 			})
 			assert.LessOrEqual(t, taken.Load(), int64(4))
 		})
@@ -649,10 +669,11 @@ func TestCreateLeadsLeftInTheMiddle(t *testing.T) {
 			var taken atomic.Int64
 			var gone sync.WaitGroup
 			gone.Go(func() {
-				_ = api.client(t).CreateLeads(t.Context(), list(1000, &taken), clixnow.BulkOptions{}, func(clixnow.BulkResult) error {
-					runtime.Goexit() // as t.FailNow does
-					return nil
-				})
+				_ = api.client(t).CreateLeads(t.Context(), list(1000, &taken), clixnow.BulkOptions{},
+					func(clixnow.BulkResult) error {
+						runtime.Goexit() // as t.FailNow does
+						return nil
+					})
 			})
 			gone.Wait()
 			assert.LessOrEqual(t, taken.Load(), int64(4))
@@ -705,8 +726,18 @@ func TestCreateLeadsRefusesOptions(t *testing.T) {
 		{"nil sequence", nil, clixnow.BulkOptions{}, result, []string{"reqs"}},
 		{"nil result", reqs, clixnow.BulkOptions{}, nil, []string{"result"}},
 		{"negative concurrency", reqs, clixnow.BulkOptions{Concurrency: -1}, result, []string{"concurrency"}},
-		{"first attempt without Ensure", reqs, clixnow.BulkOptions{FirstAttempt: time.Now()}, result, []string{"firstAttempt"}},
-		{"all at once", nil, clixnow.BulkOptions{Concurrency: -1, FirstAttempt: time.Now()}, nil, []string{"reqs", "result", "concurrency", "firstAttempt"}},
+		{
+			"first attempt without Ensure", reqs,
+			clixnow.BulkOptions{FirstAttempt: time.Now()},
+			result,
+			[]string{"firstAttempt"},
+		},
+		{
+			"all at once", nil,
+			clixnow.BulkOptions{Concurrency: -1, FirstAttempt: time.Now()},
+			nil,
+			[]string{"reqs", "result", "concurrency", "firstAttempt"},
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -724,11 +755,13 @@ func TestCreateLeadsRefusesOptions(t *testing.T) {
 			assert.Empty(t, api.emails)
 		})
 	}
-	err := (&importAPI{}).client(t).CreateLeads(nil, reqs, clixnow.BulkOptions{}, result) //nolint:staticcheck // SA1012: it is what is tested
+	err := (&importAPI{}).client(t).CreateLeads(nil, reqs, clixnow.BulkOptions{},
+		result) //nolint:staticcheck // SA1012: it is what is tested
 	requireClass(t, clixnow.ErrNotSent, err)
 }
 
-// A sequence that ends because the context did looks like one at its end: what is missing must not pass for done.
+// A sequence that ends because the context did looks like one at its end: what
+// is missing must not pass for done.
 func TestCreateLeadsSequenceEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	client := newClient(t, answer(http.StatusOK, "application/json", `{"leadId":7}`))

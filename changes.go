@@ -12,33 +12,44 @@ import (
 	"github.com/clixnow/clixnow-go/internal/walk"
 )
 
-// LeadChangesRequest says from where on, and how, changes are read. Its zero value reads the whole history once.
+// LeadChangesRequest says from where on, and how, changes are read. Its zero
+// value reads the whole history once.
 type LeadChangesRequest struct {
-	Since        time.Time     // position, as CaughtUp gave it (in mid-pass: UpdatedOn of the lead handled last); zero = the whole history
-	Overlap      time.Duration // how far before its position each pass starts, the first included; 0 = 1 minute, <0 = none
+	// position, as CaughtUp gave it (in mid-pass: UpdatedOn of the lead handled
+	// last); zero = the whole history
+	Since time.Time
+	// how far before its position each pass starts, the first included; 0 = 1
+	// minute, <0 = none
+	Overlap      time.Duration
 	PollInterval time.Duration // 0 = end when caught up; else poll again after it, until ctx is done or the loop breaks
 	PageSize     int           // leads per request, 1 to 1000; 0 = MaxPageSize
 
-	// CaughtUp is called at the end of each pass without an error, in the loop's goroutine, before the wait for the next
-	// one. Since is the position to save: zero where the request's was zero and nothing was seen. An error of it ends the
-	// sequence and is yielded last. Nil = not called.
+	// CaughtUp is called at the end of each pass without an error, in the
+	// loop's goroutine, before the wait for the next one. Since is the position
+	// to save: zero where the request's was zero and nothing was seen. An error
+	// of it ends the sequence and is yielded last. Nil = not called.
 	CaughtUp func(since time.Time) error
 }
 
 const defaultOverlap = time.Minute
 
-// LeadChanges yields the leads that were created or changed, oldest change first: statuses, first deposits. It reads in
-// passes, each from a position in time up to the present: one, or with PollInterval one after the other. Nothing is sent
-// before it is ranged over; ranging again starts again at Since. It is safe for concurrent use, each range on its own.
+// LeadChanges yields the leads that were created or changed, oldest change
+// first: statuses, first deposits. It reads in passes, each from a position in
+// time up to the present: one, or with PollInterval one after the other.
+// Nothing is sent before it is ranged over; ranging again starts again at
+// Since. It is safe for concurrent use, each range on its own.
 //
 // # What is promised
 //
-// The last state of each lead is delivered, if it was visible within Overlap of its UpdatedOn, whatever the API's filter
-// makes of its bound and however coarsely it compares dates. A lead that changes while it is being read comes again. Within
-// one sequence the same version (id, UpdatedOn and content) is not delivered twice in a row; across restarts delivery is
-// at least once: the leads of one Overlap come again. A position is worth only as much as the copy that it belongs to: with an
-// empty store, or one in memory, begin at zero. So write leads by their id, and write the position with
-// them: CaughtUp is the place to commit both in one transaction.
+// The last state of each lead is delivered, if it was visible within Overlap of
+// its UpdatedOn, whatever the API's filter makes of its bound and however
+// coarsely it compares dates. A lead that changes while it is being read comes
+// again. Within one sequence the same version (id, UpdatedOn and content) is
+// not delivered twice in a row; across restarts delivery is at least once: the
+// leads of one Overlap come again. A position is worth only as much as the copy
+// that it belongs to: with an empty store, or one in memory, begin at zero. So
+// write leads by their id, and write the position with them: CaughtUp is the
+// place to commit both in one transaction.
 //
 //	var batch []clixnow.Lead
 //	changes := client.LeadChanges(ctx, clixnow.LeadChangesRequest{
@@ -58,29 +69,35 @@ const defaultOverlap = time.Minute
 //		batch = append(batch, lead)
 //	}
 //
-// Where a pass is long, as the first one over a long history, leads may be written before it ends: only the position must
-// not be ahead of them. To come further in it from restart to restart, save the UpdatedOn of the lead handled last as
-// position, but none that is later than the beginning of the pass by the API's clock, which yours may be ahead of, or a change
-// that shows late may be missed. Between two restarts it must come further than one Overlap.
+// Where a pass is long, as the first one over a long history, leads may be
+// written before it ends: only the position must not be ahead of them. To come
+// further in it from restart to restart, save the UpdatedOn of the lead handled
+// last as position, but none that is later than the beginning of the pass by
+// the API's clock, which yours may be ahead of, or a change that shows late may
+// be missed. Between two restarts it must come further than one Overlap.
 //
-// Not promised: states between two passes; deletions, which no search shows; leads of one instant that fill more than a
-// page and come in another order each time.
+// Not promised: states between two passes; deletions, which no search shows;
+// leads of one instant that fill more than a page and come in another order
+// each time.
 //
-// It rests on first deposits moving UpdatedOn: an occasional [Client.SearchLeads] with FTDDateFrom is the check on that.
-// A lead dated ahead of the server's clock hides nothing.
+// It rests on first deposits moving UpdatedOn: an occasional
+// [Client.SearchLeads] with FTDDateFrom is the check on that. A lead dated
+// ahead of the server's clock hides nothing.
 //
 // # Errors
 //
-// Without PollInterval an error is yielded last. With it a passing one is yielded, and if the loop goes on, the next pass
-// comes after PollInterval; the context's error, [ErrInvalidRequest], a 3xx, and a 4xx other than 408 and 429 are yielded
-// last, and so is an error of CaughtUp.
+// Without PollInterval an error is yielded last. With it a passing one is
+// yielded, and if the loop goes on, the next pass comes after PollInterval; the
+// context's error, [ErrInvalidRequest], a 3xx, and a 4xx other than 408 and 429
+// are yielded last, and so is an error of CaughtUp.
 //
 // # What it costs
 //
-// The requests of a search for what has changed, and two more; rows of the server in proportion to it, and not to its square
-// as paging by offset. (That is where the API compares milliseconds and changes lie more than 10 ms apart. Elsewhere the
-// leads of about three seconds are read again with each page.) Memory: what changed since the pass began, one Overlap and
-// one page.
+// The requests of a search for what has changed, and two more; rows of the
+// server in proportion to it, and not to its square as paging by offset. (That
+// is where the API compares milliseconds and changes lie more than 10 ms apart.
+// Elsewhere the leads of about three seconds are read again with each page.)
+// Memory: what changed since the pass began, one Overlap and one page.
 func (c *Client) LeadChanges(ctx context.Context, req LeadChangesRequest) iter.Seq2[Lead, error] {
 	return func(yield func(Lead, error) bool) {
 		if err := c.checkChanges(ctx, &req); err != nil {
@@ -145,7 +162,8 @@ func (c *Client) leadFeed(req *LeadChangesRequest) *walk.Feed[Lead] {
 			return walk.Page[Lead]{Items: leads, At: o.Date()}, err
 		},
 		ID: leadID, Version: leadVersion(), Modified: func(l *Lead) time.Time { return l.UpdatedOn },
-		Since: req.Since, Overlap: req.Overlap, Count: max(req.PageSize, 2), // a page starts on the last lead of the one before
+		// a page starts on the last lead of the one before
+		Since: req.Since, Overlap: req.Overlap, Count: max(req.PageSize, 2),
 	}
 	switch {
 	case req.Overlap == 0:
@@ -159,8 +177,9 @@ func (c *Client) leadFeed(req *LeadChangesRequest) *walk.Feed[Lead] {
 	return feed
 }
 
-// inOrder refuses a page that position in time cannot be read from. One that is out of order may have been cut from a list
-// that was just being sorted anew: it is asked for again.
+// inOrder refuses a page that position in time cannot be read from. One that is
+// out of order may have been cut from a list that was just being sorted anew:
+// it is asked for again.
 func inOrder(leads []Lead) error {
 	if err := hasIDs(leads); err != nil {
 		return err
@@ -203,18 +222,23 @@ type LeadEvent string
 
 // The events that affiliates pay attention to.
 const (
-	LeadCreated          LeadEvent = "created"
-	LeadStatusChanged    LeadEvent = "status changed"
-	LeadDeposited        LeadEvent = "deposited"         // its first deposit was made
-	LeadDepositWithdrawn LeadEvent = "deposit withdrawn" // it shows no first deposit any more, or its date is hidden now
+	LeadCreated       LeadEvent = "created"
+	LeadStatusChanged LeadEvent = "status changed"
+	LeadDeposited     LeadEvent = "deposited" // its first deposit was made
+	// it shows no first deposit any more, or its date is hidden now
+	LeadDepositWithdrawn LeadEvent = "deposit withdrawn"
 )
 
-// LeadEvents compares a version of a lead with the one that was known before; nil if none was. A lead that is seen for the
-// first time was created, and deposited if it shows a first deposit: whoever begins with a whole history may want
-// to store it without acting on its events. A first deposit that only changes its date is no event.
+// LeadEvents compares a version of a lead with the one that was known before;
+// nil if none was. A lead that is seen for the first time was created, and
+// deposited if it shows a first deposit: whoever begins with a whole history
+// may want to store it without acting on its events. A first deposit that only
+// changes its date is no event.
 //
-// It keeps nothing: what is known of a lead is with whoever stores it. The same version gives no events, so a lead that is
-// delivered again does no harm, if the version known before is stored together with what was done about its events.
+// It keeps nothing: what is known of a lead is with whoever stores it. The same
+// version gives no events, so a lead that is delivered again does no harm, if
+// the version known before is stored together with what was done about its
+// events.
 func LeadEvents(before *Lead, now Lead) []LeadEvent {
 	var (
 		events []LeadEvent

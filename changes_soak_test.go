@@ -17,7 +17,8 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// writers are the broker's side of a Clixnow in a bubble: they change leads while somebody follows the changes.
+// writers are the broker's side of a Clixnow in a bubble: they change leads
+// while somebody follows the changes.
 type writers struct {
 	*clixnowtest.Server
 	random  *rand.Rand
@@ -29,7 +30,8 @@ type writers struct {
 	state   int
 }
 
-// ahead is the status of a lead that someone whose clock is wrong has changed. It shows at once.
+// ahead is the status of a lead that someone whose clock is wrong has changed.
+// It shows at once.
 const ahead = "ahead"
 
 func newWriters(random *rand.Rand) *writers {
@@ -46,7 +48,8 @@ func newWriters(random *rand.Rand) *writers {
 		clixnowtest.WithClock(func() time.Time { return time.Now().Truncate(w.grain) }),
 		clixnowtest.WithPageLimit(oneOf(random, 10, 17, 1000)),
 		clixnowtest.WithSearchDelay(func(lead clixnow.Lead) time.Duration {
-			// The server tells its time in whole seconds, and once it has answered: hence a second less than the overlap.
+			// The server tells its time in whole seconds, and once it has
+			// answered: hence a second less than the overlap.
 			longest := w.overlap - time.Second
 			h := fnv.New64a()
 			fmt.Fprint(h, salt, lead.ID, lead.UpdatedOn)
@@ -108,7 +111,8 @@ func (w *writers) network(random *rand.Rand, next http.RoundTripper) roundTrippe
 	}
 }
 
-// reader keeps a copy of the leads by LeadChanges, as its doc comment says. It dies now and then, and goes on from what it saved.
+// reader keeps a copy of the leads by LeadChanges, as its doc comment says. It
+// dies now and then, and goes on from what it saved.
 type reader struct {
 	t         *testing.T
 	client    *clixnow.Client
@@ -163,7 +167,8 @@ func (r *reader) read(calm bool) {
 			continue
 		}
 		before, known := last[lead.ID]
-		require.False(r.t, known && before.UpdatedOn.Equal(lead.UpdatedOn) && before.Status == lead.Status, "lead %d came twice", lead.ID)
+		require.False(r.t, known && before.UpdatedOn.Equal(lead.UpdatedOn) &&
+			before.Status == lead.Status, "lead %d came twice", lead.ID)
 		last[lead.ID] = lead
 		r.batch = append(r.batch, lead)
 		if r.inMidPass && lead.UpdatedOn.Before(r.began) {
@@ -185,8 +190,10 @@ func (r *reader) save(since time.Time) {
 	r.req.Since = since
 }
 
-// TestLeadChangesSoak follows changes past faults, deaths and resumes, with changes that show late, dates that are coarse and filters of
-// every kind. In the end the last state of each lead must be the last that was delivered and saved.
+// TestLeadChangesSoak follows changes past faults, deaths and resumes, with
+// changes that show late, dates that are coarse and filters of every kind. In
+// the end the last state of each lead must be the last that was delivered and
+// saved.
 func TestLeadChangesSoak(t *testing.T) {
 	t.Parallel()
 	seeds := walkSeeds(t, 3)
@@ -205,7 +212,8 @@ func TestLeadChangesSoak(t *testing.T) {
 							all.deaths += r.deaths
 						})
 					}
-					t.Logf("%d of %d passes were unstable; %d failed; %d deaths", all.unstable, all.passes+all.unstable+all.failed, all.failed, all.deaths)
+					t.Logf("%d of %d passes were unstable; %d failed; %d deaths", all.unstable,
+						all.passes+all.unstable+all.failed, all.failed, all.deaths)
 				})
 			}
 		}
@@ -220,7 +228,9 @@ func followWriters(t *testing.T, seed uint64, f filter, includes bool, shown fun
 	hc := &http.Client{Transport: w.network(rand.New(rand.NewPCG(seed, 2)), inMemory{handler})}
 	r := &reader{
 		t: t, random: rand.New(rand.NewPCG(seed, 3)), leads: make(map[int64]clixnow.Lead),
-		client:    clientOf(t, "https://clixnow.example", clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 2, MinBackoff: 1, MaxBackoff: 1}), clixnow.WithHTTPClient(hc)),
+		client: clientOf(t, "https://clixnow.example",
+			clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 2, MinBackoff: 1, MaxBackoff: 1}),
+			clixnow.WithHTTPClient(hc)),
 		inMidPass: random.IntN(2) == 0,
 	}
 	r.req = clixnow.LeadChangesRequest{Overlap: w.overlap, PageSize: 2 + r.random.IntN(40)}
@@ -246,7 +256,8 @@ func followWriters(t *testing.T, seed uint64, f filter, includes bool, shown fun
 	w.faults = 0
 	r.read(true)
 	for _, lead := range w.Leads() {
-		require.Equal(t, lead.Status, r.leads[lead.ID].Status, "seed %d: lead %d, modified %v", seed, lead.ID, lead.UpdatedOn)
+		require.Equal(t, lead.Status, r.leads[lead.ID].Status, "seed %d: lead %d, modified %v", seed, lead.ID,
+			lead.UpdatedOn)
 	}
 	return r
 }

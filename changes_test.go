@@ -76,16 +76,44 @@ func TestLeadChangesOnTheWire(t *testing.T) {
 			"pages of one",
 			clixnow.LeadChangesRequest{PageSize: 1, Since: at(23), Overlap: -1},
 			from(24, 25), "2",
-			[]string{"2026-05-04T12:00:21", "2026-05-04T12:00:21.990", "2026-05-04T12:00:22.990", "2026-05-04T12:00:23.990"},
+			[]string{
+				"2026-05-04T12:00:21", "2026-05-04T12:00:21.990", "2026-05-04T12:00:22.990",
+				"2026-05-04T12:00:23.990",
+			},
 		},
-		{"since", clixnow.LeadChangesRequest{Since: at(75.5)}, from(17, 25), "1000", []string{"2026-05-04T12:00:13", "2026-05-04T12:00:23.990"}},
+		{
+			"since",
+			clixnow.LeadChangesRequest{Since: at(75.5)},
+			from(17, 25), "1000",
+			[]string{"2026-05-04T12:00:13", "2026-05-04T12:00:23.990"},
+		},
 		{"since, in another zone", clixnow.LeadChangesRequest{
 			Since: at(75.5).In(time.FixedZone("", 7200)),
 		}, from(17, 25), "1000", []string{"2026-05-04T12:00:13", "2026-05-04T12:00:23.990"}},
-		{"short overlap", clixnow.LeadChangesRequest{Since: at(20.5), Overlap: 2 * time.Second}, from(20, 25), "1000", []string{"2026-05-04T12:00:16"}},
-		{"long overlap", clixnow.LeadChangesRequest{Since: at(20), Overlap: time.Hour}, upTo(25), "1000", []string{"2026-05-04T11:00:18", "2026-05-04T12:00:23.990"}},
-		{"no overlap", clixnow.LeadChangesRequest{Since: at(20), Overlap: -1}, from(21, 25), "1000", []string{"2026-05-04T12:00:18"}},
-		{"no overlap, between", clixnow.LeadChangesRequest{Since: at(20.5), Overlap: -1}, from(22, 25), "1000", []string{"2026-05-04T12:00:18"}},
+		{
+			"short overlap",
+			clixnow.LeadChangesRequest{Since: at(20.5), Overlap: 2 * time.Second},
+			from(20, 25), "1000",
+			[]string{"2026-05-04T12:00:16"},
+		},
+		{
+			"long overlap",
+			clixnow.LeadChangesRequest{Since: at(20), Overlap: time.Hour},
+			upTo(25), "1000",
+			[]string{"2026-05-04T11:00:18", "2026-05-04T12:00:23.990"},
+		},
+		{
+			"no overlap",
+			clixnow.LeadChangesRequest{Since: at(20), Overlap: -1},
+			from(21, 25), "1000",
+			[]string{"2026-05-04T12:00:18"},
+		},
+		{
+			"no overlap, between",
+			clixnow.LeadChangesRequest{Since: at(20.5), Overlap: -1},
+			from(22, 25), "1000",
+			[]string{"2026-05-04T12:00:18"},
+		},
 		{"nothing new", clixnow.LeadChangesRequest{Since: at(90)}, nil, "1000", []string{"2026-05-04T12:00:28"}},
 	}
 	for _, test := range tests {
@@ -141,19 +169,24 @@ func TestLeadChangesRefuses(t *testing.T) {
 		t.Parallel()
 		api := newAPI()
 		var none context.Context
-		_, err := drain(t, newClient(t, api.ServeHTTP).LeadChanges(none, clixnow.LeadChangesRequest{PollInterval: time.Hour}))
+		_,
+			err := drain(t,
+			newClient(t, api.ServeHTTP).LeadChanges(none, clixnow.LeadChangesRequest{PollInterval: time.Hour}))
 		require.ErrorIs(t, err, clixnow.ErrNotSent)
 		assert.Empty(t, api.Requests())
 	})
 	t.Run("the server's to judge", func(t *testing.T) {
 		t.Parallel()
 		client := newClient(t, newAPI().ServeHTTP, clixnow.WithoutValidation())
-		_, err := drain(t, client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{PageSize: 1001, PollInterval: time.Hour}))
+		_,
+			err := drain(t,
+			client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{PageSize: 1001, PollInterval: time.Hour}))
 		require.ErrorIs(t, err, clixnow.ErrBadRequest)
 	})
 }
 
-// journal is what a loop over changes met, in order: ids, positions after noon, errors.
+// journal is what a loop over changes met, in order: ids, positions after noon,
+// errors.
 type journal []string
 
 func (j *journal) note(format string, args ...any) { *j = append(*j, fmt.Sprintf(format, args...)) }
@@ -167,8 +200,11 @@ func (j *journal) caughtUp(since time.Time) error {
 	return nil
 }
 
-// follow reads changes and notes them, until it has met so many things other than leads.
-func follow(ctx context.Context, client *clixnow.Client, req clixnow.LeadChangesRequest, things int, passed func(*journal)) journal {
+// follow reads changes and notes them, until it has met so many things other
+// than leads.
+func follow(ctx context.Context, client *clixnow.Client, req clixnow.LeadChangesRequest, things int,
+	passed func(*journal),
+) journal {
 	var j journal
 	enough := errors.New("enough")
 	caughtUp := req.CaughtUp
@@ -213,18 +249,20 @@ func TestLeadChangesCaughtUp(t *testing.T) {
 		t.Parallel()
 		inBubble(t, 0, func(t *testing.T) {
 			api := newAPI()
-			j := follow(t.Context(), memoryClient(t, api), clixnow.LeadChangesRequest{PollInterval: time.Minute}, 3, func(j *journal) {
-				if len(*j) == 1 { // after the first pass
-					time.AfterFunc(30*time.Second, func() { api.AddLeads(clixnow.Lead{ID: 7}) })
-				}
-			})
+			j := follow(t.Context(), memoryClient(t, api), clixnow.LeadChangesRequest{PollInterval: time.Minute}, 3,
+				func(j *journal) {
+					if len(*j) == 1 { // after the first pass
+						time.AfterFunc(30*time.Second, func() { api.AddLeads(clixnow.Lead{ID: 7}) })
+					}
+				})
 			assert.Equal(t, journal{"caught up", "7", "caught up 30s", "caught up 30s"}, j)
 		})
 	})
 	t.Run("since where nothing was seen", func(t *testing.T) {
 		t.Parallel()
 		inBubble(t, time.Hour, func(t *testing.T) {
-			j := follow(t.Context(), memoryClient(t, newAPI()), clixnow.LeadChangesRequest{Since: noon.Add(1500 * time.Millisecond)}, 2, goOn)
+			j := follow(t.Context(), memoryClient(t, newAPI()),
+				clixnow.LeadChangesRequest{Since: noon.Add(1500 * time.Millisecond)}, 2, goOn)
 			assert.Equal(t, journal{"caught up 1.5s", "end"}, j)
 		})
 	})
@@ -233,9 +271,10 @@ func TestLeadChangesCaughtUp(t *testing.T) {
 		inBubble(t, time.Hour, func(t *testing.T) {
 			api := newAPI()
 			api.AddLeads(crowd(4)...)
-			j := follow(t.Context(), memoryClient(t, api), clixnow.LeadChangesRequest{PollInterval: time.Minute}, 3, func(*journal) {
-				modify(2)(t, api)
-			})
+			j := follow(t.Context(), memoryClient(t, api), clixnow.LeadChangesRequest{PollInterval: time.Minute}, 3,
+				func(*journal) {
+					modify(2)(t, api)
+				})
 			assert.Equal(t, journal{
 				"1", "2", "3", "4", "caught up 3s", "2", "caught up 1h0m0s", "2", "caught up 1h1m0s",
 			}, j)
@@ -246,7 +285,8 @@ func TestLeadChangesCaughtUp(t *testing.T) {
 		inBubble(t, time.Hour, func(t *testing.T) {
 			api := newAPI()
 			api.AddLeads(crowd(4)...)
-			j := follow(t.Context(), memoryClient(t, api), clixnow.LeadChangesRequest{Since: noon.Add(time.Minute)}, 2, goOn)
+			j := follow(t.Context(), memoryClient(t, api), clixnow.LeadChangesRequest{Since: noon.Add(time.Minute)},
+				2, goOn)
 			assert.Equal(t, journal{"1", "2", "3", "4", "caught up 1m0s", "end"}, j)
 		})
 	})
@@ -254,7 +294,10 @@ func TestLeadChangesCaughtUp(t *testing.T) {
 		t.Parallel()
 		inBubble(t, time.Hour, func(t *testing.T) {
 			assert.PanicsWithValue(t, "mine", func() {
-				req := clixnow.LeadChangesRequest{PollInterval: time.Minute, CaughtUp: func(time.Time) error { panic("mine") }}
+				req := clixnow.LeadChangesRequest{
+					PollInterval: time.Minute,
+					CaughtUp:     func(time.Time) error { panic("mine") },
+				}
 				for _, err := range memoryClient(t, newAPI()).LeadChanges(t.Context(), req) {
 					require.NoError(t, err)
 					assert.Fail(t, "nothing to yield")
@@ -282,7 +325,10 @@ func TestLeadChangesCaughtUp(t *testing.T) {
 				api := newAPI()
 				api.AddLeads(crowd(3)...)
 				full := errors.New("disk full")
-				req := clixnow.LeadChangesRequest{PollInterval: interval, CaughtUp: func(time.Time) error { return full }}
+				req := clixnow.LeadChangesRequest{
+					PollInterval: interval,
+					CaughtUp:     func(time.Time) error { return full },
+				}
 				ids, err := drainIDs(t, memoryClient(t, api).LeadChanges(t.Context(), req))
 				require.ErrorIs(t, err, full)
 				assert.Equal(t, upTo(3), ids)
@@ -326,7 +372,8 @@ func TestLeadChangesResumes(t *testing.T) {
 		req.Since = saved
 		ids, err = drainIDs(t, client.LeadChanges(t.Context(), req))
 		require.NoError(t, err)
-		assert.Equal(t, append(slices.DeleteFunc(from(140, 200), func(id int64) bool { return id == 190 }), 5, 190), ids,
+		assert.Equal(t, append(slices.DeleteFunc(from(140, 200), func(id int64) bool { return id == 190 }), 5, 190),
+			ids,
 			"the leads of the overlap again, then the news")
 		assert.Equal(t, noon.Add(time.Hour), saved)
 
@@ -339,7 +386,8 @@ func TestLeadChangesResumes(t *testing.T) {
 	})
 }
 
-// A reader that dies in mid-pass has saved UpdatedOn of the lead that it handled last.
+// A reader that dies in mid-pass has saved UpdatedOn of the lead that it
+// handled last.
 func TestLeadChangesResumesInMidPass(t *testing.T) {
 	t.Parallel()
 	inBubble(t, time.Hour, func(t *testing.T) {
@@ -351,7 +399,8 @@ func TestLeadChangesResumesInMidPass(t *testing.T) {
 		runs := 0
 		for ; len(seen) < 500 && runs < 100; runs++ {
 			read := 0
-			for lead, err := range client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{Since: saved, PageSize: 10, Overlap: 10 * time.Second}) {
+			for lead, err := range client.LeadChanges(t.Context(),
+				clixnow.LeadChangesRequest{Since: saved, PageSize: 10, Overlap: 10 * time.Second}) {
 				require.NoError(t, err)
 				seen[lead.ID] = true
 				saved = lead.UpdatedOn
@@ -378,9 +427,17 @@ func passing() []fault {
 		{"not JSON", clixnowtest.Fault{Status: 200, Body: "<html>"}, clixnow.ErrInvalidResponse},
 		{"no list", clixnowtest.Fault{Status: 200, Body: "{}"}, clixnow.ErrInvalidResponse},
 		{"lead without updatedOn", clixnowtest.Fault{Status: 200, Body: `[{"id":1}]`}, clixnow.ErrInvalidResponse},
-		{"lead without id", clixnowtest.Fault{Status: 200, Body: `[{"updatedOn":"2026-05-04T12:00:00Z"}]`}, clixnow.ErrInvalidResponse},
+		{
+			"lead without id",
+			clixnowtest.Fault{Status: 200, Body: `[{"updatedOn":"2026-05-04T12:00:00Z"}]`},
+			clixnow.ErrInvalidResponse,
+		},
 		{"no connection", clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling}, nil},
-		{"Retry-After of an hour", clixnowtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"3600"}}}, clixnow.ErrRateLimited},
+		{
+			"Retry-After of an hour",
+			clixnowtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"3600"}}},
+			clixnow.ErrRateLimited,
+		},
 	}
 	for _, status := range []int{408, 429, 500, 501, 502, 503, 504, 520, 599} {
 		faults = append(faults, fault{strconv.Itoa(status), clixnowtest.Fault{Status: status}, nil})
@@ -407,7 +464,10 @@ func TestLeadChangesErrorsWithoutPolling(t *testing.T) {
 				api.AddLeads(crowd(100)...)
 				fault.Times = 1000
 				api.Inject(clixnowtest.Fault{Times: 3}, fault.Fault)
-				req := clixnow.LeadChangesRequest{PageSize: 10, CaughtUp: func(time.Time) error { panic("not caught up") }}
+				req := clixnow.LeadChangesRequest{
+					PageSize: 10,
+					CaughtUp: func(time.Time) error { panic("not caught up") },
+				}
 				ids, err := drainIDs(t, memoryClient(t, api).LeadChanges(t.Context(), req))
 				require.Error(t, err)
 				if fault.want != nil {
@@ -437,11 +497,12 @@ func TestLeadChangesErrorsWithPolling(t *testing.T) {
 						again[time.Since(failed)] = true
 					}
 				}), clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 1}))
-				j := follow(t.Context(), client, clixnow.LeadChangesRequest{PageSize: 10, PollInterval: interval}, 3, func(*journal) {
-					if failed.IsZero() {
-						failed = time.Now()
-					}
-				})
+				j := follow(t.Context(), client, clixnow.LeadChangesRequest{PageSize: 10, PollInterval: interval}, 3,
+					func(*journal) {
+						if failed.IsZero() {
+							failed = time.Now()
+						}
+					})
 				var want journal
 				for id := 1; id <= 100; id++ {
 					want.note("%d", id)
@@ -449,7 +510,8 @@ func TestLeadChangesErrorsWithPolling(t *testing.T) {
 				want = slices.Insert(want, 64, "error", "error")
 				assert.Equal(t, append(want, "caught up 1m39s"), j)
 				assert.Equal(t, map[time.Duration]bool{interval: true, 2 * interval: true}, again)
-				assert.Equal(t, []string{"2026-05-04T12:00:01", "2026-05-04T12:00:01"}, queries(api, "modifiedOnFrom")[8:10],
+				assert.Equal(t, []string{"2026-05-04T12:00:01", "2026-05-04T12:00:01"},
+					queries(api, "modifiedOnFrom")[8:10],
 					"one overlap and two seconds before lead 64, the newest yielded")
 			})
 		})
@@ -462,7 +524,8 @@ func TestLeadChangesErrorsWithPolling(t *testing.T) {
 				api.AddLeads(crowd(100)...)
 				api.Inject(clixnowtest.Fault{Times: 7}, fault.Fault)
 				client := memoryClient(t, api)
-				j := follow(t.Context(), client, clixnow.LeadChangesRequest{PageSize: 10, PollInterval: interval}, 3, goOn)
+				j := follow(t.Context(), client, clixnow.LeadChangesRequest{PageSize: 10, PollInterval: interval}, 3,
+					goOn)
 				require.Len(t, j, 66)
 				assert.Equal(t, journal{"64", "error", "end"}, j[63:])
 				assert.Len(t, api.Requests(), 8)
@@ -475,7 +538,8 @@ func TestLeadChangesErrorsWithPolling(t *testing.T) {
 			api := newAPI()
 			api.Inject(clixnowtest.Fault{Status: 500, Times: 1000})
 			began := time.Now()
-			for _, err := range memoryClient(t, api).LeadChanges(t.Context(), clixnow.LeadChangesRequest{PollInterval: interval}) {
+			for _, err := range memoryClient(t, api).LeadChanges(t.Context(),
+				clixnow.LeadChangesRequest{PollInterval: interval}) {
 				require.ErrorIs(t, err, clixnow.ErrServer)
 				break
 			}
@@ -507,7 +571,8 @@ func TestLeadChangesErrorsWithPolling(t *testing.T) {
 	})
 }
 
-// Between two leads the loop may end the context: the rest of the page is not yielded any more.
+// Between two leads the loop may end the context: the rest of the page is not
+// yielded any more.
 func TestLeadChangesContextEndsInTheLoop(t *testing.T) {
 	t.Parallel()
 	api := newAPI()
@@ -531,7 +596,8 @@ func TestLeadChangesContextEndsInTheLoop(t *testing.T) {
 	assert.Contains(t, errs[0].Error(), "clixnow: lead changes: ")
 }
 
-// A server that answers every request by the same page, whose leads are of one instant, would be read for ever.
+// A server that answers every request by the same page, whose leads are of one
+// instant, would be read for ever.
 func TestLeadChangesOfAServerThatDoesNotAdvance(t *testing.T) {
 	t.Parallel()
 	var page []string
@@ -559,9 +625,17 @@ func TestLeadChangesContext(t *testing.T) {
 	}{
 		{name: "before the first request"},
 		{name: "in a request", slow: time.Hour, ends: 10 * time.Second},
-		{name: "in a back-off", faults: clixnowtest.Fault{Status: 503, Header: http.Header{"Retry-After": {"5"}}, Times: 9}, ends: 3 * time.Second},
+		{
+			name:   "in a back-off",
+			faults: clixnowtest.Fault{Status: 503, Header: http.Header{"Retry-After": {"5"}}, Times: 9},
+			ends:   3 * time.Second,
+		},
 		{name: "in the wait", ends: 10 * time.Second},
-		{name: "in the wait after an error", faults: clixnowtest.Fault{Status: 501, Times: 9}, ends: 10 * time.Second, before: 1},
+		{
+			name: "in the wait after an error", faults: clixnowtest.Fault{Status: 501, Times: 9},
+			ends:   10 * time.Second,
+			before: 1,
+		},
 	}
 	for _, test := range tests {
 		for _, way := range []string{"cancelled", "deadline"} {
@@ -664,7 +738,8 @@ func TestLeadChangesOfOneInstant(t *testing.T) {
 	}
 	inBubble(t, time.Hour, func(t *testing.T) {
 		requests := 0
-		client := memoryClient(t, scripted(&requests, status("New"), status("New"), status("Called"), status("New"), status("New")))
+		client := memoryClient(t,
+			scripted(&requests, status("New"), status("New"), status("Called"), status("New"), status("New")))
 		var statuses []string
 		req := clixnow.LeadChangesRequest{PollInterval: time.Minute, CaughtUp: func(time.Time) error {
 			if requests == 5 {
@@ -693,10 +768,11 @@ func TestLeadChangesThatAreDatedAhead(t *testing.T) {
 					leads[i].UpdatedOn = noon.Add(time.Duration(100+i) * time.Hour)
 				}
 				api.AddLeads(leads...)
-				j := follow(t.Context(), memoryClient(t, api), clixnow.LeadChangesRequest{PageSize: size, PollInterval: time.Minute}, 4, func(*journal) {
-					time.Sleep(time.Second)
-					modify(5)(t, api)
-				})
+				j := follow(t.Context(), memoryClient(t, api),
+					clixnow.LeadChangesRequest{PageSize: size, PollInterval: time.Minute}, 4, func(*journal) {
+						time.Sleep(time.Second)
+						modify(5)(t, api)
+					})
 				assert.Equal(t, journal{
 					"4", "5", "6", "7", "8", "9", "10", "11", "12", "1", "2", "3", "caught up 1m0s",
 					"5", "caught up 2m1s", "5", "caught up 3m2s", "5", "caught up 4m3s",
@@ -714,8 +790,12 @@ func TestLeadChangesSinceAhead(t *testing.T) {
 		from     []string // of the first pass
 	}{
 		{ahead: time.Hour, position: "2m0s", from: []string{"2026-05-04T13:01:48", "2026-05-04T12:01:48"}},
-		{ahead: 1100 * time.Millisecond, position: "2m0s", from: []string{"2026-05-04T12:01:49", "2026-05-04T12:01:48"}},
-		{ahead: time.Second, position: "2m1s", from: []string{"2026-05-04T12:01:49"}}, // its time comes in whole seconds
+		{
+			ahead: 1100 * time.Millisecond, position: "2m0s",
+			from: []string{"2026-05-04T12:01:49", "2026-05-04T12:01:48"},
+		},
+		// its time comes in whole seconds
+		{ahead: time.Second, position: "2m1s", from: []string{"2026-05-04T12:01:49"}},
 		{ahead: 0, position: "2m0s", from: []string{"2026-05-04T12:01:48"}},
 	}
 	for _, test := range tests {
@@ -747,9 +827,10 @@ func TestLeadChangesGoByTheServersClock(t *testing.T) {
 			inBubble(t, 0, func(t *testing.T) {
 				api := newAPI(clixnowtest.WithClock(func() time.Time { return time.Now().Add(off) }))
 				api.AddLeads(clixnow.Lead{ID: 1}, clixnow.Lead{ID: 2, UpdatedOn: noon.Add(100 * time.Hour)})
-				j := follow(t.Context(), memoryClient(t, api), clixnow.LeadChangesRequest{PollInterval: time.Minute}, 3, func(*journal) {
-					modify(1)(t, api)
-				})
+				j := follow(t.Context(), memoryClient(t, api), clixnow.LeadChangesRequest{PollInterval: time.Minute},
+					3, func(*journal) {
+						modify(1)(t, api)
+					})
 				assert.Equal(t, journal{
 					"1", "2", "caught up " + off.String(), "1", "caught up " + (off + time.Minute).String(),
 					"1", "caught up " + (off + 2*time.Minute).String(),
@@ -774,7 +855,8 @@ func TestLeadChangesWithoutDate(t *testing.T) {
 	})
 }
 
-// Leads of one instant that fill more than a page, as a bulk change at the broker makes them.
+// Leads of one instant that fill more than a page, as a bulk change at the
+// broker makes them.
 func TestLeadChangesOfManyAtOneInstant(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{2, 3, 10, 30} {
@@ -847,11 +929,14 @@ var filters = []filter{
 		func(t time.Time) time.Time { return t.Truncate(time.Second) },
 		func(t time.Time) time.Time { return t.Truncate(time.Second).Add(time.Second) },
 	},
-	{"datetime of SQL Server", func(t time.Time) time.Time { return datetimeStep(t, 0) }, func(t time.Time) time.Time { return datetimeStep(t, 1) }},
+	{
+		"datetime of SQL Server", func(t time.Time) time.Time { return datetimeStep(t, 0) },
+		func(t time.Time) time.Time { return datetimeStep(t, 1) },
+	},
 }
 
-// datetimeStep returns the first millisecond that SQL Server rounds to the same .000, .003 or .007 of a second as t, or to
-// the step so many further on.
+// datetimeStep returns the first millisecond that SQL Server rounds to the same
+// .000, .003 or .007 of a second as t, or to the step so many further on.
 func datetimeStep(t time.Time, further int) time.Time {
 	base := t.Truncate(10 * time.Millisecond).Add(-10 * time.Millisecond)
 	var starts []time.Time
@@ -874,7 +959,8 @@ func TestDatetimeStep(t *testing.T) {
 	assert.Equal(t, 2*time.Millisecond, datetimeStep(noon, 1).Sub(noon))
 }
 
-// filtering lets a server that includes its bound and compares milliseconds act as another.
+// filtering lets a server that includes its bound and compares milliseconds act
+// as another.
 func (f filter) filtering(api http.Handler, includes bool) http.HandlerFunc {
 	return rewrite(api, func(query url.Values) {
 		bound, err := time.Parse("2006-01-02T15:04:05", query.Get("modifiedOnFrom"))
@@ -916,7 +1002,8 @@ var prints = map[string]func(time.Time) time.Time{
 	"rounded seconds": func(t time.Time) time.Time { return t.Round(time.Second) },
 }
 
-// Whatever the server makes of the bound, nothing is lost; where dates are a few milliseconds apart and where many share one.
+// Whatever the server makes of the bound, nothing is lost; where dates are a
+// few milliseconds apart and where many share one.
 func TestLeadChangesWhateverTheFilter(t *testing.T) {
 	t.Parallel()
 	for _, filter := range filters {
@@ -935,7 +1022,9 @@ func TestLeadChangesWhateverTheFilter(t *testing.T) {
 						api.AddLeads(leads...)
 						client := memoryClient(t, printing(filter.filtering(api, includes), shown))
 
-						ids, err := drainIDs(t, client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{PageSize: 10}))
+						ids,
+							err := drainIDs(t,
+							client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{PageSize: 10}))
 						require.NoError(t, err)
 						assert.Equal(t, upTo(70), ids, "the whole history")
 
@@ -949,16 +1038,19 @@ func TestLeadChangesWhateverTheFilter(t *testing.T) {
 
 						passes := 0
 						seen := make(map[int64]string)
-						req := clixnow.LeadChangesRequest{PageSize: 10, PollInterval: time.Second, CaughtUp: func(time.Time) error {
-							if passes++; passes == 8 {
-								return errors.New("enough")
-							}
-							for n := range int64(7) {
-								modify(int64(passes)*13%63+n+1)(t, api)
-								time.Sleep(time.Duration(n) * time.Millisecond)
-							}
-							return nil
-						}}
+						req := clixnow.LeadChangesRequest{
+							PageSize: 10, PollInterval: time.Second,
+							CaughtUp: func(time.Time) error {
+								if passes++; passes == 8 {
+									return errors.New("enough")
+								}
+								for n := range int64(7) {
+									modify(int64(passes)*13%63+n+1)(t, api)
+									time.Sleep(time.Duration(n) * time.Millisecond)
+								}
+								return nil
+							},
+						}
 						for lead, err := range client.LeadChanges(t.Context(), req) {
 							if err == nil {
 								seen[lead.ID] = lead.Status
@@ -996,7 +1088,8 @@ func TestLeadChangesWhileTheLoopChangesLeads(t *testing.T) {
 	})
 }
 
-// Where leads change faster than they are read, a pass still ends, and CaughtUp is called.
+// Where leads change faster than they are read, a pass still ends, and CaughtUp
+// is called.
 func TestLeadChangesUnderSteadyWrites(t *testing.T) {
 	t.Parallel()
 	for _, overlap := range []time.Duration{-1, 5 * time.Second, 0} {
@@ -1015,7 +1108,8 @@ func TestLeadChangesUnderSteadyWrites(t *testing.T) {
 				j := follow(t.Context(), memoryClient(t, busy), clixnow.LeadChangesRequest{
 					PageSize: 10, Overlap: overlap, PollInterval: time.Second,
 				}, 5, goOn)
-				ended := slices.DeleteFunc(slices.Clone(j), func(line string) bool { return !strings.HasPrefix(line, "caught up") })
+				ended := slices.DeleteFunc(slices.Clone(j),
+					func(line string) bool { return !strings.HasPrefix(line, "caught up") })
 				assert.Len(t, ended, 5)
 				assert.NotContains(t, j, "error")
 				assert.Less(t, len(api.Requests()), 700)
@@ -1053,7 +1147,8 @@ func TestLeadEvents(t *testing.T) {
 	}
 }
 
-// The Date of an answer has no fractions: what was changed in the very second in which a pass began was there before it.
+// The Date of an answer has no fractions: what was changed in the very second
+// in which a pass began was there before it.
 func TestLeadChangesWithoutOverlapReadsAllPages(t *testing.T) {
 	t.Parallel()
 	server := clixnowtest.NewServer()

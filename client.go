@@ -19,7 +19,8 @@ import (
 // Version of this package, sent in User-Agent as "clixnow-go/0.1.0".
 const Version = "0.1.0"
 
-// MaxPageSize is the most leads that the API returns in one page (Clixnow API reference, "Monitoring data").
+// MaxPageSize is the most leads that the API returns in one page (Clixnow API
+// reference, "Monitoring data").
 const MaxPageSize = 1000
 
 const (
@@ -27,9 +28,10 @@ const (
 	searchPath = "/api/system/v1/leads/search"
 )
 
-// Client calls the Clixnow API of one brand with one token. Create it with [NewClient]; its zero value is not usable. It
-// is immutable and safe for concurrent use, and is meant to be kept: it holds the connections. For a new token make a new
-// Client and close the idle connections of the old one.
+// Client calls the Clixnow API of one brand with one token. Create it with
+// [NewClient]; its zero value is not usable. It is immutable and safe for
+// concurrent use, and is meant to be kept: it holds the connections. For a new
+// token make a new Client and close the idle connections of the old one.
 type Client struct {
 	caller   *call.Caller
 	urls     map[string]*url.URL // by path
@@ -38,9 +40,10 @@ type Client struct {
 	mask     func(text, password string) string // hides the token, and the password
 }
 
-// NewClient returns a client for a brand and the API token that Clixnow gave the affiliate. The brand is Clixnow's label
-// for the host: "acme" stands for integration.acme.clixnow.com. Nothing is sent. Its errors name what is at fault
-// and print neither brand nor token.
+// NewClient returns a client for a brand and the API token that Clixnow gave
+// the affiliate. The brand is Clixnow's label for the host: "acme" stands for
+// integration.acme.clixnow.com. Nothing is sent. Its errors name what is at
+// fault and print neither brand nor token.
 func NewClient(brand, token string, opts ...Option) (*Client, error) {
 	c := config{maxResponseBytes: defaultMaxResponseBytes}
 	for _, opt := range opts {
@@ -52,7 +55,8 @@ func NewClient(brand, token string, opts ...Option) (*Client, error) {
 		}
 	}
 	if !isLabel(brand) {
-		return nil, errors.New("clixnow: new client: the brand must be one DNS label: letters, digits, inner hyphens, at most 63")
+		return nil,
+			errors.New("clixnow: new client: the brand must be one DNS label: letters, digits, inner hyphens, at most 63")
 	}
 	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r == ' ' || notPrintable(r) }) {
 		return nil, errors.New("clixnow: new client: the token must be printable ASCII without blanks, and not empty")
@@ -67,7 +71,8 @@ func NewClient(brand, token string, opts ...Option) (*Client, error) {
 	return c.build(token), nil
 }
 
-// build puts the send path together. The token is kept in closures, where fmt cannot reach it through any struct.
+// build puts the send path together. The token is kept in closures, where fmt
+// cannot reach it through any struct.
 func (c *config) build(token string) *Client {
 	retry := c.retry.withDefaults()
 	hc, timeout := call.NewHTTPClient(c.httpClient)
@@ -85,8 +90,9 @@ func (c *config) build(token string) *Client {
 	}
 }
 
-// headers returns what makes the headers of a request. There is never an Idempotency-Key among them: net/http would take
-// it as leave to send a POST again by itself.
+// headers returns what makes the headers of a request. There is never an
+// Idempotency-Key among them: net/http would take it as leave to send a POST
+// again by itself.
 func headers(token, product string) func(method string) http.Header {
 	userAgent := strings.TrimSpace(product + " clixnow-go/" + Version)
 	authorization := "ApiToken " + token
@@ -106,7 +112,8 @@ func headers(token, product string) func(method string) http.Header {
 
 const hidden = "[hidden]"
 
-// masker hides the token and the password where they are long enough not to be part of common words.
+// masker hides the token and the password where they are long enough not to be
+// part of common words.
 func masker(token string) func(text, password string) string {
 	const shortestToken, shortestPassword = 4, 8
 	return func(text, password string) string {
@@ -120,14 +127,16 @@ func masker(token string) func(text, password string) string {
 	}
 }
 
-// maskSecret hides a secret as it is, and as %q prints it: so net/http quotes an answer that it cannot understand.
+// maskSecret hides a secret as it is, and as %q prints it: so net/http quotes
+// an answer that it cannot understand.
 func maskSecret(text, secret string) string {
 	quoted := strconv.Quote(secret)
 	return strings.NewReplacer(secret, hidden, quoted[1:len(quoted)-1], hidden).Replace(text)
 }
 
-// CloseIdleConnections closes connections that no request is using, as that of http.Client does: for tests, and for a
-// client that is replaced. The client stays usable.
+// CloseIdleConnections closes connections that no request is using, as that of
+// http.Client does: for tests, and for a client that is replaced. The client
+// stays usable.
 func (c *Client) CloseIdleConnections() { c.caller.HTTP.CloseIdleConnections() }
 
 // request is one request to the API.
@@ -141,7 +150,8 @@ type request struct {
 	mask         func(text string) string
 }
 
-// send is the one path on which requests are sent. Its error is of one of the four classes if the request is a POST.
+// send is the one path on which requests are sent. Its error is of one of the
+// four classes if the request is a POST.
 func (c *Client) send(ctx context.Context, r *request) (call.Outcome, error) {
 	r.mask = func(text string) string { return c.mask(text, r.password) }
 	if ctx == nil {

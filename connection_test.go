@@ -34,7 +34,8 @@ type ledger struct {
 	reads func() // called before each read of a body; nil = not
 }
 
-// over is the option that sends by a transport whose connections and bodies are counted. At the end of the test nothing may be left.
+// over is the option that sends by a transport whose connections and bodies are
+// counted. At the end of the test nothing may be left.
 func (l *ledger) over(t *testing.T, transport *http.Transport, timeout time.Duration) clixnow.Option {
 	t.Helper()
 	transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -49,7 +50,9 @@ func (l *ledger) over(t *testing.T, transport *http.Transport, timeout time.Dura
 	t.Cleanup(func() {
 		assert.Zero(t, l.unclosed.Load(), "bodies that were not closed")
 		assert.Eventually(t, func() bool {
-			transport.CloseIdleConnections() // again and again: an HTTP/2 connection becomes idle a little after its last answer was read
+			// again and again: an HTTP/2 connection becomes idle a little after
+			// its last answer was read
+			transport.CloseIdleConnections()
 			return l.open.Load() == 0
 		}, time.Minute, time.Millisecond, "connections are open")
 	})
@@ -93,7 +96,8 @@ func (b *countedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// After a fault every body is closed and no connection is left, whatever the fault, the protocol and the method of the client.
+// After a fault every body is closed and no connection is left, whatever the
+// fault, the protocol and the method of the client.
 func TestNothingIsLeftOpen(t *testing.T) {
 	t.Parallel()
 	cases := append(faultCases(), faultCase{
@@ -112,7 +116,8 @@ func TestNothingIsLeftOpen(t *testing.T) {
 	}
 	for _, protocol := range protocols {
 		for _, test := range cases {
-			if test.opts != nil || strings.HasPrefix(test.name, "hangs until the deadline") || protocol.name == "HTTP/2" && strings.HasPrefix(test.name, "101") {
+			if test.opts != nil || strings.HasPrefix(test.name, "hangs until the deadline") ||
+				protocol.name == "HTTP/2" && strings.HasPrefix(test.name, "101") {
 				continue // a transport of its own; as ours, but longer; unknown to HTTP/2
 			}
 			for _, method := range protocol.methods {
@@ -159,23 +164,33 @@ func TestConnectionIsKeptAfterErrors(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			var handle atomic.Value
-			server := startServer(t, start, func(w http.ResponseWriter, r *http.Request) { handle.Load().(http.HandlerFunc)(w, r) })
+			server := startServer(t, start,
+				func(w http.ResponseWriter, r *http.Request) { handle.Load().(http.HandlerFunc)(w, r) })
 			var used ledger
 			client := clientOf(t, server.URL, used.over(t, trusting(server), 0))
-			for _, status := range []int{200, 201, 204, 302, 400, 401, 403, 404, 408, 409, 415, 422, 429, 500, 502, 503, 504, 520} {
-				for _, body := range []string{"", `{"message":"no"}`, strings.Repeat("<p>", 3000), strings.Repeat("<p>", 30_000)} { // the last is more than is kept
+			for _, status := range []int{
+				200, 201, 204, 302, 400, 401, 403, 404, 408, 409, 415, 422, 429, 500, 502, 503,
+				504, 520,
+			} {
+				// the last is more than is kept
+				for _, body := range []string{
+					"", `{"message":"no"}`, strings.Repeat("<p>", 3000),
+					strings.Repeat("<p>", 30_000),
+				} {
 					handle.Store(answer(status, "", body))
 					require.Error(t, request(t, client, http.MethodPost))
 					require.Error(t, request(t, client, http.MethodGet))
-					require.Equal(t, int64(1), used.dials.Load(), "connections after a %d with %d bytes", status, len(body))
+					require.Equal(t, int64(1), used.dials.Load(), "connections after a %d with %d bytes", status,
+						len(body))
 				}
 			}
 		})
 	}
 }
 
-// Of handshakes that fail the client knows that nothing was sent. But in TLS 1.3 it is through with its own before the server has
-// looked at its certificate.
+// Of handshakes that fail the client knows that nothing was sent. But in TLS
+// 1.3 it is through with its own before the server has looked at its
+// certificate.
 func TestTLSFailures(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -191,9 +206,20 @@ func TestTLSFailures(t *testing.T) {
 		{name: "certificate of later", client: func(c *tls.Config) {
 			c.Time = func() time.Time { return time.Date(1969, 1, 1, 0, 0, 0, 0, time.UTC) }
 		}, class: clixnow.ErrNotSent, text: "not yet valid"},
-		{name: "old TLS alone", server: &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}, class: clixnow.ErrNotSent, text: "protocol version"},
-		{name: "client certificate wanted, TLS 1.2", server: &tls.Config{ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12}, class: clixnow.ErrNotSent, text: "tls"},
-		{name: "client certificate wanted, TLS 1.3", server: &tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS13}, class: clixnow.ErrOutcomeUnknown},
+		{
+			name: "old TLS alone", server: &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10},
+			class: clixnow.ErrNotSent, text: "protocol version",
+		},
+		{
+			name:   "client certificate wanted, TLS 1.2",
+			server: &tls.Config{ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12},
+			class:  clixnow.ErrNotSent, text: "tls",
+		},
+		{
+			name:   "client certificate wanted, TLS 1.3",
+			server: &tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS13},
+			class:  clixnow.ErrOutcomeUnknown,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -214,20 +240,24 @@ func TestTLSFailures(t *testing.T) {
 			assertNoSecrets(t, err.Error())
 			err = request(t, client, http.MethodGet)
 			require.Error(t, err)
-			assert.Equal(t, test.class == clixnow.ErrNotSent, errors.Is(err, clixnow.ErrNotSent)) //nolint:errorlint // a class is one of four values
+			assert.Equal(t, test.class == clixnow.ErrNotSent,
+				errors.Is(err, clixnow.ErrNotSent)) //nolint:errorlint // a class is one of four values
 			assert.Zero(t, arrived.Load(), "requests")
 		})
 	}
 }
 
-// assault is an answer that is too long, too slow or broken. It goes on until the client hangs up, so that it would be noticed if
-// the client read to the end.
+// assault is an answer that is too long, too slow or broken. It goes on until
+// the client hangs up, so that it would be noticed if the client read to the
+// end.
 type assault struct {
-	name   string
-	serve  func(io.Writer) error // writes what follows the request, or a part of it; called until it fails
-	until  string                // the deadline passes when the client reads the "header" or the "body"; "" = it is far away
-	class  error                 // of a create; nil = registered
-	within []error               // of a create and of a search
+	name  string
+	serve func(io.Writer) error // writes what follows the request, or a part of it; called until it fails
+	// the deadline passes when the client reads the "header" or the "body"; ""
+	// = it is far away
+	until  string
+	class  error   // of a create; nil = registered
+	within []error // of a create and of a search
 	text   string
 }
 
@@ -246,36 +276,117 @@ func assaults() []assault {
 	bad := []error{clixnow.ErrBadRequest}
 	late := []error{context.DeadlineExceeded}
 	return []assault{
-		{name: "endless first line", serve: endless("HTTP/1.1 201 ", much), class: clixnow.ErrOutcomeUnknown, text: "exceeded"},
-		{name: "endless header line", serve: endless(unknown+"X-Flood: ", much), class: clixnow.ErrOutcomeUnknown, text: "exceeded"},
-		{name: "endless headers", serve: endless(unknown, strings.Repeat("X-Flood: x\r\n", 800)), class: clixnow.ErrOutcomeUnknown, text: "exceeded"},
-		{name: "endless early hints", serve: endless("", "HTTP/1.1 103 Early Hints\r\nLink: "+much+"\r\n\r\n"), class: clixnow.ErrOutcomeUnknown, text: "exceeded"},
-		{name: "endless permission to go on", serve: endless("", strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 400)), class: clixnow.ErrOutcomeUnknown, text: "exceeded"},
-		{name: "endless trailers", serve: endless(unknown+chunked+"1\r\n{\r\n0\r\n", strings.Repeat("X-Flood: x\r\n", 800)), class: clixnow.ErrOutcomeUnknown, within: invalid, text: "trailer"},
-		{name: "endless chunk extension", serve: endless(unknown+chunked+"1;", much), class: clixnow.ErrOutcomeUnknown, within: invalid},
-		{name: "chunks of one byte, with long extensions", serve: endless(unknown+chunked, "1;"+much[:1000]+"\r\n \r\n"), class: clixnow.ErrOutcomeUnknown, within: invalid},
-		{name: "many headers", serve: once(unknown + strings.Repeat("X-Flood: x\r\n", 10_000) + "Content-Length: 60\r\n\r\n" + lead)},
-		{name: "many headers of an error", serve: once(refused + strings.Repeat("X-Flood: x\r\n", 10_000) + "Content-Length: 0\r\n\r\n"), class: clixnow.ErrRefused, within: bad},
+		{
+			name: "endless first line", serve: endless("HTTP/1.1 201 ", much), class: clixnow.ErrOutcomeUnknown,
+			text: "exceeded",
+		},
+		{
+			name: "endless header line", serve: endless(unknown+"X-Flood: ", much), class: clixnow.ErrOutcomeUnknown,
+			text: "exceeded",
+		},
+		{
+			name: "endless headers", serve: endless(unknown, strings.Repeat("X-Flood: x\r\n", 800)),
+			class: clixnow.ErrOutcomeUnknown, text: "exceeded",
+		},
+		{
+			name: "endless early hints", serve: endless("", "HTTP/1.1 103 Early Hints\r\nLink: "+much+"\r\n\r\n"),
+			class: clixnow.ErrOutcomeUnknown, text: "exceeded",
+		},
+		{
+			name:  "endless permission to go on",
+			serve: endless("", strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 400)),
+			class: clixnow.ErrOutcomeUnknown, text: "exceeded",
+		},
+		{
+			name:  "endless trailers",
+			serve: endless(unknown+chunked+"1\r\n{\r\n0\r\n", strings.Repeat("X-Flood: x\r\n", 800)),
+			class: clixnow.ErrOutcomeUnknown, within: invalid, text: "trailer",
+		},
+		{
+			name: "endless chunk extension", serve: endless(unknown+chunked+"1;", much),
+			class: clixnow.ErrOutcomeUnknown, within: invalid,
+		},
+		{
+			name:  "chunks of one byte, with long extensions",
+			serve: endless(unknown+chunked, "1;"+much[:1000]+"\r\n \r\n"), class: clixnow.ErrOutcomeUnknown,
+			within: invalid,
+		},
+		{
+			name:  "many headers",
+			serve: once(unknown + strings.Repeat("X-Flood: x\r\n", 10_000) + "Content-Length: 60\r\n\r\n" + lead),
+		},
+		{
+			name:  "many headers of an error",
+			serve: once(refused + strings.Repeat("X-Flood: x\r\n", 10_000) + "Content-Length: 0\r\n\r\n"),
+			class: clixnow.ErrRefused, within: bad,
+		},
 
-		{name: "endless success", serve: endless(unknown+chunked, chunk), class: clixnow.ErrOutcomeUnknown, within: large},
-		{name: "endless success, and nobody knows how long", serve: endless(unknown+"\r\n", much), class: clixnow.ErrOutcomeUnknown, within: large},
+		{
+			name: "endless success", serve: endless(unknown+chunked, chunk), class: clixnow.ErrOutcomeUnknown,
+			within: large,
+		},
+		{
+			name: "endless success, and nobody knows how long", serve: endless(unknown+"\r\n", much),
+			class: clixnow.ErrOutcomeUnknown, within: large,
+		},
 		{name: "endless refusal", serve: endless(refused+chunked, chunk), class: clixnow.ErrRefused, within: bad},
-		{name: "endless redirect", serve: endless("HTTP/1.1 302 Found\r\nLocation: /login\r\n"+chunked, chunk), class: clixnow.ErrRefused, within: []error{clixnow.ErrRedirect}},
-		{name: "endless white space before the lead", serve: endless(unknown+chunked, "1f40\r\n"+strings.Repeat(" ", 8000)+"\r\n"), class: clixnow.ErrOutcomeUnknown, within: large},
+		{
+			name: "endless redirect", serve: endless("HTTP/1.1 302 Found\r\nLocation: /login\r\n"+chunked, chunk),
+			class: clixnow.ErrRefused, within: []error{clixnow.ErrRedirect},
+		},
+		{
+			name:  "endless white space before the lead",
+			serve: endless(unknown+chunked, "1f40\r\n"+strings.Repeat(" ", 8000)+"\r\n"),
+			class: clixnow.ErrOutcomeUnknown, within: large,
+		},
 
 		{name: "bomb", serve: once(unknown + zipped + "\r\n" + bomb), class: clixnow.ErrOutcomeUnknown, within: large},
-		{name: "bomb that is a refusal", serve: once(refused + zipped + "\r\n" + bomb), class: clixnow.ErrRefused, within: bad},
-		{name: "packed, and cut", serve: once(unknown + zipped + "\r\n" + string(packed(lead)[:30])), class: clixnow.ErrOutcomeUnknown, within: append(invalid, io.ErrUnexpectedEOF)},
-		{name: "packed, with a wrong checksum", serve: once(unknown + zipped + "\r\n" + string(packed(lead)[:len(packed(lead))-8]) + "checksum"), class: clixnow.ErrOutcomeUnknown, within: append(invalid, gzip.ErrChecksum)},
-		{name: "packed by its header alone", serve: once(unknown + zipped + "\r\n" + lead), class: clixnow.ErrOutcomeUnknown, within: append(invalid, gzip.ErrHeader)},
-		{name: "packed in another way", serve: once(unknown + "Content-Encoding: br\r\n\r\n\x8b\x03\x80{}\x03"), class: clixnow.ErrOutcomeUnknown, within: invalid},
-		{name: "refusal packed by its header alone", serve: once(refused + zipped + "\r\n" + lead), class: clixnow.ErrRefused, within: bad},
+		{
+			name: "bomb that is a refusal", serve: once(refused + zipped + "\r\n" + bomb), class: clixnow.ErrRefused,
+			within: bad,
+		},
+		{
+			name: "packed, and cut", serve: once(unknown + zipped + "\r\n" + string(packed(lead)[:30])),
+			class: clixnow.ErrOutcomeUnknown, within: append(invalid, io.ErrUnexpectedEOF),
+		},
+		{
+			name:  "packed, with a wrong checksum",
+			serve: once(unknown + zipped + "\r\n" + string(packed(lead)[:len(packed(lead))-8]) + "checksum"),
+			class: clixnow.ErrOutcomeUnknown, within: append(invalid, gzip.ErrChecksum),
+		},
+		{
+			name: "packed by its header alone", serve: once(unknown + zipped + "\r\n" + lead),
+			class: clixnow.ErrOutcomeUnknown, within: append(invalid, gzip.ErrHeader),
+		},
+		{
+			name: "packed in another way", serve: once(unknown + "Content-Encoding: br\r\n\r\n\x8b\x03\x80{}\x03"),
+			class: clixnow.ErrOutcomeUnknown, within: invalid,
+		},
+		{
+			name: "refusal packed by its header alone", serve: once(refused + zipped + "\r\n" + lead),
+			class: clixnow.ErrRefused, within: bad,
+		},
 
-		{name: "dripping early hints", serve: drip("", "HTTP/1.1 103 Early Hints\r\n\r\n"), until: "header", class: clixnow.ErrOutcomeUnknown, within: late},
-		{name: "dripping header", serve: drip(unknown+"X-Drip: ", "x"), until: "header", class: clixnow.ErrOutcomeUnknown, within: late},
-		{name: "dripping body", serve: drip(unknown+chunked, "1\r\n \r\n"), until: "body", class: clixnow.ErrOutcomeUnknown, within: append(invalid, late...)},
-		{name: "dripping body of known length", serve: drip(unknown+"Content-Length: 1000000\r\n\r\n", " "), until: "body", class: clixnow.ErrOutcomeUnknown, within: append(invalid, late...)},
-		{name: "dripping refusal", serve: drip(refused+chunked, "1\r\n \r\n"), until: "body", class: clixnow.ErrRefused, within: append(bad, late...)},
+		{
+			name: "dripping early hints", serve: drip("", "HTTP/1.1 103 Early Hints\r\n\r\n"), until: "header",
+			class: clixnow.ErrOutcomeUnknown, within: late,
+		},
+		{
+			name: "dripping header", serve: drip(unknown+"X-Drip: ", "x"), until: "header",
+			class: clixnow.ErrOutcomeUnknown, within: late,
+		},
+		{
+			name: "dripping body", serve: drip(unknown+chunked, "1\r\n \r\n"), until: "body",
+			class: clixnow.ErrOutcomeUnknown, within: append(invalid, late...),
+		},
+		{
+			name: "dripping body of known length", serve: drip(unknown+"Content-Length: 1000000\r\n\r\n", " "),
+			until: "body", class: clixnow.ErrOutcomeUnknown, within: append(invalid, late...),
+		},
+		{
+			name: "dripping refusal", serve: drip(refused+chunked, "1\r\n \r\n"), until: "body",
+			class: clixnow.ErrRefused, within: append(bad, late...),
+		},
 		{name: "whole, byte by byte", serve: byteByByte(unknown + "Content-Length: 60\r\n\r\n" + lead)},
 	}
 }
@@ -351,7 +462,8 @@ func TestAssaults(t *testing.T) {
 				})
 				var used ledger
 				ctx := test.context(t, &used)
-				client := clientOf(t, "http://"+addr, clixnow.WithMaxResponseBytes(100_000), clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 1}),
+				client := clientOf(t, "http://"+addr, clixnow.WithMaxResponseBytes(100_000),
+					clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 1}),
 					used.over(t, &http.Transport{MaxResponseHeaderBytes: 256 << 10}, 0))
 				var err error
 				if method == http.MethodPost {
@@ -380,7 +492,8 @@ func TestAssaults(t *testing.T) {
 	}
 }
 
-// context is one with the deadline of the test, which passes without regard to the clock.
+// context is one with the deadline of the test, which passes without regard to
+// the clock.
 func (a *assault) context(t *testing.T, used *ledger) context.Context {
 	t.Helper()
 	if a.until == "" {
@@ -410,7 +523,8 @@ func (w *limitedWriter) Write(p []byte) (int, error) {
 	return w.Writer.Write(p)
 }
 
-// A body of which something always comes is not waited for any longer than one of which nothing comes.
+// A body of which something always comes is not waited for any longer than one
+// of which nothing comes.
 func TestDrippingBodyAgainstTheTimeout(t *testing.T) {
 	t.Parallel()
 	client := newClient(t, func(w http.ResponseWriter, r *http.Request) {
@@ -427,13 +541,16 @@ func TestDrippingBodyAgainstTheTimeout(t *testing.T) {
 	require.ErrorContains(t, err, "not done within 1s")
 }
 
-// An HTTP/2 server may reset a stream for many reasons. Only REFUSED_STREAM says that the request was not processed, and net/http
-// sends that one again; after each of the others the lead may exist. The connection serves on.
+// An HTTP/2 server may reset a stream for many reasons. Only REFUSED_STREAM
+// says that the request was not processed, and net/http sends that one again;
+// after each of the others the lead may exist. The connection serves on.
 func TestHTTP2Resets(t *testing.T) {
 	t.Parallel()
 	codes := map[string]uint32{
-		"NO_ERROR": 0, "PROTOCOL_ERROR": 1, "INTERNAL_ERROR": 2, "FLOW_CONTROL_ERROR": 3, "SETTINGS_TIMEOUT": 4, "STREAM_CLOSED": 5, "FRAME_SIZE_ERROR": 6,
-		"CANCEL": 8, "COMPRESSION_ERROR": 9, "CONNECT_ERROR": 10, "ENHANCE_YOUR_CALM": 11, "INADEQUATE_SECURITY": 12, "HTTP_1_1_REQUIRED": 13, "unknown": 255,
+		"NO_ERROR": 0, "PROTOCOL_ERROR": 1, "INTERNAL_ERROR": 2, "FLOW_CONTROL_ERROR": 3, "SETTINGS_TIMEOUT": 4,
+		"STREAM_CLOSED": 5, "FRAME_SIZE_ERROR": 6,
+		"CANCEL": 8, "COMPRESSION_ERROR": 9, "CONNECT_ERROR": 10, "ENHANCE_YOUR_CALM": 11, "INADEQUATE_SECURITY": 12,
+		"HTTP_1_1_REQUIRED": 13, "unknown": 255,
 	}
 	for name, code := range codes {
 		for when, begun := range map[string]func(*http2Conn, uint32){
@@ -477,8 +594,9 @@ func TestHTTP2Resets(t *testing.T) {
 	}
 }
 
-// The one resend that net/http makes by itself although the server may have handled the request (golang/go#47635). README tells of
-// it; where this fails, that can go.
+// The one resend that net/http makes by itself although the server may have
+// handled the request (golang/go#47635). README tells of it; where this fails,
+// that can go.
 func TestHTTP2ResetByProtocolError(t *testing.T) {
 	t.Parallel()
 	posts := newArrivals()
@@ -511,7 +629,8 @@ func TestHTTP2Connections(t *testing.T) {
 	)
 	header := longHeader + strings.Repeat("x", 8000)
 	goAway := func(conn *http2Conn, last, code uint32) {
-		conn.write(frameGoAway, 0, 0, string(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, last), code)))
+		conn.write(frameGoAway, 0, 0,
+			string(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, last), code)))
 	}
 	tests := []struct {
 		name   string
@@ -522,37 +641,52 @@ func TestHTTP2Connections(t *testing.T) {
 		posts  int64 // that arrived; 0 = it depends
 		twice  bool  // another create follows, and is registered
 	}{
-		{name: "GOAWAY, and then the answer", posts: 2, twice: true, serve: func(conn *http2Conn, posts *arrivals, _ int64) {
-			stream := conn.request(posts)
-			goAway(conn, stream, 0)
-			answerCreated(conn, stream)
-		}},
-		{name: "answer, and then GOAWAY", posts: 2, twice: true, serve: func(conn *http2Conn, posts *arrivals, _ int64) {
-			stream := conn.request(posts)
-			answerCreated(conn, stream)
-			goAway(conn, stream, 0)
-		}},
-		{name: "GOAWAY with an error", class: unknown, posts: 2, twice: true, serve: func(conn *http2Conn, posts *arrivals, number int64) {
-			stream := conn.request(posts)
-			if number == 1 { // a connection that fails with its first request would fail with it again
-				goAway(conn, 0, 11)
-				return
-			}
-			answerCreated(conn, stream)
-		}},
-		{name: "GOAWAY with an error, the request taken", class: unknown, posts: 2, twice: true, serve: func(conn *http2Conn, posts *arrivals, number int64) {
-			stream := conn.request(posts)
-			if number == 1 {
-				goAway(conn, stream, 2)
-				return
-			}
-			answerCreated(conn, stream)
-		}},
-		{name: "REFUSED_STREAM for good", class: unknown, within: []error{context.DeadlineExceeded}, ctx: untilArrival, serve: func(conn *http2Conn, posts *arrivals, _ int64) {
-			for stream := conn.request(posts); stream != 0; stream = conn.request(posts) {
-				conn.write(frameReset, 0, stream, "\x00\x00\x00\x07")
-			}
-		}},
+		{
+			name: "GOAWAY, and then the answer", posts: 2, twice: true,
+			serve: func(conn *http2Conn, posts *arrivals, _ int64) {
+				stream := conn.request(posts)
+				goAway(conn, stream, 0)
+				answerCreated(conn, stream)
+			},
+		},
+		{
+			name: "answer, and then GOAWAY", posts: 2, twice: true,
+			serve: func(conn *http2Conn, posts *arrivals, _ int64) {
+				stream := conn.request(posts)
+				answerCreated(conn, stream)
+				goAway(conn, stream, 0)
+			},
+		},
+		{
+			name: "GOAWAY with an error", class: unknown, posts: 2, twice: true,
+			serve: func(conn *http2Conn, posts *arrivals, number int64) {
+				stream := conn.request(posts)
+				if number == 1 { // a connection that fails with its first request would fail with it again
+					goAway(conn, 0, 11)
+					return
+				}
+				answerCreated(conn, stream)
+			},
+		},
+		{
+			name: "GOAWAY with an error, the request taken", class: unknown, posts: 2, twice: true,
+			serve: func(conn *http2Conn, posts *arrivals, number int64) {
+				stream := conn.request(posts)
+				if number == 1 {
+					goAway(conn, stream, 2)
+					return
+				}
+				answerCreated(conn, stream)
+			},
+		},
+		{
+			name: "REFUSED_STREAM for good", class: unknown, within: []error{context.DeadlineExceeded},
+			ctx: untilArrival, serve: func(conn *http2Conn, posts *arrivals, _ int64) {
+				for stream := conn.request(posts); stream != 0; stream = conn.request(posts) {
+					conn.write(frameReset, 0, stream, "\x00\x00\x00\x07")
+				}
+			},
+		},
 		{name: "HTTP/1.1 after all", class: unknown, posts: 1, serve: func(conn *http2Conn, posts *arrivals, _ int64) {
 			conn.request(posts)
 			_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
@@ -566,32 +700,39 @@ func TestHTTP2Connections(t *testing.T) {
 			conn.write(frameContinuation, flagEndHeaders, stream, header)
 			conn.write(frameData, flagEndStream, stream, `{"leadId":7}`)
 		}},
-		{name: "flood of early hints", class: unknown, posts: 1, serve: func(conn *http2Conn, posts *arrivals, _ int64) {
-			stream := conn.request(posts)
-			for range 2000 {
-				conn.write(frameHeaders, flagEndHeaders, stream, status103+header)
-			}
-			answerCreated(conn, stream)
-		}},
-		{name: "body without an end", class: unknown, within: []error{clixnow.ErrResponseTooLarge}, posts: 2, twice: true, serve: func(conn *http2Conn, posts *arrivals, number int64) {
-			for stream := conn.request(posts); stream != 0; stream = conn.request(posts) {
-				if number > 1 || stream > 1 {
-					answerCreated(conn, stream)
-					continue
+		{
+			name: "flood of early hints", class: unknown, posts: 1,
+			serve: func(conn *http2Conn, posts *arrivals, _ int64) {
+				stream := conn.request(posts)
+				for range 2000 {
+					conn.write(frameHeaders, flagEndHeaders, stream, status103+header)
 				}
-				conn.write(frameHeaders, flagEndHeaders, stream, status200)
-				for range 200 { // as much as the client has allowed, and then no more
-					conn.write(frameData, 0, stream, strings.Repeat(" ", 16_000))
+				answerCreated(conn, stream)
+			},
+		},
+		{
+			name: "body without an end", class: unknown, within: []error{clixnow.ErrResponseTooLarge}, posts: 2,
+			twice: true, serve: func(conn *http2Conn, posts *arrivals, number int64) {
+				for stream := conn.request(posts); stream != 0; stream = conn.request(posts) {
+					if number > 1 || stream > 1 {
+						answerCreated(conn, stream)
+						continue
+					}
+					conn.write(frameHeaders, flagEndHeaders, stream, status200)
+					for range 200 { // as much as the client has allowed, and then no more
+						conn.write(frameData, 0, stream, strings.Repeat(" ", 16_000))
+					}
 				}
-			}
-		}},
+			},
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			posts := newArrivals()
 			var connections atomic.Int64
-			client := http2Client(t, func(conn *http2Conn) { test.serve(conn, posts, connections.Add(1)) }, clixnow.WithMaxResponseBytes(100_000))
+			client := http2Client(t, func(conn *http2Conn) { test.serve(conn, posts, connections.Add(1)) },
+				clixnow.WithMaxResponseBytes(100_000))
 			ctx := t.Context()
 			if test.ctx != nil {
 				ctx = test.ctx(t, posts)
@@ -615,8 +756,9 @@ func TestHTTP2Connections(t *testing.T) {
 	}
 }
 
-// Servers close connections that nobody uses, and a request may meet that half-way: net/http sends a GET again by itself, a POST
-// is unknown. Whatever happens, nothing is registered twice and no search fails.
+// Servers close connections that nobody uses, and a request may meet that
+// half-way: net/http sends a GET again by itself, a POST is unknown. Whatever
+// happens, nothing is registered twice and no search fails.
 func TestServerThatClosesIdleConnections(t *testing.T) {
 	t.Parallel()
 	modes := map[string]struct {
@@ -653,7 +795,8 @@ func TestServerThatClosesIdleConnections(t *testing.T) {
 						if errs[i] = err; err == nil {
 							ids[i] = created.LeadID
 						}
-						time.Sleep(time.Duration(random.Int64N(int64(4 * time.Millisecond)))) // about as long as the server waits
+						// about as long as the server waits
+						time.Sleep(time.Duration(random.Int64N(int64(4 * time.Millisecond))))
 						_, err = client.SearchLeadsPage(t.Context(), clixnow.SearchLeadsRequest{})
 						assert.NoError(t, err)
 					}
@@ -684,7 +827,8 @@ func TestServerThatClosesIdleConnections(t *testing.T) {
 				}
 				assert.Equal(t, []int64{id}, there[numbered(i).Email], "lead %d", i)
 			}
-			t.Logf("%d connections for %d requests; %d creates were lost on the way", used.dials.Load(), 2*workers*each, lost)
+			t.Logf("%d connections for %d requests; %d creates were lost on the way", used.dials.Load(),
+				2*workers*each, lost)
 			assert.Greater(t, used.dials.Load(), int64(workers))
 		})
 	}

@@ -14,13 +14,15 @@ import (
 	"github.com/clixnow/clixnow-go/internal/wire"
 )
 
-// EnsureLeadResponse is a lead that was registered by [Client.EnsureLead]. It marshals to the API's JSON with "recovered"
-// added, and unmarshals from it. fmt and slog hide what they hide of a [CreateLeadResponse].
+// EnsureLeadResponse is a lead that was registered by [Client.EnsureLead]. It
+// marshals to the API's JSON with "recovered" added, and unmarshals from it.
+// fmt and slog hide what they hide of a [CreateLeadResponse].
 type EnsureLeadResponse struct {
 	CreateLeadResponse
 
-	// Recovered: found by search after an attempt of unknown outcome. RedirectURL is then empty, and gone for good: send
-	// the visitor to the brand's login page, or thank them.
+	// Recovered: found by search after an attempt of unknown outcome.
+	// RedirectURL is then empty, and gone for good: send the visitor to the
+	// brand's login page, or thank them.
 	Recovered bool
 }
 
@@ -30,7 +32,8 @@ func ensuredObject(r *EnsureLeadResponse) wire.Object {
 	return object
 }
 
-// MarshalJSON encodes the response as the API does, redirect URL included, and adds "recovered".
+// MarshalJSON encodes the response as the API does, redirect URL included, and
+// adds "recovered".
 func (r EnsureLeadResponse) MarshalJSON() ([]byte, error) { return ensuredObject(&r).Append(nil) }
 
 // UnmarshalJSON decodes what MarshalJSON encodes, or a response of the API.
@@ -38,52 +41,67 @@ func (r *EnsureLeadResponse) UnmarshalJSON(data []byte) error {
 	return decode(r, data, "ensure lead response", ensuredObject)
 }
 
-// EnsureLead registers a lead exactly once, as far as the API lets one tell. After an attempt of unknown outcome it
-// looks for the lead by search, and sends the request again only when four looks found nothing that could be it. Its
-// errors are of the four classes of [Client.CreateLead]; [ErrOutcomeUnknown] is left where no look found it, and one of
-// the four failed or could not decide, or no attempt was left.
+// EnsureLead registers a lead exactly once, as far as the API lets one tell.
+// After an attempt of unknown outcome it looks for the lead by search, and
+// sends the request again only when four looks found nothing that could be it.
+// Its errors are of the four classes of [Client.CreateLead];
+// [ErrOutcomeUnknown] is left where no look found it, and one of the four
+// failed or could not decide, or no attempt was left.
 //
 // # Which lead is ours
 //
-// A lead that was created no earlier than 3 minutes before the first attempt, by the server's clock where it differs from
-// ours by more than a minute. Where both have a click id, the click ids decide, as text or as integers. Otherwise the
-// emails do, case and surrounding blanks aside. Of several the one with the lowest id is ours.
+// A lead that was created no earlier than 3 minutes before the first attempt,
+// by the server's clock where it differs from ours by more than a minute. Where
+// both have a click id, the click ids decide, as text or as integers. Otherwise
+// the emails do, case and surrounding blanks aside. Of several the one with the
+// lowest id is ours.
 //
-// Some brands hide or mask emails. A lead that may be ours and does not show it leaves the search undecided, and then the
-// request is not sent again.
+// Some brands hide or mask emails. A lead that may be ours and does not show it
+// leaves the search undecided, and then the request is not sent again.
 //
-// What no client can know: another registration with the same email and no ClickID within that time looks like ours, and
-// so does one that shares our ClickID. So send a ClickID that is unique per sign-up. A search that shows a new lead later
-// than the last look has it sent again: the API then refuses the duplicate, which says that the first one arrived, and
-// four more looks are made. Where they do not show it, the error is both ErrOutcomeUnknown and [ErrDuplicateLead]:
-// sending it again would not help, a person has to look.
+// What no client can know: another registration with the same email and no
+// ClickID within that time looks like ours, and so does one that shares our
+// ClickID. So send a ClickID that is unique per sign-up. A search that shows a
+// new lead later than the last look has it sent again: the API then refuses the
+// duplicate, which says that the first one arrived, and four more looks are
+// made. Where they do not show it, the error is both ErrOutcomeUnknown and
+// [ErrDuplicateLead]: sending it again would not help, a person has to look.
 //
 // # How long it takes
 //
-// The four looks come 0.5, 2, 5 and 10 seconds (2, 8, 20 and 40 times MinBackoff, each at most MaxBackoff) one after the
-// other: 17.5 seconds, and the time of four searches, for each of at most MaxAttempts attempts of unknown outcome. With
-// the default policy and an API that answers every search that is up to 53 seconds and three attempts; an API that hangs
-// makes it as long as the timeouts allow, about 20 minutes. So let the context decide: in a handler a minute more than the
-// attempt timeout, and outliving a visitor who leaves:
+// The four looks come 0.5, 2, 5 and 10 seconds (2, 8, 20 and 40 times
+// MinBackoff, each at most MaxBackoff) one after the other: 17.5 seconds, and
+// the time of four searches, for each of at most MaxAttempts attempts of
+// unknown outcome. With the default policy and an API that answers every search
+// that is up to 53 seconds and three attempts; an API that hangs makes it as
+// long as the timeouts allow, about 20 minutes. So let the context decide: in a
+// handler a minute more than the attempt timeout, and outliving a visitor who
+// leaves:
 //
 //	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 90*time.Second)
 func (c *Client) EnsureLead(ctx context.Context, req CreateLeadRequest) (*EnsureLeadResponse, error) {
 	return c.EnsureLeadSince(ctx, req, time.Time{})
 }
 
-// EnsureLeadSince is [Client.EnsureLead] for a lead that an earlier call, or a process that has died, may have begun to
-// register at firstAttempt, by the clock of this machine or one within a minute of it. It looks before it sends, and
-// reads a duplicate rejection of its first send as "the earlier try arrived". A zero firstAttempt means that there was
-// none.
+// EnsureLeadSince is [Client.EnsureLead] for a lead that an earlier call, or a
+// process that has died, may have begun to register at firstAttempt, by the
+// clock of this machine or one within a minute of it. It looks before it sends,
+// and reads a duplicate rejection of its first send as "the earlier try
+// arrived". A zero firstAttempt means that there was none.
 //
-// So a queue consumer registers each lead once, however often it dies: it saves the time with the job before the first
-// try and calls EnsureLead; a redelivered job, or one that ended in [ErrOutcomeUnknown], it hands to EnsureLeadSince
-// with the saved time. Once an earlier try is in doubt, every failure is [ErrOutcomeUnknown], with what happened within
-// reach of errors.As and errors.Is: a refusal of this send says nothing of the earlier one. What validation refuses was
-// never sent.
+// So a queue consumer registers each lead once, however often it dies: it saves
+// the time with the job before the first try and calls EnsureLead; a
+// redelivered job, or one that ended in [ErrOutcomeUnknown], it hands to
+// EnsureLeadSince with the saved time. Once an earlier try is in doubt, every
+// failure is [ErrOutcomeUnknown], with what happened within reach of errors.As
+// and errors.Is: a refusal of this send says nothing of the earlier one. What
+// validation refuses was never sent.
 //
-// A server that neither refuses duplicates nor shows a new lead in searches leaves no client a chance.
-func (c *Client) EnsureLeadSince(ctx context.Context, req CreateLeadRequest, firstAttempt time.Time) (*EnsureLeadResponse, error) {
+// A server that neither refuses duplicates nor shows a new lead in searches
+// leaves no client a chance.
+func (c *Client) EnsureLeadSince(ctx context.Context, req CreateLeadRequest,
+	firstAttempt time.Time,
+) (*EnsureLeadResponse, error) {
 	body, err := c.encode(&req)
 	if err != nil {
 		return nil, err
@@ -98,7 +116,8 @@ func (c *Client) EnsureLeadSince(ctx context.Context, req CreateLeadRequest, fir
 	return r.run(ctx)
 }
 
-// registration is one EnsureLead under way. Its deciding is in functions below that know facts only.
+// registration is one EnsureLead under way. Its deciding is in functions below
+// that know facts only.
 type registration struct {
 	client *Client
 	req    *CreateLeadRequest
@@ -153,8 +172,9 @@ const (
 	stillUnknown             // and no look can tell more
 )
 
-// afterSend decides what follows a send of this class. After an attempt of unknown outcome a refusal is no answer: the
-// earlier one may have been carried out. A refusal as a duplicate says that it was.
+// afterSend decides what follows a send of this class. After an attempt of
+// unknown outcome a refusal is no answer: the earlier one may have been carried
+// out. A refusal as a duplicate says that it was.
 func afterSend(again bool, class error, duplicate bool) step {
 	switch {
 	case class == nil:
@@ -168,8 +188,8 @@ func afterSend(again bool, class error, duplicate bool) step {
 	}
 }
 
-// unknown is the error of a registration that stays in doubt. All that happened is within reach, the latest first: it is
-// what errors.As finds.
+// unknown is the error of a registration that stays in doubt. All that happened
+// is within reach, the latest first: it is what errors.As finds.
 func (r *registration) unknown(format string, args ...any) error {
 	since := fmt.Errorf(format, args...)
 	const begin = "clixnow: "
@@ -182,8 +202,9 @@ func (r *registration) unknown(format string, args ...any) error {
 	}
 }
 
-// look searches four times, since a search may lag a create and a slow create may still be running. No lead and no error
-// mean that all looks completed and none showed anything that could be ours.
+// look searches four times, since a search may lag a create and a slow create
+// may still be running. No lead and no error mean that all looks completed and
+// none showed anything that could be ours.
 func (r *registration) look(ctx context.Context) (*Lead, error) {
 	var doubt error
 	for _, factor := range []time.Duration{2, 8, 20, 40} {
@@ -206,7 +227,8 @@ func (r *registration) look(ctx context.Context) (*Lead, error) {
 	return nil, doubt
 }
 
-// pause is a multiple of MinBackoff, at most MaxBackoff, shortened at random by at most a quarter.
+// pause is a multiple of MinBackoff, at most MaxBackoff, shortened at random by
+// at most a quarter.
 func (p RetryPolicy) pause(factor time.Duration) time.Duration {
 	wait := p.MaxBackoff
 	if p.MinBackoff < wait/factor {
@@ -215,7 +237,8 @@ func (p RetryPolicy) pause(factor time.Duration) time.Duration {
 	return wait - rand.N(wait/4+1) //nolint:gosec // spreads load; nothing to guess
 }
 
-// search looks once; and once more from further back when its answer shows that the server's clock is behind ours.
+// search looks once; and once more from further back when its answer shows that
+// the server's clock is behind ours.
 func (r *registration) search(ctx context.Context) (*Lead, error) {
 	for {
 		from := r.windowStart()
@@ -227,7 +250,8 @@ func (r *registration) search(ctx context.Context) (*Lead, error) {
 	}
 }
 
-// windowStart is when, by the server's clock, a lead of ours was created at the earliest.
+// windowStart is when, by the server's clock, a lead of ours was created at the
+// earliest.
 func (r *registration) windowStart() time.Time {
 	const tolerance = 3 * time.Minute
 	return r.began.Add(r.clock.ahead - tolerance)
@@ -235,7 +259,8 @@ func (r *registration) windowStart() time.Time {
 
 var errUndecided = errors.New("a lead that may be this one hides its email")
 
-// pick returns the lead of the lowest id that is ours, or errUndecided where one may be.
+// pick returns the lead of the lowest id that is ours, or errUndecided where
+// one may be.
 func (r *registration) pick(leads iter.Seq2[*Lead, error]) (ours *Lead, err error) {
 	for lead, failure := range leads {
 		if failure != nil {
@@ -267,8 +292,9 @@ const (
 	undecided
 )
 
-// identify decides whether a lead that a search shows is the one that was sent at some time after from. Where the lead hides
-// its date, the search's own bound has to do.
+// identify decides whether a lead that a search shows is the one that was sent
+// at some time after from. Where the lead hides its date, the search's own
+// bound has to do.
 func identify(sent *CreateLeadRequest, found *Lead, from time.Time) identity {
 	if !found.CreatedOn.IsZero() && found.CreatedOn.Before(from) {
 		return otherLead
@@ -293,7 +319,8 @@ func either(same bool) identity {
 	return otherLead
 }
 
-// sameClickID compares as text, or as integers: a search documents an integer, and "007" comes back as 7.
+// sameClickID compares as text, or as integers: a search documents an integer,
+// and "007" comes back as 7.
 func sameClickID(a, b string) bool {
 	if a == b {
 		return true
@@ -303,20 +330,24 @@ func sameClickID(a, b string) bool {
 	return okX && okY && x.Cmp(y) == 0
 }
 
-// recovered is what is left of the response to a create: all but the redirect URL.
+// recovered is what is left of the response to a create: all but the redirect
+// URL.
 func recovered(l *Lead) *EnsureLeadResponse {
 	return &EnsureLeadResponse{Recovered: true, CreateLeadResponse: CreateLeadResponse{
-		LeadID: l.ID, SubCampaign: l.SubCampaign, Placement: l.Placement, Keyword: l.Keyword, Sub2: l.Sub2, ClickID: l.ClickID, CRMID: l.CRMID,
+		LeadID: l.ID, SubCampaign: l.SubCampaign, Placement: l.Placement, Keyword: l.Keyword, Sub2: l.Sub2,
+		ClickID: l.ClickID, CRMID: l.CRMID,
 	}}
 }
 
-// serverClock is how far the server's clock is ahead of ours, where that is more than an answer's way and rounding explain.
+// serverClock is how far the server's clock is ahead of ours, where that is
+// more than an answer's way and rounding explain.
 type serverClock struct {
 	known bool
 	ahead time.Duration
 }
 
-// learn takes the first date that an answer tells; one that changed later would move the window under a search.
+// learn takes the first date that an answer tells; one that changed later would
+// move the window under a search.
 func (c *serverClock) learn(o *call.Outcome) {
 	date := o.Date()
 	if c.known || date.IsZero() {

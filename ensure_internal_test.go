@@ -31,7 +31,11 @@ func TestCreateClass(t *testing.T) {
 		{"200 that was read", answered(200), nil},
 		{"201 that was read", answered(201), nil},
 		{"200 that cannot be read", call.Outcome{Attempts: 1, Sent: true, Status: 200, Err: failed}, ErrOutcomeUnknown},
-		{"200 that was cut", call.Outcome{Attempts: 1, Sent: true, Status: 200, Err: failed, Cut: true}, ErrOutcomeUnknown},
+		{
+			"200 that was cut",
+			call.Outcome{Attempts: 1, Sent: true, Status: 200, Err: failed, Cut: true},
+			ErrOutcomeUnknown,
+		},
 		{"101: the server went on in another protocol", answered(101), ErrOutcomeUnknown},
 		{"299", answered(299), nil},
 		{"300", answered(300), ErrRefused},
@@ -76,7 +80,10 @@ func TestAfterSend(t *testing.T) {
 		{"sent again, registered", true, nil, false, settled},
 		{"sent again, unknown", true, ErrOutcomeUnknown, false, lookForIt},
 		{"sent again, a duplicate: the earlier one arrived", true, ErrRefused, true, lookForIt},
-		{"sent again, refused: the earlier one may have been carried out all the same", true, ErrRefused, false, stillUnknown},
+		{
+			"sent again, refused: the earlier one may have been carried out all the same", true, ErrRefused, false,
+			stillUnknown,
+		},
 		{"sent again, not sent", true, ErrNotSent, false, stillUnknown},
 		{"sent again, too many", true, ErrRateLimited, false, stillUnknown},
 	}
@@ -102,13 +109,38 @@ func TestIdentify(t *testing.T) {
 		// The click ids decide where both have one.
 		{"same click id", sent{Email: "a@x.ch", ClickID: "k1"}, Lead{Email: "a@x.ch", ClickID: "k1"}, sameLead},
 		{"same click id, email hidden", sent{Email: "a@x.ch", ClickID: "k1"}, Lead{ClickID: "k1"}, sameLead},
-		{"same click id, email masked", sent{Email: "a@x.ch", ClickID: "k1"}, Lead{Email: "a**@x.ch", ClickID: "k1"}, sameLead},
-		{"same click id, another email", sent{Email: "a@x.ch", ClickID: "k1"}, Lead{Email: "b@x.ch", ClickID: "k1"}, sameLead},
-		{"same click id as integers", sent{Email: "a@x.ch", ClickID: "007"}, Lead{Email: "b@x.ch", ClickID: "7"}, sameLead},
+		{
+			"same click id, email masked",
+			sent{Email: "a@x.ch", ClickID: "k1"},
+			Lead{Email: "a**@x.ch", ClickID: "k1"},
+			sameLead,
+		},
+		{
+			"same click id, another email",
+			sent{Email: "a@x.ch", ClickID: "k1"},
+			Lead{Email: "b@x.ch", ClickID: "k1"},
+			sameLead,
+		},
+		{
+			"same click id as integers",
+			sent{Email: "a@x.ch", ClickID: "007"},
+			Lead{Email: "b@x.ch", ClickID: "7"},
+			sameLead,
+		},
 		{"another click id", sent{Email: "a@x.ch", ClickID: "k1"}, Lead{Email: "b@x.ch", ClickID: "k2"}, otherLead},
-		{"another click id, same email: another sign-up", sent{Email: "a@x.ch", ClickID: "k1"}, Lead{Email: "a@x.ch", ClickID: "k2"}, otherLead},
+		{
+			"another click id, same email: another sign-up",
+			sent{Email: "a@x.ch", ClickID: "k1"},
+			Lead{Email: "a@x.ch", ClickID: "k2"},
+			otherLead,
+		},
 		{"another click id, email hidden", sent{Email: "a@x.ch", ClickID: "k1"}, Lead{ClickID: "k2"}, otherLead},
-		{"another click id, email masked", sent{Email: "a@x.ch", ClickID: "k1"}, Lead{Email: "***", ClickID: "k2"}, otherLead},
+		{
+			"another click id, email masked",
+			sent{Email: "a@x.ch", ClickID: "k1"},
+			Lead{Email: "***", ClickID: "k2"},
+			otherLead,
+		},
 		// Otherwise the emails do.
 		{"same email, no click ids", sent{Email: "a@x.ch"}, Lead{Email: "a@x.ch"}, sameLead},
 		{"same email, found click id only", sent{Email: "a@x.ch"}, Lead{Email: "a@x.ch", ClickID: "k1"}, sameLead},
@@ -130,14 +162,34 @@ func TestIdentify(t *testing.T) {
 		{"email blank", sent{Email: "a@x.ch"}, Lead{Email: "  "}, undecided},
 		{"email masked by stars", sent{Email: "a@x.ch"}, Lead{Email: "a*@x.ch"}, undecided},
 		{"email of stars alone", sent{Email: "a@x.ch"}, Lead{Email: "*****"}, undecided},
-		{"email masked, clearly another's: a mask is not looked through", sent{Email: "a@x.ch"}, Lead{Email: "b***@y.ch"}, undecided},
+		{
+			"email masked, clearly another's: a mask is not looked through",
+			sent{Email: "a@x.ch"},
+			Lead{Email: "b***@y.ch"},
+			undecided,
+		},
 		{"email masked by words", sent{Email: "a@x.ch"}, Lead{Email: "[email protected]"}, undecided},
 		// Before the window.
-		{"same click id, of an earlier registration", sent{ClickID: "k1"}, Lead{ClickID: "k1", CreatedOn: before}, otherLead},
-		{"same email, of an earlier registration", sent{Email: "a@x.ch"}, Lead{Email: "a@x.ch", CreatedOn: before}, otherLead},
+		{
+			"same click id, of an earlier registration",
+			sent{ClickID: "k1"},
+			Lead{ClickID: "k1", CreatedOn: before},
+			otherLead,
+		},
+		{
+			"same email, of an earlier registration",
+			sent{Email: "a@x.ch"},
+			Lead{Email: "a@x.ch", CreatedOn: before},
+			otherLead,
+		},
 		{"email hidden, of an earlier registration", sent{Email: "a@x.ch"}, Lead{CreatedOn: before}, otherLead},
 		{"at the very start of the window", sent{Email: "a@x.ch"}, Lead{Email: "a@x.ch", CreatedOn: from}, sameLead},
-		{"far ahead of the window's start", sent{Email: "a@x.ch"}, Lead{Email: "a@x.ch", CreatedOn: from.AddDate(1, 0, 0)}, sameLead},
+		{
+			"far ahead of the window's start",
+			sent{Email: "a@x.ch"},
+			Lead{Email: "a@x.ch", CreatedOn: from.AddDate(1, 0, 0)},
+			sameLead,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -150,7 +202,8 @@ func TestIdentify(t *testing.T) {
 	}
 }
 
-// Where a lead does not tell when it was created, the search's own bound has to do.
+// Where a lead does not tell when it was created, the search's own bound has to
+// do.
 func TestIdentifyWithoutDate(t *testing.T) {
 	t.Parallel()
 	sent := CreateLeadRequest{Email: "a@x.ch", ClickID: "k1"}
@@ -206,14 +259,37 @@ func TestServerClockLearn(t *testing.T) {
 		want    time.Duration
 	}{
 		{"in step", func(now time.Time) []http.Header { return []http.Header{dated(now)} }, 0},
-		{"a minute ahead: an answer's way and rounding", func(now time.Time) []http.Header { return []http.Header{dated(now.Add(time.Minute))} }, 0},
-		{"a minute behind", func(now time.Time) []http.Header { return []http.Header{dated(now.Add(-time.Minute))} }, 0},
-		{"more than a minute ahead", func(now time.Time) []http.Header { return []http.Header{dated(now.Add(61 * time.Second))} }, 61 * time.Second},
-		{"more than a minute behind", func(now time.Time) []http.Header { return []http.Header{dated(now.Add(-61 * time.Second))} }, -61 * time.Second},
-		{"an hour ahead", func(now time.Time) []http.Header { return []http.Header{dated(now.Add(time.Hour))} }, time.Hour},
-		{"an hour behind", func(now time.Time) []http.Header { return []http.Header{dated(now.Add(-time.Hour))} }, -time.Hour},
+		{
+			"a minute ahead: an answer's way and rounding",
+			func(now time.Time) []http.Header { return []http.Header{dated(now.Add(time.Minute))} }, 0,
+		},
+		{
+			"a minute behind", func(now time.Time) []http.Header { return []http.Header{dated(now.Add(-time.Minute))} },
+			0,
+		},
+		{
+			"more than a minute ahead",
+			func(now time.Time) []http.Header { return []http.Header{dated(now.Add(61 * time.Second))} },
+			61 * time.Second,
+		},
+		{
+			"more than a minute behind",
+			func(now time.Time) []http.Header { return []http.Header{dated(now.Add(-61 * time.Second))} },
+			-61 * time.Second,
+		},
+		{
+			"an hour ahead", func(now time.Time) []http.Header { return []http.Header{dated(now.Add(time.Hour))} },
+			time.Hour,
+		},
+		{
+			"an hour behind", func(now time.Time) []http.Header { return []http.Header{dated(now.Add(-time.Hour))} },
+			-time.Hour,
+		},
 		{"no answer", func(time.Time) []http.Header { return []http.Header{nil} }, 0},
-		{"no answer at first", func(now time.Time) []http.Header { return []http.Header{nil, dated(now.Add(time.Hour))} }, time.Hour},
+		{
+			"no answer at first",
+			func(now time.Time) []http.Header { return []http.Header{nil, dated(now.Add(time.Hour))} }, time.Hour,
+		},
 		{"not a date at first", func(now time.Time) []http.Header {
 			return []http.Header{{"Date": {"soon"}}, dated(now.Add(time.Hour))}
 		}, time.Hour},
@@ -245,13 +321,25 @@ func TestRetryPolicyPause(t *testing.T) {
 		policy  RetryPolicy
 		longest [4]time.Duration
 	}{
-		{"default", RetryPolicy{}, [4]time.Duration{500 * time.Millisecond, 2 * time.Second, 5 * time.Second, 10 * time.Second}},
+		{
+			"default",
+			RetryPolicy{},
+			[4]time.Duration{500 * time.Millisecond, 2 * time.Second, 5 * time.Second, 10 * time.Second},
+		},
 		{"of milliseconds", RetryPolicy{MinBackoff: time.Millisecond}, [4]time.Duration{2e6, 8e6, 20e6, 40e6}},
 		{"MaxBackoff bounds it", RetryPolicy{MaxBackoff: 3 * time.Second}, [4]time.Duration{500e6, 2e9, 3e9, 3e9}},
 		{"MaxBackoff below all", RetryPolicy{MaxBackoff: time.Millisecond}, [4]time.Duration{1e6, 1e6, 1e6, 1e6}},
-		{"MinBackoff is MaxBackoff", RetryPolicy{MinBackoff: time.Second, MaxBackoff: time.Second}, [4]time.Duration{1e9, 1e9, 1e9, 1e9}},
+		{
+			"MinBackoff is MaxBackoff",
+			RetryPolicy{MinBackoff: time.Second, MaxBackoff: time.Second},
+			[4]time.Duration{1e9, 1e9, 1e9, 1e9},
+		},
 		{"one nanosecond", RetryPolicy{MinBackoff: 1, MaxBackoff: 1}, [4]time.Duration{1, 1, 1, 1}},
-		{"no overflow", RetryPolicy{MinBackoff: math.MaxInt64 / 4, MaxBackoff: math.MaxInt64}, [4]time.Duration{math.MaxInt64 / 4 * 2, math.MaxInt64, math.MaxInt64, math.MaxInt64}},
+		{
+			"no overflow",
+			RetryPolicy{MinBackoff: math.MaxInt64 / 4, MaxBackoff: math.MaxInt64},
+			[4]time.Duration{math.MaxInt64 / 4 * 2, math.MaxInt64, math.MaxInt64, math.MaxInt64},
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -22,7 +22,8 @@ import (
 // reply is what becomes of a request.
 type reply func(*http.Request) (*http.Response, error)
 
-// script is an API in memory that follows a script: so that time can be fake, and requests can be counted.
+// script is an API in memory that follows a script: so that time can be fake,
+// and requests can be counted.
 type script struct {
 	creates []reply // of the POSTs, in order; one too many is an error of the test
 	looks   []reply // of the GETs, in order; then no lead is found
@@ -67,7 +68,8 @@ func (s *script) play(r *http.Request, replies []reply, number int, otherwise re
 
 func (s *script) client(t *testing.T, opts ...clixnow.Option) *clixnow.Client {
 	t.Helper()
-	client, err := clixnow.NewClient("acme", testToken, append(opts, clixnow.WithHTTPClient(&http.Client{Transport: s}))...)
+	client,
+		err := clixnow.NewClient("acme", testToken, append(opts, clixnow.WithHTTPClient(&http.Client{Transport: s}))...)
 	require.NoError(t, err)
 	return client
 }
@@ -82,7 +84,8 @@ func says(status int, body string) reply {
 	}
 }
 
-// shows answers a search with leads that were created so long before or after now, by the server's clock.
+// shows answers a search with leads that were created so long before or after
+// now, by the server's clock.
 func shows(leads ...string) reply {
 	return func(r *http.Request) (*http.Response, error) {
 		return says(200, "["+strings.Join(leads, ",")+"]")(r)
@@ -95,7 +98,8 @@ func found(id int, email, clickID string, after time.Duration) string {
 		id, email, clickID, time.Now().Add(after).UTC().Format("2006-01-02T15:04:05.000Z"))
 }
 
-// fails loses the connection: such a RoundTripper does not say whether the request was written.
+// fails loses the connection: such a RoundTripper does not say whether the
+// request was written.
 func fails(err error) reply {
 	return func(*http.Request) (*http.Response, error) { return nil, err }
 }
@@ -133,7 +137,8 @@ var (
 	nothing   = shows()
 )
 
-// requireOutcome asserts that an error of a create is of one class and of no other; nil stands for success.
+// requireOutcome asserts that an error of a create is of one class and of no
+// other; nil stands for success.
 func requireOutcome(t *testing.T, want, err error) {
 	t.Helper()
 	if want == nil {
@@ -175,82 +180,126 @@ func TestEnsureLead(t *testing.T) {
 		recover  bool
 	}{
 		{name: "registered at once", creates: in(created), posts: 1, leadID: 500},
-		{name: "found at the first look", creates: in(lost), looks: in(reply(ours)), posts: 1, gets: 1, leadID: 77, recover: true},
-		{name: "found at the fourth look", creates: in(lost), looks: in(times(3, nothing), reply(ours)), posts: 1, gets: 4, leadID: 77, recover: true},
+		{
+			name: "found at the first look", creates: in(lost), looks: in(reply(ours)), posts: 1, gets: 1, leadID: 77,
+			recover: true,
+		},
+		{
+			name: "found at the fourth look", creates: in(lost), looks: in(times(3, nothing), reply(ours)), posts: 1,
+			gets: 4, leadID: 77, recover: true,
+		},
 		{name: "sent again after four looks", creates: in(lost, created), posts: 2, gets: 4, leadID: 500},
-		{name: "leads of others are not ours", creates: in(lost, created), looks: times(4, others), posts: 2, gets: 4, leadID: 500},
-		{name: "the lowest id of several", creates: in(lost), looks: in(reply(several)), posts: 1, gets: 1, leadID: 81, recover: true},
+		{
+			name: "leads of others are not ours", creates: in(lost, created), looks: times(4, others), posts: 2,
+			gets:   4,
+			leadID: 500,
+		},
+		{
+			name: "the lowest id of several", creates: in(lost), looks: in(reply(several)), posts: 1, gets: 1,
+			leadID: 81, recover: true,
+		},
 		{name: "after a 5xx", creates: in(down), looks: in(reply(ours)), posts: 1, gets: 1, leadID: 77, recover: true},
-		{name: "after a 303", creates: in(says(303, ``)), looks: in(reply(ours)), posts: 1, gets: 1, leadID: 77, recover: true},
-		{name: "after an answer without id", creates: in(says(200, `{}`)), looks: in(reply(ours)), posts: 1, gets: 1, leadID: 77, recover: true},
+		{
+			name: "after a 303", creates: in(says(303, ``)), looks: in(reply(ours)), posts: 1, gets: 1, leadID: 77,
+			recover: true,
+		},
+		{
+			name: "after an answer without id", creates: in(says(200, `{}`)), looks: in(reply(ours)), posts: 1, gets: 1,
+			leadID: 77, recover: true,
+		},
 
 		// MaxAttempts counts POSTs.
 		{
 			name: "one attempt still looks", attempts: 1, creates: in(lost), posts: 1, gets: 4,
 			class: clixnow.ErrOutcomeUnknown, is: []error{errReset},
 		},
-		{name: "one attempt, found", attempts: 1, creates: in(lost), looks: in(nothing, reply(ours)), posts: 1, gets: 2, leadID: 77, recover: true},
 		{
-			name: "all attempts of unknown outcome, each within reach", creates: in(lost, down, says(200, `{"leadId":0}`)), posts: 3, gets: 12,
-			class: clixnow.ErrOutcomeUnknown, is: []error{errReset, clixnow.ErrServer, clixnow.ErrInvalidResponse}, status: 200,
+			name: "one attempt, found", attempts: 1, creates: in(lost), looks: in(nothing, reply(ours)), posts: 1,
+			gets: 2, leadID: 77, recover: true,
 		},
 		{
-			name: "attempts that were not sent or refused for now count", creates: in(neverSent, says(429, ``), lost), posts: 3, gets: 4,
+			name:    "all attempts of unknown outcome, each within reach",
+			creates: in(lost, down, says(200, `{"leadId":0}`)), posts: 3, gets: 12,
+			class: clixnow.ErrOutcomeUnknown, is: []error{errReset, clixnow.ErrServer, clixnow.ErrInvalidResponse},
+			status: 200,
+		},
+		{
+			name: "attempts that were not sent or refused for now count", creates: in(neverSent, says(429, ``), lost),
+			posts: 3, gets: 4,
 			class: clixnow.ErrOutcomeUnknown, is: []error{errReset},
 		},
 		{name: "the last attempt registers it", creates: in(lost, lost, created), posts: 3, gets: 8, leadID: 500},
 
 		// A search that fails is not one that found nothing.
 		{
-			name: "one of the looks fails: the others are made, and no re-send", creates: in(lost), looks: in(nothing, times(3, down)), posts: 1, gets: 6,
+			name: "one of the looks fails: the others are made, and no re-send", creates: in(lost),
+			looks: in(nothing, times(3, down)), posts: 1, gets: 6,
 			class: clixnow.ErrOutcomeUnknown, is: []error{clixnow.ErrServer, errReset}, status: 503,
 		},
 		{
-			name: "the last look fails", creates: in(lost), looks: in(times(3, nothing), times(3, lost)), posts: 1, gets: 6,
+			name: "the last look fails", creates: in(lost), looks: in(times(3, nothing), times(3, lost)), posts: 1,
+			gets:  6,
 			class: clixnow.ErrOutcomeUnknown, is: []error{errReset},
 		},
 		{
 			name: "all looks fail", creates: in(lost), looks: times(12, says(429, ``)), posts: 1, gets: 12,
 			class: clixnow.ErrOutcomeUnknown, status: 429,
 		},
-		{name: "a look fails, a later one finds", creates: in(lost), looks: in(times(3, down), nothing, reply(ours)), posts: 1, gets: 5, leadID: 77, recover: true},
-		{name: "a look is retried like any search", creates: in(lost, created), looks: in(down, lost), posts: 2, gets: 6, leadID: 500},
 		{
-			name: "a look is refused: no further one", creates: in(lost), looks: in(says(403, `{"message":"no searches for you"}`)), posts: 1, gets: 1,
+			name: "a look fails, a later one finds", creates: in(lost), looks: in(times(3, down), nothing, reply(ours)),
+			posts: 1, gets: 5, leadID: 77, recover: true,
+		},
+		{
+			name: "a look is retried like any search", creates: in(lost, created), looks: in(down, lost), posts: 2,
+			gets: 6, leadID: 500,
+		},
+		{
+			name: "a look is refused: no further one", creates: in(lost),
+			looks: in(says(403, `{"message":"no searches for you"}`)), posts: 1, gets: 1,
 			class: clixnow.ErrOutcomeUnknown, is: []error{clixnow.ErrForbidden, errReset}, status: 403,
 		},
 		{
-			name: "a look makes no sense: no further one", creates: in(lost), looks: in(nothing, says(200, `{}`)), posts: 1, gets: 2,
+			name: "a look makes no sense: no further one", creates: in(lost), looks: in(nothing, says(200, `{}`)),
+			posts: 1, gets: 2,
 			class: clixnow.ErrOutcomeUnknown, is: []error{clixnow.ErrInvalidResponse}, status: 200,
 		},
 
 		// A lead that may be ours.
 		{
-			name: "undecided at one look: no re-send, whatever the others show", creates: in(lost), looks: in(reply(masked)), posts: 1, gets: 4,
+			name: "undecided at one look: no re-send, whatever the others show", creates: in(lost),
+			looks: in(reply(masked)), posts: 1, gets: 4,
 			class: clixnow.ErrOutcomeUnknown, is: []error{errReset},
 		},
 		{
-			name: "undecided at the last look", creates: in(lost), looks: in(times(3, nothing), reply(masked)), posts: 1, gets: 4,
+			name: "undecided at the last look", creates: in(lost), looks: in(times(3, nothing), reply(masked)),
+			posts: 1, gets: 4,
 			class: clixnow.ErrOutcomeUnknown,
 		},
-		{name: "undecided, then found", creates: in(lost), looks: in(reply(masked), reply(ours)), posts: 1, gets: 2, leadID: 77, recover: true},
+		{
+			name: "undecided, then found", creates: in(lost), looks: in(reply(masked), reply(ours)), posts: 1, gets: 2,
+			leadID: 77, recover: true,
+		},
 
 		// What a re-send meets.
 		{
-			name: "a duplicate on re-send, found", creates: in(lost, duplicate), looks: in(times(5, nothing), reply(ours)), posts: 2, gets: 6,
+			name: "a duplicate on re-send, found", creates: in(lost, duplicate),
+			looks: in(times(5, nothing), reply(ours)), posts: 2, gets: 6,
 			leadID: 77, recover: true,
 		},
 		{
 			name: "a duplicate on re-send, not found", creates: in(lost, duplicate), posts: 2, gets: 8,
-			class: clixnow.ErrOutcomeUnknown, is: []error{clixnow.ErrDuplicateLead, clixnow.ErrBadRequest, errReset}, status: 400,
+			class: clixnow.ErrOutcomeUnknown, is: []error{clixnow.ErrDuplicateLead, clixnow.ErrBadRequest, errReset},
+			status: 400,
 		},
 		{
-			name: "a duplicate on re-send, and the looks fail", creates: in(lost, duplicate), looks: in(times(4, nothing), says(401, ``)), posts: 2, gets: 5,
+			name: "a duplicate on re-send, and the looks fail", creates: in(lost, duplicate),
+			looks: in(times(4, nothing), says(401, ``)), posts: 2, gets: 5,
 			class: clixnow.ErrOutcomeUnknown, is: []error{clixnow.ErrDuplicateLead, clixnow.ErrUnauthorized},
 			status: 401,
 		},
 		{
-			name: "a duplicate on re-send that an earlier registration explains", creates: in(lost, duplicate), looks: times(8, earlier), posts: 2, gets: 8,
+			name: "a duplicate on re-send that an earlier registration explains", creates: in(lost, duplicate),
+			looks: times(8, earlier), posts: 2, gets: 8,
 			class: clixnow.ErrOutcomeUnknown, is: []error{clixnow.ErrDuplicateLead}, status: 400,
 		},
 		{
@@ -258,7 +307,8 @@ func TestEnsureLead(t *testing.T) {
 			class: clixnow.ErrOutcomeUnknown, is: []error{clixnow.ErrForbidden, errReset}, status: 403,
 		},
 		{
-			name: "found wanting on re-send, after a 5xx", creates: in(down, says(400, `{"message":"The email is wrong"}`)), posts: 2, gets: 4,
+			name:    "found wanting on re-send, after a 5xx",
+			creates: in(down, says(400, `{"message":"The email is wrong"}`)), posts: 2, gets: 4,
 			class: clixnow.ErrOutcomeUnknown, is: []error{clixnow.ErrBadRequest, clixnow.ErrServer}, status: 400,
 		},
 		{
@@ -269,7 +319,10 @@ func TestEnsureLead(t *testing.T) {
 			name: "too many on re-send", creates: in(lost, says(429, ``), says(429, ``)), posts: 3, gets: 4,
 			class: clixnow.ErrOutcomeUnknown, is: []error{errReset}, status: 429,
 		},
-		{name: "too many on re-send, then registered", creates: in(lost, says(429, ``), created), posts: 3, gets: 4, leadID: 500},
+		{
+			name: "too many on re-send, then registered", creates: in(lost, says(429, ``), created), posts: 3, gets: 4,
+			leadID: 500,
+		},
 		{
 			name: "not sent on re-send", attempts: 2, creates: in(lost, neverSent), posts: 2, gets: 4,
 			class: clixnow.ErrOutcomeUnknown, is: []error{errBreakerOpen, errReset},
@@ -280,28 +333,54 @@ func TestEnsureLead(t *testing.T) {
 			name: "a duplicate on the first send", creates: in(duplicate), posts: 1,
 			class: clixnow.ErrRefused, is: []error{clixnow.ErrDuplicateLead}, status: 400,
 		},
-		{name: "a duplicate after a 429: nothing of ours arrived", creates: in(says(429, ``), duplicate), posts: 2, class: clixnow.ErrRefused, is: []error{clixnow.ErrDuplicateLead}, status: 400},
-		{name: "refused", creates: in(says(401, ``)), posts: 1, class: clixnow.ErrRefused, is: []error{clixnow.ErrUnauthorized}, status: 401},
-		{name: "not sent", creates: times(3, neverSent), posts: 3, class: clixnow.ErrNotSent, is: []error{errBreakerOpen}},
+		{
+			name: "a duplicate after a 429: nothing of ours arrived", creates: in(says(429, ``), duplicate), posts: 2,
+			class: clixnow.ErrRefused, is: []error{clixnow.ErrDuplicateLead}, status: 400,
+		},
+		{
+			name: "refused", creates: in(says(401, ``)), posts: 1, class: clixnow.ErrRefused,
+			is: []error{clixnow.ErrUnauthorized}, status: 401,
+		},
+		{
+			name: "not sent", creates: times(3, neverSent), posts: 3, class: clixnow.ErrNotSent,
+			is: []error{errBreakerOpen},
+		},
 		{name: "too many", creates: times(3, says(429, ``)), posts: 3, class: clixnow.ErrRateLimited, status: 429},
 
 		// After an earlier try.
-		{name: "since: found at the first look", since: true, looks: in(reply(ours)), gets: 1, leadID: 77, recover: true},
-		{name: "since: found at the third look", since: true, looks: in(nothing, nothing, reply(ours)), gets: 3, leadID: 77, recover: true},
+		{
+			name: "since: found at the first look", since: true, looks: in(reply(ours)), gets: 1, leadID: 77,
+			recover: true,
+		},
+		{
+			name: "since: found at the third look", since: true, looks: in(nothing, nothing, reply(ours)), gets: 3,
+			leadID: 77, recover: true,
+		},
 		{name: "since: not found, sent", since: true, creates: in(created), posts: 1, gets: 4, leadID: 500},
-		{name: "since: not found, one attempt", since: true, attempts: 1, creates: in(created), posts: 1, gets: 4, leadID: 500},
+		{
+			name: "since: not found, one attempt", since: true, attempts: 1, creates: in(created), posts: 1, gets: 4,
+			leadID: 500,
+		},
 		{
 			name: "since: not found, one attempt, lost", since: true, attempts: 1, creates: in(lost), posts: 1, gets: 8,
 			class: clixnow.ErrOutcomeUnknown, is: []error{errReset},
 		},
-		{name: "since: not found, sent, lost, found", since: true, creates: in(lost), looks: in(times(4, nothing), reply(ours)), posts: 1, gets: 5, leadID: 77, recover: true},
-		{name: "since: a duplicate on the first send, found", since: true, creates: in(duplicate), looks: in(times(4, nothing), reply(ours)), posts: 1, gets: 5, leadID: 77, recover: true},
 		{
-			name: "since: a duplicate on the first send, not found", since: true, creates: in(duplicate), posts: 1, gets: 8,
+			name: "since: not found, sent, lost, found", since: true, creates: in(lost),
+			looks: in(times(4, nothing), reply(ours)), posts: 1, gets: 5, leadID: 77, recover: true,
+		},
+		{
+			name: "since: a duplicate on the first send, found", since: true, creates: in(duplicate),
+			looks: in(times(4, nothing), reply(ours)), posts: 1, gets: 5, leadID: 77, recover: true,
+		},
+		{
+			name: "since: a duplicate on the first send, not found", since: true, creates: in(duplicate), posts: 1,
+			gets:  8,
 			class: clixnow.ErrOutcomeUnknown, is: []error{clixnow.ErrDuplicateLead}, status: 400,
 		},
 		{
-			name: "since: an earlier registration is not ours", since: true, creates: in(duplicate), looks: times(8, earlier), posts: 1, gets: 8,
+			name: "since: an earlier registration is not ours", since: true, creates: in(duplicate),
+			looks: times(8, earlier), posts: 1, gets: 8,
 			class: clixnow.ErrOutcomeUnknown, is: []error{clixnow.ErrDuplicateLead}, status: 400,
 		},
 		{
@@ -373,7 +452,11 @@ func TestEnsureLeadPauses(t *testing.T) {
 		longest []time.Duration
 	}{
 		{"default", clixnow.RetryPolicy{}, []time.Duration{s / 2, 2 * s, 5 * s, 10 * s}},
-		{"of MinBackoff", clixnow.RetryPolicy{MinBackoff: 40 * time.Millisecond}, []time.Duration{80e6, 320e6, 800e6, 1600e6}},
+		{
+			"of MinBackoff",
+			clixnow.RetryPolicy{MinBackoff: 40 * time.Millisecond},
+			[]time.Duration{80e6, 320e6, 800e6, 1600e6},
+		},
 		{"bounded by MaxBackoff", clixnow.RetryPolicy{MaxBackoff: 3 * s}, []time.Duration{s / 2, 2 * s, 3 * s, 3 * s}},
 	}
 	for _, test := range tests {
@@ -417,11 +500,20 @@ func TestEnsureLeadLooksInWindow(t *testing.T) {
 		{"since", 36 * time.Hour, 0, lost, []time.Duration{-36*time.Hour - window}},
 		{"since a time to come", -time.Hour, 0, lost, []time.Duration{-window}},
 		{"clocks not quite in step", 0, -55 * time.Second, lost, []time.Duration{-window}},
-		{"a server ahead: only what it answered tells", 0, time.Hour, lost, []time.Duration{-window, time.Hour - window}},
+		{
+			"a server ahead: only what it answered tells", 0, time.Hour, lost,
+			[]time.Duration{-window, time.Hour - window},
+		},
 		{"a server ahead that answered the create", 0, time.Hour, down, []time.Duration{time.Hour - window}},
 		{"a server behind that answered the create", 0, -time.Hour, down, []time.Duration{-time.Hour - window}},
-		{"a server behind: looks once more at once", 0, -time.Hour, lost, []time.Duration{-window, -time.Hour - window, -time.Hour - window}},
-		{"since, a server behind", time.Hour, -time.Hour, lost, []time.Duration{-time.Hour - window, -2*time.Hour - window, -2*time.Hour - window}},
+		{
+			"a server behind: looks once more at once", 0, -time.Hour, lost,
+			[]time.Duration{-window, -time.Hour - window, -time.Hour - window},
+		},
+		{
+			"since, a server behind", time.Hour, -time.Hour, lost,
+			[]time.Duration{-time.Hour - window, -2*time.Hour - window, -2*time.Hour - window},
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -454,7 +546,8 @@ func TestEnsureLeadLooksInWindow(t *testing.T) {
 	}
 }
 
-// The server's clock is an hour off. What tells is the Date of the create's answer or, where none came, that of a search.
+// The server's clock is an hour off. What tells is the Date of the create's
+// answer or, where none came, that of a search.
 func TestEnsureLeadByServerClock(t *testing.T) {
 	t.Parallel()
 	faults := map[string]clixnowtest.Fault{
@@ -471,7 +564,10 @@ func TestEnsureLeadByServerClock(t *testing.T) {
 				client := server.Client()
 				t.Cleanup(client.CloseIdleConnections)
 				req := vendorsLead()
-				before := server.AddLeads(clixnow.Lead{Email: req.Email, ClickID: req.ClickID, CreatedOn: clock().Add(-6 * time.Minute)})
+				before := server.AddLeads(clixnow.Lead{
+					Email: req.Email, ClickID: req.ClickID,
+					CreatedOn: clock().Add(-6 * time.Minute),
+				})
 
 				server.Inject(fault)
 				lead, err := client.EnsureLead(t.Context(), req)
@@ -502,7 +598,8 @@ func TestEnsureLeadRecovers(t *testing.T) {
 		lead, err := api.client(t).EnsureLead(t.Context(), vendorsLead())
 		require.NoError(t, err)
 		assert.Equal(t, &clixnow.EnsureLeadResponse{Recovered: true, CreateLeadResponse: clixnow.CreateLeadResponse{
-			LeadID: 77, SubCampaign: "sc", Placement: "pl", Keyword: "kw", Sub2: "s2", ClickID: "20fn4ngo56n3snf74", CRMID: "1234",
+			LeadID: 77, SubCampaign: "sc", Placement: "pl", Keyword: "kw", Sub2: "s2", ClickID: "20fn4ngo56n3snf74",
+			CRMID: "1234",
 		}}, lead)
 	})
 }
@@ -539,18 +636,57 @@ func TestEnsureLeadContext(t *testing.T) {
 		is      []error
 		took    time.Duration // at most; and more than half of it
 	}{
-		{name: "cancelled in a pause", context: cancelled(8 * s), creates: in(lost), posts: 1, gets: 3, class: clixnow.ErrOutcomeUnknown, is: []error{context.Canceled, errShutdown, errReset}, took: 8 * s},
-		{name: "cancelled in a look", context: cancelled(8 * s), creates: in(lost), looks: in(nothing, hangs), posts: 1, gets: 2, class: clixnow.ErrOutcomeUnknown, is: []error{context.Canceled, errShutdown, errReset}, took: 8 * s},
-		{name: "cancelled in the create", context: cancelled(8 * s), creates: in(hangs), posts: 1, class: clixnow.ErrOutcomeUnknown, is: []error{context.Canceled, errShutdown}, took: 8 * s},
-		{name: "cancelled in the re-send", context: cancelled(30 * s), creates: in(lost, hangs), posts: 2, gets: 4, class: clixnow.ErrOutcomeUnknown, is: []error{context.Canceled, errShutdown, errReset}, took: 30 * s},
-		{name: "cancelled before", context: cancelled(0), class: clixnow.ErrNotSent, is: []error{context.Canceled, errShutdown}},
-		{name: "since, cancelled before", context: cancelled(0), since: true, class: clixnow.ErrOutcomeUnknown, is: []error{context.Canceled, errShutdown}},
-		{name: "since, cancelled in the first pause", context: cancelled(s / 4), since: true, class: clixnow.ErrOutcomeUnknown, is: []error{context.Canceled, errShutdown}, took: s / 4},
-		{name: "deadline in a look", context: deadline(8 * s), creates: in(lost), looks: in(nothing, hangs), posts: 1, gets: 2, class: clixnow.ErrOutcomeUnknown, is: []error{context.DeadlineExceeded}, took: 8 * s},
-		{name: "deadline in the create", context: deadline(8 * s), creates: in(hangs), posts: 1, class: clixnow.ErrOutcomeUnknown, is: []error{context.DeadlineExceeded}, took: 8 * s},
-		{name: "deadline too short for the next pause", context: deadline(9 * s), creates: in(lost), posts: 1, gets: 3, class: clixnow.ErrOutcomeUnknown, is: []error{context.DeadlineExceeded, errReset}, took: 7500 * time.Millisecond},
-		{name: "deadline too short for the first pause", context: deadline(s / 4), creates: in(lost), posts: 1, class: clixnow.ErrOutcomeUnknown, is: []error{context.DeadlineExceeded, errReset}},
-		{name: "since, deadline too short for the first pause", context: deadline(s / 4), since: true, class: clixnow.ErrOutcomeUnknown, is: []error{context.DeadlineExceeded}},
+		{
+			name: "cancelled in a pause", context: cancelled(8 * s), creates: in(lost), posts: 1, gets: 3,
+			class: clixnow.ErrOutcomeUnknown, is: []error{context.Canceled, errShutdown, errReset}, took: 8 * s,
+		},
+		{
+			name: "cancelled in a look", context: cancelled(8 * s), creates: in(lost), looks: in(nothing, hangs),
+			posts: 1, gets: 2, class: clixnow.ErrOutcomeUnknown, is: []error{context.Canceled, errShutdown, errReset},
+			took: 8 * s,
+		},
+		{
+			name: "cancelled in the create", context: cancelled(8 * s), creates: in(hangs), posts: 1,
+			class: clixnow.ErrOutcomeUnknown, is: []error{context.Canceled, errShutdown}, took: 8 * s,
+		},
+		{
+			name: "cancelled in the re-send", context: cancelled(30 * s), creates: in(lost, hangs), posts: 2, gets: 4,
+			class: clixnow.ErrOutcomeUnknown, is: []error{context.Canceled, errShutdown, errReset}, took: 30 * s,
+		},
+		{
+			name: "cancelled before", context: cancelled(0), class: clixnow.ErrNotSent,
+			is: []error{context.Canceled, errShutdown},
+		},
+		{
+			name: "since, cancelled before", context: cancelled(0), since: true, class: clixnow.ErrOutcomeUnknown,
+			is: []error{context.Canceled, errShutdown},
+		},
+		{
+			name: "since, cancelled in the first pause", context: cancelled(s / 4), since: true,
+			class: clixnow.ErrOutcomeUnknown, is: []error{context.Canceled, errShutdown}, took: s / 4,
+		},
+		{
+			name: "deadline in a look", context: deadline(8 * s), creates: in(lost), looks: in(nothing, hangs),
+			posts: 1,
+			gets:  2, class: clixnow.ErrOutcomeUnknown, is: []error{context.DeadlineExceeded}, took: 8 * s,
+		},
+		{
+			name: "deadline in the create", context: deadline(8 * s), creates: in(hangs), posts: 1,
+			class: clixnow.ErrOutcomeUnknown, is: []error{context.DeadlineExceeded}, took: 8 * s,
+		},
+		{
+			name: "deadline too short for the next pause", context: deadline(9 * s), creates: in(lost), posts: 1,
+			gets: 3, class: clixnow.ErrOutcomeUnknown, is: []error{context.DeadlineExceeded, errReset},
+			took: 7500 * time.Millisecond,
+		},
+		{
+			name: "deadline too short for the first pause", context: deadline(s / 4), creates: in(lost), posts: 1,
+			class: clixnow.ErrOutcomeUnknown, is: []error{context.DeadlineExceeded, errReset},
+		},
+		{
+			name: "since, deadline too short for the first pause", context: deadline(s / 4), since: true,
+			class: clixnow.ErrOutcomeUnknown, is: []error{context.DeadlineExceeded},
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -582,7 +718,8 @@ func TestEnsureLeadContext(t *testing.T) {
 	}
 }
 
-// What is refused before anything is sent was refused before the earlier try too.
+// What is refused before anything is sent was refused before the earlier try
+// too.
 func TestEnsureLeadRefusesAtOnce(t *testing.T) {
 	t.Parallel()
 	wrong := vendorsLead()
@@ -626,7 +763,9 @@ func TestEnsureLeadNilContext(t *testing.T) {
 	api := &script{}
 	_, err := api.client(t).EnsureLead(nil, vendorsLead()) //nolint:staticcheck // SA1012: it is what is tested
 	requireClass(t, clixnow.ErrNotSent, err)
-	_, err = api.client(t).EnsureLeadSince(nil, vendorsLead(), time.Now()) //nolint:staticcheck // SA1012: it is what is tested
+	_,
+		err = api.client(t).EnsureLeadSince(nil, vendorsLead(),
+		time.Now()) //nolint:staticcheck // SA1012: it is what is tested
 	requireClass(t, clixnow.ErrNotSent, err)
 	assert.Empty(t, api.posts)
 }
@@ -666,7 +805,8 @@ func TestEnsureLeadAtBrandThatHides(t *testing.T) {
 	}
 }
 
-// An error is one line of a log, also where a look and then the context came to nothing.
+// An error is one line of a log, also where a look and then the context came to
+// nothing.
 func TestEnsureLeadErrorIsOneLine(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -19,67 +19,87 @@ import (
 	"github.com/clixnow/clixnow-go/internal/wire"
 )
 
-// The classes of a failed create. Every error of [Client.CreateLead], [Client.EnsureLead] and [Client.CreateLeads]
-// matches exactly one of these four. Ask for them in this order, and before any reason below: an outcome that is unknown may
-// come with a duplicate or a 401 of a later attempt.
+// The classes of a failed create. Every error of [Client.CreateLead],
+// [Client.EnsureLead] and [Client.CreateLeads] matches exactly one of these
+// four. Ask for them in this order, and before any reason below: an outcome
+// that is unknown may come with a duplicate or a 401 of a later attempt.
 var (
-	// ErrOutcomeUnknown: the lead may exist or not. The connection was lost or the context ended once the request could
-	// have been written, or the server answered with a 5xx, a 303 or a 2xx that cannot be understood. Do not create it
-	// again: hand it to Client.EnsureLeadSince, with the time before the first try, which finds out.
+	// ErrOutcomeUnknown: the lead may exist or not. The connection was lost or
+	// the context ended once the request could have been written, or the server
+	// answered with a 5xx, a 303 or a 2xx that cannot be understood. Do not
+	// create it again: hand it to Client.EnsureLeadSince, with the time before
+	// the first try, which finds out.
 	ErrOutcomeUnknown = errors.New("clixnow: the outcome is unknown, the lead may exist")
-	// ErrRefused: nothing was created, and the same request would be refused again. A *ValidationError, or an
-	// *APIError with a 3xx other than 303 or a 4xx other than 429. Mend the request (or the token) first.
+	// ErrRefused: nothing was created, and the same request would be refused
+	// again. A *ValidationError, or an *APIError with a 3xx other than 303 or a
+	// 4xx other than 429. Mend the request (or the token) first.
 	ErrRefused = errors.New("clixnow: refused")
-	// ErrNotSent: the request provably never reached the server: DNS, dial, TLS handshake or proxy failed, your
-	// RateLimiter refused, or the context ended before there was a connection. Send it again later. A RoundTripper of yours
-	// that refuses a request without sending it, as a circuit breaker does, says so by wrapping ErrNotSent in its error.
+	// ErrNotSent: the request provably never reached the server: DNS, dial, TLS
+	// handshake or proxy failed, your RateLimiter refused, or the context ended
+	// before there was a connection. Send it again later. A RoundTripper of
+	// yours that refuses a request without sending it, as a circuit breaker
+	// does, says so by wrapping ErrNotSent in its error.
 	ErrNotSent = call.ErrNotSent
-	// ErrRateLimited: the API answered 429, nothing was created. Send it again later, after APIError.RetryAfter where it
-	// is given. A Retry-After within MaxBackoff was waited out before, MaxAttempts times.
+	// ErrRateLimited: the API answered 429, nothing was created. Send it again
+	// later, after APIError.RetryAfter where it is given. A Retry-After within
+	// MaxBackoff was waited out before, MaxAttempts times.
 	ErrRateLimited = errors.New("clixnow: too many requests")
 )
 
-// What was refused, or how a call failed; errors.Is tells. Except for [ErrInvalidRequest], [ErrLeadNotFound] and
-// [ErrUnstableResults] an [*APIError] is then within reach of errors.As.
+// What was refused, or how a call failed; errors.Is tells. Except for
+// [ErrInvalidRequest], [ErrLeadNotFound] and [ErrUnstableResults] an
+// [*APIError] is then within reach of errors.As.
 var (
-	// ErrInvalidRequest: the SDK refused the request before anything was sent; see ValidationError. Also ErrRefused.
+	// ErrInvalidRequest: the SDK refused the request before anything was sent;
+	// see ValidationError. Also ErrRefused.
 	ErrInvalidRequest = fmt.Errorf("%w: invalid request", ErrRefused)
-	// ErrBadRequest: 400. The API found fault with the request; APIError.Fields names the fields.
+	// ErrBadRequest: 400. The API found fault with the request; APIError.Fields
+	// names the fields.
 	ErrBadRequest = errors.New("clixnow: bad request")
-	// ErrUnauthorized: 401. The token is missing or wrong. Every further request will be refused like this one.
+	// ErrUnauthorized: 401. The token is missing or wrong. Every further
+	// request will be refused like this one.
 	ErrUnauthorized = errors.New("clixnow: unauthorized")
 	// ErrForbidden: 403. The token may not do this. Ask your Clixnow manager.
 	ErrForbidden = errors.New("clixnow: forbidden")
-	// ErrUnsupportedMediaType: 415. Something between here and the API changed the Accept or Content-Type header.
+	// ErrUnsupportedMediaType: 415. Something between here and the API changed
+	// the Accept or Content-Type header.
 	ErrUnsupportedMediaType = errors.New("clixnow: unsupported media type")
-	// ErrServer: any 5xx. A search was retried before this was returned; a create is also ErrOutcomeUnknown.
+	// ErrServer: any 5xx. A search was retried before this was returned; a
+	// create is also ErrOutcomeUnknown.
 	ErrServer = errors.New("clixnow: server error")
-	// ErrRedirect: any 3xx. Redirects are never followed, since they would carry lead and token elsewhere. Check the
-	// brand, or the base URL: APIError.Header has the Location.
+	// ErrRedirect: any 3xx. Redirects are never followed, since they would
+	// carry lead and token elsewhere. Check the brand, or the base URL:
+	// APIError.Header has the Location.
 	ErrRedirect = errors.New("clixnow: redirect refused")
-	// ErrDuplicateLead: the email or phone is registered already: a 400, 409 or 422 whose message, or the text of a field,
-	// contains "duplicate lead", "already exist" or "already registered", in any case. A brand that words it otherwise
-	// leaves ErrBadRequest; see APIError.Message.
+	// ErrDuplicateLead: the email or phone is registered already: a 400, 409 or
+	// 422 whose message, or the text of a field, contains "duplicate lead",
+	// "already exist" or "already registered", in any case. A brand that words
+	// it otherwise leaves ErrBadRequest; see APIError.Message.
 	ErrDuplicateLead = errors.New("clixnow: duplicate lead")
-	// ErrCountryNotAllowed: the brand does not take leads of the country: a 400, 409 or 422 whose message, or the text of a
-	// field, contains "not allowed for country", in any case.
+	// ErrCountryNotAllowed: the brand does not take leads of the country: a
+	// 400, 409 or 422 whose message, or the text of a field, contains "not
+	// allowed for country", in any case.
 	ErrCountryNotAllowed = errors.New("clixnow: country not allowed")
 	// ErrLeadNotFound: the API shows no lead of this id to this token.
 	ErrLeadNotFound = errors.New("clixnow: lead not found")
-	// ErrInvalidResponse: a 2xx that cannot be understood or was cut. The *APIError has its status, header and the
-	// beginning of its body.
+	// ErrInvalidResponse: a 2xx that cannot be understood or was cut. The
+	// *APIError has its status, header and the beginning of its body.
 	ErrInvalidResponse = errors.New("clixnow: invalid response")
-	// ErrResponseTooLarge: a 2xx body beyond WithMaxResponseBytes. Ask for fewer leads a page. Also ErrInvalidResponse.
+	// ErrResponseTooLarge: a 2xx body beyond WithMaxResponseBytes. Ask for
+	// fewer leads a page. Also ErrInvalidResponse.
 	ErrResponseTooLarge = fmt.Errorf("%w: too large", ErrInvalidResponse)
-	// ErrUnstableResults: a search could not find its place again among leads that move, or the server's pages do not
-	// advance. What was yielded is sound; range again, or use Client.LeadChanges.
+	// ErrUnstableResults: a search could not find its place again among leads
+	// that move, or the server's pages do not advance. What was yielded is
+	// sound; range again, or use Client.LeadChanges.
 	ErrUnstableResults = walk.ErrUnstable
 )
 
-// APIError is an answer of the API that is no success. It matches the sentinel errors by StatusCode, Message and Fields
-// alone, so that a literal in a mock matches like a real one; but [ErrOutcomeUnknown] is not of the answer alone, so a mock of a
-// create adds it: fmt.Errorf("%w: %w", ErrOutcomeUnknown, &APIError{StatusCode: 503}). Printed by fmt or logged by slog it
-// shows what Error says.
+// APIError is an answer of the API that is no success. It matches the sentinel
+// errors by StatusCode, Message and Fields alone, so that a literal in a mock
+// matches like a real one; but [ErrOutcomeUnknown] is not of the answer alone,
+// so a mock of a create adds it: fmt.Errorf("%w: %w", ErrOutcomeUnknown,
+// &APIError{StatusCode: 503}). Printed by fmt or logged by slog it shows what
+// Error says.
 type APIError struct {
 	StatusCode int                 // of HTTP
 	Method     string              // "POST"
@@ -92,7 +112,8 @@ type APIError struct {
 	Header     http.Header         `json:"-"` // of the answer
 	Body       []byte              `json:"-"` // its first 64 KiB, whatever its type, as it was sent
 
-	// Read off before secrets are masked in Message and Fields, which may take the words away.
+	// Read off before secrets are masked in Message and Fields, which may take
+	// the words away.
 	duplicate, country bool
 }
 
@@ -129,10 +150,12 @@ func (e *APIError) describe() string {
 	return b.String()
 }
 
-// oneLine keeps a server's text from breaking the lines of a log, or filling it.
+// oneLine keeps a server's text from breaking the lines of a log, or filling
+// it.
 func oneLine(text string) string {
 	const most = 500
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+	text = strings.Join(strings.FieldsFunc(text,
+		func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "…"
 	}
@@ -166,8 +189,9 @@ func (e *APIError) Is(target error) bool {
 	return false
 }
 
-// refuses reports whether a status says that nothing was created and that the same request would be refused again. A 303
-// to a create means "done, see there"; a 429 passes.
+// refuses reports whether a status says that nothing was created and that the
+// same request would be refused again. A 303 to a create means "done, see
+// there"; a 429 passes.
 func refuses(status int) bool {
 	return status >= 300 && status <= 499 && status != http.StatusSeeOther && status != http.StatusTooManyRequests
 }
@@ -180,7 +204,8 @@ func (e *APIError) judgesLead() bool {
 	return false
 }
 
-// says reports whether the message or the text of a field contains one of the phrases.
+// says reports whether the message or the text of a field contains one of the
+// phrases.
 func (e *APIError) says(phrases ...string) bool {
 	texts := append(slices.Concat(slices.Collect(maps.Values(e.Fields))...), e.Message)
 	return slices.ContainsFunc(texts, func(text string) bool {
@@ -189,13 +214,15 @@ func (e *APIError) says(phrases ...string) bool {
 	})
 }
 
-// Format prints what Error says, whatever the verb: neither Body nor Header belongs into a log.
+// Format prints what Error says, whatever the verb: neither Body nor Header
+// belongs into a log.
 func (e APIError) Format(state fmt.State, verb rune) { formatError(&e, state, verb) }
 
 // LogValue logs what Error says.
 func (e APIError) LogValue() slog.Value { return slog.StringValue(e.Error()) }
 
-// ValidationError says what the SDK found wrong with a request, all of it at once. Nothing was sent.
+// ValidationError says what the SDK found wrong with a request, all of it at
+// once. Nothing was sent.
 type ValidationError struct {
 	Fields []FieldError
 }
@@ -228,8 +255,9 @@ func invalid(faults []FieldError) error {
 	return &ValidationError{Fields: faults}
 }
 
-// callError is a failure that is more, or less, than an answer of the API. It matches its class, and none of the other
-// three whatever its cause would match: "unknown" stays unknown when what followed was refused.
+// callError is a failure that is more, or less, than an answer of the API. It
+// matches its class, and none of the other three whatever its cause would
+// match: "unknown" stays unknown when what followed was refused.
 type callError struct {
 	class  error // one of the four; nil for a read that is none of them
 	text   string
@@ -249,15 +277,16 @@ func (e *callError) Is(target error) bool {
 
 func (e *callError) As(target any) bool { return errors.As(e.cause, target) }
 
-// Format keeps fmt from looking into the cause by a verb that asks no Error method, as %d and %#v.
+// Format keeps fmt from looking into the cause by a verb that asks no Error
+// method, as %d and %#v.
 func (e *callError) Format(state fmt.State, verb rune) { formatError(e, state, verb) }
 
 func formatError(err error, state fmt.State, verb rune) {
 	_, _ = fmt.Fprintf(state, fmt.FormatString(state, verb), err.Error())
 }
 
-// createClass decides what is known of a create from the facts of its last attempt; nil when the answer is a 2xx that
-// was understood.
+// createClass decides what is known of a create from the facts of its last
+// attempt; nil when the answer is a 2xx that was understood.
 func createClass(o *call.Outcome) error {
 	switch {
 	case o.Attempts == 0, o.Status == 0 && !o.Sent:
@@ -272,7 +301,8 @@ func createClass(o *call.Outcome) error {
 	return nil
 }
 
-// readClass is createClass for a request that changes nothing: of its outcome there is no doubt.
+// readClass is createClass for a request that changes nothing: of its outcome
+// there is no doubt.
 func readClass(o *call.Outcome) error {
 	if class := createClass(o); class != ErrOutcomeUnknown { //nolint:errorlint // it is one of four values
 		return class
@@ -280,7 +310,8 @@ func readClass(o *call.Outcome) error {
 	return nil
 }
 
-// failure is the error for a call that has no usable answer; nil when it has one.
+// failure is the error for a call that has no usable answer; nil when it has
+// one.
 func (r *request) failure(o *call.Outcome) error {
 	if o.Attempts > 0 && !o.Failed() {
 		return nil
@@ -290,7 +321,8 @@ func (r *request) failure(o *call.Outcome) error {
 		class = createClass(o)
 	}
 	e := &callError{class: class, text: r.method + " " + r.path + ": ", passes: o.Transient()}
-	if o.Status != 0 || o.Attempts > 0 && o.Err == nil { // an attempt without an error was answered, if only by a status of 0
+	// an attempt without an error was answered, if only by a status of 0
+	if o.Status != 0 || o.Attempts > 0 && o.Err == nil {
 		answer := r.apiError(o)
 		if o.Err == nil && o.Stopped == nil && (class == nil || answer.Is(class)) {
 			return answer
@@ -322,7 +354,8 @@ func (r *request) failure(o *call.Outcome) error {
 	return e
 }
 
-// passes reports whether a request failed by what a GET is retried on: a later one may do.
+// passes reports whether a request failed by what a GET is retried on: a later
+// one may do.
 func passes(err error) bool {
 	var (
 		failed *callError
@@ -375,8 +408,9 @@ func (r *request) maskFields(fields map[string][]string) map[string][]string {
 	return masked
 }
 
-// readProblem reads the body of an answer, whatever it is; HTML says nothing that is worth repeating. The texts of a 2xx are
-// not told: they may be a create's answer that was cut, with its redirect URL.
+// readProblem reads the body of an answer, whatever it is; HTML says nothing
+// that is worth repeating. The texts of a 2xx are not told: they may be a
+// create's answer that was cut, with its redirect URL.
 func readProblem(o *call.Outcome) wire.Problem {
 	problem, ok := wire.DecodeProblem(o.Body, fieldNames())
 	if o.Status >= 200 && o.Status <= 299 {

@@ -19,9 +19,11 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// sentinels are all that an *APIError might match; byStatus says which a status alone makes it match.
+// sentinels are all that an *APIError might match; byStatus says which a status
+// alone makes it match.
 var (
-	sentinels = append(slices.Clip(statusSentinels), clixnow.ErrInvalidRequest, clixnow.ErrLeadNotFound, clixnow.ErrNotSent,
+	sentinels = append(slices.Clip(statusSentinels), clixnow.ErrInvalidRequest, clixnow.ErrLeadNotFound,
+		clixnow.ErrNotSent,
 		clixnow.ErrOutcomeUnknown, clixnow.ErrInvalidResponse, clixnow.ErrResponseTooLarge, clixnow.ErrUnstableResults)
 	byStatus = map[error]func(status int) bool{
 		clixnow.ErrBadRequest:           func(status int) bool { return status == 400 },
@@ -31,7 +33,10 @@ var (
 		clixnow.ErrRateLimited:          func(status int) bool { return status == 429 },
 		clixnow.ErrServer:               func(status int) bool { return status >= 500 && status <= 599 },
 		clixnow.ErrRedirect:             func(status int) bool { return status >= 300 && status <= 399 },
-		clixnow.ErrRefused:              func(status int) bool { return status >= 300 && status <= 499 && status != 303 && status != 429 },
+		clixnow.ErrRefused: func(status int) bool {
+			return status >= 300 && status <= 499 &&
+				status != 303 && status != 429
+		},
 	}
 )
 
@@ -59,16 +64,24 @@ func TestAPIErrorIsByWords(t *testing.T) {
 		fields  texts
 		want    error
 	}{
-		"as production says it":     {"Duplicate lead", nil, clixnow.ErrDuplicateLead},
-		"in another case":           {"DUPLICATE LEAD.", nil, clixnow.ErrDuplicateLead},
-		"in a sentence":             {"Refused: duplicate lead (email)", nil, clixnow.ErrDuplicateLead},
-		"already exists":            {"A lead with this email Already Exists", nil, clixnow.ErrDuplicateLead},
-		"already registered":        {"Phone is already registered", nil, clixnow.ErrDuplicateLead},
-		"in a field":                {"Validation failed", texts{"email": {"is invalid", "Already registered"}}, clixnow.ErrDuplicateLead},
-		"in a field of any name":    {"", texts{"whatever": {"duplicate lead"}}, clixnow.ErrDuplicateLead},
-		"country":                   {"Registration is not allowed for country CH", nil, clixnow.ErrCountryNotAllowed},
-		"country in capitals":       {"NOT ALLOWED FOR COUNTRY", nil, clixnow.ErrCountryNotAllowed},
-		"country in a field":        {"", texts{"countryCode": {"Not allowed for country"}}, clixnow.ErrCountryNotAllowed},
+		"as production says it": {"Duplicate lead", nil, clixnow.ErrDuplicateLead},
+		"in another case":       {"DUPLICATE LEAD.", nil, clixnow.ErrDuplicateLead},
+		"in a sentence":         {"Refused: duplicate lead (email)", nil, clixnow.ErrDuplicateLead},
+		"already exists":        {"A lead with this email Already Exists", nil, clixnow.ErrDuplicateLead},
+		"already registered":    {"Phone is already registered", nil, clixnow.ErrDuplicateLead},
+		"in a field": {
+			"Validation failed",
+			texts{"email": {"is invalid", "Already registered"}},
+			clixnow.ErrDuplicateLead,
+		},
+		"in a field of any name": {"", texts{"whatever": {"duplicate lead"}}, clixnow.ErrDuplicateLead},
+		"country":                {"Registration is not allowed for country CH", nil, clixnow.ErrCountryNotAllowed},
+		"country in capitals":    {"NOT ALLOWED FOR COUNTRY", nil, clixnow.ErrCountryNotAllowed},
+		"country in a field": {
+			"",
+			texts{"countryCode": {"Not allowed for country"}},
+			clixnow.ErrCountryNotAllowed,
+		},
 		"other words":               {"lead duplicate", texts{"email": {"exists"}, "country": {"not allowed"}}, nil},
 		"the name of a field":       {"", texts{"duplicate lead": {"x"}}, nil},
 		"words across two texts":    {"duplicate", texts{"email": {"lead", "not allowed", "for country"}}, nil},
@@ -82,12 +95,16 @@ func TestAPIErrorIsByWords(t *testing.T) {
 				judges := status == 400 || status == 409 || status == 422
 				for _, sentinel := range []error{clixnow.ErrDuplicateLead, clixnow.ErrCountryNotAllowed} {
 					//nolint:errorlint // which of the two it is
-					assert.Equal(t, judges && sentinel == test.want, errors.Is(literal, sentinel), "%d is %v", status, sentinel)
+					assert.Equal(t, judges &&
+						sentinel == test.want, errors.Is(literal, sentinel), "%d is %v", status, sentinel)
 				}
 			}
 		})
 	}
-	both := &clixnow.APIError{StatusCode: 422, Message: "Duplicate lead", Fields: texts{"countryCode": {"not allowed for country"}}}
+	both := &clixnow.APIError{
+		StatusCode: 422, Message: "Duplicate lead",
+		Fields: texts{"countryCode": {"not allowed for country"}},
+	}
 	require.ErrorIs(t, both, clixnow.ErrDuplicateLead)
 	require.ErrorIs(t, both, clixnow.ErrCountryNotAllowed)
 	require.NotErrorIs(t, both, clixnow.ErrBadRequest)
@@ -96,14 +113,18 @@ func TestAPIErrorIsByWords(t *testing.T) {
 func TestValidationErrorIs(t *testing.T) {
 	t.Parallel()
 	for _, literal := range []error{
-		&clixnow.ValidationError{}, &clixnow.ValidationError{Fields: []clixnow.FieldError{{Field: "email", Problem: "duplicate lead"}}},
+		&clixnow.ValidationError{},
+		&clixnow.ValidationError{Fields: []clixnow.FieldError{{Field: "email", Problem: "duplicate lead"}}},
 	} {
 		for _, sentinel := range sentinels {
 			want := errors.Is(sentinel, clixnow.ErrRefused) // that, or ErrInvalidRequest, which is a kind of it
 			assert.Equal(t, want, errors.Is(literal, sentinel), "%v", sentinel)
 		}
 	}
-	literal := &clixnow.ValidationError{Fields: []clixnow.FieldError{{"email", "is missing"}, {"countryCode", "must be two letters"}}}
+	literal := &clixnow.ValidationError{Fields: []clixnow.FieldError{
+		{"email", "is missing"},
+		{"countryCode", "must be two letters"},
+	}}
 	assert.Equal(t, "clixnow: invalid request: email: is missing; countryCode: must be two letters", literal.Error())
 }
 
@@ -122,19 +143,40 @@ func TestAPIErrorText(t *testing.T) {
 		want string
 	}{
 		"with everything the API says": {
-			clixnow.APIError{StatusCode: 400, Method: "POST", Path: path, Message: "Duplicate lead", Fields: texts{"email": {"already registered"}}, RequestID: "00-4bf9", Attempts: 1},
+			clixnow.APIError{
+				StatusCode: 400, Method: "POST", Path: path, Message: "Duplicate lead",
+				Fields: texts{"email": {"already registered"}}, RequestID: "00-4bf9", Attempts: 1,
+			},
 			"clixnow: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead (email: already registered) [request 00-4bf9]",
 		},
 		"fields in order": {
-			clixnow.APIError{StatusCode: 422, Method: "POST", Path: path, Fields: texts{"phone": {"a", "b"}, "email": {"c"}}},
+			clixnow.APIError{
+				StatusCode: 422, Method: "POST", Path: path,
+				Fields: texts{"phone": {"a", "b"}, "email": {"c"}},
+			},
 			"clixnow: POST /api/system/v1/leads: 422 Unprocessable Entity (email: c; phone: a, b)",
 		},
-		"nothing said":      {clixnow.APIError{StatusCode: 401, Method: "GET", Path: path + "/search"}, "clixnow: GET /api/system/v1/leads/search: 401 Unauthorized"},
-		"a status unknown":  {clixnow.APIError{StatusCode: 521, Method: "GET", Path: path}, "clixnow: GET /api/system/v1/leads: 521"},
-		"attempts and wait": {clixnow.APIError{StatusCode: 429, Method: "GET", Path: path, Attempts: 3, RetryAfter: 90 * time.Second}, "clixnow: GET /api/system/v1/leads: 429 Too Many Requests after 3 attempts, retry after 1m30s"},
+		"nothing said": {
+			clixnow.APIError{StatusCode: 401, Method: "GET", Path: path + "/search"},
+			"clixnow: GET /api/system/v1/leads/search: 401 Unauthorized",
+		},
+		"a status unknown": {
+			clixnow.APIError{StatusCode: 521, Method: "GET", Path: path},
+			"clixnow: GET /api/system/v1/leads: 521",
+		},
+		"attempts and wait": {
+			clixnow.APIError{
+				StatusCode: 429, Method: "GET", Path: path, Attempts: 3,
+				RetryAfter: 90 * time.Second,
+			},
+			"clixnow: GET /api/system/v1/leads: 429 Too Many Requests after 3 attempts, retry after 1m30s",
+		},
 		"literal of a mock": {clixnow.APIError{StatusCode: 403}, "clixnow: 403 Forbidden"},
 		"breaks of lines": {
-			clixnow.APIError{StatusCode: 400, Method: "POST", Path: path, Message: " a\r\n\tb\u2028c\u0085\x00d\x1b[31m ", Fields: texts{"x\ny": {"p\nq"}}, RequestID: "r\ns"},
+			clixnow.APIError{
+				StatusCode: 400, Method: "POST", Path: path,
+				Message: " a\r\n\tb\u2028c\u0085\x00d\x1b[31m ", Fields: texts{"x\ny": {"p\nq"}}, RequestID: "r\ns",
+			},
 			"clixnow: POST /api/system/v1/leads: 400 Bad Request: a b c d [31m (x y: p q) [request r s]",
 		},
 	} {
@@ -165,48 +207,99 @@ func TestAPIErrorBodies(t *testing.T) {
 			"",
 		},
 		"problem+json": {
-			asProblem, `{"type":"https://tools.ietf.org/html/rfc9110#section-15.5.1","title":"One or more validation errors occurred.","status":400,
+			asProblem,
+			`{"type":"https://tools.ietf.org/html/rfc9110#section-15.5.1","title":"One or more validation errors occurred.","status":400,
 				"errors":{"$.phone":["The JSON value could not be converted."],"SubCampaign":["too long"]},"traceId":"00-4bf92f3577b34da6a3ce929d0e0e4736-00"}`,
 			"One or more validation errors occurred.",
 			texts{"phone": {"The JSON value could not be converted."}, "subCampaign": {"too long"}},
 			"00-4bf92f3577b34da6a3ce929d0e0e4736-00",
 		},
-		"detail before title":              {asProblem, `{"title":"Bad Request","detail":"No brand takes this lead"}`, "No brand takes this lead", nil, ""},
-		"message before all":               {asJSON, `{"title":"t","detail":"d","error":"e","message":"m"}`, "m", nil, ""},
-		"error before detail":              {asJSON, `{"title":"t","detail":"d","error":"e"}`, "e", nil, ""},
-		"error as object":                  {asJSON, `{"error":{"code":17,"message":"No"},"title":"t"}`, "No", nil, ""},
-		"an empty message gives way":       {asJSON, `{"message":"","error":null,"detail":17,"title":"t"}`, "t", nil, ""},
-		"names in Pascal case":             {asJSON, `{"Message":"m","Errors":{"CountryCode":["x"]},"TraceId":"t-1"}`, "m", texts{"countryCode": {"x"}}, "t-1"},
-		"a field's text alone":             {asJSON, `{"errors":{"Email":"bad"}}`, "", texts{"email": {"bad"}}, ""},
-		"a field's texts as objects":       {asJSON, `{"errors":{"Email":[{"message":"bad","code":1},{"Message":"worse"}]}}`, "", texts{"email": {"bad", "worse"}}, ""},
-		"a field's text as object":         {asJSON, `{"errors":{"Email":{"message":"bad"}}}`, "", texts{"email": {"bad"}}, ""},
-		"a field's texts mixed":            {asJSON, `{"errors":{"Email":["bad",17,null,"",{"message":"worse"}]}}`, "", texts{"email": {"bad", "worse"}}, ""},
-		"one field under two names":        {asJSON, `{"errors":{"Email":["bad"],"$.email":["worse"]}}`, "", texts{"email": {"worse", "bad"}}, ""},
-		"all names of ours":                {asJSON, `{"errors":{"FIRSTNAME":["a"],"$.ReferralUrl":["b"],"clickID":["c"],"IPAddress":["d"],"OSName":["e"],"acceptTermsandConditions":["f"],"Password":["g"],"crmID":["h"]}}`, "", texts{"firstName": {"a"}, "referralUrl": {"b"}, "clickId": {"c"}, "ipAddress": {"d"}, "osName": {"e"}, "acceptTermsAndConditions": {"f"}, "password": {"g"}, "crmId": {"h"}}, ""},
-		"a name that is not ours":          {asJSON, `{"errors":{"BonusCode":["x"]}}`, "", texts{"bonusCode": {"x"}}, ""},
-		"errors that name no field":        {asJSON, `{"message":"m","errors":["a","b"]}`, "m", nil, ""},
-		"errors null":                      {asJSON, `{"message":"m","errors":null}`, "m", nil, ""},
-		"errors empty":                     {asJSON, `{"message":"m","errors":{"Email":[]}}`, "m", nil, ""},
-		"an object that says nothing":      {asJSON, `{}`, "", nil, ""},
-		"null":                             {asJSON, `null`, "", nil, ""},
-		"an array":                         {asJSON, `["Duplicate lead"]`, "", nil, ""},
-		"a JSON string":                    {asJSON, `"Duplicate lead"`, "Duplicate lead", nil, ""},
-		"JSON of no content type":          {"", `{"message":"m"}`, "m", nil, ""},
-		"JSON that says HTML":              {"text/html", `{"message":"m"}`, "m", nil, ""},
-		"text":                             {"text/plain; charset=utf-8", " Duplicate lead\n", "Duplicate lead", nil, ""},
-		"text of another case":             {"Text/Plain", "Bad\nRequest", "Bad\nRequest", nil, ""},
-		"text that is no UTF-8":            {"text/plain", "caf\xe9", "caf\uFFFD", nil, ""},
-		"text like HTML":                   {"text/plain", "<none>", "<none>", nil, ""},
-		"HTML":                             {"text/html", "<html><h1>duplicate lead</h1></html>", "", nil, ""},
-		"HTML that says JSON":              {asJSON, "<html><h1>duplicate lead</h1></html>", "", nil, ""},
-		"text without a content type":      {"application/octet-stream", "duplicate lead", "", nil, ""},
-		"nothing":                          {"", "", "", nil, ""},
-		"nothing, of text":                 {"text/plain", "", "", nil, ""},
-		"truncated":                        {asJSON, `{"message":"Duplicate lead"`, "", nil, ""},
-		"trailing data":                    {asJSON, `{"message":"Duplicate lead"}}`, "", nil, ""},
-		"blanks around":                    {asJSON, "\r\n {\"message\":\"m\"} \n", "m", nil, ""},
-		"nested without end":               {asJSON, strings.Repeat(`{"error":`, 20_000), "", nil, ""},
-		"nested deep, in an unknown field": {asJSON, `{"message":"m","x":` + strings.Repeat("[", 500) + strings.Repeat("]", 500) + `}`, "m", nil, ""},
+		"detail before title": {
+			asProblem, `{"title":"Bad Request","detail":"No brand takes this lead"}`,
+			"No brand takes this lead", nil, "",
+		},
+		"message before all": {
+			asJSON, `{"title":"t","detail":"d","error":"e","message":"m"}`, "m", nil,
+			"",
+		},
+		"error before detail": {asJSON, `{"title":"t","detail":"d","error":"e"}`, "e", nil, ""},
+		"error as object":     {asJSON, `{"error":{"code":17,"message":"No"},"title":"t"}`, "No", nil, ""},
+		"an empty message gives way": {
+			asJSON, `{"message":"","error":null,"detail":17,"title":"t"}`, "t", nil,
+			"",
+		},
+		"names in Pascal case": {
+			asJSON, `{"Message":"m","Errors":{"CountryCode":["x"]},"TraceId":"t-1"}`,
+			"m",
+			texts{"countryCode": {"x"}},
+			"t-1",
+		},
+		"a field's text alone": {asJSON, `{"errors":{"Email":"bad"}}`, "", texts{"email": {"bad"}}, ""},
+		"a field's texts as objects": {
+			asJSON,
+			`{"errors":{"Email":[{"message":"bad","code":1},{"Message":"worse"}]}}`, "",
+			texts{"email": {"bad", "worse"}},
+			"",
+		},
+		"a field's text as object": {
+			asJSON, `{"errors":{"Email":{"message":"bad"}}}`, "",
+			texts{"email": {"bad"}},
+			"",
+		},
+		"a field's texts mixed": {
+			asJSON, `{"errors":{"Email":["bad",17,null,"",{"message":"worse"}]}}`,
+			"",
+			texts{"email": {"bad", "worse"}},
+			"",
+		},
+		"one field under two names": {
+			asJSON, `{"errors":{"Email":["bad"],"$.email":["worse"]}}`, "",
+			texts{"email": {"worse", "bad"}},
+			"",
+		},
+		"all names of ours": {
+			asJSON,
+			`{"errors":{"FIRSTNAME":["a"],"$.ReferralUrl":["b"],"clickID":["c"],"IPAddress":["d"],"OSName":["e"],"acceptTermsandConditions":["f"],"Password":["g"],"crmID":["h"]}}`, "",
+			texts{
+				"firstName": {"a"}, "referralUrl": {"b"}, "clickId": {"c"}, "ipAddress": {"d"}, "osName": {"e"},
+				"acceptTermsAndConditions": {"f"}, "password": {"g"}, "crmId": {"h"},
+			},
+			"",
+		},
+		"a name that is not ours": {
+			asJSON, `{"errors":{"BonusCode":["x"]}}`, "",
+			texts{"bonusCode": {"x"}},
+			"",
+		},
+		"errors that name no field":   {asJSON, `{"message":"m","errors":["a","b"]}`, "m", nil, ""},
+		"errors null":                 {asJSON, `{"message":"m","errors":null}`, "m", nil, ""},
+		"errors empty":                {asJSON, `{"message":"m","errors":{"Email":[]}}`, "m", nil, ""},
+		"an object that says nothing": {asJSON, `{}`, "", nil, ""},
+		"null":                        {asJSON, `null`, "", nil, ""},
+		"an array":                    {asJSON, `["Duplicate lead"]`, "", nil, ""},
+		"a JSON string":               {asJSON, `"Duplicate lead"`, "Duplicate lead", nil, ""},
+		"JSON of no content type":     {"", `{"message":"m"}`, "m", nil, ""},
+		"JSON that says HTML":         {"text/html", `{"message":"m"}`, "m", nil, ""},
+		"text": {
+			"text/plain; charset=utf-8", " Duplicate lead\n", "Duplicate lead", nil,
+			"",
+		},
+		"text of another case":        {"Text/Plain", "Bad\nRequest", "Bad\nRequest", nil, ""},
+		"text that is no UTF-8":       {"text/plain", "caf\xe9", "caf\uFFFD", nil, ""},
+		"text like HTML":              {"text/plain", "<none>", "<none>", nil, ""},
+		"HTML":                        {"text/html", "<html><h1>duplicate lead</h1></html>", "", nil, ""},
+		"HTML that says JSON":         {asJSON, "<html><h1>duplicate lead</h1></html>", "", nil, ""},
+		"text without a content type": {"application/octet-stream", "duplicate lead", "", nil, ""},
+		"nothing":                     {"", "", "", nil, ""},
+		"nothing, of text":            {"text/plain", "", "", nil, ""},
+		"truncated":                   {asJSON, `{"message":"Duplicate lead"`, "", nil, ""},
+		"trailing data":               {asJSON, `{"message":"Duplicate lead"}}`, "", nil, ""},
+		"blanks around":               {asJSON, "\r\n {\"message\":\"m\"} \n", "m", nil, ""},
+		"nested without end":          {asJSON, strings.Repeat(`{"error":`, 20_000), "", nil, ""},
+		"nested deep, in an unknown field": {
+			asJSON,
+			`{"message":"m","x":` + strings.Repeat("[", 500) + strings.Repeat("]", 500) + `}`, "m", nil, "",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -306,10 +399,14 @@ func TestAPIErrorKeeps64KiBOfBody(t *testing.T) {
 	assert.Empty(t, got.Message, "half a JSON says nothing")
 }
 
-// Whatever the status, the error is an *APIError with it; a create's is of one class.
+// Whatever the status, the error is an *APIError with it; a create's is of one
+// class.
 func TestStatuses(t *testing.T) {
 	t.Parallel()
-	again := map[int]bool{408: true, 429: true, 500: true, 502: true, 503: true, 504: true, 520: true, 521: true, 522: true, 523: true, 524: true}
+	again := map[int]bool{
+		408: true, 429: true, 500: true, 502: true, 503: true, 504: true, 520: true, 521: true,
+		522: true, 523: true, 524: true,
+	}
 	class := func(status int) error {
 		switch {
 		case status == 429:
@@ -359,7 +456,8 @@ func TestStatuses(t *testing.T) {
 				for _, sentinel := range sentinels {
 					want := matches(status, sentinel)
 					if sentinel == clixnow.ErrOutcomeUnknown { //nolint:errorlint // which of them it is
-						want = method == "POST" && class(status) == clixnow.ErrOutcomeUnknown //nolint:errorlint // the same
+						want = method == "POST" &&
+							class(status) == clixnow.ErrOutcomeUnknown //nolint:errorlint // the same
 					}
 					assert.Equal(t, want, errors.Is(err, sentinel), "%v is %v", err, sentinel)
 				}
@@ -368,7 +466,8 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
-// What the server repeats of token and password is hidden, once its words were understood.
+// What the server repeats of token and password is hidden, once its words were
+// understood.
 func TestAPIErrorMasks(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -377,25 +476,62 @@ func TestAPIErrorMasks(t *testing.T) {
 		fields         map[string][]string
 		duplicate      bool
 	}{
-		"token in the message":         {"", `{"message":"bad token ` + testToken + `, I said ` + testToken + `"}`, "bad token [hidden], I said [hidden]", nil, false},
-		"token escaped":                {"", `{"message":"bad token CfDJ8\u002Ds3cr3t-t0ken"}`, "bad token [hidden]", nil, false},
-		"password in the message":      {"Password123!", `{"message":"Password123! is weak"}`, "[hidden] is weak", nil, false},
-		"password escaped":             {`"Pass\word"<é>`, `{"message":"\u0022Pass\\word\u0022\u003C\u00e9\u003E is weak"}`, "[hidden] is weak", nil, false},
-		"password quoted":              {`"Pass\word"`, `{"message":"got \"\\\"Pass\\\\word\\\"\""}`, `got "[hidden]"`, nil, false},
-		"in the texts of fields":       {"Password123!", `{"errors":{"Password":["Password123! is weak","` + testToken + `"]}}`, "", map[string][]string{"password": {"[hidden] is weak", "[hidden]"}}, false},
-		"in the name of a field":       {"secret-123", `{"errors":{"secret-123":["is weak"]}}`, "", map[string][]string{"[hidden]": {"is weak"}}, false},
-		"password like the API's word": {"duplicate lead", `{"message":"Duplicate lead (duplicate lead)"}`, "Duplicate lead ([hidden])", nil, true},
-		"words hidden by it":           {"already registered!", `{"message":"Email already registered!"}`, "Email [hidden]", nil, true},
-		"words of a field hidden":      {"already registered!", `{"errors":{"Email":["already registered!"]}}`, "", map[string][]string{"email": {"[hidden]"}}, true},
-		"password of 8":                {"abcdef-8", `{"message":"abcdef-8"}`, "[hidden]", nil, false},
-		"password of 7":                {"abcde-7", `{"message":"abcde-7"}`, "abcde-7", nil, false},
-		"password of 7 in 8 bytes":     {"äbcde-7", `{"message":"äbcde-7"}`, "äbcde-7", nil, false},
-		"empty password":               {"", `{"message":"m"}`, "m", nil, false},
+		"token in the message": {
+			"", `{"message":"bad token ` + testToken + `, I said ` + testToken + `"}`,
+			"bad token [hidden], I said [hidden]", nil, false,
+		},
+		"token escaped": {
+			"", `{"message":"bad token CfDJ8\u002Ds3cr3t-t0ken"}`, "bad token [hidden]",
+			nil, false,
+		},
+		"password in the message": {
+			"Password123!", `{"message":"Password123! is weak"}`, "[hidden] is weak",
+			nil, false,
+		},
+		"password escaped": {
+			`"Pass\word"<é>`,
+			`{"message":"\u0022Pass\\word\u0022\u003C\u00e9\u003E is weak"}`, "[hidden] is weak", nil, false,
+		},
+		"password quoted": {
+			`"Pass\word"`, `{"message":"got \"\\\"Pass\\\\word\\\"\""}`,
+			`got "[hidden]"`, nil, false,
+		},
+		"in the texts of fields": {
+			"Password123!",
+			`{"errors":{"Password":["Password123! is weak","` + testToken + `"]}}`, "",
+			map[string][]string{"password": {"[hidden] is weak", "[hidden]"}},
+			false,
+		},
+		"in the name of a field": {
+			"secret-123", `{"errors":{"secret-123":["is weak"]}}`, "",
+			map[string][]string{"[hidden]": {"is weak"}},
+			false,
+		},
+		"password like the API's word": {
+			"duplicate lead", `{"message":"Duplicate lead (duplicate lead)"}`,
+			"Duplicate lead ([hidden])", nil, true,
+		},
+		"words hidden by it": {
+			"already registered!", `{"message":"Email already registered!"}`,
+			"Email [hidden]", nil, true,
+		},
+		"words of a field hidden": {
+			"already registered!", `{"errors":{"Email":["already registered!"]}}`, "",
+			map[string][]string{"email": {"[hidden]"}},
+			true,
+		},
+		"password of 8":            {"abcdef-8", `{"message":"abcdef-8"}`, "[hidden]", nil, false},
+		"password of 7":            {"abcde-7", `{"message":"abcde-7"}`, "abcde-7", nil, false},
+		"password of 7 in 8 bytes": {"äbcde-7", `{"message":"äbcde-7"}`, "äbcde-7", nil, false},
+		"empty password":           {"", `{"message":"m"}`, "m", nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			client := newClient(t, answer(http.StatusBadRequest, "application/json", test.body), clixnow.WithoutValidation())
-			_, err := client.CreateLead(t.Context(), with(func(r *clixnow.CreateLeadRequest) { r.Password = test.password }))
+			client := newClient(t, answer(http.StatusBadRequest, "application/json", test.body),
+				clixnow.WithoutValidation())
+			_,
+				err := client.CreateLead(t.Context(),
+				with(func(r *clixnow.CreateLeadRequest) { r.Password = test.password }))
 			var got *clixnow.APIError
 			require.ErrorAs(t, err, &got)
 			assert.Equal(t, test.message, got.Message)
@@ -423,13 +559,16 @@ func TestAPIErrorMasksRequestID(t *testing.T) {
 
 func TestAPIErrorJSON(t *testing.T) {
 	t.Parallel()
-	client := newClient(t, answer(http.StatusBadRequest, "application/json", `{"message":"m","errors":{"Email":["x"]},"traceId":"t","secret":"s3cr3t"}`))
+	client := newClient(t,
+		answer(http.StatusBadRequest, "application/json",
+			`{"message":"m","errors":{"Email":["x"]},"traceId":"t","secret":"s3cr3t"}`))
 	_, err := client.CreateLead(t.Context(), vendorsLead())
 	var got *clixnow.APIError
 	require.ErrorAs(t, err, &got)
 	written, err := json.Marshal(got)
 	require.NoError(t, err)
-	assert.JSONEq(t, `{"StatusCode":400,"Method":"POST","Path":"/api/system/v1/leads","Message":"m","Fields":{"email":["x"]},
+	assert.JSONEq(t,
+		`{"StatusCode":400,"Method":"POST","Path":"/api/system/v1/leads","Message":"m","Fields":{"email":["x"]},
 		"RequestID":"t","RetryAfter":0,"Attempts":1}`, string(written))
 	var read clixnow.APIError
 	require.NoError(t, json.Unmarshal(written, &read))
@@ -455,7 +594,8 @@ func TestStatusZero(t *testing.T) {
 	assert.Zero(t, answered.StatusCode)
 }
 
-// The texts of a 2xx may hold its redirect URL, and a field's name may be the token.
+// The texts of a 2xx may hold its redirect URL, and a field's name may be the
+// token.
 func TestTextsThatAreNotTold(t *testing.T) {
 	t.Parallel()
 	const redirect = "https://broker.example/autologin?token=abc"
@@ -467,9 +607,17 @@ func TestTextsThatAreNotTold(t *testing.T) {
 	assert.Contains(t, err.Error(), "00-4bf9")
 
 	for _, status := range []int{199, 300} { // on both sides of what is a success
-		client, err := clixnow.NewClient("acme", testToken, clixnow.WithHTTPClient(&http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(`{"message":"choose"}`))}, nil
-		})}))
+		client,
+			err := clixnow.NewClient("acme", testToken,
+			clixnow.WithHTTPClient(&http.Client{Transport: roundTripper(func(*http.Request) (*http.Response,
+				error,
+			) {
+				return &http.Response{
+						StatusCode: status,
+						Body:       io.NopCloser(strings.NewReader(`{"message":"choose"}`)),
+					},
+					nil
+			})}))
 		require.NoError(t, err)
 		_, err = client.GetLead(t.Context(), 1)
 		require.ErrorContains(t, err, "choose")

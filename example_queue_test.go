@@ -40,7 +40,8 @@ func (j *Job) Park(_ context.Context, reason error) error {
 	return nil
 }
 
-// handle is one delivery. It returns nil where the job is acknowledged; otherwise the queue delivers it again later.
+// handle is one delivery. It returns nil where the job is acknowledged;
+// otherwise the queue delivers it again later.
 func handle(ctx context.Context, client *clixnow.Client, job *Job) error {
 	first := job.FirstAttempt // zero on the first delivery
 	if first.IsZero() {
@@ -65,13 +66,15 @@ func handle(ctx context.Context, client *clixnow.Client, job *Job) error {
 	}
 }
 
-// A queue delivers a job again when the process dies, or fails to acknowledge it: the lead is still registered once.
+// A queue delivers a job again when the process dies, or fails to acknowledge
+// it: the lead is still registered once.
 func ExampleClient_EnsureLeadSince() {
 	server := clixnowtest.NewServer()
 	defer server.Close()
 	client := server.Client()
 
-	// The lead arrives, but its answer is lost, and no search succeeds: for the job this is as if the process had died.
+	// The lead arrives, but its answer is lost, and no search succeeds: for the
+	// job this is as if the process had died.
 	server.Inject(
 		clixnowtest.Fault{Method: "POST", Drop: clixnowtest.DropAfterHandling},
 		clixnowtest.Fault{Method: "GET", Status: 503, Times: 12},

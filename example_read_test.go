@@ -12,7 +12,8 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// exampleAPI stands for Clixnow: a server with three leads, and a client of it. It is Monday, noon.
+// exampleAPI stands for Clixnow: a server with three leads, and a client of it.
+// It is Monday, noon.
 func exampleAPI() (api *clixnowtest.Server, client *clixnow.Client, end func()) {
 	monday := time.Date(2026, time.May, 4, 0, 0, 0, 0, time.UTC)
 	api = clixnowtest.NewServer(clixnowtest.WithClock(func() time.Time { return monday.Add(12 * time.Hour) }))
@@ -110,8 +111,10 @@ func (db *memoryDB) save(leads []clixnow.Lead, position time.Time) error {
 	return nil
 }
 
-// A copy that stays current: leads are stored by their id, and the position with them in one transaction. So a program that dies goes
-// on where it stood, and a lead that is delivered again does no harm. With PollInterval the loop runs until ctx is done.
+// A copy that stays current: leads are stored by their id, and the position
+// with them in one transaction. So a program that dies goes on where it stood,
+// and a lead that is delivered again does no harm. With PollInterval the loop
+// runs until ctx is done.
 func ExampleClient_LeadChanges() {
 	api, client, end := exampleAPI()
 	defer end()
@@ -197,7 +200,8 @@ func ExampleLandingURL_Apply() {
 		fmt.Println(req.ClickID, req.SubCampaign, req.Placement)
 		fmt.Println(req.ReferralURL)
 	}
-	r := httptest.NewRequestWithContext(context.Background(), http.MethodPost, "/sign-up?email=allison@example.com", nil)
+	r := httptest.NewRequestWithContext(context.Background(), http.MethodPost, "/sign-up?email=allison@example.com",
+		nil)
 	r.Header.Set("Referer", "https://landing.example/?clickid=20fn4ngo&subcampaign=spring&placement=footer")
 	signUp(httptest.NewRecorder(), r)
 	// Output:

@@ -29,9 +29,13 @@ func ExampleClient_CreateLead() {
 	// Output: lead 123456 of autumn - redirect: true
 }
 
-// Faults beside the fields of a form: those that this package finds, and those that the API finds.
+// Faults beside the fields of a form: those that this package finds, and those
+// that the API finds.
 func ExampleCreateLeadRequest_Validate() {
-	err := clixnow.CreateLeadRequest{FirstName: "Allison", LastName: "Brown", Email: "allison", Phone: "+41123456789", Password: "Password123!"}.Validate()
+	err := clixnow.CreateLeadRequest{
+		FirstName: "Allison", LastName: "Brown", Email: "allison", Phone: "+41123456789",
+		Password: "Password123!",
+	}.Validate()
 	var invalid *clixnow.ValidationError
 	if errors.As(err, &invalid) {
 		for _, fault := range invalid.Fields {
@@ -72,21 +76,26 @@ func ExampleClient_CreateLeads() {
 
 	lead := func(email, phone string) clixnow.CreateLeadRequest {
 		return clixnow.CreateLeadRequest{
-			FirstName: "Allison", LastName: "Brown", Email: email, Phone: phone, Password: "Password123!", CountryCode: "CH",
+			FirstName: "Allison", LastName: "Brown", Email: email, Phone: phone, Password: "Password123!",
+			CountryCode: "CH",
 		}
 	}
-	leads := []clixnow.CreateLeadRequest{lead("a@example.com", "+4112345671"), lead("b", "+4112345672"), lead("a@example.com", "+4112345673")}
-	err := client.CreateLeads(context.Background(), slices.Values(leads), clixnow.BulkOptions{Concurrency: 1}, func(r clixnow.BulkResult) error {
-		switch {
-		case r.Err == nil:
-			fmt.Println(r.Index, "registered as", r.Response.LeadID)
-		case errors.Is(r.Err, clixnow.ErrDuplicateLead):
-			fmt.Println(r.Index, "a duplicate")
-		default:
-			fmt.Println(r.Index, r.Err)
-		}
-		return nil // an error would stop the import
-	})
+	leads := []clixnow.CreateLeadRequest{
+		lead("a@example.com", "+4112345671"), lead("b", "+4112345672"),
+		lead("a@example.com", "+4112345673"),
+	}
+	err := client.CreateLeads(context.Background(), slices.Values(leads), clixnow.BulkOptions{Concurrency: 1},
+		func(r clixnow.BulkResult) error {
+			switch {
+			case r.Err == nil:
+				fmt.Println(r.Index, "registered as", r.Response.LeadID)
+			case errors.Is(r.Err, clixnow.ErrDuplicateLead):
+				fmt.Println(r.Index, "a duplicate")
+			default:
+				fmt.Println(r.Index, r.Err)
+			}
+			return nil // an error would stop the import
+		})
 	fmt.Println(err)
 	// Output:
 	// 0 registered as 123456

@@ -28,15 +28,16 @@ type aftermath struct {
 }
 
 var (
-	unknown, refused, notSent, tooMany = clixnow.ErrOutcomeUnknown, clixnow.ErrRefused, clixnow.ErrNotSent, clixnow.ErrRateLimited
+	unknown, refused, notSent, tooMany = clixnow.ErrOutcomeUnknown, clixnow.ErrRefused, clixnow.ErrNotSent,
+		clixnow.ErrRateLimited
 
 	registered = aftermath{posts: 1, leads: 1}
 	recovered  = aftermath{posts: 1, leads: 1, recover: true}
 	sentTwice  = aftermath{posts: 2, leads: 1}
 )
 
-// faultCase is one fault and what it does to the three ways to register a lead. EnsureLeadSince is called for an earlier try
-// that did not arrive.
+// faultCase is one fault and what it does to the three ways to register a lead.
+// EnsureLeadSince is called for an earlier try that did not arrive.
 type faultCase struct {
 	name   string
 	inject []clixnowtest.Fault
@@ -69,83 +70,166 @@ func faultCases() []faultCase {
 		{name: "none", create: registered, ensure: registered, since: registered},
 
 		// Before there is a connection. Of an earlier try nobody can know then.
-		{name: "dial refused", opts: dialRefused, create: aftermath{class: notSent}, ensure: aftermath{class: notSent}, since: aftermath{class: unknown}},
-		{name: "DNS failure", opts: noSuchHost, create: aftermath{class: notSent}, ensure: aftermath{class: notSent}, since: aftermath{class: unknown}},
-		{name: "TLS failure", opts: untrusted, create: aftermath{class: notSent}, ensure: aftermath{class: notSent}, since: aftermath{class: unknown}},
-		{name: "proxy refuses CONNECT", opts: refusingProxy, create: aftermath{class: notSent}, ensure: aftermath{class: notSent}, since: aftermath{class: unknown}},
-		{name: "a RoundTripper refuses", opts: refusing, create: aftermath{class: notSent}, ensure: aftermath{class: notSent}, since: aftermath{class: unknown}},
-		{name: "a RoundTripper that reports nothing fails to dial", opts: silent, create: aftermath{class: unknown}, ensure: aftermath{class: unknown}, since: aftermath{class: unknown}},
+		{
+			name: "dial refused", opts: dialRefused, create: aftermath{class: notSent},
+			ensure: aftermath{class: notSent}, since: aftermath{class: unknown},
+		},
+		{
+			name: "DNS failure", opts: noSuchHost, create: aftermath{class: notSent}, ensure: aftermath{class: notSent},
+			since: aftermath{class: unknown},
+		},
+		{
+			name: "TLS failure", opts: untrusted, create: aftermath{class: notSent}, ensure: aftermath{class: notSent},
+			since: aftermath{class: unknown},
+		},
+		{
+			name: "proxy refuses CONNECT", opts: refusingProxy, create: aftermath{class: notSent},
+			ensure: aftermath{class: notSent}, since: aftermath{class: unknown},
+		},
+		{
+			name: "a RoundTripper refuses", opts: refusing, create: aftermath{class: notSent},
+			ensure: aftermath{class: notSent}, since: aftermath{class: unknown},
+		},
+		{
+			name: "a RoundTripper that reports nothing fails to dial", opts: silent, create: aftermath{class: unknown},
+			ensure: aftermath{class: unknown}, since: aftermath{class: unknown},
+		},
 
 		// The connection.
-		{name: "cut before handling", inject: of(clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling}), create: never, ensure: sentTwice, since: sentTwice},
-		{name: "cut after handling", inject: of(clixnowtest.Fault{Drop: clixnowtest.DropAfterHandling}), create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered, since: recovered},
-		{name: "cut in the response body", inject: of(clixnowtest.Fault{Drop: clixnowtest.DropMidBody}), is: clixnow.ErrInvalidResponse, create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered, since: recovered},
+		{
+			name: "cut before handling", inject: of(clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling}),
+			create: never, ensure: sentTwice, since: sentTwice,
+		},
+		{
+			name: "cut after handling", inject: of(clixnowtest.Fault{Drop: clixnowtest.DropAfterHandling}),
+			create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered, since: recovered,
+		},
+		{
+			name: "cut in the response body", inject: of(clixnowtest.Fault{Drop: clixnowtest.DropMidBody}),
+			is: clixnow.ErrInvalidResponse, create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered,
+			since: recovered,
+		},
 		{
 			name: "cut for good", inject: of(clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling, Times: 99}),
 			create: never, ensure: aftermath{class: unknown, posts: 3}, since: aftermath{class: unknown, posts: 3},
 		},
 		{
-			name: "cut, in a RoundTripper that sends it again and then cannot dial", inject: of(clixnowtest.Fault{Drop: clixnowtest.DropAfterHandling}), opts: resending,
+			name:   "cut, in a RoundTripper that sends it again and then cannot dial",
+			inject: of(clixnowtest.Fault{Drop: clixnowtest.DropAfterHandling}), opts: resending,
 			create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered, since: recovered,
 		},
-		{name: "hangs for an attempt", inject: of(clixnowtest.Fault{Delay: forever}), opts: patience, create: never, ensure: sentTwice, since: sentTwice},
-		{name: "hangs for an attempt, handled", inject: of(clixnowtest.Fault{Delay: forever, HandleFirst: true}), opts: patience, create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered, since: recovered},
-		{name: "hangs until the deadline", inject: of(clixnowtest.Fault{Delay: forever}), ctx: deadline, is: context.DeadlineExceeded, create: never, ensure: never, since: never},
 		{
-			name: "hangs until the deadline, handled", inject: of(clixnowtest.Fault{Delay: forever, HandleFirst: true}), ctx: deadline, is: context.DeadlineExceeded,
-			create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: aftermath{class: unknown, posts: 1, leads: 1}, since: aftermath{class: unknown, posts: 1, leads: 1},
+			name: "hangs for an attempt", inject: of(clixnowtest.Fault{Delay: forever}), opts: patience, create: never,
+			ensure: sentTwice, since: sentTwice,
+		},
+		{
+			name: "hangs for an attempt, handled", inject: of(clixnowtest.Fault{Delay: forever, HandleFirst: true}),
+			opts: patience, create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered, since: recovered,
+		},
+		{
+			name: "hangs until the deadline", inject: of(clixnowtest.Fault{Delay: forever}), ctx: deadline,
+			is: context.DeadlineExceeded, create: never, ensure: never, since: never,
+		},
+		{
+			name:   "hangs until the deadline, handled",
+			inject: of(clixnowtest.Fault{Delay: forever, HandleFirst: true}), ctx: deadline,
+			is:     context.DeadlineExceeded,
+			create: aftermath{class: unknown, posts: 1, leads: 1},
+			ensure: aftermath{class: unknown, posts: 1, leads: 1},
+			since:  aftermath{class: unknown, posts: 1, leads: 1},
 		},
 
 		// Too many.
-		{name: "429", inject: of(clixnowtest.Fault{Status: 429}), create: sentTwice, ensure: sentTwice, since: sentTwice},
 		{
-			name: "429 for good", inject: of(clixnowtest.Fault{Status: 429, Times: 99}),
-			create: aftermath{class: tooMany, posts: 3}, ensure: aftermath{class: tooMany, posts: 3}, since: aftermath{class: unknown, posts: 3},
+			name: "429", inject: of(clixnowtest.Fault{Status: 429}), create: sentTwice, ensure: sentTwice,
+			since: sentTwice,
 		},
 		{
-			name: "429 with a Retry-After that is too long", inject: of(clixnowtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"3600"}}}),
+			name: "429 for good", inject: of(clixnowtest.Fault{Status: 429, Times: 99}),
+			create: aftermath{class: tooMany, posts: 3}, ensure: aftermath{class: tooMany, posts: 3},
+			since: aftermath{class: unknown, posts: 3},
+		},
+		{
+			name:   "429 with a Retry-After that is too long",
+			inject: of(clixnowtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"3600"}}}),
 			create: aftermath{class: tooMany, posts: 1}, ensure: aftermath{class: tooMany, posts: 1}, since: never,
 		},
 
 		// Answers that say no more than that something went wrong.
-		{name: "truncated 200", inject: of(clixnowtest.Fault{Status: 200, Body: `{"leadId":12`}), is: clixnow.ErrInvalidResponse, create: never, ensure: sentTwice, since: sentTwice},
-		{name: "empty 201", inject: of(clixnowtest.Fault{Status: 201}), is: clixnow.ErrInvalidResponse, create: never, ensure: sentTwice, since: sentTwice},
-		{name: "200 without id", inject: of(clixnowtest.Fault{Status: 200, Body: `{"redirectUrl":"https://brand.com"}`}), is: clixnow.ErrInvalidResponse, create: never, ensure: sentTwice, since: sentTwice},
 		{
-			name: "truncated 200, handled", inject: of(clixnowtest.Fault{HandleFirst: true, Status: 200, Body: `{"leadId":12`}), is: clixnow.ErrInvalidResponse,
+			name: "truncated 200", inject: of(clixnowtest.Fault{Status: 200, Body: `{"leadId":12`}),
+			is: clixnow.ErrInvalidResponse, create: never, ensure: sentTwice, since: sentTwice,
+		},
+		{
+			name: "empty 201", inject: of(clixnowtest.Fault{Status: 201}), is: clixnow.ErrInvalidResponse,
+			create: never,
+			ensure: sentTwice, since: sentTwice,
+		},
+		{
+			name:   "200 without id",
+			inject: of(clixnowtest.Fault{Status: 200, Body: `{"redirectUrl":"https://brand.com"}`}),
+			is:     clixnow.ErrInvalidResponse, create: never, ensure: sentTwice, since: sentTwice,
+		},
+		{
+			name:   "truncated 200, handled",
+			inject: of(clixnowtest.Fault{HandleFirst: true, Status: 200, Body: `{"leadId":12`}),
+			is:     clixnow.ErrInvalidResponse,
 			create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered, since: recovered,
 		},
-		{name: "500 for good", inject: of(clixnowtest.Fault{Status: 500, Times: 99}), is: clixnow.ErrServer, create: never, ensure: aftermath{class: unknown, posts: 3}, since: aftermath{class: unknown, posts: 3}},
+		{
+			name: "500 for good", inject: of(clixnowtest.Fault{Status: 500, Times: 99}), is: clixnow.ErrServer,
+			create: never, ensure: aftermath{class: unknown, posts: 3}, since: aftermath{class: unknown, posts: 3},
+		},
 
 		// Answers that refuse.
 		{
-			name: "307", inject: of(clixnowtest.Fault{Status: 307, Header: http.Header{"Location": {"/elsewhere"}}}), is: clixnow.ErrRedirect,
+			name: "307", inject: of(clixnowtest.Fault{Status: 307, Header: http.Header{"Location": {"/elsewhere"}}}),
+			is:     clixnow.ErrRedirect,
 			create: aftermath{class: refused, posts: 1}, ensure: aftermath{class: refused, posts: 1}, since: never,
 		},
-		{name: "401", inject: of(clixnowtest.Fault{Status: 401}), is: clixnow.ErrUnauthorized, create: aftermath{class: refused, posts: 1}, ensure: aftermath{class: refused, posts: 1}, since: never},
 		{
-			name: "duplicate of nobody", inject: of(clixnowtest.Fault{Status: 400, Body: `{"message":"Duplicate lead"}`}), is: clixnow.ErrDuplicateLead,
+			name: "401", inject: of(clixnowtest.Fault{Status: 401}), is: clixnow.ErrUnauthorized,
+			create: aftermath{class: refused, posts: 1}, ensure: aftermath{class: refused, posts: 1}, since: never,
+		},
+		{
+			name:   "duplicate of nobody",
+			inject: of(clixnowtest.Fault{Status: 400, Body: `{"message":"Duplicate lead"}`}),
+			is:     clixnow.ErrDuplicateLead,
 			create: aftermath{class: refused, posts: 1}, ensure: aftermath{class: refused, posts: 1}, since: never,
 		},
 
-		// The context. Once there is a connection, who knows; TestCancelDuringWrite has what lies between.
-		{name: "cancelled before", ctx: cancelledBefore, is: context.Canceled, create: aftermath{class: notSent}, ensure: aftermath{class: notSent}, since: aftermath{class: unknown}},
+		// The context. Once there is a connection, who knows;
+		// TestCancelDuringWrite has what lies between.
 		{
-			name: "cancelled after the write", inject: of(clixnowtest.Fault{Delay: forever, HandleFirst: true}), ctx: cancelledByLead, is: context.Canceled,
-			create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: aftermath{class: unknown, posts: 1, leads: 1}, since: aftermath{class: unknown, posts: 1, leads: 1},
+			name: "cancelled before", ctx: cancelledBefore, is: context.Canceled, create: aftermath{class: notSent},
+			ensure: aftermath{class: notSent}, since: aftermath{class: unknown},
+		},
+		{
+			name: "cancelled after the write", inject: of(clixnowtest.Fault{Delay: forever, HandleFirst: true}),
+			ctx: cancelledByLead, is: context.Canceled,
+			create: aftermath{class: unknown, posts: 1, leads: 1},
+			ensure: aftermath{class: unknown, posts: 1, leads: 1},
+			since:  aftermath{class: unknown, posts: 1, leads: 1},
 		},
 
 		// A search that is no help.
 		{
-			name: "cut, and searches fail for good", inject: append(of(clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling}), clixnowtest.Fault{Method: "GET", Status: 503, Times: 99}),
+			name: "cut, and searches fail for good",
+			inject: append(of(clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling}),
+				clixnowtest.Fault{Method: "GET", Status: 503, Times: 99}),
 			create: never, ensure: never, since: aftermath{class: unknown},
 		},
 		{
-			name: "cut, and a search fails for good", inject: append(of(clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling}), clixnowtest.Fault{Method: "GET", Times: 2}, clixnowtest.Fault{Method: "GET", Status: 503, Times: 3}),
+			name: "cut, and a search fails for good",
+			inject: append(of(clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling}),
+				clixnowtest.Fault{Method: "GET", Times: 2},
+				clixnowtest.Fault{Method: "GET", Status: 503, Times: 3}),
 			create: never, ensure: never, since: aftermath{class: unknown},
 		},
 		{
-			name: "cut after handling, and searches fail at first", inject: append(of(clixnowtest.Fault{Drop: clixnowtest.DropAfterHandling}), clixnowtest.Fault{Method: "GET", Drop: clixnowtest.DropMidBody, Times: 7}),
+			name: "cut after handling, and searches fail at first",
+			inject: append(of(clixnowtest.Fault{Drop: clixnowtest.DropAfterHandling}),
+				clixnowtest.Fault{Method: "GET", Drop: clixnowtest.DropMidBody, Times: 7}),
 			create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered, since: aftermath{class: unknown},
 		},
 	}
@@ -155,7 +239,10 @@ func faultCases() []faultCase {
 		handled.HandleFirst = true
 		cases = append(
 			cases,
-			faultCase{name: strconv.Itoa(status), inject: of(answer), create: never, ensure: sentTwice, since: sentTwice},
+			faultCase{
+				name: strconv.Itoa(status), inject: of(answer), create: never, ensure: sentTwice,
+				since: sentTwice,
+			},
 			faultCase{
 				name: strconv.Itoa(status) + ", handled", inject: of(handled),
 				create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered, since: recovered,
@@ -171,7 +258,10 @@ func TestFaults(t *testing.T) {
 	for _, test := range faultCases() {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			for method, want := range map[string]aftermath{"CreateLead": test.create, "EnsureLead": test.ensure, "EnsureLeadSince": test.since} {
+			for method, want := range map[string]aftermath{
+				"CreateLead": test.create, "EnsureLead": test.ensure,
+				"EnsureLeadSince": test.since,
+			} {
 				t.Run(method, func(t *testing.T) {
 					t.Parallel()
 					server := clixnowtest.NewServer()
@@ -239,10 +329,16 @@ func dialRefused(t *testing.T, _ *clixnowtest.Server) []clixnow.Option {
 
 func noSuchHost(t *testing.T, _ *clixnowtest.Server) []clixnow.Option {
 	t.Helper()
-	nameless := net.Dialer{Resolver: &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
-		return nil, errors.New("no name server")
-	}}}
-	return []clixnow.Option{clixnow.WithBaseURL("https://clixnow.invalid"), over(t, &http.Transport{DialContext: nameless.DialContext})}
+	nameless := net.Dialer{Resolver: &net.Resolver{
+		PreferGo: true,
+		Dial: func(context.Context, string, string) (net.Conn, error) {
+			return nil, errors.New("no name server")
+		},
+	}}
+	return []clixnow.Option{
+		clixnow.WithBaseURL("https://clixnow.invalid"),
+		over(t, &http.Transport{DialContext: nameless.DialContext}),
+	}
 }
 
 func untrusted(t *testing.T, server *clixnowtest.Server) []clixnow.Option {
@@ -270,7 +366,8 @@ func silent(t *testing.T, _ *clixnowtest.Server) []clixnow.Option {
 	}))}
 }
 
-// resending does what a RoundTripper must not do: it sends a POST again by itself, here to where nobody listens.
+// resending does what a RoundTripper must not do: it sends a POST again by
+// itself, here to where nobody listens.
 func resending(t *testing.T, _ *clixnowtest.Server) []clixnow.Option {
 	t.Helper()
 	transport := new(http.Transport)
@@ -308,7 +405,8 @@ func cancelledByLead(ctx context.Context, server *clixnowtest.Server) (context.C
 	return ctx, cancel
 }
 
-// Cancelled with a connection in hand, and while the request is being written: the server may get it or not.
+// Cancelled with a connection in hand, and while the request is being written:
+// the server may get it or not.
 func TestCancelDuringWrite(t *testing.T) {
 	t.Parallel()
 	points := map[string]func(*httptrace.ClientTrace, func()){
@@ -351,7 +449,8 @@ func TestCancelDuringWrite(t *testing.T) {
 	}
 }
 
-// On connections that were used before, and over HTTP/2, net/http sends some requests again by itself.
+// On connections that were used before, and over HTTP/2, net/http sends some
+// requests again by itself.
 func TestFaultsOnReusedConnections(t *testing.T) {
 	t.Parallel()
 	faults := map[string]clixnowtest.Fault{

@@ -19,7 +19,8 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// leadsLead is the lead of the API reference's response model, with what its host masks filled in.
+// leadsLead is the lead of the API reference's response model, with what its
+// host masks filled in.
 const leadsLead = `{"id":123,"email":"test@example.com","status":"New","crmId":4567,"brandId":12,"brandName":"Brand",` +
 	`"createdOn":"2022-12-19T11:01:58.302Z","updatedOn":"2022-12-19T11:01:58.302Z","ftdDate":null,"clickId":"1c33d66a941ac90a6",` +
 	`"sub2":"sub2","subCampaign":"autumn","keyword":"test","placement":"landing_page","clientType":"Client"}`
@@ -27,21 +28,27 @@ const leadsLead = `{"id":123,"email":"test@example.com","status":"New","crmId":4
 // bodies are what servers answer, well-meaning and other.
 func bodies() []string {
 	return []string{
-		leadsLead, "[" + leadsLead + "]", `{"items":[` + leadsLead + `],"total":1}`, `{"data":[]}`, `[]`, `null`, `{}`, ``, `[{}]`, `[{"id":-1}]`,
+		leadsLead, "[" + leadsLead + "]", `{"items":[` + leadsLead + `],"total":1}`, `{"data":[]}`, `[]`, `null`,
+		`{}`, ``, `[{}]`, `[{"id":-1}]`,
 		`{"ID":"123","Email":7,"createdOn":"2022-12-19T11:01:58","updatedOn":"2022-12-19T11:01:58.3021234+02:00","ftdDate":"0001-01-01T00:00:00","new":[1, "<&>\u2028"]}`,
-		`{"updatedOn":"0001-01-01T0:00:00Z"}`, `{"createdOn":"2022-12-19T11:01:58,302Z"}`, `{"ftdDate":"2022-12-19T11:01:58+24:60"}`,
+		`{"updatedOn":"0001-01-01T0:00:00Z"}`, `{"createdOn":"2022-12-19T11:01:58,302Z"}`,
+		`{"ftdDate":"2022-12-19T11:01:58+24:60"}`,
 		`{"leadId":123456,"redirectUrl":"https://brand.example/autologin?t=1","subCampaign":"autumn","crmId":"0f8fad5b","clickId":20}`,
-		`{"leadId":"123456"}`, `{"leadId":0}`, `{"leadId":1e3}`, `{"leadId":123456`, "{\"leadId\":1,\"crmId\":\"\xff\"}",
+		`{"leadId":"123456"}`, `{"leadId":0}`, `{"leadId":1e3}`, `{"leadId":123456`,
+		"{\"leadId\":1,\"crmId\":\"\xff\"}",
 		`{"message":"Duplicate lead","errors":{"Email":["is already registered"],"Phone":"taken"}}`,
 		`{"message":"Registration is not allowed for country KP"}`, `{"error":{"message":"no"}}`, `{"error":"no"}`,
 		`{"title":"One or more validation errors occurred.","status":400,"traceId":"00-4bf9-01","errors":{"$.phone":[{"message":"x"}]}}`,
-		`{"message":"` + testToken + ` and Password123!","errors":{"` + testToken + `":["Password123!"]},"traceId":"` + testToken + `"}`,
+		`{"message":"` + testToken + ` and Password123!","errors":{"` + testToken +
+			`":["Password123!"]},"traceId":"` + testToken + `"}`,
 		`{"Password123!\n` + testToken + `":` + strings.Repeat("[", 65) + strings.Repeat("]", 65) + `}`,
-		"<html><title>502 Bad Gateway</title></html>", strings.Repeat("[", 65) + strings.Repeat("]", 65), "no\r\nlines\u0085\u2028here",
+		"<html><title>502 Bad Gateway</title></html>", strings.Repeat("[", 65) + strings.Repeat("]", 65),
+		"no\r\nlines\u0085\u2028here",
 	}
 }
 
-// plainDate is a date by encoding/json, which also takes an hour of one digit, a comma for the point, and offsets of any size.
+// plainDate is a date by encoding/json, which also takes an hour of one digit,
+// a comma for the point, and offsets of any size.
 type plainDate struct{ time.Time }
 
 var dateShape = regexp.MustCompile(`^"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)"$`)
@@ -73,21 +80,25 @@ type plainLead struct {
 func requireSameLead(t *testing.T, want plainLead, got clixnow.Lead) {
 	t.Helper()
 	require.Equal(t, want, plainLead{
-		ID: got.ID, Email: got.Email, Status: got.Status, BrandID: got.BrandID, BrandName: got.BrandName, Sub2: got.Sub2,
-		SubCampaign: got.SubCampaign, Keyword: got.Keyword, Placement: got.Placement, CreatedOn: plainDate{got.CreatedOn},
-		UpdatedOn: plainDate{got.UpdatedOn}, FTDDate: plainDate{got.FTDDate}, ClientType: got.ClientType, CRMID: got.CRMID, ClickID: got.ClickID,
+		ID: got.ID, Email: got.Email, Status: got.Status, BrandID: got.BrandID, BrandName: got.BrandName,
+		Sub2:        got.Sub2,
+		SubCampaign: got.SubCampaign, Keyword: got.Keyword, Placement: got.Placement,
+		CreatedOn: plainDate{got.CreatedOn},
+		UpdatedOn: plainDate{got.UpdatedOn}, FTDDate: plainDate{got.FTDDate}, ClientType: got.ClientType,
+		CRMID: got.CRMID, ClickID: got.ClickID,
 	})
 }
 
-// sameRules reports whether a document that encoding/json takes is one for us: it also takes other letters for ours in names, and
-// any depth.
+// sameRules reports whether a document that encoding/json takes is one for us:
+// it also takes other letters for ours in names, and any depth.
 func sameRules(data []byte) bool {
 	const folded = "\u017f\u212a"
 	return !bytes.ContainsAny(data, folded) && !bytes.Contains(data, []byte(`\u`)) &&
 		bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) < 64
 }
 
-// asWritten returns the members as json.Marshal writes them: without spaces, and with <, > and & escaped.
+// asWritten returns the members as json.Marshal writes them: without spaces,
+// and with <, > and & escaped.
 func asWritten(t *testing.T, extra map[string]json.RawMessage) map[string]json.RawMessage {
 	t.Helper()
 	for name, value := range extra {
@@ -172,7 +183,8 @@ func FuzzSearchPage(f *testing.F) {
 			require.ErrorAs(t, err, &apiError)
 			requireSound(t, err)
 			require.Nil(t, page)
-			require.False(t, isPlain && !bytes.Contains(body, []byte("null")), "encoding/json takes it: %v", err) // as a lead
+			// as a lead
+			require.False(t, isPlain && !bytes.Contains(body, []byte("null")), "encoding/json takes it: %v", err)
 			return
 		}
 		require.True(t, json.Valid(body))
@@ -238,7 +250,8 @@ func FuzzErrorAnswer(f *testing.F) {
 		var apiError *clixnow.APIError
 		require.ErrorAs(t, err, &apiError)
 		require.Equal(t, status, apiError.StatusCode)
-		require.Equal(t, status >= 300 && status <= 499 && status != 303 && status != 429, errors.Is(err, clixnow.ErrRefused))
+		require.Equal(t, status >= 300 && status <= 499 && status != 303 &&
+			status != 429, errors.Is(err, clixnow.ErrRefused))
 		require.Equal(t, status == 429, errors.Is(err, clixnow.ErrRateLimited))
 		require.LessOrEqual(t, len(apiError.Body), 64<<10)
 		requireRetryAfter(t, retryAfter, apiError.RetryAfter)

@@ -26,7 +26,8 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// hostile is a server that answers the first request by an attack, and every other one well.
+// hostile is a server that answers the first request by an attack, and every
+// other one well.
 type hostile struct {
 	attack    http.HandlerFunc
 	elsewhere string // another server, where nothing should arrive
@@ -51,8 +52,10 @@ func (h *hostile) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// What a server does to get token or lead to another place than its own answers a request of. Whatever it is, nothing arrives
-// there, nothing is sent again, no secret is in the error or the log, and the next requests carry nothing new.
+// What a server does to get token or lead to another place than its own answers
+// a request of. Whatever it is, nothing arrives there, nothing is sent again,
+// no secret is in the error or the log, and the next requests carry nothing
+// new.
 func TestHostileServerGetsNothing(t *testing.T) {
 	t.Parallel()
 	var strangers atomic.Int64
@@ -82,7 +85,10 @@ func TestHostileServerGetsNothing(t *testing.T) {
 		{"308 to another host", give(308, "", "Location", "//"+host+"/api/system/v1/leads"), clixnow.ErrRefused},
 		{"303 to another host", give(303, created, "Location", other.URL), clixnow.ErrOutcomeUnknown},
 		{"305 to a proxy", give(305, "", "Location", other.URL), clixnow.ErrRefused},
-		{"300 with choices", give(300, "", "Location", other.URL, "Alternates", "{\""+other.URL+"\" 1}"), clixnow.ErrRefused},
+		{
+			"300 with choices", give(300, "", "Location", other.URL, "Alternates", "{\""+other.URL+"\" 1}"),
+			clixnow.ErrRefused,
+		},
 		{"a success with Location", give(201, created, "Location", other.URL, "Content-Location", other.URL), nil},
 		{"Refresh", give(200, created, "Refresh", "0; url="+other.URL), nil},
 		{"Refresh of an error", give(503, "", "Refresh", "0; url="+other.URL), clixnow.ErrOutcomeUnknown},
@@ -94,16 +100,29 @@ func TestHostileServerGetsNothing(t *testing.T) {
 			give(200, created)(w, r)
 		}, nil},
 		{"cookies", give(200, created, "Set-Cookie", "a=1; Path=/; Domain="+host, "Set-Cookie", "b=2"), nil},
-		{"a challenge for other credentials", give(401, "", "Www-Authenticate", `Basic realm="`+other.URL+`"`), clixnow.ErrRefused},
+		{
+			"a challenge for other credentials", give(401, "", "Www-Authenticate", `Basic realm="`+other.URL+`"`),
+			clixnow.ErrRefused,
+		},
 		{"a proxy's challenge", give(407, "", "Proxy-Authenticate", "Basic"), clixnow.ErrRefused},
 		{"a misdirected request", give(421, "", "Location", other.URL), clixnow.ErrRefused},
 		{"an upgrade", give(426, "", "Upgrade", "h2c", "Connection", "Upgrade"), clixnow.ErrRefused},
-		{"a login page", give(200, `<meta http-equiv="refresh" content="0;url=`+other.URL+`">`), clixnow.ErrOutcomeUnknown},
+		{
+			"a login page", give(200, `<meta http-equiv="refresh" content="0;url=`+other.URL+`">`),
+			clixnow.ErrOutcomeUnknown,
+		},
 		{"an echo as message", give(400, `{"message":`+strconv.Quote(bothSecrets)+`}`), clixnow.ErrRefused},
-		{"an echo as field", give(400, `{"errors":{`+strconv.Quote(bothSecrets)+`:[`+strconv.Quote(bothSecrets)+`]}}`), clixnow.ErrRefused},
+		{
+			"an echo as field",
+			give(400, `{"errors":{`+strconv.Quote(bothSecrets)+`:[`+strconv.Quote(bothSecrets)+`]}}`),
+			clixnow.ErrRefused,
+		},
 		{"an echo as text", give(502, bothSecrets, "Content-Type", "text/plain"), clixnow.ErrOutcomeUnknown},
 		{"an echo as page", give(502, "<p>"+bothSecrets, "Content-Type", "text/html"), clixnow.ErrOutcomeUnknown},
-		{"an echo that is no JSON of a lead", give(200, `{"redirectUrl":"`+secretRedirect+`","x":"`+bothSecrets), clixnow.ErrOutcomeUnknown},
+		{
+			"an echo that is no JSON of a lead", give(200, `{"redirectUrl":"`+secretRedirect+`","x":"`+bothSecrets),
+			clixnow.ErrOutcomeUnknown,
+		},
 		{"an echo as request id", give(500, "", "X-Request-Id", bothSecrets), clixnow.ErrOutcomeUnknown},
 		{"an echo as header and trailer", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Trailer", "X-Echo")
@@ -136,7 +155,8 @@ func TestHostileServerGetsNothing(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, server.arrived, 3)
 			assert.Equal(t, server.arrived[0].Header, server.arrived[1].Header, "the next create")
-			assert.Subset(t, []string{"Accept", "Accept-Encoding", "Authorization", "User-Agent"}, keys(server.arrived[2].Header), "the next search")
+			assert.Subset(t, []string{"Accept", "Accept-Encoding", "Authorization", "User-Agent"},
+				keys(server.arrived[2].Header), "the next search")
 			assert.Empty(t, leaks(logged.String()))
 		})
 	}
@@ -155,7 +175,8 @@ func keys(header http.Header) (names []string) {
 	return names
 }
 
-// A server that puts what it was sent where net/http can read nothing, and quotes it.
+// A server that puts what it was sent where net/http can read nothing, and
+// quotes it.
 func TestHostileServerIsNotQuoted(t *testing.T) {
 	t.Parallel()
 	const ok = "HTTP/1.1 200 OK\r\n"
@@ -183,7 +204,9 @@ func TestHostileServerIsNotQuoted(t *testing.T) {
 					return
 				}
 				defer conn.Close()
-				_, _ = io.WriteString(conn, strings.ReplaceAll(answer, "{echo}", r.Header.Get("Authorization")+string(body)))
+				_,
+					_ = io.WriteString(conn,
+					strings.ReplaceAll(answer, "{echo}", r.Header.Get("Authorization")+string(body)))
 			}, clixnow.WithLogger(logger))
 			_, err := client.CreateLead(t.Context(), hostilesLead())
 			requireClass(t, clixnow.ErrOutcomeUnknown, err)
@@ -196,8 +219,9 @@ func TestHostileServerIsNotQuoted(t *testing.T) {
 	}
 }
 
-// What a server does to take memory or time. The call ends by itself, by what the table says, and has allocated no more than some
-// multiples of the limit of a response.
+// What a server does to take memory or time. The call ends by itself, by what
+// the table says, and has allocated no more than some multiples of the limit of
+// a response.
 func TestHostileServerExhaustsNothing(t *testing.T) { //nolint:paralleltest // looks at what the process allocates
 	const limit = 1 << 20
 	endless := func(piece string) http.HandlerFunc {
@@ -240,14 +264,20 @@ func TestHostileServerExhaustsNothing(t *testing.T) { //nolint:paralleltest // l
 		{"deep nesting of an unknown field", give(200, `[{"id":1,"x":`+many(`{"x":`)), clixnow.ErrInvalidResponse, 0},
 		{"deep nesting of an error", give(400, many(`{"errors":`)), clixnow.ErrBadRequest, 0},
 		{"a number of a million digits", give(200, `[{"id":`+many("9")+`}]`), clixnow.ErrInvalidResponse, 0},
-		{"a date of a million digits", give(200, `[{"id":1,"createdOn":"2022-12-19T11:01:58.`+many("0")+`Z"}]`), clixnow.ErrInvalidResponse, 0},
+		{
+			"a date of a million digits", give(200, `[{"id":1,"createdOn":"2022-12-19T11:01:58.`+many("0")+`Z"}]`),
+			clixnow.ErrInvalidResponse, 0,
+		},
 		{"a name of a million letters", give(200, `[{"id":1,"`+many("x")+`":1}]`), nil, 0},
 		{"a million escapes", give(200, `[{"id":1,"email":"`+many(`\ud800`)+`"}]`), nil, 0},
 		{"many unknown fields", give(200, `[{"id":1`+many(`,"":0`)+`}]`), nil, 0},
 		{"many leads", give(200, `[{}`+many(`,{}`)+`]`), clixnow.ErrInvalidResponse, 256},
 		{"many arrays in an envelope", give(200, `{"a":[]`+many(`,"":[]`)+`}`), nil, 0},
 		{"many fields of an error", give(400, `{"errors":{"a":"b"`+many(`,"":""`)+`}}`), clixnow.ErrBadRequest, 0},
-		{"the same page for ever", give(200, `[`+strings.Repeat(`{"id":1},`, 9)+`{"id":2}]`), clixnow.ErrUnstableResults, 0},
+		{
+			"the same page for ever", give(200, `[`+strings.Repeat(`{"id":1},`, 9)+`{"id":2}]`),
+			clixnow.ErrUnstableResults, 0,
+		},
 		{"interim answers without end", func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				w.WriteHeader(http.StatusEarlyHints)
@@ -276,7 +306,11 @@ func TestHostileServerExhaustsNothing(t *testing.T) { //nolint:paralleltest // l
 				}
 			}
 		}, context.DeadlineExceeded, 0},
-		{"no answer", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, context.DeadlineExceeded, 0},
+		{
+			"no answer", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+			context.DeadlineExceeded,
+			0,
+		},
 	}
 	for _, test := range tests { //nolint:paralleltest // see above
 		t.Run(test.attack, func(t *testing.T) {

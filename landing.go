@@ -7,8 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// LandingURL is the address under which visitors reach a landing page, taken apart (Clixnow API reference, "Landing page
-// URL Example"). Empty parameters are left out.
+// LandingURL is the address under which visitors reach a landing page, taken
+// apart (Clixnow API reference, "Landing page URL Example"). Empty parameters
+// are left out.
 type LandingURL struct {
 	Page string // "https://landing.com/"; its own query is kept, and so is its fragment
 
@@ -40,8 +41,9 @@ func landingParameters(u *LandingURL) []parameter {
 	}
 }
 
-// URL puts the address together: the query of Page, without parameters that are set here too, then ours in the order of
-// the reference. It is an error when Page is empty, cannot be parsed, or is absolute and neither http nor https.
+// URL puts the address together: the query of Page, without parameters that are
+// set here too, then ours in the order of the reference. It is an error when
+// Page is empty, cannot be parsed, or is absolute and neither http nor https.
 func (u LandingURL) URL() (*url.URL, error) {
 	if u.Page == "" {
 		return nil, errors.New("clixnow: landing URL: Page is empty")
@@ -68,8 +70,9 @@ func (u LandingURL) URL() (*url.URL, error) {
 	return page, nil
 }
 
-// ParseLandingURL takes the address of a visit apart. It may be absolute, or relative as the r.URL of a handler is.
-// Other parameters, and ours where their value cannot be decoded, stay in Page; of one that is repeated the first that
+// ParseLandingURL takes the address of a visit apart. It may be absolute, or
+// relative as the r.URL of a handler is. Other parameters, and ours where their
+// value cannot be decoded, stay in Page; of one that is repeated the first that
 // is not empty counts. The error does not print the URL.
 func ParseLandingURL(rawURL string) (LandingURL, error) {
 	page, err := parsePage(rawURL)
@@ -96,9 +99,10 @@ func ParseLandingURL(rawURL string) (LandingURL, error) {
 	return u, nil
 }
 
-// Apply carries the tracking of a visit into the request of its sign-up. It fills what req leaves empty: the tracking
-// fields, and ReferralURL with the whole URL where Page is absolute. What Validate would refuse is left
-// out, since a broken tracking value must not cost the sign-up.
+// Apply carries the tracking of a visit into the request of its sign-up. It
+// fills what req leaves empty: the tracking fields, and ReferralURL with the
+// whole URL where Page is absolute. What Validate would refuse is left out,
+// since a broken tracking value must not cost the sign-up.
 func (u LandingURL) Apply(req *CreateLeadRequest) {
 	fill := func(field *string, value string) {
 		if *field == "" && utf8.ValidString(value) {
@@ -133,7 +137,8 @@ func splitQuery(raw string) []string {
 	return strings.Split(raw, "&")
 }
 
-// findParameter returns the parameter that a pair of a query sets; nil when it is none of ours.
+// findParameter returns the parameter that a pair of a query sets; nil when it
+// is none of ours.
 func findParameter(parameters []parameter, pair string) *parameter {
 	escaped, _, _ := strings.Cut(pair, "=")
 	name, err := url.QueryUnescape(escaped)

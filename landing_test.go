@@ -12,12 +12,14 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// vendorsLanding is the example of the API reference with its placeholders filled in.
+// vendorsLanding is the example of the API reference with its placeholders
+// filled in.
 const vendorsLanding = "https://landing.com/?a_id=12&c_id=34&f_id=56&subcampaign=subcampaign&sub2=sub_name&keyword=test&clickid=1c33d66a941ac90a6&placement=test"
 
 func vendorsVisit() clixnow.LandingURL {
 	return clixnow.LandingURL{
-		Page: "https://landing.com/", AffiliateID: "12", LandingPageID: "34", FunnelID: "56", SubCampaign: "subcampaign", Sub2: "sub_name",
+		Page: "https://landing.com/", AffiliateID: "12", LandingPageID: "34", FunnelID: "56",
+		SubCampaign: "subcampaign", Sub2: "sub_name",
 		Keyword: "test", ClickID: "1c33d66a941ac90a6", Placement: "test",
 	}
 }
@@ -29,20 +31,53 @@ func TestLandingURLBuild(t *testing.T) {
 		from landing
 		want string
 	}{
-		"the vendor's example":      {vendorsVisit(), vendorsLanding},
-		"nothing but a page":        {landing{Page: "https://landing.com"}, "https://landing.com"},
-		"empty parameters left out": {landing{Page: "https://landing.com/", ClickID: "c"}, "https://landing.com/?clickid=c"},
-		"escapes":                   {landing{Page: "https://landing.com/", Keyword: "a b&c=d+e%f#g?é😀"}, "https://landing.com/?keyword=a+b%26c%3Dd%2Be%25f%23g%3F%C3%A9%F0%9F%98%80"},
-		"bytes that are no text":    {landing{Page: "https://landing.com/", Sub2: "\xe9"}, "https://landing.com/?sub2=%E9"},
-		"own query, byte for byte":  {landing{Page: "https://landing.com/p%20q;r?x=1%2B2&y=a+b&z&&w=%zz&v=;&X=%e9", ClickID: "c"}, "https://landing.com/p%20q;r?x=1%2B2&y=a+b&z&&w=%zz&v=;&X=%e9&clickid=c"},
-		"own fragment":              {landing{Page: "https://landing.com/?x=1#top?y", ClickID: "c"}, "https://landing.com/?x=1&clickid=c#top?y"},
-		"a query that is empty":     {landing{Page: "https://landing.com/?", ClickID: "c"}, "https://landing.com/?clickid=c"},
-		"set here wins":             {landing{Page: "https://landing.com/?clickid=old&x=1&clickid=older&sub2=s", ClickID: "c"}, "https://landing.com/?x=1&sub2=s&clickid=c"},
-		"set in the page alone":     {landing{Page: "https://landing.com/?clickid=old&x=1"}, "https://landing.com/?clickid=old&x=1"},
-		"names have one case":       {landing{Page: "https://landing.com/?ClickID=old", ClickID: "c"}, "https://landing.com/?ClickID=old&clickid=c"},
-		"an escaped name is a name": {landing{Page: "https://landing.com/?%63lickid=old", ClickID: "c"}, "https://landing.com/?clickid=c"},
-		"plain HTTP, port, user":    {landing{Page: "http://u@landing.com:8080/a/", ClickID: "c"}, "http://u@landing.com:8080/a/?clickid=c"},
-		"relative":                  {landing{Page: "/a?x=1", ClickID: "c"}, "/a?x=1&clickid=c"},
+		"the vendor's example": {vendorsVisit(), vendorsLanding},
+		"nothing but a page":   {landing{Page: "https://landing.com"}, "https://landing.com"},
+		"empty parameters left out": {
+			landing{Page: "https://landing.com/", ClickID: "c"},
+			"https://landing.com/?clickid=c",
+		},
+		"escapes": {
+			landing{Page: "https://landing.com/", Keyword: "a b&c=d+e%f#g?é😀"},
+			"https://landing.com/?keyword=a+b%26c%3Dd%2Be%25f%23g%3F%C3%A9%F0%9F%98%80",
+		},
+		"bytes that are no text": {
+			landing{Page: "https://landing.com/", Sub2: "\xe9"},
+			"https://landing.com/?sub2=%E9",
+		},
+		"own query, byte for byte": {landing{
+			Page:    "https://landing.com/p%20q;r?x=1%2B2&y=a+b&z&&w=%zz&v=;&X=%e9",
+			ClickID: "c",
+		}, "https://landing.com/p%20q;r?x=1%2B2&y=a+b&z&&w=%zz&v=;&X=%e9&clickid=c"},
+		"own fragment": {
+			landing{Page: "https://landing.com/?x=1#top?y", ClickID: "c"},
+			"https://landing.com/?x=1&clickid=c#top?y",
+		},
+		"a query that is empty": {
+			landing{Page: "https://landing.com/?", ClickID: "c"},
+			"https://landing.com/?clickid=c",
+		},
+		"set here wins": {landing{
+			Page:    "https://landing.com/?clickid=old&x=1&clickid=older&sub2=s",
+			ClickID: "c",
+		}, "https://landing.com/?x=1&sub2=s&clickid=c"},
+		"set in the page alone": {
+			landing{Page: "https://landing.com/?clickid=old&x=1"},
+			"https://landing.com/?clickid=old&x=1",
+		},
+		"names have one case": {
+			landing{Page: "https://landing.com/?ClickID=old", ClickID: "c"},
+			"https://landing.com/?ClickID=old&clickid=c",
+		},
+		"an escaped name is a name": {
+			landing{Page: "https://landing.com/?%63lickid=old", ClickID: "c"},
+			"https://landing.com/?clickid=c",
+		},
+		"plain HTTP, port, user": {
+			landing{Page: "http://u@landing.com:8080/a/", ClickID: "c"},
+			"http://u@landing.com:8080/a/?clickid=c",
+		},
+		"relative": {landing{Page: "/a?x=1", ClickID: "c"}, "/a?x=1&clickid=c"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -52,8 +87,10 @@ func TestLandingURLBuild(t *testing.T) {
 		})
 	}
 	for name, page := range map[string]string{
-		"empty": "", "unparsable": "https://s3cr3t.com/%zz", "port": "https://s3cr3t.com:port/", "another scheme": "ftp://s3cr3t.com/",
-		"mail": "mailto:s3cr3t@example.com", "no host": "https:///s3cr3t", "opaque": "https:s3cr3t.com", "control character": "https://s3cr3t.com/\n",
+		"empty": "", "unparsable": "https://s3cr3t.com/%zz", "port": "https://s3cr3t.com:port/",
+		"another scheme": "ftp://s3cr3t.com/",
+		"mail":           "mailto:s3cr3t@example.com", "no host": "https:///s3cr3t", "opaque": "https:s3cr3t.com",
+		"control character": "https://s3cr3t.com/\n",
 	} {
 		got, err := clixnow.LandingURL{Page: page, ClickID: "c"}.URL()
 		require.Error(t, err, name)
@@ -74,13 +111,25 @@ func TestParseLandingURL(t *testing.T) {
 		raw  string
 		want landing
 	}{
-		"the vendor's example":         {vendorsLanding, vendorsVisit()},
-		"no parameters":                {"https://landing.com/a", landing{Page: "https://landing.com/a"}},
-		"relative":                     {"/a/b?clickid=c&utm_source=x", landing{Page: "/a/b?utm_source=x", ClickID: "c"}},
-		"the path alone":               {"/?clickid=c", landing{Page: "/", ClickID: "c"}},
-		"others stay, byte for byte":   {"https://landing.com/p%20q?x=1%2B2&clickid=c&y=a+b&z&&w=%zz&v=;", landing{Page: "https://landing.com/p%20q?x=1%2B2&y=a+b&z&&w=%zz&v=;", ClickID: "c"}},
-		"fragment":                     {"https://landing.com/?clickid=c#clickid=d", landing{Page: "https://landing.com/#clickid=d", ClickID: "c"}},
-		"unescapes":                    {"/?keyword=a+b%26c%3Dd%2Be%25f%23g%C3%A9", landing{Page: "/", Keyword: "a b&c=d+e%f#gé"}},
+		"the vendor's example": {vendorsLanding, vendorsVisit()},
+		"no parameters":        {"https://landing.com/a", landing{Page: "https://landing.com/a"}},
+		"relative": {
+			"/a/b?clickid=c&utm_source=x",
+			landing{Page: "/a/b?utm_source=x", ClickID: "c"},
+		},
+		"the path alone": {"/?clickid=c", landing{Page: "/", ClickID: "c"}},
+		"others stay, byte for byte": {
+			"https://landing.com/p%20q?x=1%2B2&clickid=c&y=a+b&z&&w=%zz&v=;",
+			landing{Page: "https://landing.com/p%20q?x=1%2B2&y=a+b&z&&w=%zz&v=;", ClickID: "c"},
+		},
+		"fragment": {
+			"https://landing.com/?clickid=c#clickid=d",
+			landing{Page: "https://landing.com/#clickid=d", ClickID: "c"},
+		},
+		"unescapes": {
+			"/?keyword=a+b%26c%3Dd%2Be%25f%23g%C3%A9",
+			landing{Page: "/", Keyword: "a b&c=d+e%f#gé"},
+		},
 		"a value with an equals sign":  {"/?sub2=a=b==", landing{Page: "/", Sub2: "a=b=="}},
 		"an escaped name":              {"/?%63lickid=c", landing{Page: "/", ClickID: "c"}},
 		"another case is another name": {"/?ClickId=c&SUB2=s", landing{Page: "/?ClickId=c&SUB2=s"}},
@@ -93,7 +142,10 @@ func TestParseLandingURL(t *testing.T) {
 		"cut escape":                   {"/?clickid=abc%4", landing{Page: "/?clickid=abc%4"}},
 		"not UTF-8":                    {"/?clickid=%E9", landing{Page: "/", ClickID: "\xe9"}},
 		"a query that is empty":        {"/?", landing{Page: "/"}},
-		"backslashes of the reference": {`https://landing.com/?a_id=1\&c_id=2`, landing{Page: "https://landing.com/", AffiliateID: `1\`, LandingPageID: "2"}},
+		"backslashes of the reference": {
+			`https://landing.com/?a_id=1\&c_id=2`,
+			landing{Page: "https://landing.com/", AffiliateID: `1\`, LandingPageID: "2"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -123,19 +175,37 @@ func TestLandingURLApply(t *testing.T) {
 		want  lead
 	}{
 		"the vendor's example": {vendorsLanding, lead{}, lead{
-			ReferralURL: vendorsLanding, SubCampaign: "subcampaign", Sub2: "sub_name", Keyword: "test", ClickID: "1c33d66a941ac90a6", Placement: "test",
+			ReferralURL: vendorsLanding, SubCampaign: "subcampaign", Sub2: "sub_name", Keyword: "test",
+			ClickID: "1c33d66a941ac90a6", Placement: "test",
 		}},
-		"what is set stays": {vendorsLanding, lead{ReferralURL: "https://a.example", ClickID: "mine", Placement: "p"}, lead{
-			ReferralURL: "https://a.example", SubCampaign: "subcampaign", Sub2: "sub_name", Keyword: "test", ClickID: "mine", Placement: "p",
-		}},
-		"relative, as a handler's":  {"/?clickid=c", lead{}, lead{ClickID: "c"}},
-		"without a scheme":          {"//landing.com/?clickid=c", lead{}, lead{ClickID: "c"}},
-		"nothing":                   {"/", lead{}, lead{}},
-		"other things are left out": {"https://landing.com/?utm=x&clickid=c#f", lead{}, lead{ReferralURL: "https://landing.com/?utm=x&clickid=c#f", ClickID: "c"}},
-		"not UTF-8":                 {"https://landing.com/?clickid=%E9&sub2=s", lead{}, lead{ReferralURL: "https://landing.com/?sub2=s&clickid=%E9", Sub2: "s"}},
-		"not UTF-8, relative":       {"/?clickid=%E9&sub2=%ff&keyword=k", lead{}, lead{Keyword: "k"}},
-		"broken escape":             {"https://landing.com/?clickid=%zz&sub2=s", lead{}, lead{ReferralURL: "https://landing.com/?clickid=%zz&sub2=s", Sub2: "s"}},
-		"raw bytes in the address":  {"https://landing.com/?utm=\xe9&clickid=c", lead{}, lead{ClickID: "c"}},
+		"what is set stays": {
+			vendorsLanding,
+			lead{ReferralURL: "https://a.example", ClickID: "mine", Placement: "p"},
+			lead{
+				ReferralURL: "https://a.example", SubCampaign: "subcampaign", Sub2: "sub_name", Keyword: "test",
+				ClickID: "mine", Placement: "p",
+			},
+		},
+		"relative, as a handler's": {"/?clickid=c", lead{}, lead{ClickID: "c"}},
+		"without a scheme":         {"//landing.com/?clickid=c", lead{}, lead{ClickID: "c"}},
+		"nothing":                  {"/", lead{}, lead{}},
+		"other things are left out": {
+			"https://landing.com/?utm=x&clickid=c#f",
+			lead{},
+			lead{ReferralURL: "https://landing.com/?utm=x&clickid=c#f", ClickID: "c"},
+		},
+		"not UTF-8": {
+			"https://landing.com/?clickid=%E9&sub2=s",
+			lead{},
+			lead{ReferralURL: "https://landing.com/?sub2=s&clickid=%E9", Sub2: "s"},
+		},
+		"not UTF-8, relative": {"/?clickid=%E9&sub2=%ff&keyword=k", lead{}, lead{Keyword: "k"}},
+		"broken escape": {
+			"https://landing.com/?clickid=%zz&sub2=s",
+			lead{},
+			lead{ReferralURL: "https://landing.com/?clickid=%zz&sub2=s", Sub2: "s"},
+		},
+		"raw bytes in the address": {"https://landing.com/?utm=\xe9&clickid=c", lead{}, lead{ClickID: "c"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -151,7 +221,10 @@ func TestLandingURLApply(t *testing.T) {
 	}
 	t.Run("pages that are none", func(t *testing.T) {
 		t.Parallel()
-		for _, page := range []string{"", "%zz", "ftp://landing.com/", "mailto:a@example.com", "https://", "https:landing.com", "https://landing.com/\xff", "https://[::1"} {
+		for _, page := range []string{
+			"", "%zz", "ftp://landing.com/", "mailto:a@example.com", "https://",
+			"https:landing.com", "https://landing.com/\xff", "https://[::1",
+		} {
 			req := mandatoryLead()
 			landing{Page: page, ClickID: "c", Sub2: "\xff"}.Apply(&req)
 			require.NoError(t, req.Validate(), page)
@@ -164,7 +237,9 @@ func TestLandingURLApply(t *testing.T) {
 // A handler's r.URL is relative; its text is what ParseLandingURL takes.
 func TestLandingURLOfAHandler(t *testing.T) {
 	t.Parallel()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "/signup?clickid=1c33&subcampaign=spring+sale&lang=en", http.NoBody)
+	r,
+		err := http.NewRequestWithContext(t.Context(), http.MethodPost,
+		"/signup?clickid=1c33&subcampaign=spring+sale&lang=en", http.NoBody)
 	require.NoError(t, err)
 	visit, err := clixnow.ParseLandingURL(r.URL.String())
 	require.NoError(t, err)
@@ -182,9 +257,13 @@ func withoutEmptyPairs(u url.URL) string {
 
 func FuzzParseLandingURL(f *testing.F) {
 	for _, seed := range []string{
-		vendorsLanding, "", "/", "?", "#", "?clickid=c", "/?clickid=%E9", "/?clickid=%zz&clickid=a", "/?clickid=&clickid=b&&x;y", "//landing.com?sub2=s",
-		"https://u:p@landing.com:8443/a%2Fb/?x=%zz&keyword=a+b%26#f%20g", "https://[::1%25eth0]/?a_id=1", "a:b", "./a:b?clickid=c", "////x", "https:x",
-		"/?%63lickid=c", "?clickid=%&clickid=0", "0?clickid=%&&clickid=0", "/?clickid=\xff", "\x00", "https://landing.com/\xff?f_id=1", "*", "/..//a?placement==", "HTTP://LANDING.com?c_id=1#", "https://%41.com/", "//[::%25\xc5]",
+		vendorsLanding, "", "/", "?", "#", "?clickid=c", "/?clickid=%E9", "/?clickid=%zz&clickid=a",
+		"/?clickid=&clickid=b&&x;y", "//landing.com?sub2=s",
+		"https://u:p@landing.com:8443/a%2Fb/?x=%zz&keyword=a+b%26#f%20g", "https://[::1%25eth0]/?a_id=1", "a:b",
+		"./a:b?clickid=c", "////x", "https:x",
+		"/?%63lickid=c", "?clickid=%&clickid=0", "0?clickid=%&&clickid=0", "/?clickid=\xff", "\x00",
+		"https://landing.com/\xff?f_id=1", "*", "/..//a?placement==", "HTTP://LANDING.com?c_id=1#",
+		"https://%41.com/", "//[::%25\xc5]",
 	} {
 		f.Add(seed)
 	}
@@ -197,7 +276,8 @@ func FuzzParseLandingURL(f *testing.F) {
 		visit.Apply(&req)
 		require.NoError(t, req.Validate(), "Apply sets nothing that Validate refuses")
 		built, err := visit.URL()
-		if _, cannot := url.Parse(visit.Page); cannot != nil || visit.Page == "" { // net/url writes zones of IPv6 that it cannot read
+		// net/url writes zones of IPv6 that it cannot read
+		if _, cannot := url.Parse(visit.Page); cannot != nil || visit.Page == "" {
 			require.Error(t, err)
 			return
 		}
@@ -209,7 +289,8 @@ func FuzzParseLandingURL(f *testing.F) {
 		}
 		rebuilt, err := again.URL()
 		require.NoError(t, err)
-		assert.Equal(t, withoutEmptyPairs(*built), withoutEmptyPairs(*rebuilt)) // one alone cannot be told from no query
+		// one alone cannot be told from no query
+		assert.Equal(t, withoutEmptyPairs(*built), withoutEmptyPairs(*rebuilt))
 		assert.Equal(t, visit.ClickID, built.Query().Get("clickid"), "net/url reads the same")
 		visit.Page, again.Page = "", "" // what is set drops what is broken of the same name
 		assert.Equal(t, visit, again)

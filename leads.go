@@ -20,13 +20,16 @@ import (
 	"github.com/clixnow/clixnow-go/internal/wire"
 )
 
-// CreateLeadRequest is a lead to register (Clixnow API reference, "Create a Lead via API"). Values are sent as they are
-// given: nothing is trimmed or re-cased. Empty optional fields are not sent.
+// CreateLeadRequest is a lead to register (Clixnow API reference, "Create a
+// Lead via API"). Values are sent as they are given: nothing is trimmed or
+// re-cased. Empty optional fields are not sent.
 //
-// It marshals to the body that is sent, password included, and unmarshals from it, so that it can wait in a queue.
-// fmt and slog hide its password and the values of Extra, but slog's JSON handler writes them where it is given a struct,
-// slice or map of yours with a request in it. A struct of yours that stores a request with more beside it should name the
-// field: an embedded request promotes its MarshalJSON, and what is beside it is lost.
+// It marshals to the body that is sent, password included, and unmarshals from
+// it, so that it can wait in a queue. fmt and slog hide its password and the
+// values of Extra, but slog's JSON handler writes them where it is given a
+// struct, slice or map of yours with a request in it. A struct of yours that
+// stores a request with more beside it should name the field: an embedded
+// request promotes its MarshalJSON, and what is beside it is lost.
 type CreateLeadRequest struct {
 	FirstName   string // mandatory
 	LastName    string // mandatory
@@ -57,12 +60,14 @@ type CreateLeadRequest struct {
 
 	Comment string // at most 1000 characters
 
-	// Extra holds further fields that a brand asks for, by their names on the wire. Values are encoded by encoding/json;
-	// unmarshalled, numbers are json.Number. A name of a field above, in any case, is refused.
+	// Extra holds further fields that a brand asks for, by their names on the
+	// wire. Values are encoded by encoding/json; unmarshalled, numbers are
+	// json.Number. A name of a field above, in any case, is refused.
 	Extra map[string]any
 }
 
-// Carrier is how the visitor's device is connected. Other values than the two documented ones are sent as they are.
+// Carrier is how the visitor's device is connected. Other values than the two
+// documented ones are sent as they are.
 type Carrier string
 
 // The documented carriers.
@@ -71,9 +76,10 @@ const (
 	CarrierWiFi   Carrier = "WiFi"
 )
 
-// CreateLeadResponse is a registered lead (Clixnow API reference, "Response"). It marshals to the API's JSON, and
-// unmarshals from it. fmt and slog hide its RedirectURL and the values of Extra; see [CreateLeadRequest] for embedding and
-// for slog's JSON handler.
+// CreateLeadResponse is a registered lead (Clixnow API reference, "Response").
+// It marshals to the API's JSON, and unmarshals from it. fmt and slog hide its
+// RedirectURL and the values of Extra; see [CreateLeadRequest] for embedding
+// and for slog's JSON handler.
 type CreateLeadResponse struct {
 	LeadID      int64  // always positive
 	RedirectURL string // send the visitor there. It logs the lead in at the brand: a secret
@@ -84,11 +90,13 @@ type CreateLeadResponse struct {
 	ClickID     string
 	CRMID       string // in the system of the brand: number or text; "" = hidden or none
 
-	// Extra holds fields of the response that this version does not know; nil when there are none.
+	// Extra holds fields of the response that this version does not know; nil
+	// when there are none.
 	Extra map[string]json.RawMessage
 }
 
-// requestFields is the wire form of a request without its Extra, in the order of the reference.
+// requestFields is the wire form of a request without its Extra, in the order
+// of the reference.
 func requestFields(r *CreateLeadRequest) []wire.Field {
 	return []wire.Field{
 		{Name: "firstName", Value: &r.FirstName, Keep: true},
@@ -141,9 +149,11 @@ func fieldNames() []string {
 	return names
 }
 
-// CreateLead registers a lead. It is sent again only where it provably never reached the server, or was answered 429: never
-// after a 5xx, a timeout or a cut connection, where the lead may exist. Each error matches exactly one of
-// [ErrOutcomeUnknown], [ErrRefused], [ErrNotSent] and [ErrRateLimited]; they say what to do.
+// CreateLead registers a lead. It is sent again only where it provably never
+// reached the server, or was answered 429: never after a 5xx, a timeout or a
+// cut connection, where the lead may exist. Each error matches exactly one of
+// [ErrOutcomeUnknown], [ErrRefused], [ErrNotSent] and [ErrRateLimited]; they
+// say what to do.
 //
 // A handler should not let a visitor who closes the tab cut the create off:
 //
@@ -157,8 +167,11 @@ func (c *Client) CreateLead(ctx context.Context, req CreateLeadRequest) (*Create
 	return resp, err
 }
 
-// create sends a request that was encoded, at most attempts times (0 = those of the retry policy).
-func (c *Client) create(ctx context.Context, body []byte, password string, attempts int) (*CreateLeadResponse, call.Outcome, error) {
+// create sends a request that was encoded, at most attempts times (0 = those of
+// the retry policy).
+func (c *Client) create(ctx context.Context, body []byte, password string, attempts int) (*CreateLeadResponse,
+	call.Outcome, error,
+) {
 	var resp CreateLeadResponse
 	outcome, err := c.send(ctx, &request{
 		method: http.MethodPost, path: leadsPath, body: body, attempts: attempts, password: password,
@@ -198,7 +211,8 @@ func appendRequest(object wire.Object, faults []FieldError) ([]byte, error) {
 	return object.Append(make([]byte, 0, usual))
 }
 
-// sendable returns the wire form of a request, and finds fault with what cannot be sent at all.
+// sendable returns the wire form of a request, and finds fault with what cannot
+// be sent at all.
 func sendable(r *CreateLeadRequest) (object wire.Object, faults []FieldError) {
 	r.IPAddress = r.IPAddress.Unmap().WithZone("")
 	object.Fields = requestFields(r)
@@ -236,8 +250,9 @@ func encodeExtra(fields []wire.Field, name string, value any) (raw json.RawMessa
 	return raw, ""
 }
 
-// validText finds the invalid UTF-8 that encoding/json replaces without a word. Its value was encoded: it has no cycles, but
-// maybe in what encodes itself, which is not looked into.
+// validText finds the invalid UTF-8 that encoding/json replaces without a word.
+// Its value was encoded: it has no cycles, but maybe in what encodes itself,
+// which is not looked into.
 func validText(v reflect.Value) bool {
 	if v.IsValid() && encodesItself(v.Type()) {
 		return true
@@ -274,10 +289,12 @@ func validText(v reflect.Value) bool {
 
 func encodesItself(t reflect.Type) bool {
 	pointer := reflect.PointerTo(t) // has the methods of both
-	return pointer.Implements(reflect.TypeFor[json.Marshaler]()) || pointer.Implements(reflect.TypeFor[encoding.TextMarshaler]())
+	return pointer.Implements(reflect.TypeFor[json.Marshaler]()) ||
+		pointer.Implements(reflect.TypeFor[encoding.TextMarshaler]())
 }
 
-// UnmarshalJSON decodes what MarshalJSON encodes, and any body in the form of the API reference.
+// UnmarshalJSON decodes what MarshalJSON encodes, and any body in the form of
+// the API reference.
 func (r *CreateLeadRequest) UnmarshalJSON(data []byte) error {
 	var raw map[string]json.RawMessage
 	object := func(r *CreateLeadRequest) wire.Object { return wire.Object{Fields: requestFields(r), Extra: &raw} }
@@ -309,7 +326,8 @@ func (r *CreateLeadResponse) UnmarshalJSON(data []byte) error {
 	return decode(r, data, "create lead response", responseObject)
 }
 
-// decode is the UnmarshalJSON of a type. What was there before is left alone by an error and, as is the convention, by null.
+// decode is the UnmarshalJSON of a type. What was there before is left alone by
+// an error and, as is the convention, by null.
 func decode[T any](into *T, data []byte, what string, object func(*T) wire.Object) error {
 	if string(data) == "null" {
 		return nil
@@ -322,14 +340,16 @@ func decode[T any](into *T, data []byte, what string, object func(*T) wire.Objec
 	return nil
 }
 
-// Validate returns nil, or a [*ValidationError] with all that the API is known to refuse, and what cannot be sent.
-// [Client.CreateLead] calls it first, unless [WithoutValidation] was given.
+// Validate returns nil, or a [*ValidationError] with all that the API is known
+// to refuse, and what cannot be sent. [Client.CreateLead] calls it first,
+// unless [WithoutValidation] was given.
 func (r CreateLeadRequest) Validate() error {
 	object, unsendable := sendable(&r)
 	return invalid(append(judge(object.Fields), unsendable...))
 }
 
-// judge finds fault with the fields of a request that the API is known to refuse.
+// judge finds fault with the fields of a request that the API is known to
+// refuse.
 func judge(fields []wire.Field) (faults []FieldError) {
 	check := func(ok bool, field, problem string) {
 		if !ok {
@@ -345,7 +365,8 @@ func judge(fields []wire.Field) (faults []FieldError) {
 			check(isAddress(*text), field.Name, "must be one bare address")
 		case field.Name == "password":
 			check(utf8.RuneCountInString(*text) >= 8, field.Name, "must have at least 8 characters")
-			check(strings.ContainsFunc(*text, isSpecial), field.Name, "must have a character that is neither letter nor digit")
+			check(strings.ContainsFunc(*text, isSpecial), field.Name,
+				"must have a character that is neither letter nor digit")
 		case field.Name == "countryCode", field.Name == "languageCode" && *text != "":
 			check(isAlpha2(*text), field.Name, "must be two letters")
 		case field.Name == "referralUrl" && *text != "":

@@ -74,32 +74,50 @@ func TestCreateLeadBody(t *testing.T) {
 		want string
 	}{
 		"the vendor's example": {
-			vendorsLead(), `{"firstName":"Allison","lastName":"Brown","email":"allison.brown@example.com","phone":"+41123456789",
+			vendorsLead(),
+			`{"firstName":"Allison","lastName":"Brown","email":"allison.brown@example.com","phone":"+41123456789",
 				"countryCode":"CH","referralUrl":"https://website.com","subCampaign":"subcampaign","keyword":"test",
 				"placement":"landing_page","clickId":"20fn4ngo56n3snf74","languageCode":"EN","password":"Password123!","sub2":"sub2",
 				"deviceType":"Mobile","deviceName":"iPhone16","osName":"iOS","browser":"Safari Mobile","carrier":"Mobile"}`,
 		},
-		"every field":              {wholeLead(), wholeBody},
-		"empty options left out":   {mandatoryLead(), `{` + mandatory + `}`},
-		"empty Extra left out":     {with(func(r *clixnow.CreateLeadRequest) { r.Extra = map[string]any{} }), `{` + mandatory + `}`},
-		"carrier of another kind":  {with(func(r *clixnow.CreateLeadRequest) { r.Carrier = "Swisscom" }), `{` + mandatory + `,"carrier":"Swisscom"}`},
-		"Wi-Fi":                    {with(func(r *clixnow.CreateLeadRequest) { r.Carrier = clixnow.CarrierWiFi }), `{` + mandatory + `,"carrier":"WiFi"}`},
+		"every field":            {wholeLead(), wholeBody},
+		"empty options left out": {mandatoryLead(), `{` + mandatory + `}`},
+		"empty Extra left out": {
+			with(func(r *clixnow.CreateLeadRequest) { r.Extra = map[string]any{} }),
+			`{` + mandatory + `}`,
+		},
+		"carrier of another kind": {
+			with(func(r *clixnow.CreateLeadRequest) { r.Carrier = "Swisscom" }),
+			`{` + mandatory + `,"carrier":"Swisscom"}`,
+		},
+		"Wi-Fi": {
+			with(func(r *clixnow.CreateLeadRequest) { r.Carrier = clixnow.CarrierWiFi }),
+			`{` + mandatory + `,"carrier":"WiFi"}`,
+		},
 		"IPv6":                     {with(func(r *clixnow.CreateLeadRequest) { r.IPAddress = netip.MustParseAddr("2001:db8::1") }), `{` + mandatory + `,"ipAddress":"2001:db8::1"}`},
 		"IPv4 in IPv6 is unmapped": {with(func(r *clixnow.CreateLeadRequest) { r.IPAddress = netip.MustParseAddr("::ffff:1.2.3.4") }), `{` + mandatory + `,"ipAddress":"1.2.3.4"}`},
 		"IPv4 in IPv6 with a zone": {with(func(r *clixnow.CreateLeadRequest) { r.IPAddress = netip.MustParseAddr("::ffff:1.2.3.4%eth0") }), `{` + mandatory + `,"ipAddress":"1.2.3.4"}`},
 		"a zone is left out":       {with(func(r *clixnow.CreateLeadRequest) { r.IPAddress = netip.MustParseAddr("fe80::1%eth0") }), `{` + mandatory + `,"ipAddress":"fe80::1"}`},
 		"the unspecified address":  {with(func(r *clixnow.CreateLeadRequest) { r.IPAddress = netip.MustParseAddr("0.0.0.0") }), `{` + mandatory + `,"ipAddress":"0.0.0.0"}`},
-		"blanks and case are kept": {with(func(r *clixnow.CreateLeadRequest) { r.Keyword, r.ClickID = " Test ", "\tA\n" }), `{` + mandatory + `,"keyword":" Test ","clickId":"\tA\n"}`},
+		"blanks and case are kept": {with(func(r *clixnow.CreateLeadRequest) {
+			r.Keyword, r.ClickID = " Test ",
+				"\tA\n"
+		}), `{` + mandatory + `,"keyword":" Test ","clickId":"\tA\n"}`},
 		"any Unicode text is kept": {with(func(r *clixnow.CreateLeadRequest) { r.Comment = "<Zoë & 😀> \u2028\x00\"\\" }), `{` + mandatory + `,"comment":"<Zoë & 😀> \u2028\u0000\"\\"}`},
 		"Extra with a number's text": {with(func(r *clixnow.CreateLeadRequest) {
-			r.Extra = map[string]any{"n": json.Number("12345678901234567890.10"), "raw": json.RawMessage(` {"a" : [1.0]} `)}
+			r.Extra = map[string]any{
+				"n":   json.Number("12345678901234567890.10"),
+				"raw": json.RawMessage(` {"a" : [1.0]} `),
+			}
 		}), `{` + mandatory + `,"n":12345678901234567890.10,"raw":{"a":[1.0]}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			body := sentBody(t, test.req)
 			assert.JSONEq(t, test.want, body)
-			assert.Equal(t, members(t, test.want), members(t, body)) // exact: JSONEq reads numbers as floats, and of two members of one name the last
+			// exact: JSONEq reads numbers as floats, and of two members of one
+			// name the last
+			assert.Equal(t, members(t, test.want), members(t, body))
 		})
 	}
 }
@@ -129,8 +147,10 @@ func members(t *testing.T, object string) map[string]string {
 
 func TestCreateLeadWithoutValidationSendsWhatTheServerMayJudge(t *testing.T) {
 	t.Parallel()
-	body := sentBody(t, clixnow.CreateLeadRequest{Email: " not an address ", Comment: strings.Repeat("x", 1001)}, clixnow.WithoutValidation())
-	assert.JSONEq(t, `{"firstName":"","lastName":"","email":" not an address ","phone":"","password":"","countryCode":"",
+	body := sentBody(t, clixnow.CreateLeadRequest{Email: " not an address ", Comment: strings.Repeat("x", 1001)},
+		clixnow.WithoutValidation())
+	assert.JSONEq(t,
+		`{"firstName":"","lastName":"","email":" not an address ","phone":"","password":"","countryCode":"",
 		"comment":"`+strings.Repeat("x", 1001)+`"}`, body)
 }
 
@@ -216,7 +236,8 @@ func TestCreateLeadRequestValidate(t *testing.T) {
 		"blank referral":              {func(r *request) { r.ReferralURL = " " }, "referralUrl"},
 
 		"any other text": {func(r *request) {
-			r.SubCampaign, r.Placement, r.Keyword, r.Sub2, r.ClickID, r.Carrier = "\x00", "\n", " ", "😀", strings.Repeat("x", 5000), "5G"
+			r.SubCampaign, r.Placement, r.Keyword, r.Sub2, r.ClickID, r.Carrier = "\x00", "\n", " ", "😀",
+				strings.Repeat("x", 5000), "5G"
 		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -250,13 +271,16 @@ func TestCreateLeadRequestValidateTellsAllFaultsAtOnce(t *testing.T) {
 		}
 		return names
 	}
-	assert.Equal(t, []string{"firstName", "lastName", "email", "phone", "password", "countryCode"}, faults(clixnow.CreateLeadRequest{}))
+	assert.Equal(t, []string{"firstName", "lastName", "email", "phone", "password", "countryCode"},
+		faults(clixnow.CreateLeadRequest{}))
 	assert.ElementsMatch(t, []string{
-		"firstName", "lastName", "email", "phone", "password", "password", "countryCode", "languageCode", "referralUrl", "comment",
+		"firstName", "lastName", "email", "phone", "password", "password", "countryCode", "languageCode",
+		"referralUrl", "comment",
 		"sub2", "EMAIL", "bonus",
 	}, faults(clixnow.CreateLeadRequest{
-		Email: "a@", Password: "short", CountryCode: "CHE", LanguageCode: "e", ReferralURL: "x", Comment: strings.Repeat("x", 1001),
-		Sub2: "\xff", Extra: map[string]any{"EMAIL": "x", "bonus": math.NaN()},
+		Email: "a@", Password: "short", CountryCode: "CHE", LanguageCode: "e", ReferralURL: "x",
+		Comment: strings.Repeat("x", 1001),
+		Sub2:    "\xff", Extra: map[string]any{"EMAIL": "x", "bonus": math.NaN()},
 	}))
 }
 
@@ -292,11 +316,26 @@ func TestCreateLeadRefusesWhatCannotBeSent(t *testing.T) {
 			r.ClickID, r.Sub2, r.Extra = broken, broken, map[string]any{"z": broken, "a": math.Inf(1), "Phone": ""}
 		}, []string{"sub2", "clickId", "Phone", "a", "z"}},
 
-		"key that is a field":                  {func(r *request) { r.Extra = map[string]any{"email": "x"} }, []string{"email"}},
-		"key that is a field in another case":  {func(r *request) { r.Extra = map[string]any{"SUBCAMPAIGN": "x"} }, []string{"SUBCAMPAIGN"}},
-		"key that is a field that is not set":  {func(r *request) { r.Extra = map[string]any{"IpAddress": nil} }, []string{"IpAddress"}},
-		"key that is a boolean field":          {func(r *request) { r.Extra = map[string]any{"acceptPromotions": false} }, []string{"acceptPromotions"}},
-		"key that is no text":                  {func(r *request) { r.Extra = map[string]any{broken: "x"} }, []string{"caf\uFFFD"}},
+		"key that is a field": {
+			func(r *request) { r.Extra = map[string]any{"email": "x"} },
+			[]string{"email"},
+		},
+		"key that is a field in another case": {
+			func(r *request) { r.Extra = map[string]any{"SUBCAMPAIGN": "x"} },
+			[]string{"SUBCAMPAIGN"},
+		},
+		"key that is a field that is not set": {
+			func(r *request) { r.Extra = map[string]any{"IpAddress": nil} },
+			[]string{"IpAddress"},
+		},
+		"key that is a boolean field": {
+			func(r *request) { r.Extra = map[string]any{"acceptPromotions": false} },
+			[]string{"acceptPromotions"},
+		},
+		"key that is no text": {
+			func(r *request) { r.Extra = map[string]any{broken: "x"} },
+			[]string{"caf\uFFFD"},
+		},
 		"value that is no text":                {extra(broken), []string{"bonus"}},
 		"value in a list that is no text":      {extra([]any{"x", broken}), []string{"bonus"}},
 		"value in a map that is no text":       {extra(map[string]string{"x": broken}), []string{"bonus"}},
@@ -349,12 +388,17 @@ func TestCreateLeadRefusesWhatCannotBeSent(t *testing.T) {
 	}
 }
 
-// requireClass asserts that an error of a create is of one class and of no other.
+// requireClass asserts that an error of a create is of one class and of no
+// other.
 func requireClass(t *testing.T, want, err error) {
 	t.Helper()
 	require.Error(t, err)
-	for _, class := range []error{clixnow.ErrOutcomeUnknown, clixnow.ErrRefused, clixnow.ErrNotSent, clixnow.ErrRateLimited} {
-		require.Equal(t, class == want, errors.Is(err, class), "%v: %v", class, err) //nolint:errorlint // which of the four it is
+	for _, class := range []error{
+		clixnow.ErrOutcomeUnknown, clixnow.ErrRefused, clixnow.ErrNotSent,
+		clixnow.ErrRateLimited,
+	} {
+		require.Equal(t, class == want, errors.Is(err, class), "%v: %v", class,
+			err) //nolint:errorlint // which of the four it is
 	}
 }
 
@@ -368,8 +412,9 @@ func TestCreateLeadNilContext(t *testing.T) {
 func TestCreateLeadResponses(t *testing.T) {
 	t.Parallel()
 	whole := clixnow.CreateLeadResponse{
-		LeadID: 123456, RedirectURL: "https://brand.example/autologin?t=1", SubCampaign: "subcampaign", Placement: "placement",
-		Keyword: "keyword", Sub2: "sub2", ClickID: "clickId", CRMID: "crmId",
+		LeadID: 123456, RedirectURL: "https://brand.example/autologin?t=1", SubCampaign: "subcampaign",
+		Placement: "placement",
+		Keyword:   "keyword", Sub2: "sub2", ClickID: "clickId", CRMID: "crmId",
 	}
 	const wholeJSON = `{"leadId":123456,"redirectUrl":"https://brand.example/autologin?t=1","subCampaign":"subcampaign",
 		"placement":"placement","keyword":"keyword","sub2":"sub2","clickId":"clickId","crmId":"crmId"}`
@@ -379,23 +424,68 @@ func TestCreateLeadResponses(t *testing.T) {
 		contentType, body string
 		want              clixnow.CreateLeadResponse
 	}{
-		"200":                          {200, "application/json", wholeJSON, whole},
-		"201":                          {201, "application/json; charset=utf-8", wholeJSON, whole},
-		"202":                          {202, "", wholeJSON, whole},
-		"of any content type":          {200, "text/html", wholeJSON, whole},
-		"names in Pascal case":         {200, "", strings.NewReplacer(`"leadId"`, `"LeadId"`, `"redirectUrl"`, `"RedirectUrl"`, `"subCampaign"`, `"SubCampaign"`, `"crmId":`, `"CRMID":`).Replace(wholeJSON), whole},
-		"subcampaign as the example":   {200, "", strings.Replace(wholeJSON, "subCampaign", "subcampaign", 1), whole},
-		"id alone":                     {200, "", `{"leadId":123456}`, id},
-		"id as text":                   {200, "", `{"leadId":"123456"}`, id},
-		"largest id":                   {200, "", `{"leadId":9223372036854775807}`, clixnow.CreateLeadResponse{LeadID: math.MaxInt64}},
-		"null is nothing":              {200, "", `{"leadId":123456,"redirectUrl":null,"subCampaign":null,"placement":null,"keyword":null,"sub2":null,"clickId":null,"crmId":null}`, id},
-		"blanks around":                {200, "", " \r\n{ \"leadId\" : 123456 }\n", id},
-		"numbers and booleans as text": {200, "", `{"leadId":1,"crmId":900719925474099312345,"clickId":-1.50,"sub2":true,"keyword":false,"placement":1e3}`, clixnow.CreateLeadResponse{LeadID: 1, CRMID: "900719925474099312345", ClickID: "-1.50", Sub2: "true", Keyword: "false", Placement: "1e3"}},
-		"unknown fields":               {200, "", `{"leadId":1,"autologin":{"ttl":60},"Broker":"A","n":1.0,"none":null}`, clixnow.CreateLeadResponse{LeadID: 1, Extra: map[string]json.RawMessage{"autologin": json.RawMessage(`{"ttl":60}`), "Broker": json.RawMessage(`"A"`), "n": json.RawMessage(`1.0`), "none": json.RawMessage(`null`)}}},
-		"escapes":                      {200, "", `{"leadId":1,"redirectUrl":"https:\/\/b.example\/?a=1\u0026b=2"}`, clixnow.CreateLeadResponse{LeadID: 1, RedirectURL: "https://b.example/?a=1&b=2"}},
-		"nested as deep as may be":     {200, "", `{"leadId":1,"x":` + strings.Repeat("[", 63) + strings.Repeat("]", 63) + `}`, clixnow.CreateLeadResponse{LeadID: 1, Extra: map[string]json.RawMessage{"x": json.RawMessage(strings.Repeat("[", 63) + strings.Repeat("]", 63))}}},
-		"a name twice: the last one":   {200, "", `{"leadId":1,"leadId":2}`, clixnow.CreateLeadResponse{LeadID: 2}},
-		"a message beside the id":      {200, "", `{"leadId":1,"message":"ok"}`, clixnow.CreateLeadResponse{LeadID: 1, Extra: map[string]json.RawMessage{"message": json.RawMessage(`"ok"`)}}},
+		"200":                 {200, "application/json", wholeJSON, whole},
+		"201":                 {201, "application/json; charset=utf-8", wholeJSON, whole},
+		"202":                 {202, "", wholeJSON, whole},
+		"of any content type": {200, "text/html", wholeJSON, whole},
+		"names in Pascal case": {
+			200, "",
+			strings.NewReplacer(`"leadId"`, `"LeadId"`, `"redirectUrl"`, `"RedirectUrl"`, `"subCampaign"`,
+				`"SubCampaign"`, `"crmId":`, `"CRMID":`).Replace(wholeJSON), whole,
+		},
+		"subcampaign as the example": {200, "", strings.Replace(wholeJSON, "subCampaign", "subcampaign", 1), whole},
+		"id alone":                   {200, "", `{"leadId":123456}`, id},
+		"id as text":                 {200, "", `{"leadId":"123456"}`, id},
+		"largest id": {
+			200, "", `{"leadId":9223372036854775807}`,
+			clixnow.CreateLeadResponse{LeadID: math.MaxInt64},
+		},
+		"null is nothing": {
+			200, "",
+			`{"leadId":123456,"redirectUrl":null,"subCampaign":null,"placement":null,"keyword":null,"sub2":null,"clickId":null,"crmId":null}`, id,
+		},
+		"blanks around": {200, "", " \r\n{ \"leadId\" : 123456 }\n", id},
+		"numbers and booleans as text": {
+			200, "",
+			`{"leadId":1,"crmId":900719925474099312345,"clickId":-1.50,"sub2":true,"keyword":false,"placement":1e3}`,
+			clixnow.CreateLeadResponse{
+				LeadID: 1, CRMID: "900719925474099312345", ClickID: "-1.50", Sub2: "true",
+				Keyword: "false", Placement: "1e3",
+			},
+		},
+		"unknown fields": {
+			200, "",
+			`{"leadId":1,"autologin":{"ttl":60},"Broker":"A","n":1.0,"none":null}`,
+			clixnow.CreateLeadResponse{
+				LeadID: 1,
+				Extra: map[string]json.RawMessage{
+					"autologin": json.RawMessage(`{"ttl":60}`),
+					"Broker":    json.RawMessage(`"A"`), "n": json.RawMessage(`1.0`),
+					"none": json.RawMessage(`null`),
+				},
+			},
+		},
+		"escapes": {
+			200, "", `{"leadId":1,"redirectUrl":"https:\/\/b.example\/?a=1\u0026b=2"}`,
+			clixnow.CreateLeadResponse{LeadID: 1, RedirectURL: "https://b.example/?a=1&b=2"},
+		},
+		"nested as deep as may be": {
+			200, "",
+			`{"leadId":1,"x":` + strings.Repeat("[", 63) + strings.Repeat("]", 63) + `}`,
+			clixnow.CreateLeadResponse{
+				LeadID: 1,
+				Extra: map[string]json.RawMessage{"x": json.RawMessage(strings.Repeat("[",
+					63) + strings.Repeat("]", 63))},
+			},
+		},
+		"a name twice: the last one": {200, "", `{"leadId":1,"leadId":2}`, clixnow.CreateLeadResponse{LeadID: 2}},
+		"a message beside the id": {
+			200, "", `{"leadId":1,"message":"ok"}`,
+			clixnow.CreateLeadResponse{
+				LeadID: 1,
+				Extra:  map[string]json.RawMessage{"message": json.RawMessage(`"ok"`)},
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -409,7 +499,8 @@ func TestCreateLeadResponses(t *testing.T) {
 
 // statusSentinels are those that a status, and what is said with it, decide.
 var statusSentinels = []error{
-	clixnow.ErrBadRequest, clixnow.ErrUnauthorized, clixnow.ErrForbidden, clixnow.ErrUnsupportedMediaType, clixnow.ErrRateLimited,
+	clixnow.ErrBadRequest, clixnow.ErrUnauthorized, clixnow.ErrForbidden, clixnow.ErrUnsupportedMediaType,
+	clixnow.ErrRateLimited,
 	clixnow.ErrServer, clixnow.ErrRedirect, clixnow.ErrDuplicateLead, clixnow.ErrCountryNotAllowed, clixnow.ErrRefused,
 }
 
@@ -421,36 +512,39 @@ func TestCreateLeadInvalidResponses(t *testing.T) {
 		contentType, body string
 		want              string // in the text
 	}{
-		"HTML":                        {200, "text/html", "<html><body>It works!</body></html>", "malformed"},
-		"HTML that says JSON":         {201, "application/json", "<!DOCTYPE html>", "malformed"},
-		"text":                        {200, "text/plain", "duplicate lead", "malformed"},
-		"empty":                       {200, "application/json", "", ""},
-		"blank":                       {200, "application/json", " \n", ""},
-		"204":                         {204, "", "", ""},
-		"null":                        {200, "", "null", "null"},
-		"a number":                    {200, "", "123456", "number"},
-		"a string":                    {200, "", `"123456"`, "string"},
-		"truncated":                   {200, "", `{"leadId":123456`, "malformed"},
-		"truncated in a text":         {200, "", `{"leadId":123456,"redirectUrl":"https:`, "malformed"},
-		"array":                       {200, "", `[{"leadId":123456}]`, "array"},
-		"wrapped":                     {200, "", `{"data":{"leadId":123456}}`, "leadId"},
-		"trailing data":               {200, "", `{"leadId":123456}{}`, "malformed"},
-		"trailing text":               {200, "", `{"leadId":123456} ok`, "malformed"},
-		"trailing comma":              {200, "", `{"leadId":123456,}`, "malformed"},
-		"no id":                       {201, "", `{"redirectUrl":"https://brand.example"}`, "leadId"},
-		"nothing in it":               {200, "", `{}`, "leadId"},
-		"error with a good status":    {200, "", `{"message":"Duplicate lead"}`, "leadId"},
-		"id null":                     {200, "", `{"leadId":null}`, "leadId"},
-		"id zero":                     {200, "", `{"leadId":0}`, "leadId"},
-		"id zero, as text":            {200, "", `{"leadId":"0"}`, "leadId"},
-		"id negative":                 {200, "", `{"leadId":-5}`, "leadId"},
-		"id of letters":               {200, "", `{"leadId":"abc"}`, "leadId"},
-		"id empty":                    {200, "", `{"leadId":""}`, "leadId"},
-		"id with a fraction":          {200, "", `{"leadId":1.5}`, "leadId"},
-		"id too large":                {200, "", `{"leadId":9223372036854775808}`, "leadId"},
-		"id true":                     {200, "", `{"leadId":true}`, "leadId"},
-		"id in an array":              {200, "", `{"leadId":[1]}`, "leadId"},
-		"redirect URL in an object":   {200, "", `{"leadId":1,"redirectUrl":{"url":"https://brand.example"}}`, "redirectUrl"},
+		"HTML":                     {200, "text/html", "<html><body>It works!</body></html>", "malformed"},
+		"HTML that says JSON":      {201, "application/json", "<!DOCTYPE html>", "malformed"},
+		"text":                     {200, "text/plain", "duplicate lead", "malformed"},
+		"empty":                    {200, "application/json", "", ""},
+		"blank":                    {200, "application/json", " \n", ""},
+		"204":                      {204, "", "", ""},
+		"null":                     {200, "", "null", "null"},
+		"a number":                 {200, "", "123456", "number"},
+		"a string":                 {200, "", `"123456"`, "string"},
+		"truncated":                {200, "", `{"leadId":123456`, "malformed"},
+		"truncated in a text":      {200, "", `{"leadId":123456,"redirectUrl":"https:`, "malformed"},
+		"array":                    {200, "", `[{"leadId":123456}]`, "array"},
+		"wrapped":                  {200, "", `{"data":{"leadId":123456}}`, "leadId"},
+		"trailing data":            {200, "", `{"leadId":123456}{}`, "malformed"},
+		"trailing text":            {200, "", `{"leadId":123456} ok`, "malformed"},
+		"trailing comma":           {200, "", `{"leadId":123456,}`, "malformed"},
+		"no id":                    {201, "", `{"redirectUrl":"https://brand.example"}`, "leadId"},
+		"nothing in it":            {200, "", `{}`, "leadId"},
+		"error with a good status": {200, "", `{"message":"Duplicate lead"}`, "leadId"},
+		"id null":                  {200, "", `{"leadId":null}`, "leadId"},
+		"id zero":                  {200, "", `{"leadId":0}`, "leadId"},
+		"id zero, as text":         {200, "", `{"leadId":"0"}`, "leadId"},
+		"id negative":              {200, "", `{"leadId":-5}`, "leadId"},
+		"id of letters":            {200, "", `{"leadId":"abc"}`, "leadId"},
+		"id empty":                 {200, "", `{"leadId":""}`, "leadId"},
+		"id with a fraction":       {200, "", `{"leadId":1.5}`, "leadId"},
+		"id too large":             {200, "", `{"leadId":9223372036854775808}`, "leadId"},
+		"id true":                  {200, "", `{"leadId":true}`, "leadId"},
+		"id in an array":           {200, "", `{"leadId":[1]}`, "leadId"},
+		"redirect URL in an object": {
+			200, "", `{"leadId":1,"redirectUrl":{"url":"https://brand.example"}}`,
+			"redirectUrl",
+		},
 		"click id in an array":        {200, "", `{"leadId":1,"ClickID":["x"]}`, "clickId"},
 		"nested too deep":             {200, "", `{"leadId":1,"x":` + deep + `}`, "nested"},
 		"nested too deep, never ends": {200, "", strings.Repeat(`{"x":`, 100_000), ""},
@@ -483,7 +577,8 @@ func TestCreateLeadInvalidResponses(t *testing.T) {
 				assert.NotErrorIs(t, err, sentinel)
 				assert.NotErrorIs(t, answered, sentinel)
 			}
-			assert.Contains(t, err.Error(), fmt.Sprintf("POST /api/system/v1/leads: %d %s", test.status, http.StatusText(test.status)))
+			assert.Contains(t, err.Error(),
+				fmt.Sprintf("POST /api/system/v1/leads: %d %s", test.status, http.StatusText(test.status)))
 			assert.Contains(t, err.Error(), "[request req-77]")
 			assert.Contains(t, err.Error(), test.want)
 			assert.NotContains(t, err.Error(), "brand.example")
@@ -551,7 +646,10 @@ func TestCreateLeadRequestJSON(t *testing.T) {
 	assert.Equal(t, "["+string(data)+"]", string(pointed))
 
 	want := wholeLead()
-	want.Extra = map[string]any{"bonusCode": "WELCOME", "age": json.Number("42"), "consents": []any{"email"}, "nothing": nil}
+	want.Extra = map[string]any{
+		"bonusCode": "WELCOME", "age": json.Number("42"), "consents": []any{"email"},
+		"nothing": nil,
+	}
 	var got clixnow.CreateLeadRequest
 	require.NoError(t, json.Unmarshal([]byte(wholeBody), &got))
 	assert.Equal(t, want, got)
@@ -567,15 +665,36 @@ func TestCreateLeadRequestUnmarshal(t *testing.T) {
 		data string
 		want request
 	}{
-		"the vendor's names":    {`{"Password":"Password123!","subcampaign":"x","REFERRALURL":"https://a.example"}`, request{Password: "Password123!", SubCampaign: "x", ReferralURL: "https://a.example"}},
-		"nothing":               {`{}`, request{}},
-		"null":                  {`{"firstName":null,"acceptPromotions":null,"ipAddress":null,"carrier":null}`, request{}},
-		"numbers as text":       {`{"phone":41123456789,"sub2":1.50}`, request{Phone: "41123456789", Sub2: "1.50"}},
-		"an empty address":      {`{"ipAddress":""}`, request{}},
-		"IPv6":                  {`{"ipAddress":"2001:DB8::1"}`, request{IPAddress: netip.MustParseAddr("2001:db8::1")}},
-		"booleans":              {`{"acceptTermsAndConditions":true,"acceptPromotions":false}`, request{AcceptTermsAndConditions: true}},
-		"numbers of Extra":      {`{"n":12345678901234567890,"f":1.10,"deep":{"list":[1e400]}}`, request{Extra: map[string]any{"n": json.Number("12345678901234567890"), "f": json.Number("1.10"), "deep": map[string]any{"list": []any{json.Number("1e400")}}}}},
-		"other values of Extra": {`{"a":null,"b":true,"c":"\u00e9","d":[]}`, request{Extra: map[string]any{"a": nil, "b": true, "c": "é", "d": []any{}}}},
+		"the vendor's names": {
+			`{"Password":"Password123!","subcampaign":"x","REFERRALURL":"https://a.example"}`,
+			request{Password: "Password123!", SubCampaign: "x", ReferralURL: "https://a.example"},
+		},
+		"nothing": {`{}`, request{}},
+		"null": {
+			`{"firstName":null,"acceptPromotions":null,"ipAddress":null,"carrier":null}`,
+			request{},
+		},
+		"numbers as text":  {`{"phone":41123456789,"sub2":1.50}`, request{Phone: "41123456789", Sub2: "1.50"}},
+		"an empty address": {`{"ipAddress":""}`, request{}},
+		"IPv6": {
+			`{"ipAddress":"2001:DB8::1"}`,
+			request{IPAddress: netip.MustParseAddr("2001:db8::1")},
+		},
+		"booleans": {
+			`{"acceptTermsAndConditions":true,"acceptPromotions":false}`,
+			request{AcceptTermsAndConditions: true},
+		},
+		"numbers of Extra": {
+			`{"n":12345678901234567890,"f":1.10,"deep":{"list":[1e400]}}`,
+			request{Extra: map[string]any{
+				"n": json.Number("12345678901234567890"), "f": json.Number("1.10"),
+				"deep": map[string]any{"list": []any{json.Number("1e400")}},
+			}},
+		},
+		"other values of Extra": {
+			`{"a":null,"b":true,"c":"\u00e9","d":[]}`,
+			request{Extra: map[string]any{"a": nil, "b": true, "c": "é", "d": []any{}}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -601,7 +720,8 @@ func TestUnmarshalErrors(t *testing.T) {
 			t.Parallel()
 			for _, into := range []any{
 				&clixnow.CreateLeadRequest{Keyword: "as it was"}, &clixnow.CreateLeadResponse{Keyword: "as it was"},
-				&clixnow.EnsureLeadResponse{CreateLeadResponse: clixnow.CreateLeadResponse{Keyword: "as it was"}}, &clixnow.Lead{Keyword: "as it was"},
+				&clixnow.EnsureLeadResponse{CreateLeadResponse: clixnow.CreateLeadResponse{Keyword: "as it was"}},
+				&clixnow.Lead{Keyword: "as it was"},
 			} {
 				err := json.Unmarshal([]byte(test.data), into)
 				require.ErrorContains(t, err, "clixnow: decode ")
@@ -612,11 +732,13 @@ func TestUnmarshalErrors(t *testing.T) {
 		})
 	}
 	for field, data := range map[string]string{
-		"acceptPromotions": `{"acceptPromotions":"yes"}`, "acceptTermsAndConditions": `{"acceptTermsAndConditions":1}`, "ipAddress": `{"ipAddress":"1.2.3"}`,
+		"acceptPromotions":         `{"acceptPromotions":"yes"}`,
+		"acceptTermsAndConditions": `{"acceptTermsAndConditions":1}`, "ipAddress": `{"ipAddress":"1.2.3"}`,
 	} {
 		require.ErrorContains(t, json.Unmarshal([]byte(data), new(clixnow.CreateLeadRequest)), field)
 	}
-	require.ErrorContains(t, json.Unmarshal([]byte(`{"recovered":"yes"}`), new(clixnow.EnsureLeadResponse)), "recovered")
+	require.ErrorContains(t, json.Unmarshal([]byte(`{"recovered":"yes"}`), new(clixnow.EnsureLeadResponse)),
+		"recovered")
 }
 
 // By the convention of encoding/json null leaves a value as it is.
@@ -638,7 +760,8 @@ func TestResponseJSON(t *testing.T) {
 	const data = `{"leadId":7,"redirectUrl":"https://brand.example/?a=1&b=2","subCampaign":"s","placement":"p","keyword":"k","sub2":"2",` +
 		`"clickId":"c","crmId":"42","broker":{"name":"A","n":1.0}}`
 	created := clixnow.CreateLeadResponse{
-		LeadID: 7, RedirectURL: "https://brand.example/?a=1&b=2", SubCampaign: "s", Placement: "p", Keyword: "k", Sub2: "2", ClickID: "c", CRMID: "42",
+		LeadID: 7, RedirectURL: "https://brand.example/?a=1&b=2", SubCampaign: "s", Placement: "p", Keyword: "k",
+		Sub2: "2", ClickID: "c", CRMID: "42",
 		Extra: map[string]json.RawMessage{"broker": json.RawMessage(`{"name":"A","n":1.0}`)},
 	}
 
@@ -664,7 +787,8 @@ func TestResponseJSON(t *testing.T) {
 	assert.Equal(t, clixnow.EnsureLeadResponse{CreateLeadResponse: created}, ensured)
 }
 
-// A field of the API called "recovered" must not overrule, or double, the one of EnsureLeadResponse.
+// A field of the API called "recovered" must not overrule, or double, the one
+// of EnsureLeadResponse.
 func TestEnsureLeadResponseJSONHasOneRecovered(t *testing.T) {
 	t.Parallel()
 	var created clixnow.CreateLeadResponse

@@ -21,7 +21,8 @@ const testToken = "CfDJ8-s3cr3t-t0ken"
 // quick is a retry policy of milliseconds.
 var quick = clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: time.Millisecond, MaxBackoff: 4 * time.Millisecond})
 
-// newClient returns a client of a server on loopback that handles every request by handle.
+// newClient returns a client of a server on loopback that handles every request
+// by handle.
 func newClient(t *testing.T, handle http.HandlerFunc, opts ...clixnow.Option) *clixnow.Client {
 	t.Helper()
 	server := httptest.NewServer(handle)
@@ -31,7 +32,9 @@ func newClient(t *testing.T, handle http.HandlerFunc, opts ...clixnow.Option) *c
 
 func clientOf(t *testing.T, baseURL string, opts ...clixnow.Option) *clixnow.Client {
 	t.Helper()
-	client, err := clixnow.NewClient("acme", testToken, append([]clixnow.Option{clixnow.WithBaseURL(baseURL), quick}, opts...)...)
+	client,
+		err := clixnow.NewClient("acme", testToken,
+		append([]clixnow.Option{clixnow.WithBaseURL(baseURL), quick}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(client.CloseIdleConnections)
 	return client
@@ -54,12 +57,15 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// vendorsLead is the example of the API reference, with an email: the page masks its own.
+// vendorsLead is the example of the API reference, with an email: the page
+// masks its own.
 func vendorsLead() clixnow.CreateLeadRequest {
 	return clixnow.CreateLeadRequest{
 		FirstName: "Allison", LastName: "Brown", Email: "allison.brown@example.com", Phone: "+41123456789",
 		Password: "Password123!", CountryCode: "CH", LanguageCode: "EN", ReferralURL: "https://website.com",
-		SubCampaign: "subcampaign", Keyword: "test", Placement: "landing_page", ClickID: "20fn4ngo56n3snf74", Sub2: "sub2",
-		DeviceType: "Mobile", DeviceName: "iPhone16", OSName: "iOS", Browser: "Safari Mobile", Carrier: clixnow.CarrierMobile,
+		SubCampaign: "subcampaign", Keyword: "test", Placement: "landing_page", ClickID: "20fn4ngo56n3snf74",
+		Sub2:       "sub2",
+		DeviceType: "Mobile", DeviceName: "iPhone16", OSName: "iOS", Browser: "Safari Mobile",
+		Carrier: clixnow.CarrierMobile,
 	}
 }

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// Option sets one property of a new [Client]. The order of options does not matter, but the last of one kind wins.
+// Option sets one property of a new [Client]. The order of options does not
+// matter, but the last of one kind wins.
 type Option func(*config) error
 
 // config gathers what the options say; [NewClient] builds from it once.
@@ -29,14 +30,17 @@ type config struct {
 	skipValidation   bool
 }
 
-// RateLimiter delays requests. *rate.Limiter of golang.org/x/time/rate is one. It must be safe for concurrent use.
+// RateLimiter delays requests. *rate.Limiter of golang.org/x/time/rate is one.
+// It must be safe for concurrent use.
 type RateLimiter interface {
-	// Wait blocks until a request may be sent, and returns an error when ctx ends first or would end too early.
+	// Wait blocks until a request may be sent, and returns an error when ctx
+	// ends first or would end too early.
 	Wait(ctx context.Context) error
 }
 
-// RetryPolicy says how often and how fast attempts are made again. Its zero value is the default policy. Which requests
-// are retried at all is not a matter of policy; see the package comment.
+// RetryPolicy says how often and how fast attempts are made again. Its zero
+// value is the default policy. Which requests are retried at all is not a
+// matter of policy; see the package comment.
 type RetryPolicy struct {
 	MaxAttempts int           // in all; 1 = never retry; 0 = 3
 	MinBackoff  time.Duration // span of the random wait before the second attempt; doubles with each; 0 = 250 ms
@@ -50,7 +54,8 @@ const (
 	defaultMaxResponseBytes = 32 << 20
 )
 
-// withDefaults fills in what is zero; where a given bound crosses the default of the other one, the given bound wins.
+// withDefaults fills in what is zero; where a given bound crosses the default
+// of the other one, the given bound wins.
 func (p RetryPolicy) withDefaults() RetryPolicy {
 	filled := p
 	if p.MaxAttempts == 0 {
@@ -68,14 +73,17 @@ func (p RetryPolicy) withDefaults() RetryPolicy {
 	return filled
 }
 
-// WithHTTPClient sends by a copy of hc: its Transport (nil = the client's own, a clone of http.DefaultTransport with 64
-// idle connections per host), Jar and Timeout (per attempt, 0 = none) are used. Its CheckRedirect is not: redirects are
-// never followed. Without this option the client's own transport is used, with a timeout of 30 s per attempt.
+// WithHTTPClient sends by a copy of hc: its Transport (nil = the client's own,
+// a clone of http.DefaultTransport with 64 idle connections per host), Jar and
+// Timeout (per attempt, 0 = none) are used. Its CheckRedirect is not: redirects
+// are never followed. Without this option the client's own transport is used,
+// with a timeout of 30 s per attempt.
 //
-// [Client.CloseIdleConnections] reaches the connections of a Transport that has such a method; one that wraps another, as
-// that of otelhttp, may have none.
+// [Client.CloseIdleConnections] reaches the connections of a Transport that has
+// such a method; one that wraps another, as that of otelhttp, may have none.
 //
-// A RoundTripper in it that sends a POST again by itself voids what this package promises about creates.
+// A RoundTripper in it that sends a POST again by itself voids what this
+// package promises about creates.
 func WithHTTPClient(hc *http.Client) Option {
 	return func(c *config) error {
 		if hc == nil {
@@ -86,8 +94,10 @@ func WithHTTPClient(hc *http.Client) Option {
 	}
 }
 
-// WithBaseURL replaces https://integration.{brand}.clixnow.com, for hosts that serve the same API under another name and
-// for tests. It may hold a path, which stays in front of the API's own; it may not hold user info, a query or a fragment.
+// WithBaseURL replaces https://integration.{brand}.clixnow.com, for hosts that
+// serve the same API under another name and for tests. It may hold a path,
+// which stays in front of the API's own; it may not hold user info, a query or
+// a fragment.
 func WithBaseURL(rawURL string) Option {
 	return func(c *config) error {
 		base, err := url.Parse(rawURL)
@@ -106,7 +116,8 @@ func WithBaseURL(rawURL string) Option {
 	}
 }
 
-// WithInsecureHTTP allows plain http:// to a host that is not loopback. Token and lead data then travel readable to all.
+// WithInsecureHTTP allows plain http:// to a host that is not loopback. Token
+// and lead data then travel readable to all.
 func WithInsecureHTTP() Option {
 	return func(c *config) error {
 		c.insecureHTTP = true
@@ -114,7 +125,8 @@ func WithInsecureHTTP() Option {
 	}
 }
 
-// WithUserAgent puts product, such as "my-app/1.2", in front of clixnow-go/... in the User-Agent header.
+// WithUserAgent puts product, such as "my-app/1.2", in front of clixnow-go/...
+// in the User-Agent header.
 func WithUserAgent(product string) Option {
 	return func(c *config) error {
 		if strings.TrimSpace(product) != product || product == "" || strings.ContainsFunc(product, notPrintable) {
@@ -139,7 +151,8 @@ func WithRetry(policy RetryPolicy) Option {
 	}
 }
 
-// WithRateLimiter waits on limiter before every attempt, those of searches included.
+// WithRateLimiter waits on limiter before every attempt, those of searches
+// included.
 func WithRateLimiter(limiter RateLimiter) Option {
 	return func(c *config) error {
 		if isNil(limiter) {
@@ -150,7 +163,8 @@ func WithRateLimiter(limiter RateLimiter) Option {
 	}
 }
 
-// isNil finds a nil of any type that a method can be called on, which fails only when it is used.
+// isNil finds a nil of any type that a method can be called on, which fails
+// only when it is used.
 func isNil(limiter RateLimiter) bool {
 	value := reflect.ValueOf(limiter)
 	switch value.Kind() {
@@ -163,8 +177,8 @@ func isNil(limiter RateLimiter) bool {
 	}
 }
 
-// WithLogger logs every attempt at debug level, and at warn level one that is made again. No token, header or body, and
-// no lead data, is logged.
+// WithLogger logs every attempt at debug level, and at warn level one that is
+// made again. No token, header or body, and no lead data, is logged.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if logger == nil {
@@ -175,8 +189,9 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// WithMaxResponseBytes sets the longest (unpacked) body of a 2xx that is read; beyond it a call fails with
-// [ErrResponseTooLarge]. The default is 32 MiB; a page of 1000 leads takes about 0.4 MB. Whatever it is, a page of more than
+// WithMaxResponseBytes sets the longest (unpacked) body of a 2xx that is read;
+// beyond it a call fails with [ErrResponseTooLarge]. The default is 32 MiB; a
+// page of 1000 leads takes about 0.4 MB. Whatever it is, a page of more than
 // 100,000 leads is [ErrInvalidResponse].
 func WithMaxResponseBytes(n int64) Option {
 	return func(c *config) error {
@@ -188,8 +203,9 @@ func WithMaxResponseBytes(n int64) Option {
 	}
 }
 
-// WithoutValidation sends requests unchecked, and the server judges. Refused is still what no server could judge: invalid
-// UTF-8, a key of Extra that names a field of ours, a value that JSON cannot hold, a negative number in a search.
+// WithoutValidation sends requests unchecked, and the server judges. Refused is
+// still what no server could judge: invalid UTF-8, a key of Extra that names a
+// field of ours, a value that JSON cannot hold, a negative number in a search.
 func WithoutValidation() Option {
 	return func(c *config) error {
 		c.skipValidation = true

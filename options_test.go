@@ -51,7 +51,11 @@ func TestNewClientRefuses(t *testing.T) {
 		{"brand of other letters", "äcme", testToken, nil, "brand"},
 		{"brand of 64", strings.Repeat("a", 64), testToken, nil, "brand"},
 		{"brand and token swapped", testToken + "_" + strings.Repeat("x", 64), "acme", nil, "brand"},
-		{"no brand, but a base URL", "", testToken, []clixnow.Option{clixnow.WithBaseURL("https://api.example")}, "brand"},
+		{
+			"no brand, but a base URL", "", testToken,
+			[]clixnow.Option{clixnow.WithBaseURL("https://api.example")},
+			"brand",
+		},
 
 		{"no token", "acme", "", nil, "token"},
 		{"token of a blank", "acme", " ", nil, "token"},
@@ -68,17 +72,45 @@ func TestNewClientRefuses(t *testing.T) {
 		{"nil option", "acme", testToken, []clixnow.Option{clixnow.WithoutValidation(), nil}, "nil option"},
 		{"nil HTTP client", "acme", testToken, []clixnow.Option{clixnow.WithHTTPClient(nil)}, "WithHTTPClient"},
 		{"nil rate limiter", "acme", testToken, []clixnow.Option{clixnow.WithRateLimiter(nil)}, "WithRateLimiter"},
-		{"nil rate limiter of a pointer", "acme", testToken, []clixnow.Option{clixnow.WithRateLimiter(nilPointer)}, "WithRateLimiter"},
-		{"nil rate limiter of a function", "acme", testToken, []clixnow.Option{clixnow.WithRateLimiter(nilFunc)}, "WithRateLimiter"},
+		{
+			"nil rate limiter of a pointer", "acme", testToken,
+			[]clixnow.Option{clixnow.WithRateLimiter(nilPointer)},
+			"WithRateLimiter",
+		},
+		{
+			"nil rate limiter of a function", "acme", testToken,
+			[]clixnow.Option{clixnow.WithRateLimiter(nilFunc)},
+			"WithRateLimiter",
+		},
 		{"nil logger", "acme", testToken, []clixnow.Option{clixnow.WithLogger(nil)}, "WithLogger"},
 		{"negative attempts", "acme", testToken, []clixnow.Option{retry(-1, 0, 0)}, "WithRetry"},
 		{"negative MinBackoff", "acme", testToken, []clixnow.Option{retry(0, -1, 0)}, "WithRetry"},
 		{"negative MaxBackoff", "acme", testToken, []clixnow.Option{retry(0, 0, -1)}, "WithRetry"},
-		{"MinBackoff above MaxBackoff", "acme", testToken, []clixnow.Option{retry(0, time.Second+1, time.Second)}, "MinBackoff"},
-		{"response limit of 0", "acme", testToken, []clixnow.Option{clixnow.WithMaxResponseBytes(0)}, "WithMaxResponseBytes"},
-		{"negative response limit", "acme", testToken, []clixnow.Option{clixnow.WithMaxResponseBytes(-1)}, "WithMaxResponseBytes"},
-		{"product with a line break", "acme", testToken, []clixnow.Option{clixnow.WithUserAgent("my-app\r\nX-Evil: 1")}, "WithUserAgent"},
-		{"product of other letters", "acme", testToken, []clixnow.Option{clixnow.WithUserAgent("mïne/1")}, "WithUserAgent"},
+		{
+			"MinBackoff above MaxBackoff", "acme", testToken,
+			[]clixnow.Option{retry(0, time.Second+1, time.Second)},
+			"MinBackoff",
+		},
+		{
+			"response limit of 0", "acme", testToken,
+			[]clixnow.Option{clixnow.WithMaxResponseBytes(0)},
+			"WithMaxResponseBytes",
+		},
+		{
+			"negative response limit", "acme", testToken,
+			[]clixnow.Option{clixnow.WithMaxResponseBytes(-1)},
+			"WithMaxResponseBytes",
+		},
+		{
+			"product with a line break", "acme", testToken,
+			[]clixnow.Option{clixnow.WithUserAgent("my-app\r\nX-Evil: 1")},
+			"WithUserAgent",
+		},
+		{
+			"product of other letters", "acme", testToken,
+			[]clixnow.Option{clixnow.WithUserAgent("mïne/1")},
+			"WithUserAgent",
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -91,7 +123,8 @@ func TestNewClientRefuses(t *testing.T) {
 	}
 }
 
-// assertPrintsNeither asserts that an error has neither token nor brand in it: they may have been swapped.
+// assertPrintsNeither asserts that an error has neither token nor brand in it:
+// they may have been swapped.
 func assertPrintsNeither(t *testing.T, err error, brand, token string) {
 	t.Helper()
 	assert.NotContains(t, err.Error(), testToken)
@@ -175,22 +208,36 @@ func TestNewClientAccepts(t *testing.T) {
 		brand string
 		opts  []clixnow.Option
 	}{
-		"brand of one letter":               {"a", nil},
-		"brand of both cases":               {"AcMe", nil},
-		"brand of digits":                   {"24", nil},
-		"brand with hyphens":                {"ac--me", nil},
-		"brand of 63":                       {strings.Repeat("a", 63), nil},
-		"every default":                     {"acme", []clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{})}},
-		"MinBackoff alone":                  {"acme", []clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: time.Hour})}},
-		"MaxBackoff alone":                  {"acme", []clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MaxBackoff: 1})}},
-		"one back-off":                      {"acme", []clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 1, MaxBackoff: 1})}},
-		"the longest back-off":              {"acme", []clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 1, MaxBackoff: math.MaxInt64})}},
+		"brand of one letter": {"a", nil},
+		"brand of both cases": {"AcMe", nil},
+		"brand of digits":     {"24", nil},
+		"brand with hyphens":  {"ac--me", nil},
+		"brand of 63":         {strings.Repeat("a", 63), nil},
+		"every default":       {"acme", []clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{})}},
+		"MinBackoff alone": {
+			"acme",
+			[]clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: time.Hour})},
+		},
+		"MaxBackoff alone": {
+			"acme",
+			[]clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MaxBackoff: 1})},
+		},
+		"one back-off": {
+			"acme",
+			[]clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 1, MaxBackoff: 1})},
+		},
+		"the longest back-off": {
+			"acme",
+			[]clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 1, MaxBackoff: math.MaxInt64})},
+		},
 		"the smallest response limit":       {"acme", []clixnow.Option{clixnow.WithMaxResponseBytes(1)}},
 		"the greatest response limit":       {"acme", []clixnow.Option{clixnow.WithMaxResponseBytes(math.MaxInt64)}},
 		"a rate limiter that is no pointer": {"acme", []clixnow.Option{clixnow.WithRateLimiter(unlimited{})}},
 		"options of all kinds": {"acme", []clixnow.Option{
-			clixnow.WithHTTPClient(&http.Client{}), clixnow.WithUserAgent("my-app/1.2 (linux)"), clixnow.WithInsecureHTTP(),
-			clixnow.WithRateLimiter(limiter(func(context.Context) error { return nil })), clixnow.WithLogger(slog.Default()),
+			clixnow.WithHTTPClient(&http.Client{}), clixnow.WithUserAgent("my-app/1.2 (linux)"),
+			clixnow.WithInsecureHTTP(),
+			clixnow.WithRateLimiter(limiter(func(context.Context) error { return nil })),
+			clixnow.WithLogger(slog.Default()),
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -210,7 +257,8 @@ func TestOptionsInAnyOrder(t *testing.T) {
 	}
 	for _, opts := range [][]clixnow.Option{
 		{clixnow.WithBaseURL("https://first.example"), clixnow.WithBaseURL("https://last.example")},
-		{clixnow.WithBaseURL("http://not.loopback.example"), clixnow.WithBaseURL("https://last.example")}, // the last one is judged
+		// the last one is judged
+		{clixnow.WithBaseURL("http://not.loopback.example"), clixnow.WithBaseURL("https://last.example")},
 	} {
 		assert.Equal(t, "last.example", recorded(t, opts...).URL.Host)
 	}
@@ -223,7 +271,8 @@ func recorded(t *testing.T, opts ...clixnow.Option) *http.Request {
 	client, err := clixnow.NewClient("AcMe", testToken, append(opts, clixnow.WithHTTPClient(&http.Client{
 		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 			seen = r
-			return &http.Response{StatusCode: 201, Body: io.NopCloser(strings.NewReader(`{"leadId":7}`)), Request: r}, nil
+			return &http.Response{StatusCode: 201, Body: io.NopCloser(strings.NewReader(`{"leadId":7}`)), Request: r},
+				nil
 		}),
 	}))...)
 	require.NoError(t, err)
@@ -234,7 +283,8 @@ func recorded(t *testing.T, opts ...clixnow.Option) *http.Request {
 
 func TestURLs(t *testing.T) {
 	t.Parallel()
-	assert.Equal(t, "https://integration.acme.clixnow.com/api/system/v1/leads", strings.ToLower(recorded(t).URL.String()))
+	assert.Equal(t, "https://integration.acme.clixnow.com/api/system/v1/leads",
+		strings.ToLower(recorded(t).URL.String()))
 	for base, want := range map[string]string{
 		"https://api.example":              "https://api.example/api/system/v1/leads",
 		"https://api.example/":             "https://api.example/api/system/v1/leads",
@@ -250,7 +300,8 @@ func TestURLs(t *testing.T) {
 	}
 }
 
-// What is on the wire, and nothing else: an Idempotency-Key would have net/http send a POST again by itself.
+// What is on the wire, and nothing else: an Idempotency-Key would have net/http
+// send a POST again by itself.
 func TestHeaders(t *testing.T) {
 	t.Parallel()
 	var seen atomic.Pointer[http.Request]
@@ -306,7 +357,10 @@ func TestWithHTTPClient(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, http.Client{Transport: transport, Timeout: time.Minute}, *given)
 
-		given.Transport = roundTripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("changed later") })
+		given.Transport = roundTripper(func(*http.Request) (*http.Response, error) {
+			return nil,
+				errors.New("changed later")
+		})
 		_, err = client.GetLead(t.Context(), 7)
 		require.NoError(t, err, "a change that comes later changes nothing")
 	})
@@ -382,7 +436,10 @@ func TestTransportIsOfTheProgram(t *testing.T) { //nolint:paralleltest // it rep
 				if has {
 					assert.InDelta(t, 30, time.Until(deadline).Seconds(), 10)
 				}
-				return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(`[{"id":7}]`)), Request: r}, nil
+				return &http.Response{
+					StatusCode: 200, Body: io.NopCloser(strings.NewReader(`[{"id":7}]`)),
+					Request: r,
+				}, nil
 			})
 			client, err := clixnow.NewClient("acme", testToken, opts...)
 			require.NoError(t, err)

@@ -10,8 +10,9 @@ import (
 	"github.com/clixnow/clixnow-go/internal/wire"
 )
 
-// What fmt and slog show of the types that hold secrets. Methods are promoted to whoever embeds a type, so that
-// EnsureLeadResponse needs its own, or its Recovered would be lost.
+// What fmt and slog show of the types that hold secrets. Methods are promoted
+// to whoever embeds a type, so that EnsureLeadResponse needs its own, or its
+// Recovered would be lost.
 
 // hide keeps it visible that a secret is missing.
 func hide(secret string) string {
@@ -57,12 +58,14 @@ func (r CreateLeadRequest) redacted() CreateLeadRequest {
 	return r
 }
 
-// Format prints the response without its redirect URL, and of Extra the keys alone.
+// Format prints the response without its redirect URL, and of Extra the keys
+// alone.
 func (r CreateLeadResponse) Format(state fmt.State, verb rune) {
 	formatPlain(state, verb, plainResponse(r.redacted()))
 }
 
-// LogValue logs the response without its redirect URL, and of Extra the keys alone.
+// LogValue logs the response without its redirect URL, and of Extra the keys
+// alone.
 func (r CreateLeadResponse) LogValue() slog.Value {
 	r = r.redacted()
 	return logFields(responseObject(&r).Fields, slices.Sorted(maps.Keys(r.Extra)))
@@ -73,12 +76,14 @@ func (r CreateLeadResponse) redacted() CreateLeadResponse {
 	return r
 }
 
-// Format prints the response without its redirect URL, and of Extra the keys alone.
+// Format prints the response without its redirect URL, and of Extra the keys
+// alone.
 func (r EnsureLeadResponse) Format(state fmt.State, verb rune) {
 	formatPlain(state, verb, plainEnsured{plainResponse(r.redacted()), r.Recovered})
 }
 
-// LogValue logs the response without its redirect URL, and of Extra the keys alone.
+// LogValue logs the response without its redirect URL, and of Extra the keys
+// alone.
 func (r EnsureLeadResponse) LogValue() slog.Value {
 	r.CreateLeadResponse = r.redacted()
 	return logFields(ensuredObject(&r).Fields, slices.Sorted(maps.Keys(r.Extra)))
@@ -87,7 +92,8 @@ func (r EnsureLeadResponse) LogValue() slog.Value {
 // Format prints the result without the secrets of its request and response.
 func (r BulkResult) Format(state fmt.State, verb rune) { formatPlain(state, verb, plainResult(r)) }
 
-// LogValue keeps slog's JSON handler from encoding the request and the response whole.
+// LogValue keeps slog's JSON handler from encoding the request and the response
+// whole.
 func (r BulkResult) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.Int("index", r.Index), slog.Any("request", r.Request)}
 	if r.Response != nil {
@@ -103,7 +109,8 @@ func formatPlain(state fmt.State, verb rune, plain any) {
 	_, _ = fmt.Fprintf(state, fmt.FormatString(state, verb), plain)
 }
 
-// logFields is a group of the fields that are set, under their names on the wire, and the keys of what comes beside them.
+// logFields is a group of the fields that are set, under their names on the
+// wire, and the keys of what comes beside them.
 func logFields(fields []wire.Field, extra []string) slog.Value {
 	var attrs []slog.Attr
 	for _, field := range fields {

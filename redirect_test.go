@@ -14,7 +14,8 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// No redirect is followed: it would carry lead and token elsewhere, or turn a POST into a GET whose 200 looks like success.
+// No redirect is followed: it would carry lead and token elsewhere, or turn a
+// POST into a GET whose 200 looks like success.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	var elsewhere atomic.Int64

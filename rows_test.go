@@ -19,7 +19,8 @@ import (
 // apart is the time between two changes of a stream.
 const apart = 20 * time.Millisecond
 
-// stream returns leads 1 to n, the last change of each some time after that of the one before.
+// stream returns leads 1 to n, the last change of each some time after that of
+// the one before.
 func stream(n int) []clixnow.Lead {
 	leads := make([]clixnow.Lead, n)
 	for i := range leads {
@@ -28,8 +29,9 @@ func stream(n int) []clixnow.Lead {
 	return leads
 }
 
-// rowsVisited returns how many rows of a stream of n leads a server has to visit for these requests, with an index on what the leads
-// are filtered and ordered by: it finds the bound at once, but what is skipped it has to count.
+// rowsVisited returns how many rows of a stream of n leads a server has to
+// visit for these requests, with an index on what the leads are filtered and
+// ordered by: it finds the bound at once, but what is skipped it has to count.
 func rowsVisited(tb testing.TB, n int, requests []clixnowtest.Request) (rows int) {
 	tb.Helper()
 	for _, r := range requests {
@@ -77,7 +79,8 @@ func TestLeadChangesCost(t *testing.T) {
 				read := readings[name]
 				api := newAPI()
 				api.AddLeads(stream(test.leads)...)
-				assert.Equal(t, test.leads, countLeads(t, read(t.Context(), newClient(t, api.ServeHTTP), test.page)), name)
+				assert.Equal(t, test.leads, countLeads(t, read(t.Context(), newClient(t, api.ServeHTTP), test.page)),
+					name)
 				rows[name] = rowsVisited(t, test.leads, api.Requests())
 				requests[name] = len(api.Requests())
 			}
@@ -107,7 +110,8 @@ func TestLeadChangesCostOfAPoll(t *testing.T) {
 	})
 }
 
-// BenchmarkRowsVisited prints what it costs the server to read all leads once: rows visited, and rows per lead.
+// BenchmarkRowsVisited prints what it costs the server to read all leads once:
+// rows visited, and rows per lead.
 func BenchmarkRowsVisited(b *testing.B) {
 	const page = clixnow.MaxPageSize
 	for _, leads := range []int{1_000, 5_000, 10_000, 50_000} {

@@ -21,17 +21,22 @@ import (
 	"github.com/clixnow/clixnow-go/internal/wire"
 )
 
-// SearchLeadsRequest says which leads to read (Clixnow API reference, "Monitoring data"). Its zero value asks for all
-// leads in the order of their ids. Times are sent in UTC in milliseconds, From rounded down and To rounded up; the API
-// seems to include both bounds.
+// SearchLeadsRequest says which leads to read (Clixnow API reference,
+// "Monitoring data"). Its zero value asks for all leads in the order of their
+// ids. Times are sent in UTC in milliseconds, From rounded down and To rounded
+// up; the API seems to include both bounds.
 type SearchLeadsRequest struct {
 	ID      int64   `url:"id,omitempty"`      // 0 = any
 	OrderBy OrderBy `url:"orderBy,omitempty"` // ascending; "" = OrderByID
-	Count   int     `url:"count,omitempty"`   // leads per request, 1 to 1000. 0: SearchLeads uses MaxPageSize, SearchLeadsPage leaves it to the API (10)
-	Skip    int     `url:"skip,omitempty"`    // leads to pass over first
+	// leads per request, 1 to 1000. 0: SearchLeads uses MaxPageSize,
+	// SearchLeadsPage leaves it to the API (10)
+	Count int `url:"count,omitempty"`
+	Skip  int `url:"skip,omitempty"` // leads to pass over first
 
-	Limit    int `url:"-"` // SearchLeads: most leads to yield in all; 0 = no limit
-	Prefetch int `url:"-"` // SearchLeads: pages requested ahead of the consumer, at once; 0 = none. 1 helps only where leads take time to handle
+	Limit int `url:"-"` // SearchLeads: most leads to yield in all; 0 = no limit
+	// SearchLeads: pages requested ahead of the consumer, at once; 0 = none. 1
+	// helps only where leads take time to handle
+	Prefetch int `url:"-"`
 
 	CreatedOnFrom  time.Time `url:"-"` // zero = no bound; so are the others
 	CreatedOnTo    time.Time `url:"-"` // belongs to the period, to the millisecond
@@ -40,8 +45,8 @@ type SearchLeadsRequest struct {
 	FTDDateFrom    time.Time `url:"-"`
 	FTDDateTo      time.Time `url:"-"`
 
-	// Extra holds further query parameters that a host knows; they are sent as they are. A name of ours, in any case, is
-	// refused.
+	// Extra holds further query parameters that a host knows; they are sent as
+	// they are. A name of ours, in any case, is refused.
 	Extra url.Values `url:"-"`
 }
 
@@ -54,14 +59,18 @@ const (
 	OrderByCreatedOn  OrderBy = "CreatedOn"
 	OrderByModifiedOn OrderBy = "ModifiedOn" // Lead.UpdatedOn
 	OrderByFTDDate    OrderBy = "FtdDate"
-	OrderByFTDFate    OrderBy = "FtdFate" // as the API reference prints it, surely a misprint of FtdDate; for hosts that know only this
+	// as the API reference prints it, surely a misprint of FtdDate; for hosts
+	// that know only this
+	OrderByFTDFate OrderBy = "FtdFate"
 )
 
-// Lead is a registered lead as a search shows it (Clixnow API reference, "Response model"). Which of CRMID, BrandID and
-// FTDDate are shown is set for each affiliate. It marshals to the API's JSON and unmarshals from it.
+// Lead is a registered lead as a search shows it (Clixnow API reference,
+// "Response model"). Which of CRMID, BrandID and FTDDate are shown is set for
+// each affiliate. It marshals to the API's JSON and unmarshals from it.
 //
-// The texts of leads that were read together share memory in pieces of about 16 KiB: one that is kept for long keeps its
-// piece. Where that matters, keep a strings.Clone.
+// The texts of leads that were read together share memory in pieces of about 16
+// KiB: one that is kept for long keeps its piece. Where that matters, keep a
+// strings.Clone.
 type Lead struct {
 	ID          int64  // within Clixnow
 	Email       string // some brands mask it
@@ -79,12 +88,14 @@ type Lead struct {
 	Placement   string
 	ClientType  ClientType // the reference contradicts itself about its meaning: rely on HasFTD
 
-	// Extra holds fields that this version does not know; nil when there are none.
+	// Extra holds fields that this version does not know; nil when there are
+	// none.
 	Extra map[string]json.RawMessage
 }
 
-// ClientType is the API's word for whether a first deposit was made. The reference seems to have its two values swapped;
-// build nothing on it, use [Lead.HasFTD].
+// ClientType is the API's word for whether a first deposit was made. The
+// reference seems to have its two values swapped; build nothing on it, use
+// [Lead.HasFTD].
 type ClientType string
 
 // The documented client types.
@@ -93,7 +104,8 @@ const (
 	ClientTypeDepositor ClientType = "Depositor"
 )
 
-// HasFTD reports whether the lead shows a first deposit. False may also mean that its date is hidden from the affiliate.
+// HasFTD reports whether the lead shows a first deposit. False may also mean
+// that its date is hidden from the affiliate.
 func (l Lead) HasFTD() bool { return !l.FTDDate.IsZero() }
 
 // leadObject is the wire form of a lead, in the order of the reference.
@@ -117,7 +129,8 @@ func leadObject(l *Lead) wire.Object {
 	}}
 }
 
-// MarshalJSON encodes the lead as the API does; dates have at least milliseconds.
+// MarshalJSON encodes the lead as the API does; dates have at least
+// milliseconds.
 func (l Lead) MarshalJSON() ([]byte, error) { return leadObject(&l).Append(nil) }
 
 // UnmarshalJSON decodes a lead of the API.
@@ -131,26 +144,32 @@ type LeadPage struct {
 	Next  *SearchLeadsRequest // for the page after this one; nil when this page is the last
 }
 
-// SearchLeads yields the leads that match req, page by page. Nothing is sent before it is ranged over; ranging again
-// starts again; leaving the loop ends its requests. An error, as of ctx when it ends, is yielded at most once, last, with a
-// zero Lead. It is safe for concurrent use, each range on its own.
+// SearchLeads yields the leads that match req, page by page. Nothing is sent
+// before it is ranged over; ranging again starts again; leaving the loop ends
+// its requests. An error, as of ctx when it ends, is yielded at most once,
+// last, with a zero Lead. It is safe for concurrent use, each range on its own.
 //
 // # What is promised
 //
-// A lead that is in the result for the whole walk is yielded exactly once, whatever is inserted, changed or deleted
-// meanwhile, in every order and whatever cap of ten or more the server puts on pages; or the walk ends with
-// [ErrUnstableResults]: range again. Paging by offset gives none of that by itself: each row that leaves or moves makes it
-// lose one silently. A lead is yielded as it was when it was read first. One that enters or leaves the result meanwhile may
-// be yielded or not.
+// A lead that is in the result for the whole walk is yielded exactly once,
+// whatever is inserted, changed or deleted meanwhile, in every order and
+// whatever cap of ten or more the server puts on pages; or the walk ends with
+// [ErrUnstableResults]: range again. Paging by offset gives none of that by
+// itself: each row that leaves or moves makes it lose one silently. A lead is
+// yielded as it was when it was read first. One that enters or leaves the
+// result meanwhile may be yielded or not.
 //
-// Not promised: [OrderByFTDDate] while dates are hidden, set backwards or withdrawn, or where leads without a date come
-// last; leads of one instant that the server returns in another order each time.
+// Not promised: [OrderByFTDDate] while dates are hidden, set backwards or
+// withdrawn, or where leads without a date come last; leads of one instant that
+// the server returns in another order each time.
 //
 // # What it costs
 //
-// One request for every Count-1 leads, since a page starts on the last lead of the page before, and one more. The server
-// has to count what it skips: for N leads about N²/(2·Count) rows. Memory: Prefetch+1 pages, and in orders other than
-// [OrderByID] about 50 bytes for each lead seen. To keep a copy current, [Client.LeadChanges] costs the server far less.
+// One request for every Count-1 leads, since a page starts on the last lead of
+// the page before, and one more. The server has to count what it skips: for N
+// leads about N²/(2·Count) rows. Memory: Prefetch+1 pages, and in orders other
+// than [OrderByID] about 50 bytes for each lead seen. To keep a copy current,
+// [Client.LeadChanges] costs the server far less.
 func (c *Client) SearchLeads(ctx context.Context, req SearchLeadsRequest) iter.Seq2[Lead, error] {
 	return func(yield func(Lead, error) bool) {
 		if err := c.checkSearch(ctx, &req); err != nil {
@@ -176,7 +195,8 @@ func (c *Client) SearchLeads(ctx context.Context, req SearchLeadsRequest) iter.S
 	}
 }
 
-// leadList is the walk over the leads that match req; observe is shown how each of its requests went.
+// leadList is the walk over the leads that match req; observe is shown how each
+// of its requests went.
 func (c *Client) leadList(req SearchLeadsRequest, observe func(*call.Outcome)) walk.List[Lead] {
 	count := req.Count
 	if count == 0 {
@@ -206,9 +226,10 @@ func (c *Client) leadList(req SearchLeadsRequest, observe func(*call.Outcome)) w
 	return list
 }
 
-// SearchLeadsPage reads one page: for a list that a person pages through. Following Next reads on by plain offset,
-// without the promise of [Client.SearchLeads]. Limit and Prefetch do nothing. An [*APIError] is within reach of its
-// errors where the API answered.
+// SearchLeadsPage reads one page: for a list that a person pages through.
+// Following Next reads on by plain offset, without the promise of
+// [Client.SearchLeads]. Limit and Prefetch do nothing. An [*APIError] is within
+// reach of its errors where the API answered.
 func (c *Client) SearchLeadsPage(ctx context.Context, req SearchLeadsRequest) (*LeadPage, error) {
 	if err := c.checkSearch(ctx, &req); err != nil {
 		return nil, err
@@ -242,12 +263,13 @@ func (c *Client) GetLead(ctx context.Context, id int64) (*Lead, error) {
 	return &leads[i], nil
 }
 
-// mostLeads is how many are read of one page, for a server that does not know count. One that means harm could give as many as
-// there are bytes, and each takes a hundred times its bytes here.
+// mostLeads is how many are read of one page, for a server that does not know
+// count. One that means harm could give as many as there are bytes, and each
+// takes a hundred times its bytes here.
 const mostLeads = 100 * MaxPageSize
 
-// searchPage makes one request of a search and reads about expected leads, into room if they fit; check, if any, is asked
-// whether they will do.
+// searchPage makes one request of a search and reads about expected leads, into
+// room if they fit; check, if any, is asked whether they will do.
 func (c *Client) searchPage(
 	ctx context.Context, values url.Values, expected int, room []Lead, check func([]Lead) error,
 ) ([]Lead, call.Outcome, error) {
@@ -299,7 +321,8 @@ func leadFault(index int, field, problem string) error {
 	return &wire.Error{Path: fmt.Sprintf("[%d].%s", index, field), Problem: problem}
 }
 
-// leadVersion returns a function that makes a fingerprint of all that a lead shows.
+// leadVersion returns a function that makes a fingerprint of all that a lead
+// shows.
 func leadVersion() func(*Lead) uint64 {
 	type shown struct {
 		texts   [10]string
@@ -309,7 +332,8 @@ func leadVersion() func(*Lead) uint64 {
 	return func(l *Lead) uint64 {
 		version := maphash.Comparable(seed, shown{
 			[...]string{
-				l.Email, l.Status, l.CRMID, l.BrandName, l.ClickID, l.Sub2, l.SubCampaign, l.Keyword, l.Placement, string(l.ClientType),
+				l.Email, l.Status, l.CRMID, l.BrandName, l.ClickID, l.Sub2, l.SubCampaign, l.Keyword, l.Placement,
+				string(l.ClientType),
 			},
 			[...]int64{
 				l.ID, l.BrandID, l.CreatedOn.Unix(), l.UpdatedOn.Unix(), l.FTDDate.Unix(),
@@ -323,8 +347,9 @@ func leadVersion() func(*Lead) uint64 {
 	}
 }
 
-// Validate returns nil, or a [*ValidationError] with all that the API is known to refuse, and what cannot be asked.
-// Searches call it first, unless [WithoutValidation] was given.
+// Validate returns nil, or a [*ValidationError] with all that the API is known
+// to refuse, and what cannot be asked. Searches call it first, unless
+// [WithoutValidation] was given.
 func (r SearchLeadsRequest) Validate() error {
 	var faults []FieldError
 	switch r.OrderBy {
@@ -360,7 +385,11 @@ func (r SearchLeadsRequest) unsendable() (faults []FieldError) {
 		name  string
 		value int64
 	}{
-		{"id", r.ID}, {"count", int64(r.Count)}, {"skip", int64(r.Skip)}, {"limit", int64(r.Limit)}, {"prefetch", int64(r.Prefetch)},
+		{"id", r.ID},
+		{"count", int64(r.Count)},
+		{"skip", int64(r.Skip)},
+		{"limit", int64(r.Limit)},
+		{"prefetch", int64(r.Prefetch)},
 	} {
 		if number.value < 0 {
 			faults = append(faults, FieldError{number.name, "must not be negative"})
@@ -399,7 +428,8 @@ func (r SearchLeadsRequest) periods() []period {
 	}
 }
 
-// query is what is sent. The order is always named, since the reference tells no default.
+// query is what is sent. The order is always named, since the reference tells
+// no default.
 func (r SearchLeadsRequest) query() url.Values {
 	if r.OrderBy == "" {
 		r.OrderBy = OrderByID

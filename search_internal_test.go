@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whatever a lead shows belongs to its version: a change that goes unnoticed is a lead that is not delivered again.
+// Whatever a lead shows belongs to its version: a change that goes unnoticed is
+// a lead that is not delivered again.
 func TestLeadVersion(t *testing.T) {
 	t.Parallel()
 	version := leadVersion()
@@ -28,7 +29,8 @@ func TestLeadVersion(t *testing.T) {
 	}
 	for _, field := range fields {
 		for _, value := range []any{
-			int64(1), int64(2), "a", "b", ClientType("a"), ClientType("b"), time.Unix(1, 0).UTC(), time.Unix(1, 1).UTC(), time.Unix(2, 0).UTC(),
+			int64(1), int64(2), "a", "b", ClientType("a"), ClientType("b"), time.Unix(1, 0).UTC(),
+			time.Unix(1, 1).UTC(), time.Unix(2, 0).UTC(),
 			map[string]json.RawMessage{"a": []byte("1")},
 			map[string]json.RawMessage{"a": []byte("2")},
 			map[string]json.RawMessage{"b": []byte("1")},

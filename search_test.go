@@ -54,7 +54,8 @@ func TestSearchLeadsPageQuery(t *testing.T) {
 		"every field": {
 			request{
 				ID: 123456, OrderBy: clixnow.OrderByModifiedOn, Count: 50, Skip: 100, Limit: 7, Prefetch: 3,
-				CreatedOnFrom: at(1e6), CreatedOnTo: at(2e6), ModifiedOnFrom: at(3e6), ModifiedOnTo: at(4e6), FTDDateFrom: at(5e6), FTDDateTo: at(6e6),
+				CreatedOnFrom: at(1e6), CreatedOnTo: at(2e6), ModifiedOnFrom: at(3e6), ModifiedOnTo: at(4e6),
+				FTDDateFrom: at(5e6), FTDDateTo: at(6e6),
 				Extra: url.Values{"brandId": {"3", "4"}, "q": {"a b&c"}, "empty": {""}},
 			},
 			"id=123456&orderBy=ModifiedOn&count=50&skip=100&createdOnFrom=2021-08-08T23:59:59.001&createdOnTo=2021-08-08T23:59:59.002" +
@@ -65,13 +66,31 @@ func TestSearchLeadsPageQuery(t *testing.T) {
 		"order of deposit":          {request{OrderBy: clixnow.OrderByFTDDate}, "orderBy=FtdDate"},
 		"order as it is misprinted": {request{OrderBy: clixnow.OrderByFTDFate}, "orderBy=FtdFate"},
 		"order of id":               {request{OrderBy: clixnow.OrderByID}, "orderBy=Id"},
-		"From is rounded down":      {request{ModifiedOnFrom: at(1_999_999)}, "orderBy=Id&modifiedOnFrom=2021-08-08T23:59:59.001"},
-		"To is rounded up":          {request{ModifiedOnTo: at(1_000_001)}, "orderBy=Id&modifiedOnTo=2021-08-08T23:59:59.002"},
-		"From down to the second":   {request{FTDDateFrom: at(999_999)}, "orderBy=Id&ftdDateFrom=2021-08-08T23:59:59"},
-		"To up to the day":          {request{FTDDateTo: at(999_000_001)}, "orderBy=Id&ftdDateTo=2021-08-09T00:00:00"},
-		"whole milliseconds stay":   {request{CreatedOnFrom: at(120e6), CreatedOnTo: at(120e6)}, "orderBy=Id&createdOnFrom=2021-08-08T23:59:59.120&createdOnTo=2021-08-08T23:59:59.120"},
-		"in UTC":                    {request{CreatedOnFrom: time.Date(2021, 1, 1, 0, 30, 0, 0, zurich)}, "orderBy=Id&createdOnFrom=2020-12-31T23:30:00"},
-		"before the epoch":          {request{CreatedOnFrom: time.Date(1969, 12, 31, 23, 59, 59, 1, time.UTC), CreatedOnTo: time.Date(1969, 12, 31, 23, 59, 59, 1, time.UTC)}, "orderBy=Id&createdOnFrom=1969-12-31T23:59:59&createdOnTo=1969-12-31T23:59:59.001"},
+		"From is rounded down": {
+			request{ModifiedOnFrom: at(1_999_999)},
+			"orderBy=Id&modifiedOnFrom=2021-08-08T23:59:59.001",
+		},
+		"To is rounded up": {
+			request{ModifiedOnTo: at(1_000_001)},
+			"orderBy=Id&modifiedOnTo=2021-08-08T23:59:59.002",
+		},
+		"From down to the second": {request{FTDDateFrom: at(999_999)}, "orderBy=Id&ftdDateFrom=2021-08-08T23:59:59"},
+		"To up to the day":        {request{FTDDateTo: at(999_000_001)}, "orderBy=Id&ftdDateTo=2021-08-09T00:00:00"},
+		"whole milliseconds stay": {
+			request{CreatedOnFrom: at(120e6), CreatedOnTo: at(120e6)},
+			"orderBy=Id&createdOnFrom=2021-08-08T23:59:59.120&createdOnTo=2021-08-08T23:59:59.120",
+		},
+		"in UTC": {
+			request{CreatedOnFrom: time.Date(2021, 1, 1, 0, 30, 0, 0, zurich)},
+			"orderBy=Id&createdOnFrom=2020-12-31T23:30:00",
+		},
+		"before the epoch": {
+			request{
+				CreatedOnFrom: time.Date(1969, 12, 31, 23, 59, 59, 1, time.UTC),
+				CreatedOnTo:   time.Date(1969, 12, 31, 23, 59, 59, 1, time.UTC),
+			},
+			"orderBy=Id&createdOnFrom=1969-12-31T23:59:59&createdOnTo=1969-12-31T23:59:59.001",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -99,37 +118,54 @@ func TestSearchLeadsRequestValidate(t *testing.T) {
 		want   []string
 		judged bool // by the server, WithoutValidation
 	}{
-		"nothing":              {request{}, nil, true},
-		"order unknown":        {request{OrderBy: "Email"}, []string{"orderBy"}, true},
-		"order in small":       {request{OrderBy: "id"}, []string{"orderBy"}, true},
-		"count of 1":           {request{Count: 1}, nil, true},
-		"count of 1000":        {request{Count: clixnow.MaxPageSize}, nil, true},
-		"count of 1001":        {request{Count: 1001}, []string{"count"}, true},
-		"count below 0":        {request{Count: -1}, []string{"count"}, false},
-		"skip below 0":         {request{Skip: -1}, []string{"skip"}, false},
-		"skip far":             {request{Skip: 1 << 30}, nil, true},
-		"id below 0":           {request{ID: -1}, []string{"id"}, false},
-		"limit below 0":        {request{Limit: -1}, []string{"limit"}, false},
-		"limit above count":    {request{Limit: 5000}, nil, true},
-		"prefetch below 0":     {request{Prefetch: -1}, []string{"prefetch"}, false},
-		"created backwards":    {request{CreatedOnFrom: late, CreatedOnTo: early}, []string{"createdOnTo"}, true},
-		"modified backwards":   {request{ModifiedOnFrom: late, ModifiedOnTo: early}, []string{"modifiedOnTo"}, true},
-		"deposit backwards":    {request{FTDDateFrom: late, FTDDateTo: early}, []string{"ftdDateTo"}, true},
-		"one instant":          {request{CreatedOnFrom: noon, CreatedOnTo: noon, ModifiedOnFrom: noon, ModifiedOnTo: noon, FTDDateFrom: noon, FTDDateTo: noon}, nil, true},
-		"one instant in zones": {request{CreatedOnFrom: noon, CreatedOnTo: noon.In(time.FixedZone("CET", 3600))}, nil, true},
-		"From alone":           {request{CreatedOnFrom: late}, nil, true},
-		"To alone":             {request{CreatedOnTo: early}, nil, true},
-		"across periods":       {request{CreatedOnFrom: late, ModifiedOnTo: early}, nil, true},
-		"first year":           {request{CreatedOnFrom: year1}, nil, true},
-		"year 0":               {request{CreatedOnFrom: year0}, []string{"createdOnFrom"}, false},
-		"last year":            {request{FTDDateTo: year9999, ModifiedOnTo: year9999Zone}, nil, true},
-		"year 10000":           {request{FTDDateTo: year10000}, []string{"ftdDateTo"}, false},
-		"Extra":                {request{Extra: url.Values{"brandId": {"3"}, "limit": {"4"}}}, nil, true},
-		"Extra that is ours":   {request{Extra: url.Values{"count": {"3"}}}, []string{"count"}, false},
-		"in another case":      {request{Extra: url.Values{"ORDERBY": {"x"}, "ftdDATEfrom": {"x"}, "Id": {"x"}}}, []string{"Id", "ORDERBY", "ftdDATEfrom"}, false},
+		"nothing":            {request{}, nil, true},
+		"order unknown":      {request{OrderBy: "Email"}, []string{"orderBy"}, true},
+		"order in small":     {request{OrderBy: "id"}, []string{"orderBy"}, true},
+		"count of 1":         {request{Count: 1}, nil, true},
+		"count of 1000":      {request{Count: clixnow.MaxPageSize}, nil, true},
+		"count of 1001":      {request{Count: 1001}, []string{"count"}, true},
+		"count below 0":      {request{Count: -1}, []string{"count"}, false},
+		"skip below 0":       {request{Skip: -1}, []string{"skip"}, false},
+		"skip far":           {request{Skip: 1 << 30}, nil, true},
+		"id below 0":         {request{ID: -1}, []string{"id"}, false},
+		"limit below 0":      {request{Limit: -1}, []string{"limit"}, false},
+		"limit above count":  {request{Limit: 5000}, nil, true},
+		"prefetch below 0":   {request{Prefetch: -1}, []string{"prefetch"}, false},
+		"created backwards":  {request{CreatedOnFrom: late, CreatedOnTo: early}, []string{"createdOnTo"}, true},
+		"modified backwards": {request{ModifiedOnFrom: late, ModifiedOnTo: early}, []string{"modifiedOnTo"}, true},
+		"deposit backwards":  {request{FTDDateFrom: late, FTDDateTo: early}, []string{"ftdDateTo"}, true},
+		"one instant": {request{
+			CreatedOnFrom: noon, CreatedOnTo: noon, ModifiedOnFrom: noon,
+			ModifiedOnTo: noon, FTDDateFrom: noon, FTDDateTo: noon,
+		}, nil, true},
+		"one instant in zones": {
+			request{CreatedOnFrom: noon, CreatedOnTo: noon.In(time.FixedZone("CET", 3600))},
+			nil,
+			true,
+		},
+		"From alone":         {request{CreatedOnFrom: late}, nil, true},
+		"To alone":           {request{CreatedOnTo: early}, nil, true},
+		"across periods":     {request{CreatedOnFrom: late, ModifiedOnTo: early}, nil, true},
+		"first year":         {request{CreatedOnFrom: year1}, nil, true},
+		"year 0":             {request{CreatedOnFrom: year0}, []string{"createdOnFrom"}, false},
+		"last year":          {request{FTDDateTo: year9999, ModifiedOnTo: year9999Zone}, nil, true},
+		"year 10000":         {request{FTDDateTo: year10000}, []string{"ftdDateTo"}, false},
+		"Extra":              {request{Extra: url.Values{"brandId": {"3"}, "limit": {"4"}}}, nil, true},
+		"Extra that is ours": {request{Extra: url.Values{"count": {"3"}}}, []string{"count"}, false},
+		"in another case": {
+			request{Extra: url.Values{"ORDERBY": {"x"}, "ftdDATEfrom": {"x"}, "Id": {"x"}}},
+			[]string{"Id", "ORDERBY", "ftdDATEfrom"},
+			false,
+		},
 		"everything at once": {
-			request{OrderBy: "x", Count: 1001, ID: -1, Skip: -1, Limit: -1, Prefetch: -1, CreatedOnFrom: late, CreatedOnTo: early, FTDDateFrom: year10000, FTDDateTo: year0, Extra: url.Values{"skip": nil}},
-			[]string{"orderBy", "count", "createdOnTo", "ftdDateTo", "id", "skip", "limit", "prefetch", "ftdDateFrom", "ftdDateTo", "skip"},
+			request{
+				OrderBy: "x", Count: 1001, ID: -1, Skip: -1, Limit: -1, Prefetch: -1, CreatedOnFrom: late,
+				CreatedOnTo: early, FTDDateFrom: year10000, FTDDateTo: year0, Extra: url.Values{"skip": nil},
+			},
+			[]string{
+				"orderBy", "count", "createdOnTo", "ftdDateTo", "id", "skip", "limit", "prefetch", "ftdDateFrom",
+				"ftdDateTo", "skip",
+			},
 			false,
 		},
 	} {
@@ -184,8 +220,10 @@ func TestSearchWithoutValidationSendsWhatTheServerMayJudge(t *testing.T) {
 func TestSearchNilContext(t *testing.T) {
 	t.Parallel()
 	client := newClient(t, answer(http.StatusOK, "", "[]"))
-	_, pageErr := client.SearchLeadsPage(nil, clixnow.SearchLeadsRequest{}) //nolint:staticcheck // what a nil context does is the question
-	_, leadErr := client.GetLead(nil, 7)                                    //nolint:staticcheck // the same
+	_,
+		pageErr := client.SearchLeadsPage(nil,
+		clixnow.SearchLeadsRequest{}) //nolint:staticcheck // what a nil context does is the question
+	_, leadErr := client.GetLead(nil, 7) //nolint:staticcheck // the same
 	require.Error(t, pageErr)
 	require.Error(t, leadErr)
 	for _, err := range client.SearchLeads(nil, clixnow.SearchLeadsRequest{}) { //nolint:staticcheck // the same
@@ -199,9 +237,12 @@ const wholeLeadJSON = `{"id":123456,"email":"allison.brown@example.com","status"
 
 func storedLead() clixnow.Lead {
 	return clixnow.Lead{
-		ID: 123456, Email: "allison.brown@example.com", Status: "No Answer", CRMID: "987", BrandID: 17, BrandName: "Example Brand",
-		CreatedOn: time.Date(2022, 12, 19, 11, 1, 58, 302e6, time.UTC), UpdatedOn: time.Date(2022, 12, 20, 8, 15, 0, 117e6, time.UTC),
-		FTDDate: time.Date(2022, 12, 21, 9, 30, 12, 0, time.UTC), ClickID: "20", Sub2: "sub2", SubCampaign: "subcampaign", Keyword: "test",
+		ID: 123456, Email: "allison.brown@example.com", Status: "No Answer", CRMID: "987", BrandID: 17,
+		BrandName: "Example Brand",
+		CreatedOn: time.Date(2022, 12, 19, 11, 1, 58, 302e6, time.UTC),
+		UpdatedOn: time.Date(2022, 12, 20, 8, 15, 0, 117e6, time.UTC),
+		FTDDate:   time.Date(2022, 12, 21, 9, 30, 12, 0, time.UTC), ClickID: "20", Sub2: "sub2",
+		SubCampaign: "subcampaign", Keyword: "test",
 		Placement: "landing_page", ClientType: clixnow.ClientTypeDepositor,
 	}
 }
@@ -225,11 +266,23 @@ func TestSearchLeadsPageForms(t *testing.T) {
 		"beside arrays of other things": {`{"columns":["id","email"],"sizes":[1,2],"nested":[[{"id":9}]],"data":[{"id":7}],"errors":[]}`, one},
 		"beside objects":                {`{"page":{"items":[{"id":9}]},"data":[{"id":7}],"next":null,"ok":true}`, one},
 		"no leads beside a list":        {`{"columns":["id"],"data":[]}`, leads{}},
-		"names in Pascal case":          {`[{"Id":7,"CRMId":"a","FtdDate":"2022-12-21T09:30:12","SUBCAMPAIGN":"s"}]`, leads{{ID: 7, CRMID: "a", FTDDate: time.Date(2022, 12, 21, 9, 30, 12, 0, time.UTC), SubCampaign: "s"}}},
-		"ids as text":                   {`[{"id":"7","brandId":"17"}]`, leads{{ID: 7, BrandID: 17}}},
-		"null is nothing":               {`[{"id":7,"email":null,"status":null,"crmId":null,"brandId":null,"createdOn":null,"ftdDate":null,"clickId":null,"clientType":null}]`, one},
-		"numbers and booleans as text":  {`[{"id":7,"clickId":900719925474099312345,"crmId":true,"sub2":1.50,"status":0,"keyword":-1e5,"clientType":false}]`, leads{{ID: 7, ClickID: "900719925474099312345", CRMID: "true", Sub2: "1.50", Status: "0", Keyword: "-1e5", ClientType: "false"}}},
-		"unknown fields":                {`[{"id":7,"country":"CH","tags":[1,{"a":null}]},{"id":8}]`, leads{{ID: 7, Extra: map[string]json.RawMessage{"country": json.RawMessage(`"CH"`), "tags": json.RawMessage(`[1,{"a":null}]`)}}, {ID: 8}}},
+		"names in Pascal case": {
+			`[{"Id":7,"CRMId":"a","FtdDate":"2022-12-21T09:30:12","SUBCAMPAIGN":"s"}]`,
+			leads{{ID: 7, CRMID: "a", FTDDate: time.Date(2022, 12, 21, 9, 30, 12, 0, time.UTC), SubCampaign: "s"}},
+		},
+		"ids as text":                  {`[{"id":"7","brandId":"17"}]`, leads{{ID: 7, BrandID: 17}}},
+		"null is nothing":              {`[{"id":7,"email":null,"status":null,"crmId":null,"brandId":null,"createdOn":null,"ftdDate":null,"clickId":null,"clientType":null}]`, one},
+		"numbers and booleans as text": {`[{"id":7,"clickId":900719925474099312345,"crmId":true,"sub2":1.50,"status":0,"keyword":-1e5,"clientType":false}]`, leads{{ID: 7, ClickID: "900719925474099312345", CRMID: "true", Sub2: "1.50", Status: "0", Keyword: "-1e5", ClientType: "false"}}},
+		"unknown fields": {
+			`[{"id":7,"country":"CH","tags":[1,{"a":null}]},{"id":8}]`,
+			leads{{
+				ID: 7,
+				Extra: map[string]json.RawMessage{
+					"country": json.RawMessage(`"CH"`),
+					"tags":    json.RawMessage(`[1,{"a":null}]`),
+				},
+			}, {ID: 8}},
+		},
 		"nothing left of a lead before": {`[` + wholeLeadJSON + `,{"id":8}]`, leads{storedLead(), {ID: 8}}},
 		"blanks around":                 {" \r\n[ {\"id\" : 7} ]\t", one},
 		"client types of another kind":  {`[{"id":7,"clientType":"Whale"}]`, leads{{ID: 7, ClientType: "Whale"}}},
@@ -273,7 +326,9 @@ func TestSearchLeadsPageDates(t *testing.T) {
 	} {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()
-			client := newClient(t, answer(http.StatusOK, "", fmt.Sprintf(`[{"id":7,"createdOn":%q,"updatedOn":%[1]q,"ftdDate":%[1]q}]`, text)))
+			client := newClient(t,
+				answer(http.StatusOK, "",
+					fmt.Sprintf(`[{"id":7,"createdOn":%q,"updatedOn":%[1]q,"ftdDate":%[1]q}]`, text)))
 			lead, err := client.GetLead(t.Context(), 7)
 			require.NoError(t, err)
 			for _, got := range []time.Time{lead.CreatedOn, lead.UpdatedOn, lead.FTDDate} {
@@ -284,8 +339,10 @@ func TestSearchLeadsPageDates(t *testing.T) {
 		})
 	}
 	for _, text := range []string{
-		`""`, `"2022-12-19"`, `"2022-12-19 11:01:58"`, `"2022-13-19T11:01:58"`, `"2022-02-29T11:01:58"`, `"2022-12-19T24:00:00"`, `"2022-12-19T11:01:58.Z"`,
-		`"2022-12-19T11:01:58.1234567890"`, `"2022-12-19T11:01:58+0200"`, `"19.12.2022"`, `"/Date(1671447718302)/"`, `1671447718302`, `true`, `{}`, `[]`, `"0000-01-01T00:00:00"`,
+		`""`, `"2022-12-19"`, `"2022-12-19 11:01:58"`, `"2022-13-19T11:01:58"`, `"2022-02-29T11:01:58"`,
+		`"2022-12-19T24:00:00"`, `"2022-12-19T11:01:58.Z"`,
+		`"2022-12-19T11:01:58.1234567890"`, `"2022-12-19T11:01:58+0200"`, `"19.12.2022"`, `"/Date(1671447718302)/"`,
+		`1671447718302`, `true`, `{}`, `[]`, `"0000-01-01T00:00:00"`,
 	} {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()
@@ -350,7 +407,8 @@ func TestSearchLeadsPageInvalidResponses(t *testing.T) {
 			for _, err := range []error{pageErr, leadErr, walkErr} {
 				require.ErrorIs(t, err, clixnow.ErrInvalidResponse)
 				for _, sentinel := range sentinels {
-					assert.Equal(t, sentinel == clixnow.ErrInvalidResponse, errors.Is(err, sentinel), "%v", sentinel) //nolint:errorlint // which it is
+					assert.Equal(t, sentinel == clixnow.ErrInvalidResponse, errors.Is(err, sentinel), "%v",
+						sentinel) //nolint:errorlint // which it is
 				}
 				var answered *clixnow.APIError
 				require.ErrorAs(t, err, &answered)
@@ -373,9 +431,12 @@ func TestLeadJSON(t *testing.T) {
 		want clixnow.Lead
 		back string
 	}{
-		"every field": {wholeLeadJSON, storedLead(), `{"id":123456,"email":"allison.brown@example.com","status":"No Answer","crmId":"987","brandId":17,
+		"every field": {
+			wholeLeadJSON, storedLead(),
+			`{"id":123456,"email":"allison.brown@example.com","status":"No Answer","crmId":"987","brandId":17,
 			"brandName":"Example Brand","createdOn":"2022-12-19T11:01:58.302Z","updatedOn":"2022-12-20T08:15:00.117Z","ftdDate":"2022-12-21T09:30:12.000Z",
-			"clickId":"20","sub2":"sub2","subCampaign":"subcampaign","keyword":"test","placement":"landing_page","clientType":"Depositor"}`},
+			"clickId":"20","sub2":"sub2","subCampaign":"subcampaign","keyword":"test","placement":"landing_page","clientType":"Depositor"}`,
+		},
 		"finer than milliseconds": {
 			`{"id":7,"createdOn":"2022-12-19T13:01:58.1234567+02:00"}`,
 			clixnow.Lead{ID: 7, CreatedOn: time.Date(2022, 12, 19, 11, 1, 58, 123_456_700, time.UTC)},
@@ -383,14 +444,23 @@ func TestLeadJSON(t *testing.T) {
 		},
 		"Extra": {
 			`{"id":7,"x":{"a":1.0,"b":[null]},"y":12345678901234567890}`,
-			clixnow.Lead{ID: 7, Extra: map[string]json.RawMessage{"x": json.RawMessage(`{"a":1.0,"b":[null]}`), "y": json.RawMessage(`12345678901234567890`)}},
+			clixnow.Lead{
+				ID: 7,
+				Extra: map[string]json.RawMessage{
+					"x": json.RawMessage(`{"a":1.0,"b":[null]}`),
+					"y": json.RawMessage(`12345678901234567890`),
+				},
+			},
 			`{"id":7,"email":"","status":"","x":{"a":1.0,"b":[null]},"y":12345678901234567890}`,
 		},
 		"nothing": {`{}`, clixnow.Lead{}, `{"id":0,"email":"","status":""}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := clixnow.Lead{Email: "left over", Extra: map[string]json.RawMessage{"left": json.RawMessage(`"over"`)}}
+			got := clixnow.Lead{
+				Email: "left over",
+				Extra: map[string]json.RawMessage{"left": json.RawMessage(`"over"`)},
+			}
 			require.NoError(t, json.Unmarshal([]byte(test.read), &got))
 			assert.Equal(t, test.want, got)
 			written, err := json.Marshal(got)
@@ -422,15 +492,18 @@ func TestGetLead(t *testing.T) {
 		body  string
 		found bool
 	}{
-		"found":                 {123456, `[` + wholeLeadJSON + `]`, true},
-		"in an object":          {123456, `{"data":[` + wholeLeadJSON + `]}`, true},
-		"among others":          {123456, `[{"id":1},` + wholeLeadJSON + `,{"id":2}]`, true},
-		"none":                  {123456, `[]`, false},
-		"none, in an object":    {123456, `{"data":[]}`, false},
-		"another":               {123456, `[{"id":123457}]`, false},
-		"one without an id":     {123456, `[{"email":"a@example.com"}]`, false},
-		"one with a negative":   {123456, `[{"id":-123456}]`, false},
-		"a filter that is none": {7, `[{"id":1},{"id":2},{"id":3},{"id":4},{"id":5},{"id":6},{"id":8},{"id":9},{"id":10},{"id":11}]`, false},
+		"found":               {123456, `[` + wholeLeadJSON + `]`, true},
+		"in an object":        {123456, `{"data":[` + wholeLeadJSON + `]}`, true},
+		"among others":        {123456, `[{"id":1},` + wholeLeadJSON + `,{"id":2}]`, true},
+		"none":                {123456, `[]`, false},
+		"none, in an object":  {123456, `{"data":[]}`, false},
+		"another":             {123456, `[{"id":123457}]`, false},
+		"one without an id":   {123456, `[{"email":"a@example.com"}]`, false},
+		"one with a negative": {123456, `[{"id":-123456}]`, false},
+		"a filter that is none": {
+			7,
+			`[{"id":1},{"id":2},{"id":3},{"id":4},{"id":5},{"id":6},{"id":8},{"id":9},{"id":10},{"id":11}]`, false,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -472,7 +545,8 @@ func TestGetLeadRefusesIDs(t *testing.T) {
 	}
 }
 
-// Next is judged by the end rule: a page of fewer than 10 leads, when more were asked for, is the end.
+// Next is judged by the end rule: a page of fewer than 10 leads, when more were
+// asked for, is the end.
 func TestSearchLeadsPageNext(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

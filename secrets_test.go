@@ -30,7 +30,8 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// Each secret is known by its first five characters, which a precision may leave.
+// Each secret is known by its first five characters, which a precision may
+// leave.
 const (
 	secretPassword = `P4ss-"w\ord!` // quoting changes it
 	secretRedirect = "R3d1r://brand.example/autologin"
@@ -39,7 +40,8 @@ const (
 
 var secrets = []string{testToken, secretPassword, secretRedirect, secretExtra}
 
-// spellings are the forms in which each secret's beginning may be printed: as it is, or as a list by a verb of fmt.
+// spellings are the forms in which each secret's beginning may be printed: as
+// it is, or as a list by a verb of fmt.
 var spellings = func() map[string][]string {
 	all := make(map[string][]string)
 	for _, secret := range secrets {
@@ -82,7 +84,10 @@ func TestLeaks(t *testing.T) {
 		for _, verb := range []string{"v", "s", "q", "x", "X", "d", "b", "o", "O", "c", "U"} {
 			for _, flags := range []string{"", "#", "+", "-", " ", "30", ".5"} {
 				format := "<%" + flags + verb + ">"
-				for _, value := range []any{[]byte(secret), json.RawMessage(secret), secret, struct{ X any }{[]byte(secret)}} {
+				for _, value := range []any{
+					[]byte(secret), json.RawMessage(secret), secret,
+					struct{ X any }{[]byte(secret)},
+				} {
 					if text := fmt.Sprintf(format, value); !strings.Contains(text, "%!") {
 						require.Equal(t, []string{secret}, leaks(text), "%s: %s", format, text)
 					}
@@ -95,17 +100,22 @@ func TestLeaks(t *testing.T) {
 func secretRequest() clixnow.CreateLeadRequest {
 	req := vendorsLead()
 	req.Password = secretPassword
-	req.Extra = map[string]any{"bonusKey": secretExtra, "list": []string{secretExtra}, "raw": json.RawMessage(`"` + secretExtra + `"`)}
+	req.Extra = map[string]any{
+		"bonusKey": secretExtra, "list": []string{secretExtra},
+		"raw": json.RawMessage(`"` + secretExtra + `"`),
+	}
 	return req
 }
 
 func secretResponse() clixnow.CreateLeadResponse {
 	return clixnow.CreateLeadResponse{
-		LeadID: 123456, RedirectURL: secretRedirect, ClickID: "click", Extra: map[string]json.RawMessage{"bonusKey": json.RawMessage(`"` + secretExtra + `"`)},
+		LeadID: 123456, RedirectURL: secretRedirect, ClickID: "click",
+		Extra: map[string]json.RawMessage{"bonusKey": json.RawMessage(`"` + secretExtra + `"`)},
 	}
 }
 
-// printed is a value of an exported type, in all the shapes in which a program may print it.
+// printed is a value of an exported type, in all the shapes in which a program
+// may print it.
 type printed struct {
 	alone  []any // it and a pointer to it
 	shapes []any // a caller's structs, slices and maps of it
@@ -141,7 +151,8 @@ func shapes[T any](value T, inJSON bool) printed {
 	}
 }
 
-// printedTypes has every exported struct type of the package by its name, filled with secrets where it can hold any.
+// printedTypes has every exported struct type of the package by its name,
+// filled with secrets where it can hold any.
 func printedTypes(t *testing.T) map[string]printed {
 	t.Helper()
 	client := newClient(t, answer(http.StatusOK, "", "[]"))
@@ -149,20 +160,30 @@ func printedTypes(t *testing.T) map[string]printed {
 		"Client":             shapes(*client, false),
 		"CreateLeadRequest":  shapes(secretRequest(), true),
 		"CreateLeadResponse": shapes(secretResponse(), true),
-		"EnsureLeadResponse": shapes(clixnow.EnsureLeadResponse{CreateLeadResponse: secretResponse(), Recovered: true}, true),
-		"BulkResult": shapes(clixnow.BulkResult{
-			Request: secretRequest(), Response: &clixnow.EnsureLeadResponse{CreateLeadResponse: secretResponse()}, Err: secretAnswer(),
+		"EnsureLeadResponse": shapes(clixnow.EnsureLeadResponse{
+			CreateLeadResponse: secretResponse(),
+			Recovered:          true,
 		}, true),
-		"APIError":        shapes(*secretAnswer(), false),
-		"ValidationError": shapes(clixnow.ValidationError{Fields: []clixnow.FieldError{{Field: "email", Problem: "is missing"}}}, false),
-		"FieldError":      shapes(clixnow.FieldError{Field: "email", Problem: "is missing"}, false),
+		"BulkResult": shapes(clixnow.BulkResult{
+			Request: secretRequest(), Response: &clixnow.EnsureLeadResponse{CreateLeadResponse: secretResponse()},
+			Err: secretAnswer(),
+		}, true),
+		"APIError": shapes(*secretAnswer(), false),
+		"ValidationError": shapes(clixnow.ValidationError{Fields: []clixnow.FieldError{{
+			Field:   "email",
+			Problem: "is missing",
+		}}}, false),
+		"FieldError": shapes(clixnow.FieldError{Field: "email", Problem: "is missing"}, false),
 
 		// These hold no secrets.
 		"BulkOptions":        shapes(clixnow.BulkOptions{}, false),
 		"LandingURL":         shapes(clixnow.LandingURL{Page: "https://landing.com/"}, false),
 		"Lead":               shapes(clixnow.Lead{ID: 7, Email: "a@example.com"}, false),
 		"LeadChangesRequest": shapes(clixnow.LeadChangesRequest{}, false),
-		"LeadPage":           shapes(clixnow.LeadPage{Leads: []clixnow.Lead{{ID: 7}}, Next: &clixnow.SearchLeadsRequest{Skip: 1}}, false),
+		"LeadPage": shapes(clixnow.LeadPage{
+			Leads: []clixnow.Lead{{ID: 7}},
+			Next:  &clixnow.SearchLeadsRequest{Skip: 1},
+		}, false),
 		"RetryPolicy":        shapes(clixnow.RetryPolicy{}, false),
 		"SearchLeadsRequest": shapes(clixnow.SearchLeadsRequest{}, false),
 	}
@@ -205,7 +226,8 @@ func TestEveryExportedTypeIsPrinted(t *testing.T) {
 	assert.Len(t, known, len(declared))
 }
 
-// everyFormat has all verbs but %p and %w, which ask no method of a value, and the usual ones with flags and widths too.
+// everyFormat has all verbs but %p and %w, which ask no method of a value, and
+// the usual ones with flags and widths too.
 var everyFormat = func() (all []string) {
 	for verb := 'A'; verb <= 'z'; verb++ {
 		if verb <= 'Z' || verb >= 'a' && verb != 'p' && verb != 'w' {
@@ -254,11 +276,15 @@ func TestFmtShowsTheRest(t *testing.T) {
 		}
 	}
 	assert.Contains(t, fmt.Sprintf("%+v", clixnow.EnsureLeadResponse{Recovered: true}), "Recovered:true")
-	assert.Contains(t, fmt.Sprintf("%+v", struct{ R *clixnow.EnsureLeadResponse }{&clixnow.EnsureLeadResponse{Recovered: true}}), "Recovered:true")
+	assert.Contains(t,
+		fmt.Sprintf("%+v", struct{ R *clixnow.EnsureLeadResponse }{&clixnow.EnsureLeadResponse{Recovered: true}}),
+		"Recovered:true")
 	assert.Contains(t, fmt.Sprintf("%+v", secretResponse()), "LeadID:123456")
-	assert.NotContains(t, fmt.Sprint(clixnow.CreateLeadRequest{}, clixnow.CreateLeadResponse{}), "[hidden]", "a secret that is missing is not hidden")
+	assert.NotContains(t, fmt.Sprint(clixnow.CreateLeadRequest{}, clixnow.CreateLeadResponse{}), "[hidden]",
+		"a secret that is missing is not hidden")
 	assert.Equal(t, "clixnow.CreateLeadRequest", fmt.Sprintf("%T", secretRequest()))
-	assert.Equal(t, "<nil> <nil>", fmt.Sprintf("%v %+v", (*clixnow.CreateLeadResponse)(nil), (*clixnow.EnsureLeadResponse)(nil)))
+	assert.Equal(t, "<nil> <nil>",
+		fmt.Sprintf("%v %+v", (*clixnow.CreateLeadResponse)(nil), (*clixnow.EnsureLeadResponse)(nil)))
 
 	req, resp := secretRequest(), secretResponse()
 	_ = fmt.Sprint(req, &req, resp, &resp)
@@ -282,7 +308,8 @@ func TestFmtShowsAPIErrorsText(t *testing.T) {
 	assert.Contains(t, fmt.Sprintf("%+v", struct{ Err error }{e}), e.Error())
 }
 
-// slogForms logs a value in every position, by slog's text handler or by its JSON handler.
+// slogForms logs a value in every position, by slog's text handler or by its
+// JSON handler.
 func slogForms(asJSON bool, value any) string {
 	var out bytes.Buffer
 	options := &slog.HandlerOptions{Level: slog.LevelDebug}
@@ -314,7 +341,8 @@ func TestSlogHidesSecrets(t *testing.T) {
 			for _, shape := range test.shapes {
 				text := slogForms(false, shape)
 				require.Empty(t, leaks(text), "%T: %s", shape, text)
-				// The one exception that the doc comments name: encoding/json is for storing and sending.
+				// The one exception that the doc comments name: encoding/json
+				// is for storing and sending.
 				require.Equal(t, test.inJSON, len(leaks(slogForms(true, shape))) > 0, "%T", shape)
 			}
 		})
@@ -337,24 +365,58 @@ func TestEncodingJSONWritesSecrets(t *testing.T) {
 
 func TestSlogShowsTheRest(t *testing.T) {
 	t.Parallel()
-	request, recovered := secretRequest(), clixnow.EnsureLeadResponse{CreateLeadResponse: secretResponse(), Recovered: true}
+	request, recovered := secretRequest(),
+		clixnow.EnsureLeadResponse{CreateLeadResponse: secretResponse(), Recovered: true}
 	for name, test := range map[string]struct {
 		value any
 		want  string
 	}{
-		"request": {request, `{"firstName":"Allison","lastName":"Brown","email":"allison.brown@example.com","phone":"+41123456789","password":"[hidden]",
+		"request": {
+			request,
+			`{"firstName":"Allison","lastName":"Brown","email":"allison.brown@example.com","phone":"+41123456789","password":"[hidden]",
 			"countryCode":"CH","languageCode":"EN","acceptTermsAndConditions":false,"acceptPromotions":false,"referralUrl":"https://website.com",
 			"subCampaign":"subcampaign","placement":"landing_page","keyword":"test","sub2":"sub2","clickId":"20fn4ngo56n3snf74","deviceType":"Mobile",
-			"deviceName":"iPhone16","osName":"iOS","browser":"Safari Mobile","carrier":"Mobile","extra":["bonusKey","list","raw"]}`},
-		"address":             {clixnow.CreateLeadRequest{IPAddress: netip.MustParseAddr("1.1.1.1")}, `{"acceptTermsAndConditions":false,"acceptPromotions":false,"ipAddress":"1.1.1.1"}`},
-		"response":            {secretResponse(), `{"leadId":123456,"redirectUrl":"[hidden]","clickId":"click","extra":["bonusKey"]}`},
-		"recovered":           {recovered, `{"leadId":123456,"redirectUrl":"[hidden]","clickId":"click","recovered":true,"extra":["bonusKey"]}`},
-		"pointer":             {&clixnow.EnsureLeadResponse{CreateLeadResponse: clixnow.CreateLeadResponse{LeadID: 7}}, `{"leadId":7,"recovered":false}`},
-		"bulk, registered":    {clixnow.BulkResult{Index: 3, Response: &clixnow.EnsureLeadResponse{CreateLeadResponse: clixnow.CreateLeadResponse{LeadID: 7}}}, `{"index":3,"request":{"acceptTermsAndConditions":false,"acceptPromotions":false},"response":{"leadId":7,"recovered":false}}`},
-		"bulk, failed":        {clixnow.BulkResult{Err: clixnow.ErrRateLimited}, `{"index":0,"request":{"acceptTermsAndConditions":false,"acceptPromotions":false},"error":"clixnow: too many requests"}`},
-		"answer of the API":   {secretAnswer(), `"clixnow: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead"`},
-		"its value":           {*secretAnswer(), `"clixnow: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead"`},
-		"embedded in another": {struct{ clixnow.CreateLeadResponse }{clixnow.CreateLeadResponse{LeadID: 7}}, `{"leadId":7}`},
+			"deviceName":"iPhone16","osName":"iOS","browser":"Safari Mobile","carrier":"Mobile","extra":["bonusKey","list","raw"]}`,
+		},
+		"address": {
+			clixnow.CreateLeadRequest{IPAddress: netip.MustParseAddr("1.1.1.1")},
+			`{"acceptTermsAndConditions":false,"acceptPromotions":false,"ipAddress":"1.1.1.1"}`,
+		},
+		"response": {
+			secretResponse(),
+			`{"leadId":123456,"redirectUrl":"[hidden]","clickId":"click","extra":["bonusKey"]}`,
+		},
+		"recovered": {
+			recovered,
+			`{"leadId":123456,"redirectUrl":"[hidden]","clickId":"click","recovered":true,"extra":["bonusKey"]}`,
+		},
+		"pointer": {
+			&clixnow.EnsureLeadResponse{CreateLeadResponse: clixnow.CreateLeadResponse{LeadID: 7}},
+			`{"leadId":7,"recovered":false}`,
+		},
+		"bulk, registered": {
+			clixnow.BulkResult{
+				Index:    3,
+				Response: &clixnow.EnsureLeadResponse{CreateLeadResponse: clixnow.CreateLeadResponse{LeadID: 7}},
+			},
+			`{"index":3,"request":{"acceptTermsAndConditions":false,"acceptPromotions":false},"response":{"leadId":7,"recovered":false}}`,
+		},
+		"bulk, failed": {
+			clixnow.BulkResult{Err: clixnow.ErrRateLimited},
+			`{"index":0,"request":{"acceptTermsAndConditions":false,"acceptPromotions":false},"error":"clixnow: too many requests"}`,
+		},
+		"answer of the API": {
+			secretAnswer(),
+			`"clixnow: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead"`,
+		},
+		"its value": {
+			*secretAnswer(),
+			`"clixnow: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead"`,
+		},
+		"embedded in another": {
+			struct{ clixnow.CreateLeadResponse }{clixnow.CreateLeadResponse{LeadID: 7}},
+			`{"leadId":7}`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -370,8 +432,10 @@ func TestSlogShowsTheRest(t *testing.T) {
 func TestClientKeepsItsTokenFromFmt(t *testing.T) {
 	t.Parallel()
 	opts := []clixnow.Option{
-		clixnow.WithUserAgent("app/1"), clixnow.WithLogger(slog.New(slog.DiscardHandler)), clixnow.WithHTTPClient(&http.Client{}),
-		clixnow.WithRetry(clixnow.RetryPolicy{}), clixnow.WithoutValidation(), clixnow.WithMaxResponseBytes(1), clixnow.WithInsecureHTTP(),
+		clixnow.WithUserAgent("app/1"), clixnow.WithLogger(slog.New(slog.DiscardHandler)),
+		clixnow.WithHTTPClient(&http.Client{}),
+		clixnow.WithRetry(clixnow.RetryPolicy{}), clixnow.WithoutValidation(), clixnow.WithMaxResponseBytes(1),
+		clixnow.WithInsecureHTTP(),
 	}
 	client, err := clixnow.NewClient("acme", testToken, opts...)
 	require.NoError(t, err)
@@ -395,7 +459,8 @@ func TestClientKeepsItsTokenFromFmt(t *testing.T) {
 	}
 }
 
-// requireTight asserts that an error and what it wraps show no secret by any verb or logger.
+// requireTight asserts that an error and what it wraps show no secret by any
+// verb or logger.
 func requireTight(t *testing.T, err error) {
 	t.Helper()
 	require.Error(t, err)
@@ -420,7 +485,8 @@ func requireTight(t *testing.T, err error) {
 	}
 }
 
-// echoes are servers that repeat what they got, and the texts of which errors may carry.
+// echoes are servers that repeat what they got, and the texts of which errors
+// may carry.
 func echoes() map[string]http.HandlerFunc {
 	type form struct {
 		status            int
@@ -432,10 +498,13 @@ func echoes() map[string]http.HandlerFunc {
 	)
 	echoes := make(map[string]http.HandlerFunc)
 	for name, form := range map[string]form{
-		"message":                    {400, "application/json", `{"message":` + all + `}`},
-		"message of a 401":           {401, "application/json", `{"error":{"message":` + all + `}}`},
-		"message of a 429":           {429, "application/json", `{"detail":` + all + `}`},
-		"fields":                     {422, "application/json", `{"errors":{"Password":` + all + `,` + all + `:[` + all + `]}}`},
+		"message":          {400, "application/json", `{"message":` + all + `}`},
+		"message of a 401": {401, "application/json", `{"error":{"message":` + all + `}}`},
+		"message of a 429": {429, "application/json", `{"detail":` + all + `}`},
+		"fields": {
+			422, "application/json",
+			`{"errors":{"Password":` + all + `,` + all + `:[` + all + `]}}`,
+		},
 		"trace id":                   {500, "application/json", `{"traceId":` + all + `}`},
 		"text":                       {502, "text/plain", "ApiToken " + testToken + " " + secretPassword},
 		"text of JSON":               {503, "text/plain", "got " + all},
@@ -444,11 +513,14 @@ func echoes() map[string]http.HandlerFunc {
 		"a success that is text":     {200, "text/plain", `{"leadId":1,"redirectUrl":` + redirect},
 		"a success that is a string": {201, "application/json", redirect},
 		"a success that is a list":   {200, "text/plain", `[` + redirect + `]`},
-		"a success without id":       {200, "application/json", `{"redirectUrl":` + redirect + `,"bonus":"` + secretExtra + `"}`},
-		"a success of another form":  {200, "application/json", `{"leadId":1,"redirectUrl":[` + redirect + `]}`},
-		"a success with a text id":   {200, "application/json", `{"leadId":` + redirect + `}`},
-		"a success that says why":    {200, "application/json", `{"message":` + all + `}`},
-		"a success too large":        {200, "text/plain", secretRedirect + strings.Repeat(" ", 5000)},
+		"a success without id": {
+			200, "application/json",
+			`{"redirectUrl":` + redirect + `,"bonus":"` + secretExtra + `"}`,
+		},
+		"a success of another form": {200, "application/json", `{"leadId":1,"redirectUrl":[` + redirect + `]}`},
+		"a success with a text id":  {200, "application/json", `{"leadId":` + redirect + `}`},
+		"a success that says why":   {200, "application/json", `{"message":` + all + `}`},
+		"a success too large":       {200, "text/plain", secretRedirect + strings.Repeat(" ", 5000)},
 	} {
 		echoes[name] = func(w http.ResponseWriter, r *http.Request) {
 			answer(form.status, form.contentType, asSent(r, form.body))(w, r)
@@ -463,15 +535,17 @@ func echoes() map[string]http.HandlerFunc {
 		answer(403, "", "")(w, r)
 	}
 	for name, raw := range map[string]string{
-		"status line":         "HTTP/1.1 " + testToken + secretPassword + "\r\n\r\n",
-		"status text":         "HTTP/1.1 400 " + testToken + secretPassword + "\r\nContent-Length: 0\r\n\r\n",
-		"protocol":            testToken + " " + secretPassword + "\r\n\r\n",
-		"header line":         "HTTP/1.1 200 OK\r\n" + testToken + secretPassword + "\r\n\r\n",
-		"header key":          "HTTP/1.1 200 OK\r\nX(" + testToken + "): " + secretPassword + "\r\n\r\n",
-		"content length":      "HTTP/1.1 200 OK\r\nContent-Length: " + testToken + secretPassword + "\r\n\r\n",
-		"transfer encoding":   "HTTP/1.1 200 OK\r\nTransfer-Encoding: " + testToken + secretPassword + "\r\n\r\n",
-		"chunk":               "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + testToken + secretPassword + "\r\n",
-		"trailer":             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: " + testToken + secretPassword + "\r\n\r\n0\r\n" + testToken + "\r\n\r\n",
+		"status line":       "HTTP/1.1 " + testToken + secretPassword + "\r\n\r\n",
+		"status text":       "HTTP/1.1 400 " + testToken + secretPassword + "\r\nContent-Length: 0\r\n\r\n",
+		"protocol":          testToken + " " + secretPassword + "\r\n\r\n",
+		"header line":       "HTTP/1.1 200 OK\r\n" + testToken + secretPassword + "\r\n\r\n",
+		"header key":        "HTTP/1.1 200 OK\r\nX(" + testToken + "): " + secretPassword + "\r\n\r\n",
+		"content length":    "HTTP/1.1 200 OK\r\nContent-Length: " + testToken + secretPassword + "\r\n\r\n",
+		"transfer encoding": "HTTP/1.1 200 OK\r\nTransfer-Encoding: " + testToken + secretPassword + "\r\n\r\n",
+		"chunk": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + testToken + secretPassword +
+			"\r\n",
+		"trailer": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: " + testToken +
+			secretPassword + "\r\n\r\n0\r\n" + testToken + "\r\n\r\n",
 		"body that ends soon": "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + secretRedirect,
 		"answer of two lines": "HTTP/1.1 100 Continue\r\n\r\n" + testToken + secretPassword + "\r\n\r\n",
 	} {
@@ -496,7 +570,8 @@ func asSent(r *http.Request, text string) string {
 	return strings.NewReplacer(secretPassword, "", `P4ss-\"w\\ord!`, "").Replace(text)
 }
 
-// tight is a client whose log shows no secret and no lead data. Its patience is short.
+// tight is a client whose log shows no secret and no lead data. Its patience is
+// short.
 func tight(t *testing.T, baseURL string, opts ...clixnow.Option) *clixnow.Client {
 	t.Helper()
 	var log bytes.Buffer
@@ -507,8 +582,14 @@ func tight(t *testing.T, baseURL string, opts ...clixnow.Option) *clixnow.Client
 			assert.NotContains(t, log.String(), data)
 		}
 	})
-	return clientOf(t, baseURL, append(opts, clixnow.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
-		clixnow.WithMaxResponseBytes(4000), clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: time.Microsecond, MaxBackoff: time.Millisecond, MaxAttempts: 2}))...)
+	return clientOf(t, baseURL,
+		append(opts,
+			clixnow.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+			clixnow.WithMaxResponseBytes(4000),
+			clixnow.WithRetry(clixnow.RetryPolicy{
+				MinBackoff: time.Microsecond, MaxBackoff: time.Millisecond,
+				MaxAttempts: 2,
+			}))...)
 }
 
 func TestErrorsHideSecrets(t *testing.T) {
@@ -524,7 +605,8 @@ func TestErrorsHideSecrets(t *testing.T) {
 	}
 }
 
-// requireTightClient makes every call of a client, and asserts that each fails and shows no secret.
+// requireTightClient makes every call of a client, and asserts that each fails
+// and shows no secret.
 func requireTightClient(t *testing.T, client *clixnow.Client) {
 	t.Helper()
 	_, err := client.CreateLead(t.Context(), secretRequest())
@@ -544,12 +626,13 @@ func requireTightClient(t *testing.T, client *clixnow.Client) {
 		requireTight(t, err)
 	}
 	results := 0
-	_ = client.CreateLeads(t.Context(), slices.Values([]clixnow.CreateLeadRequest{secretRequest()}), clixnow.BulkOptions{}, func(r clixnow.BulkResult) error {
-		results++
-		requireTight(t, r.Err)
-		require.Empty(t, leaks(fmt.Sprintf("%+v %#v", r, &r)))
-		return nil
-	})
+	_ = client.CreateLeads(t.Context(), slices.Values([]clixnow.CreateLeadRequest{secretRequest()}),
+		clixnow.BulkOptions{}, func(r clixnow.BulkResult) error {
+			results++
+			requireTight(t, r.Err)
+			require.Empty(t, leaks(fmt.Sprintf("%+v %#v", r, &r)))
+			return nil
+		})
 	require.Equal(t, 1, results)
 }
 
@@ -561,7 +644,8 @@ func TestTransportErrorsHideSecrets(t *testing.T) {
 		if r.Body != nil {
 			body, _ = io.ReadAll(r.Body)
 		}
-		return fmt.Sprint(r.Header, string(body[:min(len(body), strings.Index(string(body)+`"countryCode`, `"countryCode`))]))
+		return fmt.Sprint(r.Header,
+			string(body[:min(len(body), strings.Index(string(body)+`"countryCode`, `"countryCode`))]))
 	}
 	for name, fail := range map[string]roundTripper{
 		"text": func(r *http.Request) (*http.Response, error) { return nil, errors.New(passwordOnly(tell(r))) },
@@ -577,17 +661,22 @@ func TestTransportErrorsHideSecrets(t *testing.T) {
 		},
 		"body that fails": func(r *http.Request) (*http.Response, error) {
 			text := passwordOnly(tell(r))
-			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(io.MultiReader(strings.NewReader(secretRedirect), failing(text))), Request: r}, nil
+			return &http.Response{
+				StatusCode: 200, Header: http.Header{},
+				Body: io.NopCloser(io.MultiReader(strings.NewReader(secretRedirect), failing(text))), Request: r,
+			}, nil
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			requireTightClient(t, tight(t, "https://integration.example", clixnow.WithHTTPClient(&http.Client{Transport: fail})))
+			requireTightClient(t,
+				tight(t, "https://integration.example", clixnow.WithHTTPClient(&http.Client{Transport: fail})))
 		})
 	}
 }
 
-// passwordOnly leaves out of what a RoundTripper tells the names, which no error of ours could know to be lead data.
+// passwordOnly leaves out of what a RoundTripper tells the names, which no
+// error of ours could know to be lead data.
 func passwordOnly(text string) string {
 	before, _, _ := strings.Cut(text, `"firstName"`)
 	_, password, _ := strings.Cut(text, `"password"`)
@@ -637,21 +726,28 @@ func TestErrorsBeforeSendingHideSecrets(t *testing.T) {
 	t.Parallel()
 	client := newClient(t, answer(http.StatusOK, "", "[]"))
 	broken := secretRequest()
-	broken.Password, broken.Email, broken.ReferralURL, broken.CountryCode = secretPassword+"\xff", secretExtra, secretRedirect, secretExtra
-	broken.Extra["chan"], broken.Extra["talkative"], broken.Extra["raw"] = make(chan int), talkative{}, json.RawMessage(secretExtra)
+	broken.Password, broken.Email, broken.ReferralURL, broken.CountryCode = secretPassword+"\xff", secretExtra,
+		secretRedirect, secretExtra
+	broken.Extra["chan"], broken.Extra["talkative"], broken.Extra["raw"] = make(chan int), talkative{},
+		json.RawMessage(secretExtra)
 	_, createErr := client.CreateLead(t.Context(), broken)
 	_, marshalErr := json.Marshal(broken)
 	_, responseErr := json.Marshal(clixnow.CreateLeadResponse{RedirectURL: secretRedirect + "\xff"})
-	_, extraErr := json.Marshal(clixnow.EnsureLeadResponse{CreateLeadResponse: clixnow.CreateLeadResponse{Extra: map[string]json.RawMessage{"x": json.RawMessage(secretExtra)}}})
+	_,
+		extraErr := json.Marshal(clixnow.EnsureLeadResponse{CreateLeadResponse: clixnow.CreateLeadResponse{Extra: map[string]json.RawMessage{"x": json.RawMessage(secretExtra)}}})
 	_, landingErr := clixnow.ParseLandingURL("https://landing.com:" + secretExtra + "/")
 	_, schemeErr := clixnow.ParseLandingURL("ftp://" + secretExtra)
 	for name, err := range map[string]error{
-		"create": createErr, "validate": broken.Validate(), "marshal": marshalErr, "marshal response": responseErr, "marshal extra": extraErr,
-		"unmarshal request":  json.Unmarshal([]byte(`{"email":"x","password":["`+secretExtra+`"]}`), new(clixnow.CreateLeadRequest)),
-		"unmarshal address":  json.Unmarshal([]byte(`{"ipAddress":"`+secretExtra+`"}`), new(clixnow.CreateLeadRequest)),
-		"unmarshal response": json.Unmarshal([]byte(`{"leadId":1,"redirectUrl":["`+secretRedirect+`"]}`), new(clixnow.CreateLeadResponse)),
-		"unmarshal ensured":  json.Unmarshal([]byte(`{"leadId":"`+secretRedirect+`"}`), new(clixnow.EnsureLeadResponse)),
-		"landing":            landingErr, "landing's scheme": schemeErr,
+		"create": createErr, "validate": broken.Validate(), "marshal": marshalErr, "marshal response": responseErr,
+		"marshal extra": extraErr,
+		"unmarshal request": json.Unmarshal([]byte(`{"email":"x","password":["`+secretExtra+`"]}`),
+			new(clixnow.CreateLeadRequest)),
+		"unmarshal address": json.Unmarshal([]byte(`{"ipAddress":"`+secretExtra+`"}`), new(clixnow.CreateLeadRequest)),
+		"unmarshal response": json.Unmarshal([]byte(`{"leadId":1,"redirectUrl":["`+secretRedirect+`"]}`),
+			new(clixnow.CreateLeadResponse)),
+		"unmarshal ensured": json.Unmarshal([]byte(`{"leadId":"`+secretRedirect+`"}`),
+			new(clixnow.EnsureLeadResponse)),
+		"landing": landingErr, "landing's scheme": schemeErr,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -666,14 +762,17 @@ func TestNewClientErrorsHideSecrets(t *testing.T) {
 		brand, token string
 		opt          clixnow.Option
 	}{
-		"swapped":                {testToken + "_", "acme", nil},
-		"token twice":            {testToken + ".", testToken, nil},
-		"token for brand":        {testToken + strings.Repeat("x", 63), "acme", nil},
-		"newline":                {"acme", testToken + "\n", nil},
-		"blank":                  {"acme", " " + testToken, nil},
-		"inner blank":            {"acme", "ApiToken " + testToken, nil},
-		"beyond ASCII":           {"acme", testToken + "é", nil},
-		"base URL with it":       {"acme", testToken, clixnow.WithBaseURL("https://user:" + testToken + "@host.example")},
+		"swapped":         {testToken + "_", "acme", nil},
+		"token twice":     {testToken + ".", testToken, nil},
+		"token for brand": {testToken + strings.Repeat("x", 63), "acme", nil},
+		"newline":         {"acme", testToken + "\n", nil},
+		"blank":           {"acme", " " + testToken, nil},
+		"inner blank":     {"acme", "ApiToken " + testToken, nil},
+		"beyond ASCII":    {"acme", testToken + "é", nil},
+		"base URL with it": {
+			"acme", testToken,
+			clixnow.WithBaseURL("https://user:" + testToken + "@host.example"),
+		},
 		"base URL's query":       {"acme", testToken, clixnow.WithBaseURL("https://host.example/?token=" + testToken)},
 		"base URL that is it":    {"acme", testToken, clixnow.WithBaseURL(testToken)},
 		"base URL that is none":  {"acme", testToken, clixnow.WithBaseURL("https://host.example:" + testToken)},

@@ -23,9 +23,11 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// The soaks register leads by EnsureLead, 16 at once, while faults strike the API at random, and then compare what was reported
-// with what is there. Time is fake and the network in memory, so that the real pauses and timeouts are kept; net/http is real
-// on both ends. CLIXNOW_SOAK=10 makes them ten times as long; CLIXNOW_SEED=7 runs one seed alone.
+// The soaks register leads by EnsureLead, 16 at once, while faults strike the
+// API at random, and then compare what was reported with what is there. Time is
+// fake and the network in memory, so that the real pauses and timeouts are
+// kept; net/http is real on both ends. CLIXNOW_SOAK=10 makes them ten times as
+// long; CLIXNOW_SEED=7 runs one seed alone.
 
 func TestSoak(t *testing.T) {
 	t.Parallel()
@@ -95,13 +97,18 @@ func soak(t *testing.T, seed uint64, world func(*rand.Rand) clixnowtest.Option) 
 	for worker := range atOnce {
 		workers.Go(func() {
 			random := rand.New(rand.NewPCG(seed, uint64(worker)+1))
-			client, err := clixnow.NewClient("acme", testToken, clixnow.WithBaseURL("http://127.0.0.1"), clixnow.WithHTTPClient(&http.Client{
-				Transport: &http.Transport{DialContext: network.dialer(random), MaxIdleConnsPerHost: atOnce}, Timeout: 30 * time.Second,
-			}))
+			client,
+				err := clixnow.NewClient("acme", testToken, clixnow.WithBaseURL("http://127.0.0.1"),
+				clixnow.WithHTTPClient(&http.Client{
+					Transport: &http.Transport{DialContext: network.dialer(random), MaxIdleConnsPerHost: atOnce},
+					Timeout:   30 * time.Second,
+				}))
 			assert.NoError(t, err)
 			defer client.CloseIdleConnections()
 			for number := range numbers {
-				time.Sleep(time.Duration(random.Int64N(int64(5 * time.Minute)))) // a look reads what was registered in its window: keep that short
+				// a look reads what was registered in its window: keep that
+				// short
+				time.Sleep(time.Duration(random.Int64N(int64(5 * time.Minute))))
 				api.Inject(randomFaults(random)...)
 				ctx, cancel := t.Context(), context.CancelFunc(func() {})
 				if random.IntN(20) == 0 {
@@ -159,8 +166,8 @@ func soak(t *testing.T, seed uint64, world func(*rand.Rand) clixnowtest.Option) 
 	assert.Greater(t, counts["not registered"], 0)
 }
 
-// randomFaults returns what goes wrong with a few requests: nothing, most of the time. No fault lies: what was handled is not
-// answered by a refusal.
+// randomFaults returns what goes wrong with a few requests: nothing, most of
+// the time. No fault lies: what was handled is not answered by a refusal.
 func randomFaults(random *rand.Rand) []clixnowtest.Fault {
 	faults := make([]clixnowtest.Fault, random.IntN(4))
 	for i := range faults {
@@ -190,7 +197,8 @@ func randomFaults(random *rand.Rand) []clixnowtest.Fault {
 	return faults
 }
 
-// memoryNet is a network within the process, whose connections stand still together with the fake time.
+// memoryNet is a network within the process, whose connections stand still
+// together with the fake time.
 type memoryNet struct {
 	conns chan net.Conn
 	gone  chan struct{}

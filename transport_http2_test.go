@@ -16,12 +16,16 @@ import (
 
 func lostOverHTTP2() []failure {
 	return []failure{
-		{name: "HTTP/2 stream reset", class: clixnow.ErrOutcomeUnknown, posts: 1, text: "stream error", set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			server := startServer(t, overHTTP2, posts.count(hangUp))
-			return clientOf(t, server.URL, over(t, trusting(server)))
-		}},
 		{
-			name: "HTTP/2 stream reset after the headers", class: clixnow.ErrOutcomeUnknown, posts: 1, within: []error{clixnow.ErrInvalidResponse}, text: "stream error",
+			name: "HTTP/2 stream reset", class: clixnow.ErrOutcomeUnknown, posts: 1, text: "stream error",
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				server := startServer(t, overHTTP2, posts.count(hangUp))
+				return clientOf(t, server.URL, over(t, trusting(server)))
+			},
+		},
+		{
+			name: "HTTP/2 stream reset after the headers", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			within: []error{clixnow.ErrInvalidResponse}, text: "stream error",
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				server := startServer(t, overHTTP2, posts.count(func(w http.ResponseWriter, r *http.Request) {
 					assert.Equal(t, 2, r.ProtoMajor)
@@ -34,30 +38,42 @@ func lostOverHTTP2() []failure {
 				return clientOf(t, server.URL, over(t, trusting(server)))
 			},
 		},
-		{name: "HTTP/2 connection cut", class: clixnow.ErrOutcomeUnknown, posts: 1, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return http2Client(t, func(conn *http2Conn) {
-				conn.request(posts)
-			})
-		}},
-		{name: "HTTP/2 connection cut in the body", class: clixnow.ErrOutcomeUnknown, posts: 1, within: []error{clixnow.ErrInvalidResponse}, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return http2Client(t, func(conn *http2Conn) {
-				conn.request(posts)
-				conn.write(frameHeaders, flagEndHeaders, 1, status200)
-				conn.write(frameData, 0, 1, `{"leadId":1}`)
-			})
-		}},
-		{name: "HTTP/2 GOAWAY after the request was taken", class: clixnow.ErrOutcomeUnknown, posts: 1, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return http2Client(t, func(conn *http2Conn) {
-				conn.request(posts)
-				conn.goAway(1)
-			})
-		}},
-		{name: "HTTP/2 ENHANCE_YOUR_CALM", class: clixnow.ErrOutcomeUnknown, posts: 1, text: "ENHANCE_YOUR_CALM", set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return http2Client(t, func(conn *http2Conn) {
-				conn.request(posts)
-				conn.write(frameReset, 0, 1, "\x00\x00\x00\x0b")
-			})
-		}},
+		{
+			name: "HTTP/2 connection cut", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return http2Client(t, func(conn *http2Conn) {
+					conn.request(posts)
+				})
+			},
+		},
+		{
+			name: "HTTP/2 connection cut in the body", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			within: []error{clixnow.ErrInvalidResponse}, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return http2Client(t, func(conn *http2Conn) {
+					conn.request(posts)
+					conn.write(frameHeaders, flagEndHeaders, 1, status200)
+					conn.write(frameData, 0, 1, `{"leadId":1}`)
+				})
+			},
+		},
+		{
+			name: "HTTP/2 GOAWAY after the request was taken", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return http2Client(t, func(conn *http2Conn) {
+					conn.request(posts)
+					conn.goAway(1)
+				})
+			},
+		},
+		{
+			name: "HTTP/2 ENHANCE_YOUR_CALM", class: clixnow.ErrOutcomeUnknown, posts: 1, text: "ENHANCE_YOUR_CALM",
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return http2Client(t, func(conn *http2Conn) {
+					conn.request(posts)
+					conn.write(frameReset, 0, 1, "\x00\x00\x00\x0b")
+				})
+			},
+		},
 	}
 }
 
@@ -72,19 +88,23 @@ const (
 	status200      = "\x88" // ":status: 200" in HPACK
 )
 
-// http2Conn is the server's end of an HTTP/2 connection, of which it knows what the tests need: RFC 9113 in small.
+// http2Conn is the server's end of an HTTP/2 connection, of which it knows what
+// the tests need: RFC 9113 in small.
 type http2Conn struct {
 	net.Conn
 
 	in *bufio.Reader
 }
 
-// http2Client returns a client of a server that handles each connection by a function. What it writes is there before
-// the connection is closed.
+// http2Client returns a client of a server that handles each connection by a
+// function. What it writes is there before the connection is closed.
 func http2Client(t *testing.T, handle func(*http2Conn), opts ...clixnow.Option) *clixnow.Client {
 	t.Helper()
 	certified := startServer(t, overHTTP2, func(http.ResponseWriter, *http.Request) {})
-	config := &tls.Config{Certificates: certified.TLS.Certificates, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS13}
+	config := &tls.Config{
+		Certificates: certified.TLS.Certificates, NextProtos: []string{"h2"},
+		MinVersion: tls.VersionTLS13,
+	}
 	addr := rawServer(t, config, func(conn net.Conn) {
 		c := &http2Conn{conn, bufio.NewReader(conn)}
 		preface := make([]byte, len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))

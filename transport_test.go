@@ -24,8 +24,9 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// What happened to a create that failed, found out over real connections: each case says which of the four classes its
-// error is of, how often the lead arrived, and what must be within reach of errors.Is.
+// What happened to a create that failed, found out over real connections: each
+// case says which of the four classes its error is of, how often the lead
+// arrived, and what must be within reach of errors.Is.
 
 // arrivals counts the POSTs whose header reached a server.
 type arrivals struct {
@@ -51,7 +52,8 @@ func (a *arrivals) count(handle http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// startServer serves until the test ends, and keeps quiet about the connections that tests break.
+// startServer serves until the test ends, and keeps quiet about the connections
+// that tests break.
 func startServer(t *testing.T, start func(*httptest.Server), handle http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handle)
@@ -70,7 +72,8 @@ func overHTTP2(s *httptest.Server) {
 	s.StartTLS()
 }
 
-// over returns the option that sends by a transport, and closes its connections at the end of the test.
+// over returns the option that sends by a transport, and closes its connections
+// at the end of the test.
 func over(t *testing.T, transport http.RoundTripper) clixnow.Option {
 	t.Helper()
 	hc := &http.Client{Transport: transport, Timeout: 10 * time.Second}
@@ -78,7 +81,8 @@ func over(t *testing.T, transport http.RoundTripper) clixnow.Option {
 	return clixnow.WithHTTPClient(hc)
 }
 
-// trusting is a transport that trusts the server's certificate, over HTTP/2 where the server speaks it.
+// trusting is a transport that trusts the server's certificate, over HTTP/2
+// where the server speaks it.
 func trusting(server *httptest.Server) *http.Transport {
 	return server.Client().Transport.(*http.Transport).Clone()
 }
@@ -92,7 +96,8 @@ func deadPort(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// A failure is one way in which a create can fail. It returns the client to create with.
+// A failure is one way in which a create can fail. It returns the client to
+// create with.
 type failure struct {
 	name   string
 	set    func(t *testing.T, posts *arrivals) *clixnow.Client
@@ -113,7 +118,8 @@ func TestClassOfAFailedCreate(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			posts := newArrivals()
-			t.Cleanup(func() { assert.Equal(t, test.posts, posts.Load(), "POSTs that arrived") }) // when the servers are closed
+			// when the servers are closed
+			t.Cleanup(func() { assert.Equal(t, test.posts, posts.Load(), "POSTs that arrived") })
 			client, ctx := test.set(t, posts), t.Context()
 			if test.ctx != nil {
 				ctx = test.ctx(t, posts)
@@ -130,7 +136,8 @@ func TestClassOfAFailedCreate(t *testing.T) {
 	}
 }
 
-// assertNoSecrets asserts that a text has nothing of the token or the lead of the tests.
+// assertNoSecrets asserts that a text has nothing of the token or the lead of
+// the tests.
 func assertNoSecrets(t *testing.T, text string) {
 	t.Helper()
 	lead := vendorsLead()
@@ -142,49 +149,80 @@ func assertNoSecrets(t *testing.T, text string) {
 // There was no connection, so that the request cannot have been written.
 func neverConnected() []failure {
 	return []failure{
-		{name: "dial refused", class: clixnow.ErrNotSent, within: []error{syscall.ECONNREFUSED}, text: "after 3 attempts", set: func(t *testing.T, _ *arrivals) *clixnow.Client {
-			return clientOf(t, "http://"+deadPort(t))
-		}},
-		{name: "no such host", class: clixnow.ErrNotSent, text: "lookup", set: func(t *testing.T, _ *arrivals) *clixnow.Client {
-			noDNS := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
-				return nil, errors.New("network is down")
-			}}
-			dialer := &net.Dialer{Resolver: noDNS}
-			return clientOf(t, "https://integration.acme.invalid", over(t, &http.Transport{DialContext: dialer.DialContext}))
-		}},
-		{name: "DNS error of a dialer", class: clixnow.ErrNotSent, text: "no such host", set: func(t *testing.T, _ *arrivals) *clixnow.Client {
-			return clientOf(t, "https://integration.acme.invalid", over(t, &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
-				return nil, &net.DNSError{Err: "no such host", Name: "integration.acme.invalid", IsNotFound: true}
-			}}))
-		}},
-		{name: "certificate that is not trusted", class: clixnow.ErrNotSent, text: "certificate", set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			server := startServer(t, overTLS, posts.count(answer(201, "", `{"leadId":1}`)))
-			return clientOf(t, server.URL, over(t, &http.Transport{}))
-		}},
-		{name: "certificate of another host", class: clixnow.ErrNotSent, text: "certificate", set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			server := startServer(t, overHTTP2, posts.count(answer(201, "", `{"leadId":1}`)))
-			transport := trusting(server)
-			transport.TLSClientConfig.ServerName = "acme.invalid"
-			return clientOf(t, server.URL, over(t, transport))
-		}},
-		{name: "server without TLS", class: clixnow.ErrNotSent, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			server := startServer(t, plainHTTP, posts.count(answer(201, "", `{"leadId":1}`)))
-			return clientOf(t, strings.Replace(server.URL, "http", "https", 1), over(t, &http.Transport{}))
-		}},
+		{
+			name: "dial refused", class: clixnow.ErrNotSent, within: []error{syscall.ECONNREFUSED},
+			text: "after 3 attempts", set: func(t *testing.T, _ *arrivals) *clixnow.Client {
+				return clientOf(t, "http://"+deadPort(t))
+			},
+		},
+		{
+			name: "no such host", class: clixnow.ErrNotSent, text: "lookup",
+			set: func(t *testing.T, _ *arrivals) *clixnow.Client {
+				noDNS := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+					return nil, errors.New("network is down")
+				}}
+				dialer := &net.Dialer{Resolver: noDNS}
+				return clientOf(t, "https://integration.acme.invalid",
+					over(t, &http.Transport{DialContext: dialer.DialContext}))
+			},
+		},
+		{
+			name: "DNS error of a dialer", class: clixnow.ErrNotSent, text: "no such host",
+			set: func(t *testing.T, _ *arrivals) *clixnow.Client {
+				return clientOf(t, "https://integration.acme.invalid",
+					over(t, &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+						return nil,
+							&net.DNSError{Err: "no such host", Name: "integration.acme.invalid", IsNotFound: true}
+					}}))
+			},
+		},
+		{
+			name: "certificate that is not trusted", class: clixnow.ErrNotSent, text: "certificate",
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				server := startServer(t, overTLS, posts.count(answer(201, "", `{"leadId":1}`)))
+				return clientOf(t, server.URL, over(t, &http.Transport{}))
+			},
+		},
+		{
+			name: "certificate of another host", class: clixnow.ErrNotSent, text: "certificate",
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				server := startServer(t, overHTTP2, posts.count(answer(201, "", `{"leadId":1}`)))
+				transport := trusting(server)
+				transport.TLSClientConfig.ServerName = "acme.invalid"
+				return clientOf(t, server.URL, over(t, transport))
+			},
+		},
+		{
+			name: "server without TLS", class: clixnow.ErrNotSent,
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				server := startServer(t, plainHTTP, posts.count(answer(201, "", `{"leadId":1}`)))
+				return clientOf(t, strings.Replace(server.URL, "http", "https", 1), over(t, &http.Transport{}))
+			},
+		},
 		{name: "TLS handshake cut", class: clixnow.ErrNotSent, set: func(t *testing.T, _ *arrivals) *clixnow.Client {
 			return clientOf(t, "https://"+rawServer(t, nil, func(net.Conn) {}), over(t, &http.Transport{}))
 		}},
-		{name: "TLS handshake hangs", class: clixnow.ErrNotSent, text: "handshake timeout", set: func(t *testing.T, _ *arrivals) *clixnow.Client {
-			silent := rawServer(t, nil, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
-			return clientOf(t, "https://"+silent, over(t, &http.Transport{TLSHandshakeTimeout: 20 * time.Millisecond}))
-		}},
-		{name: "proxy refuses CONNECT", class: clixnow.ErrNotSent, text: "Proxy Authentication Required", set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			proxy := startServer(t, plainHTTP, posts.count(answer(http.StatusProxyAuthRequired, "", "")))
-			return clientOf(t, "https://integration.acme.invalid", over(t, throughProxy(t, proxy.URL)))
-		}},
-		{name: "proxy is down", class: clixnow.ErrNotSent, within: []error{syscall.ECONNREFUSED}, text: "proxyconnect", set: func(t *testing.T, _ *arrivals) *clixnow.Client {
-			return clientOf(t, "https://integration.acme.invalid", over(t, throughProxy(t, "http://"+deadPort(t))))
-		}},
+		{
+			name: "TLS handshake hangs", class: clixnow.ErrNotSent, text: "handshake timeout",
+			set: func(t *testing.T, _ *arrivals) *clixnow.Client {
+				silent := rawServer(t, nil, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+				return clientOf(t, "https://"+silent,
+					over(t, &http.Transport{TLSHandshakeTimeout: 20 * time.Millisecond}))
+			},
+		},
+		{
+			name: "proxy refuses CONNECT", class: clixnow.ErrNotSent, text: "Proxy Authentication Required",
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				proxy := startServer(t, plainHTTP, posts.count(answer(http.StatusProxyAuthRequired, "", "")))
+				return clientOf(t, "https://integration.acme.invalid", over(t, throughProxy(t, proxy.URL)))
+			},
+		},
+		{
+			name: "proxy is down", class: clixnow.ErrNotSent, within: []error{syscall.ECONNREFUSED},
+			text: "proxyconnect", set: func(t *testing.T, _ *arrivals) *clixnow.Client {
+				return clientOf(t, "https://integration.acme.invalid", over(t, throughProxy(t, "http://"+deadPort(t))))
+			},
+		},
 		{
 			name: "context ended before", class: clixnow.ErrNotSent, within: []error{context.Canceled, errShutdown},
 			ctx: func(t *testing.T, _ *arrivals) context.Context {
@@ -198,52 +236,70 @@ func neverConnected() []failure {
 			},
 		},
 		{
-			name: "deadline passed before", class: clixnow.ErrNotSent, within: []error{context.DeadlineExceeded}, ctx: within(0),
+			name: "deadline passed before", class: clixnow.ErrNotSent, within: []error{context.DeadlineExceeded},
+			ctx: within(0),
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				return newClient(t, posts.count(answer(201, "", `{"leadId":1}`)))
 			},
 		},
 		{
-			name: "deadline passes in the dial", class: clixnow.ErrNotSent, within: []error{context.DeadlineExceeded}, ctx: within(30 * time.Millisecond),
+			name: "deadline passes in the dial", class: clixnow.ErrNotSent, within: []error{context.DeadlineExceeded},
+			ctx: within(30 * time.Millisecond),
 			set: func(t *testing.T, _ *arrivals) *clixnow.Client {
 				return clientOf(t, "http://127.0.0.1", over(t, &http.Transport{DialContext: hangingDial}))
 			},
 		},
 		{
-			name: "nil context", class: clixnow.ErrNotSent, text: "nil context", ctx: func(*testing.T, *arrivals) context.Context { return nil },
+			name: "nil context", class: clixnow.ErrNotSent, text: "nil context",
+			ctx: func(*testing.T, *arrivals) context.Context { return nil },
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				return newClient(t, posts.count(answer(201, "", `{"leadId":1}`)))
 			},
 		},
-		{name: "attempts' own timeouts in the dial", class: clixnow.ErrNotSent, text: "after 3 attempts", set: func(t *testing.T, _ *arrivals) *clixnow.Client {
-			hc := &http.Client{Transport: &http.Transport{DialContext: hangingDial}, Timeout: 20 * time.Millisecond}
-			return clientOf(t, "http://127.0.0.1", clixnow.WithHTTPClient(hc))
-		}},
-		{name: "rate limiter refuses", class: clixnow.ErrNotSent, within: []error{errShutdown}, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return newClient(t, posts.count(answer(201, "", `{"leadId":1}`)), clixnow.WithRateLimiter(limiter(func(context.Context) error { return errShutdown })))
-		}},
 		{
-			name: "rate limiter would outlast the deadline", class: clixnow.ErrNotSent, within: []error{context.DeadlineExceeded}, ctx: within(time.Hour),
-			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-				return newClient(t, posts.count(answer(201, "", `{"leadId":1}`)), clixnow.WithRateLimiter(limiter(func(context.Context) error {
-					return errors.New("rate: Wait(n=1) would exceed context deadline")
-				})))
+			name: "attempts' own timeouts in the dial", class: clixnow.ErrNotSent, text: "after 3 attempts",
+			set: func(t *testing.T, _ *arrivals) *clixnow.Client {
+				hc := &http.Client{Transport: &http.Transport{DialContext: hangingDial}, Timeout: 20 * time.Millisecond}
+				return clientOf(t, "http://127.0.0.1", clixnow.WithHTTPClient(hc))
 			},
 		},
 		{
-			name: "context ends at the rate limiter", class: clixnow.ErrNotSent, within: []error{context.DeadlineExceeded}, ctx: within(30 * time.Millisecond),
+			name: "rate limiter refuses", class: clixnow.ErrNotSent, within: []error{errShutdown},
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-				return newClient(t, posts.count(answer(201, "", `{"leadId":1}`)), clixnow.WithRateLimiter(limiter(func(ctx context.Context) error {
-					<-ctx.Done()
-					return ctx.Err()
-				})))
+				return newClient(t, posts.count(answer(201, "", `{"leadId":1}`)),
+					clixnow.WithRateLimiter(limiter(func(context.Context) error { return errShutdown })))
 			},
 		},
-		{name: "RoundTripper refuses", class: clixnow.ErrNotSent, within: []error{errBreaker}, text: "after 3 attempts", set: func(t *testing.T, _ *arrivals) *clixnow.Client {
-			return clientOf(t, "http://127.0.0.1", over(t, roundTripper(func(*http.Request) (*http.Response, error) {
-				return nil, fmt.Errorf("%w: %w", errBreaker, clixnow.ErrNotSent)
-			})))
-		}},
+		{
+			name: "rate limiter would outlast the deadline", class: clixnow.ErrNotSent,
+			within: []error{context.DeadlineExceeded}, ctx: within(time.Hour),
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return newClient(t, posts.count(answer(201, "", `{"leadId":1}`)),
+					clixnow.WithRateLimiter(limiter(func(context.Context) error {
+						return errors.New("rate: Wait(n=1) would exceed context deadline")
+					})))
+			},
+		},
+		{
+			name: "context ends at the rate limiter", class: clixnow.ErrNotSent,
+			within: []error{context.DeadlineExceeded}, ctx: within(30 * time.Millisecond),
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return newClient(t, posts.count(answer(201, "", `{"leadId":1}`)),
+					clixnow.WithRateLimiter(limiter(func(ctx context.Context) error {
+						<-ctx.Done()
+						return ctx.Err()
+					})))
+			},
+		},
+		{
+			name: "RoundTripper refuses", class: clixnow.ErrNotSent, within: []error{errBreaker},
+			text: "after 3 attempts", set: func(t *testing.T, _ *arrivals) *clixnow.Client {
+				return clientOf(t, "http://127.0.0.1",
+					over(t, roundTripper(func(*http.Request) (*http.Response, error) {
+						return nil, fmt.Errorf("%w: %w", errBreaker, clixnow.ErrNotSent)
+					})))
+			},
+		},
 	}
 }
 
@@ -261,7 +317,8 @@ type limiter func(context.Context) error
 
 func (l limiter) Wait(ctx context.Context) error { return l(ctx) }
 
-// within sets a deadline by the clock, where nothing but the deadline can end the call.
+// within sets a deadline by the clock, where nothing but the deadline can end
+// the call.
 func within(d time.Duration) func(*testing.T, *arrivals) context.Context {
 	return func(t *testing.T, _ *arrivals) context.Context {
 		t.Helper()
@@ -271,7 +328,8 @@ func within(d time.Duration) func(*testing.T, *arrivals) context.Context {
 	}
 }
 
-// untilArrival is a context whose deadline passes when the POST is there, however slow the machine is.
+// untilArrival is a context whose deadline passes when the POST is there,
+// however slow the machine is.
 func untilArrival(t *testing.T, posts *arrivals) context.Context {
 	t.Helper()
 	return deadlineAt{t.Context(), posts.came}
@@ -301,7 +359,8 @@ func throughProxy(t *testing.T, proxyURL string) *http.Transport {
 	return &http.Transport{Proxy: http.ProxyURL(proxy)}
 }
 
-// rawServer serves each connection by a function that may speak what it likes, and returns its address.
+// rawServer serves each connection by a function that may speak what it likes,
+// and returns its address.
 func rawServer(t *testing.T, tlsConfig *tls.Config, serve func(net.Conn)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -344,59 +403,96 @@ func rawServer(t *testing.T, tlsConfig *tls.Config, serve func(net.Conn)) string
 // The connection was there, and the answer never came or not whole.
 func lostOverHTTP1() []failure {
 	return []failure{
-		{name: "closed at once", class: clixnow.ErrOutcomeUnknown, set: func(t *testing.T, _ *arrivals) *clixnow.Client {
-			return clientOf(t, "http://"+rawServer(t, nil, func(net.Conn) {}))
-		}},
-		{name: "cut before the body is read", class: clixnow.ErrOutcomeUnknown, posts: 1, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return newClient(t, posts.count(hangUp))
-		}},
-		{name: "cut after the body is read", class: clixnow.ErrOutcomeUnknown, posts: 1, within: []error{io.EOF}, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return newClient(t, posts.count(func(w http.ResponseWriter, r *http.Request) {
-				_, _ = io.Copy(io.Discard, r.Body)
-				hangUp(w, r)
-			}))
-		}},
-		{name: "reset", class: clixnow.ErrOutcomeUnknown, posts: 1, within: []error{syscall.ECONNRESET}, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return newClient(t, posts.count(func(w http.ResponseWriter, r *http.Request) {
-				_, _ = io.Copy(io.Discard, r.Body)
-				conn, _, err := w.(http.Hijacker).Hijack()
-				if assert.NoError(t, err) {
-					assert.NoError(t, conn.(*net.TCPConn).SetLinger(0))
-					_ = conn.Close()
-				}
-			}))
-		}},
-		{name: "cut in the header", class: clixnow.ErrOutcomeUnknown, posts: 1, within: []error{io.ErrUnexpectedEOF}, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return newClient(t, posts.count(speaks("HTTP/1.1 201 Created\r\nContent-Length: 12\r\n")))
-		}},
-		{name: "cut in the body", class: clixnow.ErrOutcomeUnknown, posts: 1, within: []error{clixnow.ErrInvalidResponse, io.ErrUnexpectedEOF}, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return newClient(t, posts.count(speaks("HTTP/1.1 201 Created\r\nContent-Length: 99\r\n\r\n{\"leadId\":1}")))
-		}},
-		{name: "cut between chunks", class: clixnow.ErrOutcomeUnknown, posts: 1, within: []error{clixnow.ErrInvalidResponse, io.ErrUnexpectedEOF}, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return newClient(t, posts.count(speaks("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\nc\r\n{\"leadId\":1}\r\n")))
-		}},
-		{name: "answer that is no HTTP", class: clixnow.ErrOutcomeUnknown, posts: 1, text: "malformed", set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return newClient(t, posts.count(speaks("220 mail.example ESMTP\r\n")))
-		}},
-		{name: "proxy loses a plain request", class: clixnow.ErrOutcomeUnknown, posts: 1, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			proxy := startServer(t, plainHTTP, posts.count(hangUp))
-			return clientOf(t, "http://integration.acme.invalid", over(t, throughProxy(t, proxy.URL)), clixnow.WithInsecureHTTP())
-		}},
-		{name: "idle connection dies with the request on it", class: clixnow.ErrOutcomeUnknown, posts: 2, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			client := newClient(t, posts.count(func(w http.ResponseWriter, r *http.Request) {
-				_, _ = io.Copy(io.Discard, r.Body)
-				if posts.Load() > 1 {
-					hangUp(w, r)
-				}
-				answer(201, "", `{"leadId":1}`)(w, r)
-			}))
-			_, err := client.CreateLead(t.Context(), vendorsLead())
-			require.NoError(t, err)
-			return client
-		}},
 		{
-			// net/http's own resend: it may, since nothing was written. That the first connection carried nothing is not told.
-			name: "idle connection is dead, and there is no other", class: clixnow.ErrOutcomeUnknown, posts: 1, within: []error{syscall.ECONNREFUSED},
+			name: "closed at once", class: clixnow.ErrOutcomeUnknown,
+			set: func(t *testing.T, _ *arrivals) *clixnow.Client {
+				return clientOf(t, "http://"+rawServer(t, nil, func(net.Conn) {}))
+			},
+		},
+		{
+			name: "cut before the body is read", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return newClient(t, posts.count(hangUp))
+			},
+		},
+		{
+			name: "cut after the body is read", class: clixnow.ErrOutcomeUnknown, posts: 1, within: []error{io.EOF},
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return newClient(t, posts.count(func(w http.ResponseWriter, r *http.Request) {
+					_, _ = io.Copy(io.Discard, r.Body)
+					hangUp(w, r)
+				}))
+			},
+		},
+		{
+			name: "reset", class: clixnow.ErrOutcomeUnknown, posts: 1, within: []error{syscall.ECONNRESET},
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return newClient(t, posts.count(func(w http.ResponseWriter, r *http.Request) {
+					_, _ = io.Copy(io.Discard, r.Body)
+					conn, _, err := w.(http.Hijacker).Hijack()
+					if assert.NoError(t, err) {
+						assert.NoError(t, conn.(*net.TCPConn).SetLinger(0))
+						_ = conn.Close()
+					}
+				}))
+			},
+		},
+		{
+			name: "cut in the header", class: clixnow.ErrOutcomeUnknown, posts: 1, within: []error{io.ErrUnexpectedEOF},
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return newClient(t, posts.count(speaks("HTTP/1.1 201 Created\r\nContent-Length: 12\r\n")))
+			},
+		},
+		{
+			name: "cut in the body", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			within: []error{clixnow.ErrInvalidResponse, io.ErrUnexpectedEOF},
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return newClient(t,
+					posts.count(speaks("HTTP/1.1 201 Created\r\nContent-Length: 99\r\n\r\n{\"leadId\":1}")))
+			},
+		},
+		{
+			name: "cut between chunks", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			within: []error{clixnow.ErrInvalidResponse, io.ErrUnexpectedEOF},
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return newClient(t,
+					posts.count(speaks("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\nc\r\n{\"leadId\":1}\r\n")))
+			},
+		},
+		{
+			name: "answer that is no HTTP", class: clixnow.ErrOutcomeUnknown, posts: 1, text: "malformed",
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return newClient(t, posts.count(speaks("220 mail.example ESMTP\r\n")))
+			},
+		},
+		{
+			name: "proxy loses a plain request", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				proxy := startServer(t, plainHTTP, posts.count(hangUp))
+				return clientOf(t, "http://integration.acme.invalid", over(t, throughProxy(t, proxy.URL)),
+					clixnow.WithInsecureHTTP())
+			},
+		},
+		{
+			name: "idle connection dies with the request on it", class: clixnow.ErrOutcomeUnknown, posts: 2,
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				client := newClient(t, posts.count(func(w http.ResponseWriter, r *http.Request) {
+					_, _ = io.Copy(io.Discard, r.Body)
+					if posts.Load() > 1 {
+						hangUp(w, r)
+					}
+					answer(201, "", `{"leadId":1}`)(w, r)
+				}))
+				_, err := client.CreateLead(t.Context(), vendorsLead())
+				require.NoError(t, err)
+				return client
+			},
+		},
+		{
+			// net/http's own resend: it may, since nothing was written. That
+			// the first connection carried nothing is not told.
+			name: "idle connection is dead, and there is no other", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			within: []error{syscall.ECONNREFUSED},
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				server := startServer(t, plainHTTP, posts.count(answer(201, "", `{"leadId":1}`)))
 				var (
@@ -404,12 +500,14 @@ func lostOverHTTP1() []failure {
 					dead  atomic.Bool
 					gone  = deadPort(t)
 				)
-				client := clientOf(t, server.URL, over(t, &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-					if dials.Add(1) > 1 {
-						addr = gone
-					}
-					return dyingDial(ctx, network, addr, &dead)
-				}}))
+				client := clientOf(t, server.URL,
+					over(t,
+						&http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+							if dials.Add(1) > 1 {
+								addr = gone
+							}
+							return dyingDial(ctx, network, addr, &dead)
+						}}))
 				_, err := client.CreateLead(t.Context(), vendorsLead())
 				require.NoError(t, err)
 				dead.Store(true)
@@ -417,17 +515,24 @@ func lostOverHTTP1() []failure {
 			},
 		},
 		{
-			name: "context ended in the write", class: clixnow.ErrOutcomeUnknown, within: []error{context.DeadlineExceeded}, ctx: untilArrival,
+			name: "context ended in the write", class: clixnow.ErrOutcomeUnknown,
+			within: []error{context.DeadlineExceeded}, ctx: untilArrival,
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				server := startServer(t, plainHTTP, posts.count(answer(201, "", `{"leadId":1}`)))
-				return clientOf(t, server.URL, over(t, &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-					conn, err := new(net.Dialer).DialContext(ctx, network, addr)
-					return &stuckConn{Conn: conn, begun: func() { close(posts.came) }, closed: make(chan struct{})}, err
-				}}))
+				return clientOf(t, server.URL,
+					over(t,
+						&http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+							conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+							return &stuckConn{
+								Conn: conn, begun: func() { close(posts.came) },
+								closed: make(chan struct{}),
+							}, err
+						}}))
 			},
 		},
 		{
-			name: "RoundTripper sends again by itself", class: clixnow.ErrOutcomeUnknown, posts: 1, within: []error{syscall.ECONNREFUSED},
+			name: "RoundTripper sends again by itself", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			within: []error{syscall.ECONNREFUSED},
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				server := startServer(t, plainHTTP, posts.count(hangUp))
 				transport, dead := &http.Transport{}, deadPort(t)
@@ -443,30 +548,42 @@ func lostOverHTTP1() []failure {
 				}}))
 			},
 		},
-		{name: "RoundTripper that reports nothing", class: clixnow.ErrOutcomeUnknown, within: []error{syscall.ECONNREFUSED}, set: func(t *testing.T, _ *arrivals) *clixnow.Client {
-			var calls atomic.Int64
-			t.Cleanup(func() { assert.Equal(t, int64(1), calls.Load(), "sent again") })
-			return clientOf(t, "http://127.0.0.1", over(t, roundTripper(func(*http.Request) (*http.Response, error) {
-				calls.Add(1)
-				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
-			})))
-		}},
-		{name: "RoundTripper that hides its transport", class: clixnow.ErrOutcomeUnknown, within: []error{syscall.ECONNREFUSED}, set: func(t *testing.T, _ *arrivals) *clixnow.Client {
-			transport := &http.Transport{}
-			return clientOf(t, "http://"+deadPort(t), over(t, roundTripper(func(r *http.Request) (*http.Response, error) {
-				return transport.RoundTrip(r.WithContext(context.Background()))
-			})))
-		}},
-		{name: "RoundTripper refuses what it has sent", class: clixnow.ErrOutcomeUnknown, posts: 1, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			server := startServer(t, plainHTTP, posts.count(hangUp))
-			transport := &http.Transport{}
-			return clientOf(t, server.URL, over(t, closer{transport, func(r *http.Request) (*http.Response, error) {
-				_, err := transport.RoundTrip(r)
-				return nil, fmt.Errorf("%w: %w", clixnow.ErrNotSent, err)
-			}}))
-		}},
 		{
-			name: "RoundTripper that reports, wrapped", class: clixnow.ErrNotSent, within: []error{syscall.ECONNREFUSED}, text: "after 3 attempts",
+			name: "RoundTripper that reports nothing", class: clixnow.ErrOutcomeUnknown,
+			within: []error{syscall.ECONNREFUSED}, set: func(t *testing.T, _ *arrivals) *clixnow.Client {
+				var calls atomic.Int64
+				t.Cleanup(func() { assert.Equal(t, int64(1), calls.Load(), "sent again") })
+				return clientOf(t, "http://127.0.0.1",
+					over(t, roundTripper(func(*http.Request) (*http.Response, error) {
+						calls.Add(1)
+						return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+					})))
+			},
+		},
+		{
+			name: "RoundTripper that hides its transport", class: clixnow.ErrOutcomeUnknown,
+			within: []error{syscall.ECONNREFUSED}, set: func(t *testing.T, _ *arrivals) *clixnow.Client {
+				transport := &http.Transport{}
+				return clientOf(t, "http://"+deadPort(t),
+					over(t, roundTripper(func(r *http.Request) (*http.Response, error) {
+						return transport.RoundTrip(r.WithContext(context.Background()))
+					})))
+			},
+		},
+		{
+			name: "RoundTripper refuses what it has sent", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				server := startServer(t, plainHTTP, posts.count(hangUp))
+				transport := &http.Transport{}
+				return clientOf(t, server.URL, over(t, closer{transport, func(r *http.Request) (*http.Response, error) {
+					_, err := transport.RoundTrip(r)
+					return nil, fmt.Errorf("%w: %w", clixnow.ErrNotSent, err)
+				}}))
+			},
+		},
+		{
+			name: "RoundTripper that reports, wrapped", class: clixnow.ErrNotSent,
+			within: []error{syscall.ECONNREFUSED}, text: "after 3 attempts",
 			set: func(t *testing.T, _ *arrivals) *clixnow.Client {
 				transport := &http.Transport{}
 				return clientOf(t, "http://"+deadPort(t), over(t, closer{transport, transport.RoundTrip}))
@@ -500,7 +617,8 @@ type closer struct {
 
 func (c closer) RoundTrip(r *http.Request) (*http.Response, error) { return c.roundTrip(r) }
 
-// dyingDial returns a connection that cannot be written to any more once dead is set.
+// dyingDial returns a connection that cannot be written to any more once dead
+// is set.
 func dyingDial(ctx context.Context, network, addr string, dead *atomic.Bool) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 	if err != nil {
@@ -548,19 +666,34 @@ func tooSlow() []failure {
 		<-r.Context().Done()
 	}
 	return []failure{
-		{name: "no answer before the context's deadline", class: clixnow.ErrOutcomeUnknown, posts: 1, within: []error{context.DeadlineExceeded}, ctx: untilArrival, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return newClient(t, posts.count(hang))
-		}},
-		{name: "no answer before the attempt's timeout", class: clixnow.ErrOutcomeUnknown, posts: 1, text: "not done within 1s", set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return newClient(t, posts.count(hang), clixnow.WithHTTPClient(&http.Client{Timeout: time.Second}))
-		}},
-		{name: "no answer before the transport's timeout", class: clixnow.ErrOutcomeUnknown, posts: 1, text: "awaiting response headers", set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return newClient(t, posts.count(hang), over(t, &http.Transport{ResponseHeaderTimeout: 50 * time.Millisecond}))
-		}},
-		{name: "HTTP/2, no answer before the context's deadline", class: clixnow.ErrOutcomeUnknown, posts: 1, within: []error{context.DeadlineExceeded}, ctx: untilArrival, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			server := startServer(t, overHTTP2, posts.count(hang))
-			return clientOf(t, server.URL, over(t, trusting(server)))
-		}},
+		{
+			name: "no answer before the context's deadline", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			within: []error{context.DeadlineExceeded}, ctx: untilArrival,
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return newClient(t, posts.count(hang))
+			},
+		},
+		{
+			name: "no answer before the attempt's timeout", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			text: "not done within 1s", set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return newClient(t, posts.count(hang), clixnow.WithHTTPClient(&http.Client{Timeout: time.Second}))
+			},
+		},
+		{
+			name: "no answer before the transport's timeout", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			text: "awaiting response headers", set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return newClient(t, posts.count(hang),
+					over(t, &http.Transport{ResponseHeaderTimeout: 50 * time.Millisecond}))
+			},
+		},
+		{
+			name: "HTTP/2, no answer before the context's deadline", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			within: []error{context.DeadlineExceeded}, ctx: untilArrival,
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				server := startServer(t, overHTTP2, posts.count(hang))
+				return clientOf(t, server.URL, over(t, trusting(server)))
+			},
+		},
 		{
 			name: "body stops", class: clixnow.ErrOutcomeUnknown, posts: 1, ctx: within(time.Second),
 			within: []error{context.DeadlineExceeded, clixnow.ErrInvalidResponse},
@@ -600,20 +733,28 @@ func turnedAway() []failure {
 	}
 	patient := clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: time.Millisecond, MaxBackoff: time.Hour})
 	return []failure{
-		{name: "429", class: clixnow.ErrRateLimited, posts: 3, text: "after 3 attempts", set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return newClient(t, posts.count(tooMany("")))
-		}},
-		{name: "429 with a Retry-After that is too long", class: clixnow.ErrRateLimited, posts: 1, text: "retry after 1h0m0s", set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return newClient(t, posts.count(tooMany("3600")))
-		}},
 		{
-			name: "429 with a Retry-After beyond the deadline", class: clixnow.ErrRateLimited, posts: 1, within: []error{context.DeadlineExceeded}, ctx: within(time.Minute),
+			name: "429", class: clixnow.ErrRateLimited, posts: 3, text: "after 3 attempts",
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return newClient(t, posts.count(tooMany("")))
+			},
+		},
+		{
+			name: "429 with a Retry-After that is too long", class: clixnow.ErrRateLimited, posts: 1,
+			text: "retry after 1h0m0s", set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return newClient(t, posts.count(tooMany("3600")))
+			},
+		},
+		{
+			name: "429 with a Retry-After beyond the deadline", class: clixnow.ErrRateLimited, posts: 1,
+			within: []error{context.DeadlineExceeded}, ctx: within(time.Minute),
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				return newClient(t, posts.count(tooMany("120")), patient)
 			},
 		},
 		{
-			name: "429, context ended in the wait", class: clixnow.ErrRateLimited, posts: 1, within: []error{context.Canceled, errShutdown},
+			name: "429, context ended in the wait", class: clixnow.ErrRateLimited, posts: 1,
+			within: []error{context.Canceled, errShutdown},
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				return newClient(t, posts.count(tooMany("120")), patient)
 			},
@@ -624,38 +765,62 @@ func turnedAway() []failure {
 				return ctx
 			},
 		},
-		{name: "429, then the rate limiter refuses", class: clixnow.ErrRateLimited, posts: 1, within: []error{errShutdown}, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return newClient(t, posts.count(tooMany("")), clixnow.WithRateLimiter(limiter(func(context.Context) error {
-				if posts.Load() > 0 {
-					return errShutdown
-				}
-				return nil
-			})))
-		}},
-		{name: "429, then no connection", class: clixnow.ErrNotSent, posts: 1, within: []error{syscall.ECONNREFUSED}, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			server := startServer(t, plainHTTP, posts.count(tooMany("")))
-			return clientOf(t, server.URL, over(t, &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-				if posts.Load() > 0 {
-					return nil, syscall.ECONNREFUSED
-				}
-				return new(net.Dialer).DialContext(ctx, network, addr)
-			}}))
-		}},
-		{name: "429, then 503", class: clixnow.ErrOutcomeUnknown, posts: 2, within: []error{clixnow.ErrServer}, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return newClient(t, posts.count(inTurn(posts, tooMany(""), answer(503, "", ""))))
-		}},
-		{name: "429, then cut", class: clixnow.ErrOutcomeUnknown, posts: 2, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return newClient(t, posts.count(inTurn(posts, tooMany(""), hangUp)))
-		}},
-		{name: "429, then 400", class: clixnow.ErrRefused, posts: 2, within: []error{clixnow.ErrBadRequest}, text: "after 2 attempts", set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return newClient(t, posts.count(inTurn(posts, tooMany(""), answer(400, "", ""))))
-		}},
-		{name: "503 with a Retry-After", class: clixnow.ErrOutcomeUnknown, posts: 1, within: []error{clixnow.ErrServer}, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-			return newClient(t, posts.count(func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("Retry-After", "0")
-				answer(503, "", "")(w, r)
-			}))
-		}},
+		{
+			name: "429, then the rate limiter refuses", class: clixnow.ErrRateLimited, posts: 1,
+			within: []error{errShutdown}, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return newClient(t, posts.count(tooMany("")),
+					clixnow.WithRateLimiter(limiter(func(context.Context) error {
+						if posts.Load() > 0 {
+							return errShutdown
+						}
+						return nil
+					})))
+			},
+		},
+		{
+			name: "429, then no connection", class: clixnow.ErrNotSent, posts: 1, within: []error{syscall.ECONNREFUSED},
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				server := startServer(t, plainHTTP, posts.count(tooMany("")))
+				return clientOf(t, server.URL,
+					over(t,
+						&http.Transport{
+							DisableKeepAlives: true,
+							DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+								if posts.Load() > 0 {
+									return nil, syscall.ECONNREFUSED
+								}
+								return new(net.Dialer).DialContext(ctx, network, addr)
+							},
+						}))
+			},
+		},
+		{
+			name: "429, then 503", class: clixnow.ErrOutcomeUnknown, posts: 2, within: []error{clixnow.ErrServer},
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return newClient(t, posts.count(inTurn(posts, tooMany(""), answer(503, "", ""))))
+			},
+		},
+		{
+			name: "429, then cut", class: clixnow.ErrOutcomeUnknown, posts: 2,
+			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return newClient(t, posts.count(inTurn(posts, tooMany(""), hangUp)))
+			},
+		},
+		{
+			name: "429, then 400", class: clixnow.ErrRefused, posts: 2, within: []error{clixnow.ErrBadRequest},
+			text: "after 2 attempts", set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return newClient(t, posts.count(inTurn(posts, tooMany(""), answer(400, "", ""))))
+			},
+		},
+		{
+			name: "503 with a Retry-After", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			within: []error{clixnow.ErrServer}, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				return newClient(t, posts.count(func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set("Retry-After", "0")
+					answer(503, "", "")(w, r)
+				}))
+			},
+		},
 	}
 }
 
@@ -664,7 +829,8 @@ func inTurn(posts *arrivals, handlers ...http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { handlers[posts.Load()-1](w, r) }
 }
 
-// net/http sends again by itself what it knows not to have been processed, and that is right: nothing of ours forbids it.
+// net/http sends again by itself what it knows not to have been processed, and
+// that is right: nothing of ours forbids it.
 func TestCreateLeadResentByNetHTTP(t *testing.T) {
 	t.Parallel()
 	once := clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 1})
@@ -682,12 +848,13 @@ func TestCreateLeadResentByNetHTTP(t *testing.T) {
 			dead  atomic.Bool
 		)
 		server := startServer(t, plainHTTP, posts.count(answer(201, "", `{"leadId":7}`)))
-		client := clientOf(t, server.URL, once, over(t, &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if dials.Add(1) > 1 {
-				return new(net.Dialer).DialContext(ctx, network, addr)
-			}
-			return dyingDial(ctx, network, addr, &dead)
-		}}))
+		client := clientOf(t, server.URL, once,
+			over(t, &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				if dials.Add(1) > 1 {
+					return new(net.Dialer).DialContext(ctx, network, addr)
+				}
+				return dyingDial(ctx, network, addr, &dead)
+			}}))
 		create(t, client)
 		dead.Store(true)
 		create(t, client)
@@ -722,7 +889,8 @@ func TestCreateLeadResentByNetHTTP(t *testing.T) {
 	})
 }
 
-// A create is sent again where nothing of it has arrived, and then it may well succeed.
+// A create is sent again where nothing of it has arrived, and then it may well
+// succeed.
 func TestCreateLeadSentAgain(t *testing.T) {
 	t.Parallel()
 	var (
@@ -730,19 +898,21 @@ func TestCreateLeadSentAgain(t *testing.T) {
 		dials atomic.Int64
 	)
 	server := startServer(t, plainHTTP, posts.count(answer(201, "", `{"leadId":7}`)))
-	client := clientOf(t, server.URL, over(t, &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if dials.Add(1) < 3 {
-			return nil, syscall.ECONNREFUSED
-		}
-		return new(net.Dialer).DialContext(ctx, network, addr)
-	}}))
+	client := clientOf(t, server.URL,
+		over(t, &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if dials.Add(1) < 3 {
+				return nil, syscall.ECONNREFUSED
+			}
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}}))
 	resp, err := client.CreateLead(t.Context(), vendorsLead())
 	require.NoError(t, err)
 	assert.Equal(t, int64(7), resp.LeadID)
 	assert.Equal(t, int64(1), posts.Load())
 }
 
-// A search changes nothing: it is neither unknown nor refused by what cuts it, but ErrNotSent is told of it too.
+// A search changes nothing: it is neither unknown nor refused by what cuts it,
+// but ErrNotSent is told of it too.
 func TestFailedSearch(t *testing.T) {
 	t.Parallel()
 	t.Run("not sent", func(t *testing.T) {
@@ -753,11 +923,14 @@ func TestFailedSearch(t *testing.T) {
 	})
 	t.Run("nil context", func(t *testing.T) {
 		t.Parallel()
-		_, err := clientOf(t, "http://"+deadPort(t)).GetLead(nil, 7) //nolint:staticcheck // what a nil context does is the question
+		_,
+			err := clientOf(t, "http://"+deadPort(t)).GetLead(nil,
+			7) //nolint:staticcheck // what a nil context does is the question
 		require.ErrorIs(t, err, clixnow.ErrNotSent)
 	})
 	for name, handle := range map[string]http.HandlerFunc{
-		"cut": hangUp, "cut in the body": speaks("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n[{"), "502": answer(502, "text/html", "<html>"),
+		"cut": hangUp, "cut in the body": speaks("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n[{"),
+		"502": answer(502, "text/html", "<html>"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -768,7 +941,9 @@ func TestFailedSearch(t *testing.T) {
 					return
 				}
 				answer(200, "", `[{"id":7}]`)(w, r)
-			}, over(t, &http.Transport{DisableKeepAlives: true})) // on a reused connection net/http would send a GET again by itself
+				// on a reused connection net/http would send a GET again by
+				// itself
+			}, over(t, &http.Transport{DisableKeepAlives: true}))
 			lead, err := client.GetLead(t.Context(), 7)
 			require.NoError(t, err)
 			assert.Equal(t, int64(7), lead.ID)
@@ -777,7 +952,10 @@ func TestFailedSearch(t *testing.T) {
 			gets.Store(-9)
 			_, err = client.GetLead(t.Context(), 7)
 			require.Error(t, err)
-			for _, class := range []error{clixnow.ErrOutcomeUnknown, clixnow.ErrRefused, clixnow.ErrNotSent, clixnow.ErrRateLimited} {
+			for _, class := range []error{
+				clixnow.ErrOutcomeUnknown, clixnow.ErrRefused, clixnow.ErrNotSent,
+				clixnow.ErrRateLimited,
+			} {
 				require.NotErrorIs(t, err, class)
 			}
 			assert.Equal(t, int64(-6), gets.Load())

@@ -23,8 +23,9 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// walkSeeds returns the seeds of n simulations. As for the other soaks CLIXNOW_SOAK=10 makes it ten times as many, and
-// CLIXNOW_SEED=7 runs one seed alone.
+// walkSeeds returns the seeds of n simulations. As for the other soaks
+// CLIXNOW_SOAK=10 makes it ten times as many, and CLIXNOW_SEED=7 runs one seed
+// alone.
 func walkSeeds(t *testing.T, n int) []uint64 {
 	t.Helper()
 	number := func(name string) int {
@@ -44,7 +45,8 @@ func walkSeeds(t *testing.T, n int) []uint64 {
 
 func oneOf[T any](random *rand.Rand, of ...T) T { return of[random.IntN(len(of))] }
 
-// impatient retries without a pause: a pause of random length could not be repeated from a seed.
+// impatient retries without a pause: a pause of random length could not be
+// repeated from a seed.
 var impatient = clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 6, MinBackoff: 1, MaxBackoff: 1})
 
 // someFault is a fault as they pass.
@@ -151,7 +153,8 @@ func (u *unrest) result() []int64 {
 	}
 	leads := slices.DeleteFunc(u.Leads(), func(l clixnow.Lead) bool {
 		r := &u.req
-		return !within(l.CreatedOn, r.CreatedOnFrom, r.CreatedOnTo) || !within(l.UpdatedOn, r.ModifiedOnFrom, r.ModifiedOnTo) ||
+		return !within(l.CreatedOn, r.CreatedOnFrom, r.CreatedOnTo) ||
+			!within(l.UpdatedOn, r.ModifiedOnFrom, r.ModifiedOnTo) ||
 			!within(l.FTDDate, r.FTDDateFrom, r.FTDDateTo)
 	})
 	slices.SortFunc(leads, func(a, b clixnow.Lead) int {
@@ -225,7 +228,8 @@ func (u *unrest) walk(t *testing.T, client *clixnow.Client, seed uint64) (unstab
 	return false
 }
 
-// randomly makes requests and answers pass each other, each delayed by a time of its own.
+// randomly makes requests and answers pass each other, each delayed by a time
+// of its own.
 func randomly(seed uint64, next http.RoundTripper) roundTripper {
 	return func(r *http.Request) (*http.Response, error) {
 		h := fnv.New64a()
@@ -246,9 +250,11 @@ func pauseFor(ctx context.Context, wait time.Duration) {
 	}
 }
 
-// TestSearchLeadsSoak walks leads that change before every request, past faults. What stays in the result must be yielded, and
-// nothing twice, or the walk must say that it is unstable. One page after the other goes over loopback; with Prefetch answers
-// come in any order, in a bubble, so that a seed repeats it.
+// TestSearchLeadsSoak walks leads that change before every request, past
+// faults. What stays in the result must be yielded, and nothing twice, or the
+// walk must say that it is unstable. One page after the other goes over
+// loopback; with Prefetch answers come in any order, in a bubble, so that a
+// seed repeats it.
 func TestSearchLeadsSoak(t *testing.T) {
 	t.Parallel()
 	seeds := walkSeeds(t, 8)
@@ -272,7 +278,8 @@ func TestSearchLeadsSoak(t *testing.T) {
 							u.req.Prefetch = 1 + random.IntN(5)
 							synctest.Test(t, func(t *testing.T) {
 								hc := &http.Client{Transport: randomly(seed, inMemory{u})}
-								told = u.walk(t, clientOf(t, "https://clixnow.example", impatient, clixnow.WithHTTPClient(hc)), seed)
+								told = u.walk(t,
+									clientOf(t, "https://clixnow.example", impatient, clixnow.WithHTTPClient(hc)), seed)
 							})
 						} else {
 							told = u.walk(t, newClient(t, u.ServeHTTP, impatient), seed)

@@ -30,13 +30,15 @@ import (
 // noon is when the first lead of a crowd was registered.
 var noon = time.Date(2026, time.May, 4, 12, 0, 0, 0, time.UTC)
 
-// crowd returns leads 1 to n, registered one a second from noon on and not changed since.
+// crowd returns leads 1 to n, registered one a second from noon on and not
+// changed since.
 func crowd(n int) []clixnow.Lead {
 	leads := make([]clixnow.Lead, n)
 	for i := range leads {
 		at := noon.Add(time.Duration(i) * time.Second)
 		leads[i] = clixnow.Lead{
-			ID: int64(i + 1), Email: fmt.Sprintf("lead-%d@example.com", i+1), Status: "New", CreatedOn: at, UpdatedOn: at,
+			ID: int64(i + 1), Email: fmt.Sprintf("lead-%d@example.com", i+1), Status: "New", CreatedOn: at,
+			UpdatedOn: at,
 		}
 	}
 	return leads
@@ -58,7 +60,8 @@ func newAPI(opts ...clixnowtest.Option) *clixnowtest.Server {
 	return clixnowtest.NewHandler(append([]clixnowtest.Option{clixnowtest.WithToken(testToken)}, opts...)...)
 }
 
-// before does something before each request, counted from 1, is handled. Requests wait for each other.
+// before does something before each request, counted from 1, is handled.
+// Requests wait for each other.
 func before(api http.Handler, do func(n int)) http.HandlerFunc {
 	var (
 		mu sync.Mutex
@@ -73,7 +76,8 @@ func before(api http.Handler, do func(n int)) http.HandlerFunc {
 	}
 }
 
-// inMemory is a transport that hands requests to a handler: for bubbles of fake time, in which there is no network.
+// inMemory is a transport that hands requests to a handler: for bubbles of fake
+// time, in which there is no network.
 type inMemory struct{ http.Handler }
 
 func (m inMemory) RoundTrip(r *http.Request) (resp *http.Response, err error) {
@@ -102,7 +106,8 @@ func memoryClient(t *testing.T, handler http.Handler, opts ...clixnow.Option) *c
 	return clientOf(t, "https://clixnow.example", append([]clixnow.Option{clixnow.WithHTTPClient(hc)}, opts...)...)
 }
 
-// drain ranges to the end. It returns the leads and the error, which must be the last thing yielded.
+// drain ranges to the end. It returns the leads and the error, which must be
+// the last thing yielded.
 func drain(t *testing.T, sequence iter.Seq2[clixnow.Lead, error]) (leads []clixnow.Lead, last error) {
 	t.Helper()
 	for lead, err := range sequence {
@@ -206,21 +211,30 @@ func TestSearchLeadsYieldsAnErrorOnceAndLast(t *testing.T) {
 		leads    int
 		requests int
 	}{
-		{name: "refused", ctx: t.Context(), req: clixnow.SearchLeadsRequest{OrderBy: "id"}, want: clixnow.ErrInvalidRequest},
+		{
+			name: "refused", ctx: t.Context(), req: clixnow.SearchLeadsRequest{OrderBy: "id"},
+			want: clixnow.ErrInvalidRequest,
+		},
 		{name: "nil context", want: clixnow.ErrNotSent},
 		{name: "canceled", ctx: canceled, want: context.Canceled},
-		{name: "first page", ctx: t.Context(), faults: []clixnowtest.Fault{{Status: 403}}, want: clixnow.ErrForbidden, requests: 1},
+		{
+			name: "first page", ctx: t.Context(), faults: []clixnowtest.Fault{{Status: 403}},
+			want:     clixnow.ErrForbidden,
+			requests: 1,
+		},
 		{
 			name: "third page", ctx: t.Context(), req: clixnow.SearchLeadsRequest{Count: 10},
 			faults: []clixnowtest.Fault{{Times: 2}, {Status: 403}}, want: clixnow.ErrForbidden, leads: 19, requests: 3,
 		},
 		{
 			name: "third page, after retries", ctx: t.Context(), req: clixnow.SearchLeadsRequest{Count: 10},
-			faults: []clixnowtest.Fault{{Times: 2}, {Status: 503, Times: 3}}, want: clixnow.ErrServer, leads: 19, requests: 5,
+			faults: []clixnowtest.Fault{{Times: 2}, {Status: 503, Times: 3}}, want: clixnow.ErrServer, leads: 19,
+			requests: 5,
 		},
 		{
 			name: "third page, no leads", ctx: t.Context(), req: clixnow.SearchLeadsRequest{Count: 10},
-			faults: []clixnowtest.Fault{{Times: 2}, {Status: 200, Body: `{"message":"soon"}`}}, want: clixnow.ErrInvalidResponse, leads: 19, requests: 3,
+			faults: []clixnowtest.Fault{{Times: 2}, {Status: 200, Body: `{"message":"soon"}`}},
+			want:   clixnow.ErrInvalidResponse, leads: 19, requests: 3,
 		},
 	}
 	for _, test := range tests {
@@ -251,17 +265,47 @@ func TestSearchLeadsOnTheWire(t *testing.T) {
 		counts, skip []string
 	}{
 		{"all", clixnow.SearchLeadsRequest{}, upTo(25), []string{"1000", "1000"}, []string{"", "24"}},
-		{"pages of ten", clixnow.SearchLeadsRequest{Count: 10}, upTo(25), []string{"10", "10", "10"}, []string{"", "9", "18"}},
-		{"skip", clixnow.SearchLeadsRequest{Count: 10, Skip: 3}, from(4, 25), []string{"10", "10", "10"}, []string{"3", "12", "21"}},
+		{
+			"pages of ten",
+			clixnow.SearchLeadsRequest{Count: 10},
+			upTo(25),
+			[]string{"10", "10", "10"},
+			[]string{"", "9", "18"},
+		},
+		{
+			"skip",
+			clixnow.SearchLeadsRequest{Count: 10, Skip: 3},
+			from(4, 25),
+			[]string{"10", "10", "10"},
+			[]string{"3", "12", "21"},
+		},
 		{"skip all", clixnow.SearchLeadsRequest{Skip: 25}, nil, []string{"1000"}, []string{"25"}},
 		{"limit below count", clixnow.SearchLeadsRequest{Count: 10, Limit: 4}, upTo(4), []string{"4"}, []string{""}},
-		{"limit above count", clixnow.SearchLeadsRequest{Count: 10, Limit: 12}, upTo(12), []string{"10", "10"}, []string{"", "9"}},
+		{
+			"limit above count",
+			clixnow.SearchLeadsRequest{Count: 10, Limit: 12},
+			upTo(12),
+			[]string{"10", "10"},
+			[]string{"", "9"},
+		},
 		{"limit of a page", clixnow.SearchLeadsRequest{Count: 10, Limit: 10}, upTo(10), []string{"10"}, []string{""}},
 		{"limit alone", clixnow.SearchLeadsRequest{Limit: 12}, upTo(12), []string{"12"}, []string{""}},
-		{"limit beyond the end", clixnow.SearchLeadsRequest{Limit: 40}, upTo(25), []string{"40", "40"}, []string{"", "24"}},
+		{
+			"limit beyond the end",
+			clixnow.SearchLeadsRequest{Limit: 40},
+			upTo(25),
+			[]string{"40", "40"},
+			[]string{"", "24"},
+		},
 		{"limit and skip", clixnow.SearchLeadsRequest{Limit: 5, Skip: 7}, from(8, 12), []string{"5"}, []string{"7"}},
 		{"one", clixnow.SearchLeadsRequest{Limit: 1}, upTo(1), []string{"1"}, []string{""}},
-		{"pages of one", clixnow.SearchLeadsRequest{Count: 1, Limit: 4}, upTo(4), []string{"1", "2", "2", "2"}, []string{"", "", "1", "2"}},
+		{
+			"pages of one",
+			clixnow.SearchLeadsRequest{Count: 1, Limit: 4},
+			upTo(4),
+			[]string{"1", "2", "2", "2"},
+			[]string{"", "", "1", "2"},
+		},
 	}
 	for _, test := range tests {
 		for _, prefetch := range []int{0, 2} {
@@ -288,10 +332,12 @@ func TestSearchLeadsOnTheWire(t *testing.T) {
 
 // orders are those in which a server can be asked.
 var orders = []clixnow.OrderBy{
-	"", clixnow.OrderByID, clixnow.OrderByCreatedOn, clixnow.OrderByModifiedOn, clixnow.OrderByFTDDate, clixnow.OrderByFTDFate,
+	"", clixnow.OrderByID, clixnow.OrderByCreatedOn, clixnow.OrderByModifiedOn, clixnow.OrderByFTDDate,
+	clixnow.OrderByFTDFate,
 }
 
-// Where nothing moves, keeping the place costs one lead per page, and one request.
+// Where nothing moves, keeping the place costs one lead per page, and one
+// request.
 func TestSearchLeadsRequestCount(t *testing.T) {
 	t.Parallel()
 	const none = 1000 // as much as the API ever sends
@@ -326,20 +372,23 @@ func TestSearchLeadsRequestCount(t *testing.T) {
 	}
 	for _, test := range tests {
 		for _, by := range orders[1:4] {
-			t.Run(fmt.Sprintf("%d leads by %s, %d a page, at most %d", test.leads, by, test.count, test.limit), func(t *testing.T) {
-				t.Parallel()
-				api := newAPI(clixnowtest.WithPageLimit(test.limit))
-				api.AddLeads(crowd(test.leads)...)
-				client := newClient(t, api.ServeHTTP)
-				ids, err := drainIDs(t, client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{OrderBy: by, Count: test.count}))
-				require.NoError(t, err)
-				assert.Equal(t, upTo(test.leads), ids)
+			t.Run(fmt.Sprintf("%d leads by %s, %d a page, at most %d", test.leads, by, test.count, test.limit),
+				func(t *testing.T) {
+					t.Parallel()
+					api := newAPI(clixnowtest.WithPageLimit(test.limit))
+					api.AddLeads(crowd(test.leads)...)
+					client := newClient(t, api.ServeHTTP)
+					ids,
+						err := drainIDs(t,
+						client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{OrderBy: by, Count: test.count}))
+					require.NoError(t, err)
+					assert.Equal(t, upTo(test.leads), ids)
 
-				page := min(test.count, test.limit)
-				least := max(1, (test.leads-1+page-2)/(page-1)) // ceil((N-1)/(P-1)), and no walk without a request
-				assert.GreaterOrEqual(t, len(api.Requests()), least)
-				assert.LessOrEqual(t, len(api.Requests()), max(0, (test.leads-1+page-2)/(page-1))+1)
-			})
+					page := min(test.count, test.limit)
+					least := max(1, (test.leads-1+page-2)/(page-1)) // ceil((N-1)/(P-1)), and no walk without a request
+					assert.GreaterOrEqual(t, len(api.Requests()), least)
+					assert.LessOrEqual(t, len(api.Requests()), max(0, (test.leads-1+page-2)/(page-1))+1)
+				})
 		}
 	}
 }
@@ -355,7 +404,8 @@ func rewrite(api http.Handler, change func(url.Values)) http.HandlerFunc {
 	}
 }
 
-// A server may show fewer leads than it counted. A page of ten or more is then not taken for the end.
+// A server may show fewer leads than it counted. A page of ten or more is then
+// not taken for the end.
 func TestSearchLeadsOfServerThatLeavesRowsOut(t *testing.T) {
 	t.Parallel()
 	for _, by := range orders {
@@ -391,7 +441,10 @@ func TestSearchLeadsOfServerThatIgnoresSkip(t *testing.T) {
 				api := newAPI()
 				api.AddLeads(crowd(100)...)
 				client := newClient(t, rewrite(api, func(query url.Values) { query.Del("skip") }))
-				ids, err := drainIDs(t, client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{OrderBy: by, Count: 10, Prefetch: prefetch}))
+				ids,
+					err := drainIDs(t,
+					client.SearchLeads(t.Context(),
+						clixnow.SearchLeadsRequest{OrderBy: by, Count: 10, Prefetch: prefetch}))
 				require.ErrorIs(t, err, clixnow.ErrUnstableResults)
 				require.ErrorContains(t, err, "clixnow: search leads: ")
 				assert.Equal(t, upTo(10), ids)
@@ -404,7 +457,8 @@ func TestSearchLeadsOfServerThatIgnoresSkip(t *testing.T) {
 func TestSearchLeadsRefusesLeadsWithoutID(t *testing.T) {
 	t.Parallel()
 	for name, lead := range map[string]string{
-		"none": `{"email":"a@example.com"}`, "null": `{"id":null}`, "zero": `{"id":0}`, "negative": `{"id":-7}`, "empty text": `{"id":""}`,
+		"none": `{"email":"a@example.com"}`, "null": `{"id":null}`, "zero": `{"id":0}`, "negative": `{"id":-7}`,
+		"empty text": `{"id":""}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -422,7 +476,8 @@ func TestSearchLeadsRefusesLeadsWithoutID(t *testing.T) {
 	}
 }
 
-// moves are what happens to leads between two requests of a walk in pages of ten. Leads 1 to 50 are there before.
+// moves are what happens to leads between two requests of a walk in pages of
+// ten. Leads 1 to 50 are there before.
 var moves = map[string]func(*testing.T, *clixnowtest.Server){
 	"the first is deleted":              remove(1),
 	"one that was read is deleted":      remove(4),
@@ -485,7 +540,8 @@ func insert(at time.Time) func(*testing.T, *clixnowtest.Server) {
 	return func(_ *testing.T, api *clixnowtest.Server) { api.AddLeads(clixnow.Lead{CreatedOn: at}) }
 }
 
-// yieldsAllThatStayed fails where a lead of the crowd that is still there was missed, or one came twice.
+// yieldsAllThatStayed fails where a lead of the crowd that is still there was
+// missed, or one came twice.
 func yieldsAllThatStayed(t *testing.T, api *clixnowtest.Server, before int, ids []int64) {
 	t.Helper()
 	seen := make(map[int64]bool)
@@ -504,27 +560,29 @@ func TestSearchLeadsLosesNothing(t *testing.T) {
 	for _, by := range orders[1:5] {
 		for name, move := range moves {
 			for _, at := range []struct{ request, prefetch int }{{2, 0}, {3, 0}, {2, 3}, {4, 3}} {
-				t.Run(fmt.Sprintf("%s, %s before request %d, prefetch %d", by, name, at.request, at.prefetch), func(t *testing.T) {
-					t.Parallel()
-					api := newAPI()
-					api.AddLeads(crowd(leads)...)
-					client := newClient(t, before(api, func(n int) {
-						if n == at.request {
-							move(t, api)
-						}
-					}))
-					req := clixnow.SearchLeadsRequest{OrderBy: by, Count: 10, Prefetch: at.prefetch}
-					ids, err := drainIDs(t, client.SearchLeads(t.Context(), req))
-					require.NoError(t, err)
-					yieldsAllThatStayed(t, api, leads, ids)
-					assert.Less(t, len(api.Requests()), 25)
-				})
+				t.Run(fmt.Sprintf("%s, %s before request %d, prefetch %d", by, name, at.request, at.prefetch),
+					func(t *testing.T) {
+						t.Parallel()
+						api := newAPI()
+						api.AddLeads(crowd(leads)...)
+						client := newClient(t, before(api, func(n int) {
+							if n == at.request {
+								move(t, api)
+							}
+						}))
+						req := clixnow.SearchLeadsRequest{OrderBy: by, Count: 10, Prefetch: at.prefetch}
+						ids, err := drainIDs(t, client.SearchLeads(t.Context(), req))
+						require.NoError(t, err)
+						yieldsAllThatStayed(t, api, leads, ids)
+						assert.Less(t, len(api.Requests()), 25)
+					})
 			}
 		}
 	}
 }
 
-// What SearchLeads is for: plain offset paging loses a lead for each one that leaves.
+// What SearchLeads is for: plain offset paging loses a lead for each one that
+// leaves.
 func TestSearchLeadsPageLoses(t *testing.T) {
 	t.Parallel()
 	api := newAPI()
@@ -553,7 +611,8 @@ func TestSearchLeadsWhileTheLoopChangesLeads(t *testing.T) {
 			return api.UpdateLead(id, func(lead *clixnow.Lead) { lead.Status = "Called" })
 		},
 		"deposits": func(api *clixnowtest.Server, id int64) error {
-			return api.UpdateLead(id, func(lead *clixnow.Lead) { lead.FTDDate = noon.Add(time.Duration(id) * time.Hour) })
+			return api.UpdateLead(id,
+				func(lead *clixnow.Lead) { lead.FTDDate = noon.Add(time.Duration(id) * time.Hour) })
 		},
 		"deletes every third": func(api *clixnowtest.Server, id int64) error {
 			if id%3 == 0 {
@@ -571,7 +630,8 @@ func TestSearchLeadsWhileTheLoopChangesLeads(t *testing.T) {
 					api.AddLeads(crowd(60)...)
 					client := newClient(t, api.ServeHTTP)
 					var ids []int64
-					for lead, err := range client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{OrderBy: by, Count: 7, Prefetch: prefetch}) {
+					for lead, err := range client.SearchLeads(t.Context(),
+						clixnow.SearchLeadsRequest{OrderBy: by, Count: 7, Prefetch: prefetch}) {
 						require.NoError(t, err)
 						ids = append(ids, lead.ID)
 						require.NoError(t, change(api, lead.ID))
@@ -599,7 +659,8 @@ func TestSearchLeadsWithSkipThatCannotStepBack(t *testing.T) {
 	assert.Equal(t, from(6, 15), ids)
 }
 
-// Arrivals in front, as of leads imported with old dates, push the walk forward without an error.
+// Arrivals in front, as of leads imported with old dates, push the walk forward
+// without an error.
 func TestSearchLeadsWithArrivalsInFront(t *testing.T) {
 	t.Parallel()
 	const pages = 30
@@ -612,7 +673,9 @@ func TestSearchLeadsWithArrivalsInFront(t *testing.T) {
 			}
 		}
 	}))
-	ids, err := drainIDs(t, client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{OrderBy: clixnow.OrderByCreatedOn, Count: 10}))
+	ids,
+		err := drainIDs(t,
+		client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{OrderBy: clixnow.OrderByCreatedOn, Count: 10}))
 	require.NoError(t, err)
 	yieldsAllThatStayed(t, api, 50, ids)
 	assert.Greater(t, len(api.Requests()), pages, "they came while it went on")
@@ -654,7 +717,8 @@ func skipOf(r *http.Request) int {
 	return skip
 }
 
-// slowly lets requests take the time that delay says, or until their client has gone.
+// slowly lets requests take the time that delay says, or until their client has
+// gone.
 func slowly(next http.Handler, delay func(skip int) time.Duration) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -677,13 +741,15 @@ func TestSearchLeadsPrefetchIsOrderedAndBounded(t *testing.T) {
 					api := newAPI()
 					api.AddLeads(crowd(leads)...)
 					var all flights
-					// The further away, the sooner answered: answers come in the wrong order.
+					// The further away, the sooner answered: answers come in
+					// the wrong order.
 					client := memoryClient(t, all.watch(slowly(api, func(skip int) time.Duration {
 						return time.Duration(leads-skip) * time.Second / 10
 					})))
 					pages := 0
 					var ids []int64
-					for lead, err := range client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{OrderBy: by, Count: 10, Prefetch: prefetch}) {
+					for lead, err := range client.SearchLeads(t.Context(),
+						clixnow.SearchLeadsRequest{OrderBy: by, Count: 10, Prefetch: prefetch}) {
 						require.NoError(t, err)
 						ids = append(ids, lead.ID)
 						if first := lead.ID == 1 || lead.ID%stride == 2; first {
@@ -702,10 +768,14 @@ func TestSearchLeadsPrefetchIsOrderedAndBounded(t *testing.T) {
 	}
 }
 
-// Fetching ahead is worth its while: pages that take a second each come in the time of one.
+// Fetching ahead is worth its while: pages that take a second each come in the
+// time of one.
 func TestSearchLeadsPrefetchSavesTime(t *testing.T) {
 	t.Parallel()
-	for prefetch, want := range map[int]time.Duration{0: 10 * time.Second, 1: 10 * time.Second, 3: 4 * time.Second, 9: 2 * time.Second} {
+	for prefetch, want := range map[int]time.Duration{
+		0: 10 * time.Second, 1: 10 * time.Second, 3: 4 * time.Second,
+		9: 2 * time.Second,
+	} {
 		t.Run(strconv.Itoa(prefetch), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -713,7 +783,9 @@ func TestSearchLeadsPrefetchSavesTime(t *testing.T) {
 				api.AddLeads(crowd(90)...)
 				client := memoryClient(t, slowly(api, func(int) time.Duration { return time.Second }))
 				began := time.Now()
-				_, err := drain(t, client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{Count: 10, Prefetch: prefetch}))
+				_,
+					err := drain(t,
+					client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{Count: 10, Prefetch: prefetch}))
 				require.NoError(t, err)
 				assert.Equal(t, want, time.Since(began))
 			})
@@ -766,7 +838,9 @@ func TestSearchLeadsPrefetchErrors(t *testing.T) {
 			api.AddLeads(crowd(100)...)
 			var all flights
 			client := memoryClient(t, all.watch(refuse(api, 27)))
-			ids, err := drainIDs(t, client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{Count: 10, Prefetch: 5, Limit: 28}))
+			ids,
+				err := drainIDs(t,
+				client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{Count: 10, Prefetch: 5, Limit: 28}))
 			require.NoError(t, err)
 			assert.Equal(t, upTo(28), ids)
 			assert.Equal(t, 3, all.requested())
@@ -774,11 +848,15 @@ func TestSearchLeadsPrefetchErrors(t *testing.T) {
 	})
 }
 
-// A page that was requested ahead may show the leads as they were before the page in front of it did.
+// A page that was requested ahead may show the leads as they were before the
+// page in front of it did.
 func TestSearchLeadsPrefetchedPagesMayBeOlder(t *testing.T) {
 	t.Parallel()
 	for _, by := range orders[1:5] {
-		for name, move := range map[string]func(...int64) func(*testing.T, *clixnowtest.Server){"deleted": remove, "modified": modify, "deposited": deposit} {
+		for name, move := range map[string]func(...int64) func(*testing.T, *clixnowtest.Server){
+			"deleted":  remove,
+			"modified": modify, "deposited": deposit,
+		} {
 			for _, leads := range []int{19, 28, 31} {
 				t.Run(fmt.Sprintf("%s, one of %d is %s", by, leads, name), func(t *testing.T) {
 					t.Parallel()
@@ -794,8 +872,13 @@ func TestSearchLeadsPrefetchedPagesMayBeOlder(t *testing.T) {
 								}
 								api.ServeHTTP(w, r)
 							})
-							client := memoryClient(t, slowly(second, func(skip int) time.Duration { return time.Duration(1000-skip) * time.Second }))
-							ids, err := drainIDs(t, client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{OrderBy: by, Count: 10, Prefetch: 4}))
+							client := memoryClient(t,
+								slowly(second,
+									func(skip int) time.Duration { return time.Duration(1000-skip) * time.Second }))
+							ids,
+								err := drainIDs(t,
+								client.SearchLeads(t.Context(),
+									clixnow.SearchLeadsRequest{OrderBy: by, Count: 10, Prefetch: 4}))
 							require.NoError(t, err, "lead %d", moved)
 							yieldsAllThatStayed(t, api, leads, ids)
 						})
@@ -806,8 +889,9 @@ func TestSearchLeadsPrefetchedPagesMayBeOlder(t *testing.T) {
 	}
 }
 
-// Nor is the end of the list seen on such a page: here one lead leaves for the end while a new one takes its place, so that the
-// pages fit together all the same.
+// Nor is the end of the list seen on such a page: here one lead leaves for the
+// end while a new one takes its place, so that the pages fit together all the
+// same.
 func TestSearchLeadsPrefetchedPageIsNotTheEnd(t *testing.T) {
 	t.Parallel()
 	inBubble(t, time.Hour, func(t *testing.T) {
@@ -825,7 +909,8 @@ func TestSearchLeadsPrefetchedPageIsNotTheEnd(t *testing.T) {
 			}
 			api.ServeHTTP(w, r)
 		})
-		client := memoryClient(t, slowly(second, func(skip int) time.Duration { return time.Duration(100-skip) * time.Second }))
+		client := memoryClient(t,
+			slowly(second, func(skip int) time.Duration { return time.Duration(100-skip) * time.Second }))
 		req := clixnow.SearchLeadsRequest{OrderBy: clixnow.OrderByFTDDate, Count: 10, Prefetch: 3}
 		ids, err := drainIDs(t, client.SearchLeads(t.Context(), req))
 		require.NoError(t, err)
@@ -843,7 +928,8 @@ func TestSearchLeadsPrefetchIsCancelledAtOnce(t *testing.T) {
 				api := newAPI()
 				api.AddLeads(crowd(100)...)
 				var all flights
-				client := memoryClient(t, all.watch(slowly(api, func(skip int) time.Duration { return time.Duration(skip) * time.Hour })))
+				client := memoryClient(t,
+					all.watch(slowly(api, func(skip int) time.Duration { return time.Duration(skip) * time.Hour })))
 				ctx, cancel := context.WithCancelCause(t.Context())
 				defer cancel(nil)
 				began := time.Now()
@@ -901,8 +987,10 @@ func TestSearchLeadsPrefetchWaitsForTheRateLimiter(t *testing.T) {
 				return ctx.Err()
 			}
 		})
-		api.Inject(clixnowtest.Fault{Times: 3}, clixnowtest.Fault{Status: 500, Times: 2}, clixnowtest.Fault{Times: 2}, clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling})
-		client := memoryClient(t, before(api, func(int) { began = append(began, time.Now()) }), clixnow.WithRateLimiter(limited))
+		api.Inject(clixnowtest.Fault{Times: 3}, clixnowtest.Fault{Status: 500, Times: 2}, clixnowtest.Fault{Times: 2},
+			clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling})
+		client := memoryClient(t, before(api, func(int) { began = append(began, time.Now()) }),
+			clixnow.WithRateLimiter(limited))
 		ids, err := drainIDs(t, client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{Count: 10, Prefetch: 3}))
 		require.NoError(t, err)
 		assert.Equal(t, upTo(100), ids)
@@ -930,8 +1018,11 @@ func TestSearchLeadsSurvivesFaults(t *testing.T) {
 				api := newAPI()
 				api.AddLeads(crowd(60)...)
 				api.Inject(fault, let, let, fault, let, fault)
-				client := newClient(t, api.ServeHTTP, clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 4, MinBackoff: 1, MaxBackoff: 1}))
-				ids, err := drainIDs(t, client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{Count: 10, Prefetch: prefetch}))
+				client := newClient(t, api.ServeHTTP,
+					clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 4, MinBackoff: 1, MaxBackoff: 1}))
+				ids,
+					err := drainIDs(t,
+					client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{Count: 10, Prefetch: prefetch}))
 				require.NoError(t, err)
 				assert.Equal(t, upTo(60), ids)
 			})
@@ -945,7 +1036,8 @@ func TestSearchLeadsConcurrently(t *testing.T) {
 	api := newAPI()
 	api.AddLeads(crowd(80)...)
 	client := newClient(t, api.ServeHTTP)
-	shared := client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{OrderBy: clixnow.OrderByModifiedOn, Count: 10, Prefetch: 2})
+	shared := client.SearchLeads(t.Context(),
+		clixnow.SearchLeadsRequest{OrderBy: clixnow.OrderByModifiedOn, Count: 10, Prefetch: 2})
 	var (
 		walks  sync.WaitGroup
 		failed atomic.Int32
@@ -977,7 +1069,8 @@ func counted(values []string) map[string]int {
 	return counts
 }
 
-// One lead alone shows no order: a server with an order of its own is walked by pages of one, too.
+// One lead alone shows no order: a server with an order of its own is walked by
+// pages of one, too.
 func TestSearchLeadsOneByOneInAnotherOrder(t *testing.T) {
 	t.Parallel()
 	client := newClient(t, func(w http.ResponseWriter, r *http.Request) {
@@ -997,7 +1090,8 @@ func TestSearchLeadsOneByOneInAnotherOrder(t *testing.T) {
 	assert.Len(t, seen, 45)
 }
 
-// A server that shows a lead twice in one page has no order of ids, whatever it showed before.
+// A server that shows a lead twice in one page has no order of ids, whatever it
+// showed before.
 func TestSearchLeadsTwiceInOnePage(t *testing.T) {
 	t.Parallel()
 	client := newClient(t, func(w http.ResponseWriter, r *http.Request) {

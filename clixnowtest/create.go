@@ -18,8 +18,8 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// createBody is the body of a create. encoding/json matches names in any case, as ASP.NET Core does. What the server keeps
-// nothing of is here for its type.
+// createBody is the body of a create. encoding/json matches names in any case,
+// as ASP.NET Core does. What the server keeps nothing of is here for its type.
 type createBody struct {
 	FirstName                string `json:"firstName"`
 	LastName                 string `json:"lastName"`
@@ -73,7 +73,8 @@ func (s *Server) create(data []byte) answer {
 	}
 	return success(mustMarshal(created{
 		LeadID: lead.ID, RedirectURL: redirectURL(s.Brand, lead.ID), CRMID: lead.CRMID,
-		SubCampaign: body.SubCampaign, Placement: body.Placement, Keyword: body.Keyword, Sub2: body.Sub2, ClickID: body.ClickID,
+		SubCampaign: body.SubCampaign, Placement: body.Placement, Keyword: body.Keyword, Sub2: body.Sub2,
+		ClickID: body.ClickID,
 	}))
 }
 
@@ -99,14 +100,16 @@ func (s *Server) register(body *createBody) (lead clixnow.Lead, faults map[strin
 		ID: id, Email: body.Email, Status: "New",
 		CRMID: strconv.FormatInt(7_000_000+id, 10), BrandID: 17, BrandName: "Example Broker",
 		CreatedOn: milliseconds(now), UpdatedOn: milliseconds(now),
-		ClickID: body.ClickID, Sub2: body.Sub2, SubCampaign: body.SubCampaign, Keyword: body.Keyword, Placement: body.Placement,
+		ClickID: body.ClickID, Sub2: body.Sub2, SubCampaign: body.SubCampaign, Keyword: body.Keyword,
+		Placement:  body.Placement,
 		ClientType: clixnow.ClientTypeClient, // in the plain sense; the reference has its two values swapped
 	}
 	s.leads.put(now, body.Phone, lead)
 	return lead, nil
 }
 
-// redirectURL looks like a link that logs a lead in. It is the same in every run, so that tests can expect it.
+// redirectURL looks like a link that logs a lead in. It is the same in every
+// run, so that tests can expect it.
 func redirectURL(brand string, id int64) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", brand, id))
 	return "https://broker.example/autologin?token=" + base64.RawURLEncoding.EncodeToString(sum[:])
@@ -128,7 +131,8 @@ func (b *createBody) read(data []byte) (faults map[string][]string) {
 	return nil
 }
 
-// faults returns all that the API reference rules out, by the names that ASP.NET Core gives to fields.
+// faults returns all that the API reference rules out, by the names that
+// ASP.NET Core gives to fields.
 func (b *createBody) faults() map[string][]string {
 	faults := make(map[string][]string)
 	for _, field := range []struct {

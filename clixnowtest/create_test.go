@@ -60,7 +60,8 @@ func TestCreateAscends(t *testing.T) {
 	server.AddLeads(clixnow.Lead{ID: 900000})
 	links := make(map[string]bool)
 	for i := range int64(3) {
-		body := strings.NewReplacer("allison", fmt.Sprint("allison", i), "+41123456789", fmt.Sprint("+4112345678", i)).Replace(allison)
+		body := strings.NewReplacer("allison", fmt.Sprint("allison", i), "+41123456789",
+			fmt.Sprint("+4112345678", i)).Replace(allison)
 		var created struct {
 			LeadID      int64  `json:"leadId"`
 			RedirectURL string `json:"redirectUrl"`
@@ -79,8 +80,16 @@ func TestCreateForm(t *testing.T) {
 		accepted   bool
 		field      string // that errors name
 	}{
-		{"names of the table", strings.NewReplacer(`"password"`, `"Password"`, `"subcampaign":`, `"subCampaign":`).Replace(allison), true, ""},
-		{"other case", strings.NewReplacer(`"email"`, `"EMAIL"`, `"firstName"`, `"FirstName"`).Replace(allison), true, ""},
+		{
+			"names of the table",
+			strings.NewReplacer(`"password"`, `"Password"`, `"subcampaign":`, `"subCampaign":`).Replace(allison),
+			true, "",
+		},
+		{
+			"other case", strings.NewReplacer(`"email"`, `"EMAIL"`, `"firstName"`, `"FirstName"`).Replace(allison),
+			true,
+			"",
+		},
 		{"unknown fields", allisonWith(`{`, `{"funnel":{"id":[1]},`), true, ""},
 		{"null", allisonWith(`"sub2":"sub2"`, `"sub2":null,"acceptPromotions":null`), true, ""},
 		{"booleans", allisonWith(`{`, `{"acceptTermsAndConditions":true,"acceptPromotions":false,`), true, ""},
@@ -132,7 +141,9 @@ func problem(t *testing.T, body string) (message string, faults map[string][]str
 func TestCreateValidatesAllAtOnce(t *testing.T) {
 	t.Parallel()
 	server := start(t)
-	r := create(t, server, `{"languageCode":"english","referralUrl":"website.com","ipAddress":"1.1.1","comment":"`+strings.Repeat("x", 1001)+`"}`)
+	r := create(t, server,
+		`{"languageCode":"english","referralUrl":"website.com","ipAddress":"1.1.1","comment":"`+strings.Repeat("x",
+			1001)+`"}`)
 	assert.Equal(t, http.StatusBadRequest, r.status)
 	assert.JSONEq(t, `{
 		"message": "One or more validation errors occurred.",
@@ -213,7 +224,11 @@ func TestCreateDuplicates(t *testing.T) {
 	}{
 		{"same", allison, `{"Email":["Email is already registered."],"Phone":["Phone is already registered."]}`},
 		{"same email", otherPhone, `{"Email":["Email is already registered."]}`},
-		{"email in other case", strings.Replace(otherPhone, "allison.brown@example.com", "Allison.Brown@EXAMPLE.com", 1), `{"Email":["Email is already registered."]}`},
+		{
+			"email in other case",
+			strings.Replace(otherPhone, "allison.brown@example.com", "Allison.Brown@EXAMPLE.com", 1),
+			`{"Email":["Email is already registered."]}`,
+		},
 		{"same phone", otherEmail, `{"Phone":["Phone is already registered."]}`},
 		{"other", other, ""},
 	}
@@ -273,7 +288,8 @@ func TestCreatesAtOnce(t *testing.T) {
 		wait.Go(func() {
 			for n := range leads {
 				resp, err := client.CreateLead(t.Context(), clixnow.CreateLeadRequest{
-					FirstName: "Allison", LastName: "Brown", Email: fmt.Sprintf("a%d@example.com", n), Phone: fmt.Sprint("+41", n),
+					FirstName: "Allison", LastName: "Brown", Email: fmt.Sprintf("a%d@example.com", n),
+					Phone:    fmt.Sprint("+41", n),
 					Password: "Password123!", CountryCode: "CH",
 				})
 				if err != nil {

@@ -9,17 +9,20 @@ import (
 	"time"
 )
 
-// Fault is something that goes wrong with a request. One with nothing but Method and Times lets its requests pass, and so
-// postpones the faults after it.
+// Fault is something that goes wrong with a request. One with nothing but
+// Method and Times lets its requests pass, and so postpones the faults after
+// it.
 type Fault struct {
 	Method      string        // "POST" or "GET"; "" = any
 	Times       int           // requests that it strikes; 0 = 1
 	HandleFirst bool          // carry the request out, then do the rest: created but answered 502, created but too slow
 	Delay       time.Duration // before what follows; when the client goes away meanwhile, what follows is not done
-	Status      int           // answer this, instead of handling the request or, with HandleFirst, instead of its answer; 0 = do not
-	Header      http.Header   // of the answer with Status; wins over the server's own, Date and Content-Length included
-	Body        string        // of the answer with Status
-	Drop        Drop          // cut the connection; wins over Status
+	// answer this, instead of handling the request or, with HandleFirst,
+	// instead of its answer; 0 = do not
+	Status int
+	Header http.Header // of the answer with Status; wins over the server's own, Date and Content-Length included
+	Body   string      // of the answer with Status
+	Drop   Drop        // cut the connection; wins over Status
 }
 
 // Drop says when a fault cuts the connection.
@@ -33,12 +36,14 @@ const (
 	DropMidBody             // after the first half of the answer's body
 )
 
-// Inject adds faults behind those that wait already. A request is struck by the first of them that it matches, before the
-// server looks at its token. Inject panics on a Status that cannot end a request: one below 200 other than 101, or above
-// 999.
+// Inject adds faults behind those that wait already. A request is struck by the
+// first of them that it matches, before the server looks at its token. Inject
+// panics on a Status that cannot end a request: one below 200 other than 101,
+// or above 999.
 func (s *Server) Inject(faults ...Fault) {
 	for _, fault := range faults {
-		if status := fault.Status; status != 0 && status != http.StatusSwitchingProtocols && (status < 200 || status > 999) {
+		if status := fault.Status; status != 0 && status != http.StatusSwitchingProtocols &&
+			(status < 200 || status > 999) {
 			panic(fmt.Sprintf("clixnowtest: Inject: HTTP cannot end a request with status %d", status))
 		}
 	}
@@ -47,7 +52,8 @@ func (s *Server) Inject(faults ...Fault) {
 	s.faults = append(s.faults, faults...)
 }
 
-// Faults returns the faults that still wait, in order, each with the Times that are left of it.
+// Faults returns the faults that still wait, in order, each with the Times that
+// are left of it.
 func (s *Server) Faults() []Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,7 +72,8 @@ func (s *Server) ClearFaults() {
 	s.faults = nil
 }
 
-// takeFault returns the fault that strikes a request, used up by one time; the zero Fault where none does.
+// takeFault returns the fault that strikes a request, used up by one time; the
+// zero Fault where none does.
 func (s *Server) takeFault(method string) Fault {
 	i := slices.IndexFunc(s.faults, func(f Fault) bool { return f.Method == "" || f.Method == method })
 	if i < 0 {
@@ -80,7 +87,8 @@ func (s *Server) takeFault(method string) Fault {
 	return fault
 }
 
-// answer handles a request as far as its fault lets it, and panics where that cuts the connection before an answer.
+// answer handles a request as far as its fault lets it, and panics where that
+// cuts the connection before an answer.
 func (s *Server) answer(r *http.Request, body []byte, fault Fault) (result answer) {
 	replaced := fault.Drop == NoDrop && fault.Status != 0
 	if fault.HandleFirst {
@@ -113,7 +121,8 @@ func (f Fault) answer() answer {
 	return answer{f.Status, header, []byte(f.Body)}
 }
 
-// contentType is what a server would say of a body: net/http's own guess knows no JSON.
+// contentType is what a server would say of a body: net/http's own guess knows
+// no JSON.
 func contentType(body string) string {
 	switch {
 	case json.Valid([]byte(body)):

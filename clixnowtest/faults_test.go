@@ -131,7 +131,11 @@ func TestFaultAnswers(t *testing.T) {
 		{"HTML", fault{Body: "\n<html><h1>502</h1></html>"}, []string{"text/html; charset=utf-8"}},
 		{"text", fault{Body: "upstream connect error"}, []string{"text/plain; charset=utf-8"}},
 		{"empty", fault{}, nil},
-		{"given", fault{Body: `{}`, Header: http.Header{"content-type": {"application/problem+json"}}}, []string{"application/problem+json"}},
+		{
+			"given",
+			fault{Body: `{}`, Header: http.Header{"content-type": {"application/problem+json"}}},
+			[]string{"application/problem+json"},
+		},
 		{"none", fault{Body: `{}`, Header: http.Header{"Content-Type": nil}}, nil},
 	}
 	for _, test := range tests {
@@ -151,7 +155,10 @@ func TestFaultAnswers(t *testing.T) {
 	t.Run("header", func(t *testing.T) {
 		t.Parallel()
 		server := start(t)
-		server.Inject(fault{Status: 429, Header: http.Header{"retry-after": {"7"}, "Date": {"Mon, 09 Aug 2021 12:00:00 GMT"}}})
+		server.Inject(fault{
+			Status: 429,
+			Header: http.Header{"retry-after": {"7"}, "Date": {"Mon, 09 Aug 2021 12:00:00 GMT"}},
+		})
 		r := search(t, server, "")
 		assert.Equal(t, "7", r.header.Get("Retry-After"))
 		assert.Equal(t, []string{"Mon, 09 Aug 2021 12:00:00 GMT"}, r.header.Values("Date"))
@@ -175,7 +182,8 @@ func TestInjectRefusesStatus(t *testing.T) {
 	assert.NotPanics(t, func() { server.Inject(fault{Status: 101}, fault{Status: 200}, fault{Status: 999}) })
 }
 
-// serve lets a server without a listener handle the example, and returns what was recorded, or the panic that cuts the connection.
+// serve lets a server without a listener handle the example, and returns what
+// was recorded, or the panic that cuts the connection.
 func serve(ctx context.Context, server *server) (recorder *httptest.ResponseRecorder, cut any) {
 	request := httptest.NewRequestWithContext(ctx, http.MethodPost, leadsPath, strings.NewReader(allison))
 	request.Header.Set("Authorization", "ApiToken "+server.Token)
@@ -252,7 +260,8 @@ func TestDelay(t *testing.T) {
 	}
 }
 
-// signal returns a clock that tells when it is asked first, which a create does once it has arrived.
+// signal returns a clock that tells when it is asked first, which a create does
+// once it has arrived.
 func signal() (now func() time.Time, asked <-chan struct{}) {
 	channel := make(chan struct{})
 	once := sync.OnceFunc(func() { close(channel) })
@@ -320,7 +329,8 @@ func TestDelayNoticesLoopbackClientGone(t *testing.T) {
 		cancel()
 	}()
 	_, err = client.CreateLead(ctx, clixnow.CreateLeadRequest{
-		FirstName: "Allison", LastName: "Brown", Email: "a@example.com", Phone: "+41123456789", Password: "Password123!", CountryCode: "CH",
+		FirstName: "Allison", LastName: "Brown", Email: "a@example.com", Phone: "+41123456789",
+		Password: "Password123!", CountryCode: "CH",
 	})
 	require.ErrorIs(t, err, clixnow.ErrOutcomeUnknown)
 	<-handled
@@ -338,7 +348,9 @@ func TestDropsOverHTTP2(t *testing.T) {
 		fault{Drop: clixnowtest.DropBeforeHandling}, fault{Drop: clixnowtest.DropMidBody}, fault{},
 	)
 	post := func() (status int, err error) {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, front.URL+leadsPath, strings.NewReader(allison))
+		request,
+			err := http.NewRequestWithContext(t.Context(), http.MethodPost, front.URL+leadsPath,
+			strings.NewReader(allison))
 		require.NoError(t, err)
 		request.Header.Set("Authorization", "ApiToken "+handler.Token)
 		request.Header.Set("Content-Type", "application/json")

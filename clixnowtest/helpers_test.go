@@ -92,7 +92,8 @@ type response struct {
 	body   string
 }
 
-// send makes one request by plain net/http, as a client of the API would; header replaces its headers, nil values remove them.
+// send makes one request by plain net/http, as a client of the API would;
+// header replaces its headers, nil values remove them.
 func send(t *testing.T, server *clixnowtest.Server, method, target, body string, header http.Header) response {
 	t.Helper()
 	r, err := trySend(t, server, method, target, body, header)
@@ -100,7 +101,9 @@ func send(t *testing.T, server *clixnowtest.Server, method, target, body string,
 	return r
 }
 
-func trySend(t *testing.T, server *clixnowtest.Server, method, target, body string, header http.Header) (response, error) {
+func trySend(t *testing.T, server *clixnowtest.Server, method, target, body string, header http.Header) (response,
+	error,
+) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, server.URL+target, strings.NewReader(body))
 	require.NoError(t, err)

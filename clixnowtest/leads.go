@@ -10,9 +10,11 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// AddLeads puts leads straight in, as the broker's side does; one with a used ID replaces that lead. It returns them as
-// they were stored: missing IDs and dates filled in (UpdatedOn from CreatedOn or the other way round, else both from the
-// server's clock), dates cut to milliseconds. It panics on a lead that has no JSON form.
+// AddLeads puts leads straight in, as the broker's side does; one with a used
+// ID replaces that lead. It returns them as they were stored: missing IDs and
+// dates filled in (UpdatedOn from CreatedOn or the other way round, else both
+// from the server's clock), dates cut to milliseconds. It panics on a lead that
+// has no JSON form.
 func (s *Server) AddLeads(leads ...clixnow.Lead) []clixnow.Lead {
 	s.changes.Lock()
 	defer s.changes.Unlock()
@@ -39,11 +41,13 @@ func (s *Server) AddLeads(leads ...clixnow.Lead) []clixnow.Lead {
 	return copies(added)
 }
 
-// UpdateLead lets change alter a lead, and sets its UpdatedOn from the server's clock; an ID cannot be altered. Its
-// errors are [clixnow.ErrLeadNotFound], and that the lead has no JSON form any more, which leaves it as it was.
+// UpdateLead lets change alter a lead, and sets its UpdatedOn from the server's
+// clock; an ID cannot be altered. Its errors are [clixnow.ErrLeadNotFound], and
+// that the lead has no JSON form any more, which leaves it as it was.
 //
-// While change runs, the server answers requests with the lead as it was. change itself may use the server, other than by
-// AddLeads, UpdateLead and DeleteLead, which wait for it.
+// While change runs, the server answers requests with the lead as it was.
+// change itself may use the server, other than by AddLeads, UpdateLead and
+// DeleteLead, which wait for it.
 func (s *Server) UpdateLead(id int64, change func(*clixnow.Lead)) error {
 	s.changes.Lock()
 	defer s.changes.Unlock()
@@ -65,8 +69,9 @@ func (s *Server) UpdateLead(id int64, change func(*clixnow.Lead)) error {
 	return nil
 }
 
-// DeleteLead removes a lead: it leaves every search at once, and its email and phone are free again. Its error is
-// [clixnow.ErrLeadNotFound]. Its ID is not used again.
+// DeleteLead removes a lead: it leaves every search at once, and its email and
+// phone are free again. Its error is [clixnow.ErrLeadNotFound]. Its ID is not
+// used again.
 func (s *Server) DeleteLead(id int64) error {
 	s.changes.Lock()
 	defer s.changes.Unlock()
@@ -99,7 +104,8 @@ func (s *Server) lead(id int64) (lead clixnow.Lead, ok bool) {
 	return copied(record.current.lead), true
 }
 
-// stored is a lead of a caller as it is kept: sharing nothing with the caller, with dates as the API has them.
+// stored is a lead of a caller as it is kept: sharing nothing with the caller,
+// with dates as the API has them.
 func stored(lead clixnow.Lead) clixnow.Lead {
 	lead = copied(lead)
 	lead.CreatedOn = milliseconds(lead.CreatedOn)

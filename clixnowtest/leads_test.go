@@ -82,7 +82,8 @@ func TestUpdateLead(t *testing.T) {
 	t.Parallel()
 	clock := newClock("2021-08-08T12:00:00Z")
 	server := start(t, clixnowtest.WithClock(clock.now))
-	server.AddLeads(clixnow.Lead{ID: 7, Email: "a@example.com", CreatedOn: date("2021-08-01T00:00:00Z")}, clixnow.Lead{ID: 8})
+	server.AddLeads(clixnow.Lead{ID: 7, Email: "a@example.com", CreatedOn: date("2021-08-01T00:00:00Z")},
+		clixnow.Lead{ID: 8})
 	clock.set("2021-08-09T12:00:00.123456Z")
 	require.NoError(t, server.UpdateLead(7, func(l *clixnow.Lead) {
 		assert.Equal(t, "a@example.com", l.Email)
@@ -92,15 +93,18 @@ func TestUpdateLead(t *testing.T) {
 		l.ClientType = clixnow.ClientTypeDepositor
 	}))
 	assert.Equal(t, clixnow.Lead{
-		ID: 7, Email: "a@example.com", Status: "Deposited", ClientType: clixnow.ClientTypeDepositor, CreatedOn: date("2021-08-01T00:00:00Z"),
+		ID: 7, Email: "a@example.com", Status: "Deposited", ClientType: clixnow.ClientTypeDepositor,
+		CreatedOn: date("2021-08-01T00:00:00Z"),
 		UpdatedOn: date("2021-08-09T12:00:00.123Z"), FTDDate: date("2021-08-09T11:00:00.999Z"),
 	}, server.Leads()[0])
 	assert.Equal(t, []int64{8, 7}, searchIDs(t, server, "orderBy=ModifiedOn"))
 	assert.Equal(t, []int64{7}, searchIDs(t, server, "ftdDateFrom=2021-08-09T11:00:00"))
-	assert.JSONEq(t, `[{"id":7,"email":"a@example.com","status":"Deposited","clientType":"Depositor","createdOn":"2021-08-01T00:00:00.000Z",
+	assert.JSONEq(t,
+		`[{"id":7,"email":"a@example.com","status":"Deposited","clientType":"Depositor","createdOn":"2021-08-01T00:00:00.000Z",
 		"updatedOn":"2021-08-09T12:00:00.123Z","ftdDate":"2021-08-09T11:00:00.999Z"}]`, search(t, server, "id=7").body)
 
-	require.ErrorIs(t, server.UpdateLead(9, func(*clixnow.Lead) { t.Error("there is none to change") }), clixnow.ErrLeadNotFound)
+	require.ErrorIs(t, server.UpdateLead(9, func(*clixnow.Lead) { t.Error("there is none to change") }),
+		clixnow.ErrLeadNotFound)
 }
 
 func TestUpdateLeadMayUseTheServer(t *testing.T) {

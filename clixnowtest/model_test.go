@@ -20,7 +20,8 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// model is what the server keeps sorted, in its plainest form: every state of every lead, looked through for each search.
+// model is what the server keeps sorted, in its plainest form: every state of
+// every lead, looked through for each search.
 type model map[int64][]state
 
 type state struct {
@@ -81,7 +82,8 @@ func serveSearch(server *clixnowtest.Server, query string) *httptest.ResponseRec
 	return recorder
 }
 
-// TestSearchAgainstModel adds, changes and deletes at random, and compares every answer with that of the model.
+// TestSearchAgainstModel adds, changes and deletes at random, and compares
+// every answer with that of the model.
 func TestSearchAgainstModel(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(5) {
@@ -125,7 +127,9 @@ func TestSearchAgainstModel(t *testing.T) {
 	}
 }
 
-func checkSearch(t *testing.T, random *rand.Rand, server *clixnowtest.Server, m model, now time.Time, someTime func() time.Time) {
+func checkSearch(t *testing.T, random *rand.Rand, server *clixnowtest.Server, m model, now time.Time,
+	someTime func() time.Time,
+) {
 	t.Helper()
 	orders := []string{"Id", "CreatedOn", "ModifiedOn", "FtdDate"}
 	order, skip, count := orders[random.IntN(4)], random.IntN(30), random.IntN(30)

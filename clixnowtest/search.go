@@ -82,9 +82,12 @@ func (s *store) find(q query) []*version {
 	return page
 }
 
-// cut returns those of rows in the filter's own order that lie within its bounds.
+// cut returns those of rows in the filter's own order that lie within its
+// bounds.
 func (f filter) cut(rows []*version) []*version {
-	from, _ := slices.BinarySearchFunc(rows, f.from, func(v *version, t time.Time) int { return f.order.date(v).Compare(t) })
+	from,
+		_ := slices.BinarySearchFunc(rows, f.from,
+		func(v *version, t time.Time) int { return f.order.date(v).Compare(t) })
 	rows = rows[from:]
 	to, _ := slices.BinarySearchFunc(rows, f.to, func(v *version, t time.Time) int {
 		if f.order.date(v).After(t) {
@@ -123,7 +126,8 @@ func (s *Server) encodeLead(lead *clixnow.Lead) []byte {
 	return mustMarshal(members)
 }
 
-// readQuery reads what it knows and passes over the rest. An empty value is none.
+// readQuery reads what it knows and passes over the rest. An empty value is
+// none.
 func readQuery(values url.Values) (q query, faults map[string][]string) {
 	p := parameters{values: make(map[string]string), faults: make(map[string][]string)}
 	for name, given := range values {
@@ -146,7 +150,8 @@ func readQuery(values url.Values) (q query, faults map[string][]string) {
 	return q, p.faults
 }
 
-// parameters reads query parameters and gathers what is wrong with them, by the names that ASP.NET Core gives to them.
+// parameters reads query parameters and gathers what is wrong with them, by the
+// names that ASP.NET Core gives to them.
 type parameters struct {
 	values map[string]string // by name in lower case, since ASP.NET Core matches names in any case
 	faults map[string][]string
@@ -177,7 +182,8 @@ func (p parameters) size(name string, absent, most int64) int64 {
 	return n
 }
 
-// order reads orderBy, whose values want their big letters (API reference, "Monitoring data").
+// order reads orderBy, whose values want their big letters (API reference,
+// "Monitoring data").
 func (p parameters) order() order {
 	switch p.get("OrderBy") {
 	case "", string(clixnow.OrderByID):
@@ -199,7 +205,8 @@ func (p parameters) filter(name string) (f filter, given bool) {
 	return f, p.get(name+"From") != "" || p.get(name+"To") != ""
 }
 
-// date reads a date like 2021-08-08T00:00:00, which is in UTC, with or without a fraction of a second, Z or an offset.
+// date reads a date like 2021-08-08T00:00:00, which is in UTC, with or without
+// a fraction of a second, Z or an offset.
 func (p parameters) date(name string, absent time.Time) time.Time {
 	text := p.get(name)
 	if text == "" {

@@ -20,11 +20,20 @@ import (
 // five leads, whose order is another one by each date.
 func five() []clixnow.Lead {
 	return []clixnow.Lead{
-		{ID: 1, CreatedOn: date("2021-08-05T00:00:00Z"), UpdatedOn: date("2021-08-09T00:00:00Z"), FTDDate: date("2021-08-10T12:00:00.5Z")},
-		{ID: 2, CreatedOn: date("2021-08-04T00:00:00Z"), UpdatedOn: date("2021-08-08T00:00:00Z"), FTDDate: date("2021-08-10T12:00:00Z")},
+		{
+			ID: 1, CreatedOn: date("2021-08-05T00:00:00Z"), UpdatedOn: date("2021-08-09T00:00:00Z"),
+			FTDDate: date("2021-08-10T12:00:00.5Z"),
+		},
+		{
+			ID: 2, CreatedOn: date("2021-08-04T00:00:00Z"), UpdatedOn: date("2021-08-08T00:00:00Z"),
+			FTDDate: date("2021-08-10T12:00:00Z"),
+		},
 		{ID: 3, CreatedOn: date("2021-08-03T00:00:00Z"), UpdatedOn: date("2021-08-10T00:00:00Z")},
 		{ID: 4, CreatedOn: date("2021-08-03T00:00:00Z"), UpdatedOn: date("2021-08-08T00:00:00.001Z")},
-		{ID: 5, CreatedOn: date("2021-08-01T00:00:00Z"), UpdatedOn: date("2021-08-07T23:59:59.999Z"), FTDDate: date("2021-08-10T12:00:00Z")},
+		{
+			ID: 5, CreatedOn: date("2021-08-01T00:00:00Z"), UpdatedOn: date("2021-08-07T23:59:59.999Z"),
+			FTDDate: date("2021-08-10T12:00:00Z"),
+		},
 	}
 }
 
@@ -175,7 +184,10 @@ func TestSearchEnvelope(t *testing.T) {
 	t.Parallel()
 	server := start(t, clixnowtest.WithEnvelope("items"))
 	assert.JSONEq(t, `{"items":[]}`, search(t, server, "").body)
-	server.AddLeads(clixnow.Lead{ID: 7, Email: "a@example.com", Status: "New", CreatedOn: date("2022-12-19T11:01:58.302Z")})
+	server.AddLeads(clixnow.Lead{
+		ID: 7, Email: "a@example.com", Status: "New",
+		CreatedOn: date("2022-12-19T11:01:58.302Z"),
+	})
 	assert.JSONEq(t, `{"items":[{"id":7,"email":"a@example.com","status":"New",
 		"createdOn":"2022-12-19T11:01:58.302Z","updatedOn":"2022-12-19T11:01:58.302Z"}]}`, search(t, server, "").body)
 	assert.Equal(t, "[]", search(t, start(t), "").body)
@@ -184,29 +196,34 @@ func TestSearchEnvelope(t *testing.T) {
 
 func TestHiddenFields(t *testing.T) {
 	t.Parallel()
-	server := start(t, clixnowtest.WithHiddenFields("email", "FTDDATE"), clixnowtest.WithHiddenFields("score", "updatedOn"))
+	server := start(t, clixnowtest.WithHiddenFields("email", "FTDDATE"),
+		clixnowtest.WithHiddenFields("score", "updatedOn"))
 	server.AddLeads(clixnow.Lead{
-		ID: 7, Email: "a@example.com", Status: "New", CreatedOn: date("2022-12-19T11:01:58.302Z"), FTDDate: date("2022-12-20T00:00:00Z"),
-		Extra: map[string]jsonValue{"score": jsonValue(`5`), "tier": jsonValue(`"A"`)},
+		ID: 7, Email: "a@example.com", Status: "New", CreatedOn: date("2022-12-19T11:01:58.302Z"),
+		FTDDate: date("2022-12-20T00:00:00Z"),
+		Extra:   map[string]jsonValue{"score": jsonValue(`5`), "tier": jsonValue(`"A"`)},
 	})
 	want := `[{"id":7,"status":"New","createdOn":"2022-12-19T11:01:58.302Z","tier":"A"}]`
 	assert.JSONEq(t, want, search(t, server, "").body)
-	assert.JSONEq(t, want, search(t, server, "ftdDateFrom=2022-12-20T00:00:00&orderBy=FtdDate").body, "filters still know it")
+	assert.JSONEq(t, want, search(t, server, "ftdDateFrom=2022-12-20T00:00:00&orderBy=FtdDate").body,
+		"filters still know it")
 	assert.Equal(t, "[]", search(t, server, "ftdDateFrom=2022-12-21T00:00:00").body)
 }
 
 func TestSearchDelay(t *testing.T) {
 	t.Parallel()
 	clock := newClock("2021-08-08T12:00:00Z")
-	server := start(t, clixnowtest.WithClock(clock.now), clixnowtest.WithSearchDelay(func(l clixnow.Lead) time.Duration {
-		seconds, err := strconv.Atoi(l.Keyword) // what a change wants for itself
-		assert.NoError(t, err)
-		return time.Duration(seconds) * time.Second
-	}))
+	server := start(t, clixnowtest.WithClock(clock.now),
+		clixnowtest.WithSearchDelay(func(l clixnow.Lead) time.Duration {
+			seconds, err := strconv.Atoi(l.Keyword) // what a change wants for itself
+			assert.NoError(t, err)
+			return time.Duration(seconds) * time.Second
+		}))
 	status := func() string {
 		body := search(t, server, "id=7").body
 		for _, status := range []string{"One", "Two", "Three"} {
-			if slices.Contains(searchIDs(t, server, "modifiedOnFrom=2021-08-08T12:00:00"), 7) && strings.Contains(body, status) {
+			if slices.Contains(searchIDs(t, server, "modifiedOnFrom=2021-08-08T12:00:00"), 7) &&
+				strings.Contains(body, status) {
 				return status
 			}
 		}
@@ -253,7 +270,8 @@ func TestSearchDelay(t *testing.T) {
 
 	server.AddLeads(clixnow.Lead{ID: 7, Status: "One", Keyword: "20"})
 	clock.set("2021-08-08T12:04:00Z")
-	server.AddLeads(clixnow.Lead{ID: 7, Status: "Three", Keyword: "10", UpdatedOn: date("2021-08-08T12:03:30Z")}) // has waited already
+	// has waited already
+	server.AddLeads(clixnow.Lead{ID: 7, Status: "Three", Keyword: "10", UpdatedOn: date("2021-08-08T12:03:30Z")})
 	assert.Equal(t, "Three", status())
 
 	change("One", "20")
@@ -274,19 +292,21 @@ func TestSearchDelayOfCreate(t *testing.T) {
 	clock.set("2021-08-08T12:01:00Z")
 	assert.Equal(t, []int64{123456}, searchIDs(t, server, "id=123456"))
 
-	server.AddLeads(clixnow.Lead{ID: 1, UpdatedOn: date("2021-08-08T12:00:00Z")}, clixnow.Lead{ID: 2, UpdatedOn: date("2021-08-08T12:00:00.001Z")})
+	server.AddLeads(clixnow.Lead{ID: 1, UpdatedOn: date("2021-08-08T12:00:00Z")},
+		clixnow.Lead{ID: 2, UpdatedOn: date("2021-08-08T12:00:00.001Z")})
 	assert.Equal(t, []int64{1, 123456}, searchIDs(t, server, ""), "it counts from UpdatedOn")
 }
 
 func TestSearchDelayOfMany(t *testing.T) {
 	t.Parallel()
 	clock := newClock("2021-08-08T12:00:00Z")
-	server := start(t, clixnowtest.WithClock(clock.now), clixnowtest.WithSearchDelay(func(l clixnow.Lead) time.Duration {
-		if l.Status == "Late" {
-			return time.Minute
-		}
-		return 0
-	}))
+	server := start(t, clixnowtest.WithClock(clock.now),
+		clixnowtest.WithSearchDelay(func(l clixnow.Lead) time.Duration {
+			if l.Status == "Late" {
+				return time.Minute
+			}
+			return 0
+		}))
 	leads := make([]clixnow.Lead, 1999)
 	leads[700].Status = "Late"
 	server.AddLeads(leads...)
@@ -300,7 +320,8 @@ func BenchmarkSearchLastPage(b *testing.B) {
 	server.AddLeads(make([]clixnow.Lead, 200_000)...)
 	for _, query := range []string{
 		"orderBy=ModifiedOn&count=1000&skip=199000",
-		"orderBy=ModifiedOn&count=1000&modifiedOnFrom=" + url.QueryEscape(server.Leads()[199_000].UpdatedOn.Format(time.RFC3339Nano)),
+		"orderBy=ModifiedOn&count=1000&modifiedOnFrom=" +
+			url.QueryEscape(server.Leads()[199_000].UpdatedOn.Format(time.RFC3339Nano)),
 	} {
 		b.Run(query, func(b *testing.B) {
 			for b.Loop() {

@@ -1,17 +1,20 @@
-// Package clixnowtest is a Clixnow in memory, for the tests of programs that use package clixnow:
+// Package clixnowtest is a Clixnow in memory, for the tests of programs that
+// use package clixnow:
 //
 //	server := clixnowtest.NewServer()
 //	defer server.Close()
 //	client := server.Client() // a *clixnow.Client like any other
 //
-// It judges requests as the API does: token, media types, mandatory fields, duplicates. What happens at a broker later is
-// done by [Server.AddLeads], [Server.UpdateLead] and [Server.DeleteLead]; what goes wrong between here and there, by
-// [Server.Inject]. [Server.Leads] and [Server.Requests] show what came of it. Programs in any language can use it over
-// HTTP.
+// It judges requests as the API does: token, media types, mandatory fields,
+// duplicates. What happens at a broker later is done by [Server.AddLeads],
+// [Server.UpdateLead] and [Server.DeleteLead]; what goes wrong between here and
+// there, by [Server.Inject]. [Server.Leads] and [Server.Requests] show what
+// came of it. Programs in any language can use it over HTTP.
 //
-// Where the API reference is silent (whether bounds are included, which lead of one instant comes first, where leads
-// without a first deposit stand), one plausible answer was chosen. Code that works here may yet rely on what the API
-// never promised.
+// Where the API reference is silent (whether bounds are included, which lead of
+// one instant comes first, where leads without a first deposit stand), one
+// plausible answer was chosen. Code that works here may yet rely on what the
+// API never promised.
 package clixnowtest
 
 import (
@@ -42,8 +45,9 @@ const (
 	maxBodyBytes = 1 << 20 // a create takes a few thousand
 )
 
-// Server is a Clixnow of one brand and one token, with its leads in memory. Create it with [NewServer] or [NewHandler].
-// All its methods are safe for concurrent use; its fields are not to be changed.
+// Server is a Clixnow of one brand and one token, with its leads in memory.
+// Create it with [NewServer] or [NewHandler]. All its methods are safe for
+// concurrent use; its fields are not to be changed.
 type Server struct {
 	URL   string // where it listens, such as http://127.0.0.1:40123; "" where it was made by NewHandler
 	Brand string
@@ -69,7 +73,8 @@ type Server struct {
 	serving sync.WaitGroup // the listener and its connections
 }
 
-// Request is a request that arrived. Its maps and its body are shared between all who ask: they are not to be changed.
+// Request is a request that arrived. Its maps and its body are shared between
+// all who ask: they are not to be changed.
 type Request struct {
 	Method string
 	Path   string
@@ -79,8 +84,8 @@ type Request struct {
 	Status int // of the answer; 0 while there is none, and where the connection was cut instead
 }
 
-// NewServer starts a server on a free port of the loopback interface; call Close when done. It panics where it cannot
-// listen.
+// NewServer starts a server on a free port of the loopback interface; call
+// Close when done. It panics where it cannot listen.
 func NewServer(opts ...Option) *Server {
 	s := NewHandler(opts...)
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
@@ -96,8 +101,9 @@ func NewServer(opts ...Option) *Server {
 	return s
 }
 
-// NewHandler returns a server without a listener, to be served by yourself: under TLS, HTTP/2 or a path of your own.
-// Faults that cut the connection panic with [http.ErrAbortHandler]; what stands between must let that pass.
+// NewHandler returns a server without a listener, to be served by yourself:
+// under TLS, HTTP/2 or a path of your own. Faults that cut the connection panic
+// with [http.ErrAbortHandler]; what stands between must let that pass.
 func NewHandler(opts ...Option) *Server {
 	s := &Server{ //nolint:gosec // G101: the token opens nothing
 		Brand: "acme", Token: "CfDJ8-clixnowtest-token",
@@ -114,8 +120,9 @@ func NewHandler(opts ...Option) *Server {
 	return s
 }
 
-// Close ends every delay, cuts every connection and returns when no request is being served. Of a server without a
-// listener it ends the delays alone. It may be called more than once.
+// Close ends every delay, cuts every connection and returns when no request is
+// being served. Of a server without a listener it ends the delays alone. It may
+// be called more than once.
 func (s *Server) Close() {
 	s.close()
 	if s.http == nil {
@@ -141,9 +148,10 @@ func (s *Server) track(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// Client returns a new client for the server. Its back-off takes milliseconds, so a Retry-After of a second is not waited
-// out, and the answer is returned at once; opts can change that. It panics where [clixnow.NewClient] fails, and on a server
-// without a listener.
+// Client returns a new client for the server. Its back-off takes milliseconds,
+// so a Retry-After of a second is not waited out, and the answer is returned at
+// once; opts can change that. It panics where [clixnow.NewClient] fails, and on
+// a server without a listener.
 func (s *Server) Client(opts ...clixnow.Option) *clixnow.Client {
 	if s.URL == "" {
 		panic("clixnowtest: a server without a listener has no URL: use clixnow.NewClient with that of yours")
@@ -159,7 +167,8 @@ func (s *Server) Client(opts ...clixnow.Option) *clixnow.Client {
 	return client
 }
 
-// Requests returns what arrived, in order, whatever became of it. A request has arrived when its body was read.
+// Requests returns what arrived, in order, whatever became of it. A request has
+// arrived when its body was read.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -265,7 +274,8 @@ func success(body []byte) answer {
 	return answer{http.StatusOK, http.Header{"Content-Type": {"application/json; charset=utf-8"}}, body}
 }
 
-// problem is the API's answer to a request that it refuses; faults are by field, and may be nil.
+// problem is the API's answer to a request that it refuses; faults are by
+// field, and may be nil.
 func problem(status int, message string, faults map[string][]string) answer {
 	refusal := success(mustMarshal(struct {
 		Message string              `json:"message"`
@@ -289,7 +299,8 @@ func holdsJSON(header http.Header) bool {
 	return err == nil && mediaType == "application/json"
 }
 
-// acceptsJSON reports what the most precise of the media ranges that cover JSON says (RFC 9110, section 12.5.1).
+// acceptsJSON reports what the most precise of the media ranges that cover JSON
+// says (RFC 9110, section 12.5.1).
 func acceptsJSON(header http.Header) bool {
 	accept := strings.Join(header.Values("Accept"), ",")
 	if strings.TrimSpace(accept) == "" {
@@ -309,7 +320,8 @@ func acceptsJSON(header http.Header) bool {
 	return accepted
 }
 
-// wait returns false where the client, or the server, has gone before the time is over.
+// wait returns false where the client, or the server, has gone before the time
+// is over.
 func (s *Server) wait(ctx context.Context, delay time.Duration) bool {
 	if delay <= 0 {
 		return true

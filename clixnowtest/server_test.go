@@ -69,9 +69,11 @@ func TestVendorsCommands(t *testing.T) {
 		require.NoError(t, err)
 		return string(out)
 	}
-	assert.Regexp(t, `^\{"leadId":123456,"redirectUrl":"https://[^"]+","subCampaign":"subcampaign","placement":"landing_page",`+
-		`"keyword":"test","sub2":"sub2","clickId":"20fn4ngo56n3snf74","crmId":"7123456"\}$`, curl(vendorsCreate))
-	assert.Regexp(t, `^\[\{"id":123456,"email":"allison.brown@example.com","status":"New",.*"createdOn":"2021-08-08T23:59:59.000Z".*\}\]$`,
+	assert.Regexp(t,
+		`^\{"leadId":123456,"redirectUrl":"https://[^"]+","subCampaign":"subcampaign","placement":"landing_page",`+
+			`"keyword":"test","sub2":"sub2","clickId":"20fn4ngo56n3snf74","crmId":"7123456"\}$`, curl(vendorsCreate))
+	assert.Regexp(t,
+		`^\[\{"id":123456,"email":"allison.brown@example.com","status":"New",.*"createdOn":"2021-08-08T23:59:59.000Z".*\}\]$`,
 		curl(vendorsSearch))
 
 	clock.set("2021-08-09T00:00:00Z")
@@ -102,7 +104,11 @@ func TestRefusals(t *testing.T) {
 		{"beginning of the token", get, searchPath, header("Authorization", "ApiToken CfDJ8"), 401},
 		{"more than the token", get, searchPath, header("Authorization", "ApiToken CfDJ8-clixnowtest-token1"), 401},
 		{"other scheme", get, searchPath, header("Authorization", "Bearer CfDJ8-clixnowtest-token"), 401},
-		{"token comes before media types", post, leadsPath, http.Header{"Authorization": nil, "Content-Type": nil}, 401},
+		{
+			"token comes before media types", post, leadsPath,
+			http.Header{"Authorization": nil, "Content-Type": nil},
+			401,
+		},
 		{"no content type", post, leadsPath, header("Content-Type"), 415},
 		{"form", post, leadsPath, header("Content-Type", "application/x-www-form-urlencoded"), 415},
 		{"text", post, leadsPath, header("Content-Type", "text/plain"), 415},
@@ -119,7 +125,10 @@ func TestRefusals(t *testing.T) {
 		{"Accept HTML, create", post, leadsPath, header("Accept", "text/html, image/*"), 415},
 		{"Accept no JSON", get, searchPath, header("Accept", "*/*, application/json;q=0"), 415},
 		{"Accept no applications", get, searchPath, header("Accept", "application/*;q=0.0, */*"), 415},
-		{"Accept no applications but JSON", get, searchPath, header("Accept", "application/json, application/*;q=0"), 200},
+		{
+			"Accept no applications but JSON", get, searchPath, header("Accept", "application/json, application/*;q=0"),
+			200,
+		},
 		{"Accept nonsense", get, searchPath, header("Accept", "json"), 415},
 	}
 	server := start(t)
@@ -229,7 +238,8 @@ func TestHandler(t *testing.T) {
 	handler.Close()
 }
 
-// TestCloseWhileClientsConnect hangs, for as long as a header may take, where Close loses sight of a connection.
+// TestCloseWhileClientsConnect hangs, for as long as a header may take, where
+// Close loses sight of a connection.
 func TestCloseWhileClientsConnect(t *testing.T) {
 	t.Parallel()
 	for range 50 {
@@ -264,7 +274,8 @@ func TestClose(t *testing.T) {
 	require.ErrorIs(t, err, clixnow.ErrNotSent)
 }
 
-// A RoundTripper hands the requests of a client on as they are: without a body, and maybe in a bubble of testing/synctest.
+// A RoundTripper hands the requests of a client on as they are: without a body,
+// and maybe in a bubble of testing/synctest.
 func TestRequestLimit(t *testing.T) {
 	t.Parallel()
 	server := start(t, clixnowtest.WithRequestLimit(2))
@@ -283,7 +294,9 @@ func TestRequestLimit(t *testing.T) {
 func TestHandlerTakesClientRequests(t *testing.T) {
 	t.Parallel()
 	server := clixnowtest.NewHandler()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://acme.test/api/system/v1/leads/search", nil)
+	r,
+		err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://acme.test/api/system/v1/leads/search",
+		nil)
 	require.NoError(t, err)
 	r.Header.Set("Authorization", "ApiToken "+server.Token)
 	recorder := httptest.NewRecorder()

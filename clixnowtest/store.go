@@ -9,8 +9,9 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// store holds leads, and what searches show of them, in every order. Searches must stay cheap where there are hundreds of
-// thousands, so the orders are kept and not sorted for each page. It is not safe for concurrent use.
+// store holds leads, and what searches show of them, in every order. Searches
+// must stay cheap where there are hundreds of thousands, so the orders are kept
+// and not sorted for each page. It is not safe for concurrent use.
 type store struct {
 	delay   func(clixnow.Lead) time.Duration // before a change shows; nil = none
 	lastID  int64
@@ -35,7 +36,8 @@ type version struct {
 	shows  time.Time // from then on, in searches
 }
 
-// order is what leads are sorted by. All but the first are also what they can be filtered by.
+// order is what leads are sorted by. All but the first are also what they can
+// be filtered by.
 type order int
 
 const (
@@ -117,7 +119,8 @@ func (s *store) waitingUntil(shows time.Time) int {
 	return i
 }
 
-// forget drops what is waiting of a lead to show at a time or later: a newer state will show before it.
+// forget drops what is waiting of a lead to show at a time or later: a newer
+// state will show before it.
 func (s *store) forget(r *record, shows time.Time) {
 	i := s.waitingUntil(shows)
 	kept := slices.DeleteFunc(s.waiting[i:], func(v *version) bool { return v.record == r })
@@ -162,7 +165,8 @@ func (s *store) show(versions []*version) {
 	}
 }
 
-// replace takes a state of a lead out of the orders and puts another one in; either may be nil.
+// replace takes a state of a lead out of the orders and puts another one in;
+// either may be nil.
 func (s *store) replace(old, current *version) {
 	for by := range s.orders {
 		rows, compare := s.orders[by], order(by).compare

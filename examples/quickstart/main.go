@@ -1,5 +1,6 @@
-// Command quickstart registers leads and reads them back, against a fake Clixnow that it starts on loopback. It needs
-// nothing else. Against the real API, all but the first lines of run stay as they are:
+// Command quickstart registers leads and reads them back, against a fake
+// Clixnow that it starts on loopback. It needs nothing else. Against the real
+// API, all but the first lines of run stay as they are:
 //
 //	client, err := clixnow.NewClient("your-brand", os.Getenv("CLIXNOW_TOKEN"))
 package main

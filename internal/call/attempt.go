@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// ErrTooLarge is the Err of an Outcome whose 2xx body exceeds the Caller's MaxBytes.
+// ErrTooLarge is the Err of an Outcome whose 2xx body exceeds the Caller's
+// MaxBytes.
 var ErrTooLarge = errors.New("the body is larger than allowed")
 
 const (
@@ -61,8 +62,9 @@ func (c *Caller) attempt(ctx context.Context, req *Request) (o Outcome) {
 	return o
 }
 
-// limited gives an attempt its time. http.Client's own Timeout would replace the error of a RoundTripper by a text, and a
-// refusal that wraps ErrNotSent would be lost.
+// limited gives an attempt its time. http.Client's own Timeout would replace
+// the error of a RoundTripper by a text, and a refusal that wraps ErrNotSent
+// would be lost.
 func (c *Caller) limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	if c.Timeout <= 0 {
 		return context.WithCancel(ctx)
@@ -93,7 +95,8 @@ func (c *Caller) request(ctx context.Context, req *Request) *http.Request {
 	return r
 }
 
-// read hands the body to req.Read from a pooled buffer that never holds more than MaxBytes and one.
+// read hands the body to req.Read from a pooled buffer that never holds more
+// than MaxBytes and one.
 func (c *Caller) read(ctx context.Context, req *Request, resp *http.Response, o *Outcome) {
 	buffer := c.Buffers.Get().(*bytes.Buffer)
 	defer func() {
@@ -102,11 +105,13 @@ func (c *Caller) read(ctx context.Context, req *Request, resp *http.Response, o 
 			c.Buffers.Put(buffer)
 		}
 	}()
-	// A buffer that doubles until it is large enough costs the body several times, whenever the pool has lost its own.
+	// A buffer that doubles until it is large enough costs the body several
+	// times, whenever the pool has lost its own.
 	if announced := min(resp.ContentLength, c.MaxBytes, trustedBytes); announced > 0 {
 		buffer.Grow(int(announced) + bytes.MinRead) // of which ReadFrom needs some even at the end
 	}
-	_, err := buffer.ReadFrom(io.LimitReader(resp.Body, max(c.MaxBytes, c.MaxBytes+1))) // the greatest number has no next
+	// the greatest number has no next
+	_, err := buffer.ReadFrom(io.LimitReader(resp.Body, max(c.MaxBytes, c.MaxBytes+1)))
 	switch {
 	case int64(buffer.Len()) > c.MaxBytes:
 		o.Err = fmt.Errorf("%w: more than %d bytes", ErrTooLarge, c.MaxBytes)
@@ -120,7 +125,8 @@ func (c *Caller) read(ctx context.Context, req *Request, resp *http.Response, o 
 	}
 }
 
-// drain reads what is left of a body, within reason, so that the connection can be used again; giveUp ends the attempt.
+// drain reads what is left of a body, within reason, so that the connection can
+// be used again; giveUp ends the attempt.
 func drain(body io.Reader, giveUp context.CancelFunc) error {
 	defer time.AfterFunc(drainTime, giveUp).Stop()
 	if _, err := io.CopyN(io.Discard, body, drainedBytes); !errors.Is(err, io.EOF) {
@@ -129,7 +135,8 @@ func drain(body io.Reader, giveUp context.CancelFunc) error {
 	return nil
 }
 
-// connectionTrace records what net/http reports of connections during one attempt. Another goroutine may report.
+// connectionTrace records what net/http reports of connections during one
+// attempt. Another goroutine may report.
 type connectionTrace struct{ wanted, got atomic.Bool }
 
 func (t *connectionTrace) clientTrace() *httptrace.ClientTrace {
@@ -139,9 +146,10 @@ func (t *connectionTrace) clientTrace() *httptrace.ClientTrace {
 	}
 }
 
-// couldCarry decides whether the request of an attempt that failed by err could have been written. A connection that was
-// had at any time decides, since a RoundTripper may have sent the request again by itself; a RoundTripper that reports
-// nothing is believed only when it says that it refused.
+// couldCarry decides whether the request of an attempt that failed by err could
+// have been written. A connection that was had at any time decides, since a
+// RoundTripper may have sent the request again by itself; a RoundTripper that
+// reports nothing is believed only when it says that it refused.
 func (t *connectionTrace) couldCarry(err error, reports bool) bool {
 	switch {
 	case t.got.Load():
@@ -153,7 +161,8 @@ func (t *connectionTrace) couldCarry(err error, reports bool) bool {
 	}
 }
 
-// withoutURL takes off the *url.Error of http.Client, whose text holds the whole query.
+// withoutURL takes off the *url.Error of http.Client, whose text holds the
+// whole query.
 func withoutURL(err error) error {
 	var outer *url.Error
 	if errors.As(err, &outer) {
@@ -162,11 +171,13 @@ func withoutURL(err error) error {
 	return err
 }
 
-// discreet hides what net/http quotes of an answer that it cannot read: a server that echoes a request has lead data there.
+// discreet hides what net/http quotes of an answer that it cannot read: a
+// server that echoes a request has lead data there.
 func discreet(err error) error {
 	text := err.Error()
 	for _, quoting := range []string{
-		"malformed HTTP ", "malformed MIME ", "bad Content-Length", "multiple Content-Length", "bad trailer key", "unsupported transfer encoding",
+		"malformed HTTP ", "malformed MIME ", "bad Content-Length", "multiple Content-Length", "bad trailer key",
+		"unsupported transfer encoding",
 	} {
 		if at := strings.Index(text, quoting); at >= 0 {
 			quote := strings.IndexByte(text[at:]+`"`, '"')
@@ -185,7 +196,8 @@ func (e discreetError) Error() string { return e.text }
 
 func (e discreetError) Unwrap() error { return e.cause }
 
-// withContext adds what net/http leaves out of the error of a context that ended: it tells the cause alone.
+// withContext adds what net/http leaves out of the error of a context that
+// ended: it tells the cause alone.
 func withContext(ctx context.Context, err error) error {
 	if ctx.Err() == nil || errors.Is(err, ctx.Err()) && errors.Is(err, context.Cause(ctx)) {
 		return err

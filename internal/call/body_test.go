@@ -25,7 +25,8 @@ import (
 	"github.com/clixnow/clixnow-go/internal/call"
 )
 
-// serve starts a server on loopback and returns a caller that makes one attempt, and a count of its connections.
+// serve starts a server on loopback and returns a caller that makes one
+// attempt, and a count of its connections.
 func serve(t *testing.T, handle http.HandlerFunc) (*call.Caller, string, *atomic.Int64) {
 	t.Helper()
 	var connections atomic.Int64
@@ -81,7 +82,9 @@ func TestBodyOfASuccess(t *testing.T) {
 				return
 			}
 			defer conn.Close()
-			_, _ = fmt.Fprintf(rw, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", length, strings.Repeat("x", n))
+			_,
+				_ = fmt.Fprintf(rw, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", length,
+				strings.Repeat("x", n))
 			_ = rw.Flush()
 		}
 	}
@@ -178,8 +181,8 @@ func TestUnreadableBodyIsKept(t *testing.T) {
 	assert.True(t, bytes.HasPrefix(o.Body, []byte("<html>")))
 }
 
-// The next request goes over the same connection, whatever the one before was answered, unless what is left of the
-// answer costs more than a connection.
+// The next request goes over the same connection, whatever the one before was
+// answered, unless what is left of the answer costs more than a connection.
 func TestConnectionIsUsedAgain(t *testing.T) {
 	t.Parallel()
 	zipped := zip(t, strings.Repeat("x", 10_000))
@@ -240,7 +243,9 @@ func TestSwitchingProtocols(t *testing.T) {
 			return
 		}
 		defer conn.Close()
-		_, _ = io.WriteString(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_,
+			_ = io.WriteString(rw,
+			"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 		_ = rw.Flush()
 		_, err = rw.ReadByte() // until the client closes
 		closed <- err
@@ -253,7 +258,8 @@ func TestSwitchingProtocols(t *testing.T) {
 	require.ErrorIs(t, <-closed, io.EOF, "the connection is not left open")
 }
 
-// A page is large, and the garbage of a buffer that grows by doubling larger still.
+// A page is large, and the garbage of a buffer that grows by doubling larger
+// still.
 func TestBufferHasTheAnnouncedLength(t *testing.T) {
 	t.Parallel()
 	const mebibyte = 1 << 20
@@ -272,7 +278,10 @@ func TestBufferHasTheAnnouncedLength(t *testing.T) {
 			t.Parallel()
 			caller := newCaller(&script{steps: []step{func(*http.Request) (*http.Response, error) {
 				body := bytes.NewReader(bytes.Repeat([]byte("x"), int(test.length)))
-				return &http.Response{StatusCode: http.StatusOK, ContentLength: test.announced, Body: io.NopCloser(body)}, nil
+				return &http.Response{
+					StatusCode: http.StatusOK, ContentLength: test.announced,
+					Body: io.NopCloser(body),
+				}, nil
 			}}})
 			caller.MaxBytes = test.max
 			req := newRequest(http.MethodGet, "http://127.0.0.1/leads")
@@ -286,7 +295,8 @@ func TestBufferHasTheAnnouncedLength(t *testing.T) {
 	}
 }
 
-// Read is handed memory that the next call writes into: no call may see what another one left there.
+// Read is handed memory that the next call writes into: no call may see what
+// another one left there.
 func TestBuffersDoNotLeak(t *testing.T) {
 	t.Parallel()
 	caller, target, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -345,9 +355,11 @@ func TestTricklingError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		o, _ := scripted(t.Context(), http.MethodGet, answer(http.StatusBadRequest, func(ctx context.Context) io.Reader {
-			return io.MultiReader(strings.NewReader("Duplicate lead"), untilDone{ctx})
-		}))
+		o,
+			_ := scripted(t.Context(), http.MethodGet,
+			answer(http.StatusBadRequest, func(ctx context.Context) io.Reader {
+				return io.MultiReader(strings.NewReader("Duplicate lead"), untilDone{ctx})
+			}))
 		assert.Equal(t, http.StatusBadRequest, o.Status)
 		require.NoError(t, o.Err)
 		assert.Equal(t, "Duplicate lead", string(o.Body))
@@ -355,7 +367,8 @@ func TestTricklingError(t *testing.T) {
 	})
 }
 
-// endsContext is a body that ends the context when more than what is kept of an error is asked for.
+// endsContext is a body that ends the context when more than what is kept of an
+// error is asked for.
 type endsContext struct {
 	left int
 	end  context.CancelFunc
@@ -371,7 +384,8 @@ func (s *endsContext) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// The status is known, and that nobody waits any more is to be told all the same.
+// The status is known, and that nobody waits any more is to be told all the
+// same.
 func TestContextEndsWhileAnErrorIsDrained(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{http.MethodGet, http.MethodPost} {

@@ -1,8 +1,11 @@
-// Package call makes one HTTP call as often as its rules allow and reports the facts of its last attempt: what was
-// answered, what failed, and whether the request can have reached the server. What the facts mean is its caller's to say.
+// Package call makes one HTTP call as often as its rules allow and reports the
+// facts of its last attempt: what was answered, what failed, and whether the
+// request can have reached the server. What the facts mean is its caller's to
+// say.
 //
-// Which attempts are made again: a GET after a failed connection and after the statuses of a passing trouble; any other
-// method only when the request provably never reached the server, or was answered 429.
+// Which attempts are made again: a GET after a failed connection and after the
+// statuses of a passing trouble; any other method only when the request
+// provably never reached the server, or was answered 429.
 package call
 
 import (
@@ -18,11 +21,12 @@ import (
 	"time"
 )
 
-// ErrNotSent marks the error of a RoundTripper that refused a request without sending it.
+// ErrNotSent marks the error of a RoundTripper that refused a request without
+// sending it.
 var ErrNotSent = errors.New("clixnow: the request was not sent")
 
-// Caller makes calls by one HTTP client under one policy. Its fields are not changed once it is in use; it is then safe
-// for concurrent use.
+// Caller makes calls by one HTTP client under one policy. Its fields are not
+// changed once it is in use; it is then safe for concurrent use.
 type Caller struct {
 	HTTP       *http.Client
 	Header     func(method string) http.Header // a new map for each attempt: RoundTrippers change it
@@ -36,7 +40,8 @@ type Caller struct {
 	Buffers    *sync.Pool    // of *bytes.Buffer
 }
 
-// Request is what is sent. Read is handed the body of a 2xx, which is valid until it returns.
+// Request is what is sent. Read is handed the body of a 2xx, which is valid
+// until it returns.
 type Request struct {
 	Method   string
 	URL      *url.URL
@@ -88,7 +93,8 @@ func (c *Caller) Do(ctx context.Context, req *Request) Outcome {
 		next.Attempts = last.Attempts + 1
 		last = next
 		wait, due := last.next(req.Method, c.backoff(last.Attempts), c.MaxBackoff)
-		due = due && last.Attempts < limit && (!last.Cut || ctx.Err() == nil) // a context that cut an attempt is in its error
+		// a context that cut an attempt is in its error
+		due = due && last.Attempts < limit && (!last.Cut || ctx.Err() == nil)
 		if due {
 			last.Stopped = outlasts(ctx, wait)
 			due = last.Stopped == nil
@@ -103,7 +109,8 @@ func (c *Caller) Do(ctx context.Context, req *Request) Outcome {
 	}
 }
 
-// admit lets the next attempt begin: the context lives, and the rate limiter agrees.
+// admit lets the next attempt begin: the context lives, and the rate limiter
+// agrees.
 func (c *Caller) admit(ctx context.Context) error {
 	if err := ended(ctx); err != nil || c.Wait == nil {
 		return err
@@ -121,15 +128,16 @@ func (c *Caller) admit(ctx context.Context) error {
 	}
 }
 
-// exceedsDeadline recognises a limiter that gave up early because of the deadline, as that of golang.org/x/time/rate
-// does with an error of no type.
+// exceedsDeadline recognises a limiter that gave up early because of the
+// deadline, as that of golang.org/x/time/rate does with an error of no type.
 func exceedsDeadline(ctx context.Context, err error) bool {
 	_, has := ctx.Deadline()
 	return has && strings.Contains(err.Error(), "exceed") && strings.Contains(err.Error(), "deadline")
 }
 
-// next says whether another attempt is due by the rules of this package, and how long to wait before it. A Retry-After
-// beyond longest is not waited out: better an answer now than a caller that hangs.
+// next says whether another attempt is due by the rules of this package, and
+// how long to wait before it. A Retry-After beyond longest is not waited out:
+// better an answer now than a caller that hangs.
 func (o *Outcome) next(method string, backoff, longest time.Duration) (wait time.Duration, due bool) {
 	wait = max(backoff, 0)
 	if o.RetryAfter > 0 {
@@ -150,8 +158,8 @@ func (o *Outcome) again(method string) bool {
 	return TransientStatus(o.Status)
 }
 
-// TransientStatus lists the statuses that a later attempt may well not meet: 520 to 524 are Cloudflare's words for the
-// origin being down or slow.
+// TransientStatus lists the statuses that a later attempt may well not meet:
+// 520 to 524 are Cloudflare's words for the origin being down or slow.
 func TransientStatus(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
@@ -164,8 +172,8 @@ func TransientStatus(status int) bool {
 // Transient reports whether the call failed by what a GET is retried on.
 func (o *Outcome) Transient() bool { return o.Failed() && o.again(http.MethodGet) }
 
-// backoff is a random part of an exponentially growing span ("full jitter"), so that clients that failed together do not
-// come back together.
+// backoff is a random part of an exponentially growing span ("full jitter"), so
+// that clients that failed together do not come back together.
 func (c *Caller) backoff(attempts int) time.Duration {
 	span := c.MinBackoff
 	for range attempts - 1 {
@@ -177,7 +185,8 @@ func (c *Caller) backoff(attempts int) time.Duration {
 	return rand.N(max(min(span, c.MaxBackoff), 1)) //nolint:gosec // spreads load; nothing to guess
 }
 
-// Pause waits, unless the context ends, or would end before the wait does: then it returns at once.
+// Pause waits, unless the context ends, or would end before the wait does: then
+// it returns at once.
 func Pause(ctx context.Context, wait time.Duration) error {
 	if err := outlasts(ctx, wait); err != nil {
 		return err
@@ -203,12 +212,14 @@ func outlasts(ctx context.Context, wait time.Duration) error {
 		return err
 	}
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
-		return fmt.Errorf("a wait of %v would outlast the context: %w", wait.Round(time.Millisecond), context.DeadlineExceeded)
+		return fmt.Errorf("a wait of %v would outlast the context: %w", wait.Round(time.Millisecond),
+			context.DeadlineExceeded)
 	}
 	return nil
 }
 
-// ended is nil while the context lives. In a process that was stopped for a while its deadline may have passed unnoticed.
+// ended is nil while the context lives. In a process that was stopped for a
+// while its deadline may have passed unnoticed.
 func ended(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ContextError(ctx)
@@ -228,7 +239,8 @@ func ContextError(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
-// againError marks an answer that was read, and is to be asked for again as after a failed connection.
+// againError marks an answer that was read, and is to be asked for again as
+// after a failed connection.
 type againError struct{ error }
 
 func (e *againError) Unwrap() error { return e.error }
@@ -241,7 +253,9 @@ func isAgain(err error) bool {
 // Again makes the error of a Read one that a GET is retried on.
 func Again(err error) error { return &againError{err} }
 
-func (c *Caller) log(ctx context.Context, req *Request, o *Outcome, took time.Duration, again bool, wait time.Duration) {
+func (c *Caller) log(ctx context.Context, req *Request, o *Outcome, took time.Duration, again bool,
+	wait time.Duration,
+) {
 	level := slog.LevelDebug
 	if again {
 		level = slog.LevelWarn

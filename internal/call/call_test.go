@@ -23,8 +23,8 @@ import (
 	"github.com/clixnow/clixnow-go/internal/call"
 )
 
-// script is a server in memory: each of its steps takes one request, the last one all that follow. It reports no
-// connection, unless a step does.
+// script is a server in memory: each of its steps takes one request, the last
+// one all that follow. It reports no connection, unless a step does.
 type script struct {
 	steps []step
 	began []time.Time
@@ -50,7 +50,8 @@ func status(code int, header ...string) step {
 func answer(code int, body func(context.Context) io.Reader, header ...string) step {
 	return func(r *http.Request) (*http.Response, error) {
 		resp := &http.Response{
-			StatusCode: code, Header: http.Header{}, Body: io.NopCloser(body(r.Context())), ContentLength: -1, Request: r,
+			StatusCode: code, Header: http.Header{}, Body: io.NopCloser(body(r.Context())), ContentLength: -1,
+			Request: r,
 		}
 		for i := 0; i < len(header); i += 2 {
 			resp.Header.Set(header[i], header[i+1])
@@ -69,7 +70,8 @@ func hangs(r *http.Request) (*http.Response, error) {
 	return nil, r.Context().Err()
 }
 
-// asks reports that a connection is wanted, as net/http does, and connects that there is one.
+// asks reports that a connection is wanted, as net/http does, and connects that
+// there is one.
 func asks(next step) step {
 	return func(r *http.Request) (*http.Response, error) {
 		httptrace.ContextClientTrace(r.Context()).GetConn("acme:443")
@@ -93,7 +95,8 @@ type failing struct{ err error }
 
 func (r failing) Read([]byte) (int, error) { return 0, r.err }
 
-// newCaller returns one that makes three attempts, with the defaults of the SDK.
+// newCaller returns one that makes three attempts, with the defaults of the
+// SDK.
 func newCaller(transport http.RoundTripper) *call.Caller {
 	client, _ := call.NewHTTPClient(&http.Client{Transport: transport})
 	return &call.Caller{
@@ -124,8 +127,9 @@ func newRequest(method, target string) *call.Request {
 	return r
 }
 
-// What is sent again. A GET changes nothing, so that it may be sent whenever another attempt may help. Of a POST it must
-// be known that the first one did nothing.
+// What is sent again. A GET changes nothing, so that it may be sent whenever
+// another attempt may help. Of a POST it must be known that the first one did
+// nothing.
 func TestWhatIsSentAgain(t *testing.T) {
 	t.Parallel()
 	var (
@@ -144,7 +148,8 @@ func TestWhatIsSentAgain(t *testing.T) {
 		{name: "200", answer: status(200)},
 		{name: "201", answer: status(201)},
 		{name: "204", answer: status(204)},
-		{name: "200 unreadable", answer: status(200), read: unreadable}, // the POST was carried out, and the GET would be unreadable again
+		// the POST was carried out, and the GET would be unreadable again
+		{name: "200 unreadable", answer: status(200), read: unreadable},
 		{name: "200 out of order", answer: status(200), read: call.Again(unreadable), get: true},
 		{name: "200 too large", answer: answer(200, large)},    // it would be as large again
 		{name: "200 cut", answer: answer(200, cut), get: true}, // the POST was carried out
@@ -155,7 +160,8 @@ func TestWhatIsSentAgain(t *testing.T) {
 		{name: "302", answer: status(302, "Location", "/other")},
 		{name: "303", answer: status(303, "Location", "/other")}, // "done, see there"
 		{name: "304", answer: status(304)},
-		{name: "307", answer: status(307, "Location", "/other")}, // literally "send it again, there": with lead and token
+		// literally "send it again, there": with lead and token
+		{name: "307", answer: status(307, "Location", "/other")},
 		{name: "308", answer: status(308, "Location", "/other")},
 
 		{name: "400", answer: status(400)},
@@ -175,7 +181,8 @@ func TestWhatIsSentAgain(t *testing.T) {
 		{name: "501", answer: status(501)},            // what is not implemented will not be in a second
 		{name: "502", answer: status(502), get: true}, // the API may have carried it out before its proxy lost it
 		{name: "503", answer: status(503), get: true},
-		{name: "503 with Retry-After", answer: status(503, "Retry-After", "1"), get: true}, // says when, not that nothing was done
+		// says when, not that nothing was done
+		{name: "503 with Retry-After", answer: status(503, "Retry-After", "1"), get: true},
 		{name: "503 cut", answer: answer(503, cut), get: true},
 		{name: "504", answer: status(504), get: true}, // the proxy gave up, the API perhaps not
 		{name: "505", answer: status(505)},
@@ -183,7 +190,9 @@ func TestWhatIsSentAgain(t *testing.T) {
 		{name: "511", answer: status(511)}, // a captive portal wants somebody to log in
 		{name: "519", answer: status(519)},
 		{name: "520", answer: status(520), get: true},
-		{name: "521", answer: status(521), get: true}, // "web server is down": probably not sent, but Cloudflare's word is no proof
+		// "web server is down": probably not sent, but Cloudflare's word is no
+		// proof
+		{name: "521", answer: status(521), get: true},
 		{name: "522", answer: status(522), get: true},
 		{name: "523", answer: status(523), get: true},
 		{name: "524", answer: status(524), get: true},
@@ -197,13 +206,15 @@ func TestWhatIsSentAgain(t *testing.T) {
 		{name: "no answer in time", answer: connects(hangs), get: true},
 		{name: "connection reset", answer: connects(fails(reset)), get: true},
 		{name: "connection closed", answer: connects(fails(io.EOF)), get: true},
-		// The RoundTripper sent it, then failed to connect for another try of its own: the last error is not all that happened.
+		// The RoundTripper sent it, then failed to connect for another try of
+		// its own: the last error is not all that happened.
 		{name: "dial error after a connection", answer: connects(fails(dial)), get: true},
 		// A RoundTripper that reports nothing may have sent it by any means.
 		{name: "dial error of a silent RoundTripper", answer: fails(dial), get: true},
 		{name: "DNS error of a silent RoundTripper", answer: fails(lookup), get: true},
 		{name: "timeout of a silent RoundTripper", answer: hangs, get: true},
-		// But it is believed when it says that it did not; unless the trace knows better.
+		// But it is believed when it says that it did not; unless the trace
+		// knows better.
 		{name: "refused by a RoundTripper", answer: fails(refused), get: true, post: true},
 		{name: "refused by a RoundTripper that asked", answer: asks(fails(refused)), get: true, post: true},
 		{name: "refused by a RoundTripper that connected", answer: connects(fails(refused)), get: true},
@@ -295,7 +306,8 @@ func TestOutcomeIsOfTheLastAttempt(t *testing.T) {
 	}
 }
 
-// An http.Transport reports every connection that it asks for: its silence means that it asked for none.
+// An http.Transport reports every connection that it asks for: its silence
+// means that it asked for none.
 func TestSilenceOfAnHTTPTransport(t *testing.T) {
 	t.Parallel()
 	caller := newCaller(&http.Transport{})
@@ -344,7 +356,8 @@ func TestDate(t *testing.T) {
 	assert.Zero(t, (&call.Outcome{}).Date(), "no answer")
 }
 
-// RoundTrippers change what they are given, against the rules of package http but often.
+// RoundTrippers change what they are given, against the rules of package http
+// but often.
 func TestEachAttemptHasURLHeaderAndBodyOfItsOwn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -8,14 +8,17 @@ import (
 
 const (
 	idleConnectionsPerHost = 64
-	// Servers close idle connections after a minute or so, and a POST that meets the closing has an unknown outcome.
+	// Servers close idle connections after a minute or so, and a POST that
+	// meets the closing has an unknown outcome.
 	idleTimeout    = 30 * time.Second
 	attemptTimeout = 30 * time.Second
 	maxHeaderBytes = 1 << 20 // the standard library takes ten times as much
 )
 
-// NewHTTPClient returns a copy of given that follows no redirect, with a transport of its own where given has none, and
-// given's timeout, which is the Caller's to keep; given is not changed. Nil stands for a client with a timeout of 30 s.
+// NewHTTPClient returns a copy of given that follows no redirect, with a
+// transport of its own where given has none, and given's timeout, which is the
+// Caller's to keep; given is not changed. Nil stands for a client with a
+// timeout of 30 s.
 func NewHTTPClient(given *http.Client) (client *http.Client, timeout time.Duration) {
 	hc := http.Client{Timeout: attemptTimeout}
 	if given != nil {
@@ -30,7 +33,8 @@ func NewHTTPClient(given *http.Client) (client *http.Client, timeout time.Durati
 	return &hc, timeout
 }
 
-// defaultTransport is the program's default with its proxy settings and HTTP/2, kept apart so that its settings are ours.
+// defaultTransport is the program's default with its proxy settings and HTTP/2,
+// kept apart so that its settings are ours.
 func defaultTransport() http.RoundTripper {
 	shared, ok := http.DefaultTransport.(*http.Transport)
 	if !ok {
@@ -43,15 +47,17 @@ func defaultTransport() http.RoundTripper {
 	return own
 }
 
-// reportsConnections tells whether silence of the trace means that no connection was asked for.
+// reportsConnections tells whether silence of the trace means that no
+// connection was asked for.
 func (c *Caller) reportsConnections() bool {
 	wrapped, _ := c.HTTP.Transport.(redirectless)
 	_, ok := wrapped.RoundTripper.(*http.Transport)
 	return ok
 }
 
-// redirectless hides the Location of a redirect from http.Client, which looks at it before it asks CheckRedirect, and
-// fails on one that it cannot parse: the status would be lost.
+// redirectless hides the Location of a redirect from http.Client, which looks
+// at it before it asks CheckRedirect, and fails on one that it cannot parse:
+// the status would be lost.
 type redirectless struct{ http.RoundTripper }
 
 // hiddenLocation is not in canonical form, so that no Header method finds it.

@@ -72,7 +72,8 @@ type closing struct {
 
 func (c *closing) CloseIdleConnections() { c.closed = true }
 
-// http.Client looks at Location before it asks CheckRedirect, and fails on one that it cannot parse.
+// http.Client looks at Location before it asks CheckRedirect, and fails on one
+// that it cannot parse.
 func TestLocationIsKept(t *testing.T) {
 	t.Parallel()
 	for _, location := range []string{"https://other.example/", "/other", "http://[::1", "%zz", "://", "\x7f", ""} {
@@ -95,7 +96,8 @@ func TestLocationIsKept(t *testing.T) {
 			}
 			calls.Wait()
 			assert.Equal(t, int64(2), requests.Load())
-			assert.Equal(t, []string{"Location", "X-Other"}, slices.Sorted(maps.Keys(served)), "what was handed out is not changed")
+			assert.Equal(t, []string{"Location", "X-Other"}, slices.Sorted(maps.Keys(served)),
+				"what was handed out is not changed")
 		})
 	}
 }
@@ -123,15 +125,23 @@ func TestLog(t *testing.T) {
 			`level=WARN msg="clixnow: HTTP attempt" method=POST path=/base/leads attempt=1 took=0s status=429 retry_in=2s`,
 			`level=DEBUG msg="clixnow: HTTP attempt" method=POST path=/base/leads attempt=2 took=0s status=201`,
 		}},
-		{"warnings alone", slog.LevelWarn, http.MethodPost, []step{status(429, "Retry-After", "2"), status(201)}, []string{
-			`level=WARN msg="clixnow: HTTP attempt" method=POST path=/base/leads attempt=1 took=0s status=429 retry_in=2s`,
-		}},
+		{
+			"warnings alone", slog.LevelWarn, http.MethodPost,
+			[]step{status(429, "Retry-After", "2"), status(201)},
+			[]string{
+				`level=WARN msg="clixnow: HTTP attempt" method=POST path=/base/leads attempt=1 took=0s status=429 retry_in=2s`,
+			},
+		},
 		{"failed", slog.LevelDebug, http.MethodPost, []step{fails(secret)}, []string{
 			`level=DEBUG msg="clixnow: HTTP attempt" method=POST path=/base/leads attempt=1 took=0s error="dial [hidden]: refused" sent=true`,
 		}},
-		{"not made again for want of time", slog.LevelDebug, http.MethodPost, []step{status(429, "Retry-After", "9")}, []string{
-			`level=DEBUG msg="clixnow: HTTP attempt" method=POST path=/base/leads attempt=1 took=0s status=429`,
-		}},
+		{
+			"not made again for want of time", slog.LevelDebug, http.MethodPost,
+			[]step{status(429, "Retry-After", "9")},
+			[]string{
+				`level=DEBUG msg="clixnow: HTTP attempt" method=POST path=/base/leads attempt=1 took=0s status=429`,
+			},
+		},
 	}
 	for _, test := range tests {
 		inBubble(t, test.name, func(t *testing.T) {
@@ -140,7 +150,8 @@ func TestLog(t *testing.T) {
 			var log bytes.Buffer
 			caller := newCaller(&script{steps: test.steps})
 			caller.Header = func(string) http.Header { return http.Header{"Authorization": {"ApiToken s3cret"}} }
-			caller.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: test.level, ReplaceAttr: withoutTime}))
+			caller.Logger = slog.New(slog.NewTextHandler(&log,
+				&slog.HandlerOptions{Level: test.level, ReplaceAttr: withoutTime}))
 			r := newRequest(test.method, "https://acme.example/base/leads?id=7")
 			r.Mask = func(text string) string { return strings.ReplaceAll(text, "s3cret", "[hidden]") }
 			caller.Do(ctx, r)
@@ -162,7 +173,8 @@ func TestLogSaysHowLongItTook(t *testing.T) {
 		var log bytes.Buffer
 		caller := newCaller(step(func(r *http.Request) (*http.Response, error) {
 			time.Sleep(3 * time.Second)
-			return answer(400, func(context.Context) io.Reader { return strings.NewReader("allison.brown@example.com") })(r)
+			return answer(400,
+				func(context.Context) io.Reader { return strings.NewReader("allison.brown@example.com") })(r)
 		}))
 		caller.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		caller.Do(t.Context(), newRequest(http.MethodPost, "https://acme.example/leads"))

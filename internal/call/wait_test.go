@@ -43,8 +43,14 @@ func TestBackoff(t *testing.T) {
 		min, max time.Duration
 		spans    []time.Duration // the longest each wait may be
 	}{
-		{"doubles", time.Second, time.Minute, []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second}},
-		{"up to the maximum", time.Second, 3 * time.Second, []time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 3 * time.Second}},
+		{
+			"doubles", time.Second, time.Minute,
+			[]time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second},
+		},
+		{
+			"up to the maximum", time.Second, 3 * time.Second,
+			[]time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 3 * time.Second},
+		},
 		{"from the maximum on", time.Second, time.Second, []time.Duration{time.Second, time.Second, time.Second}},
 		{"none", 0, 0, []time.Duration{1, 1, 1}},
 	}
@@ -92,9 +98,18 @@ func TestRetryAfter(t *testing.T) {
 		{name: "as long as allowed", header: text("10"), read: 10 * time.Second, waited: 10 * time.Second},
 		{name: "longer than allowed", header: text("11"), read: 11 * time.Second, giveUp: true},
 		{name: "an hour", header: text("3600"), read: time.Hour, giveUp: true},
-		{name: "longer than a Duration", header: text("9999999999999"), read: (1 << 62 / time.Second) * time.Second, giveUp: true},
-		{name: "longer than an int64", header: text("99999999999999999999"), read: (1 << 62 / time.Second) * time.Second, giveUp: true},
-		{name: "date", header: func() string { return inAWhile(5 * time.Second) }, read: 5 * time.Second, waited: 5 * time.Second},
+		{
+			name: "longer than a Duration", header: text("9999999999999"), read: (1 << 62 / time.Second) * time.Second,
+			giveUp: true,
+		},
+		{
+			name: "longer than an int64", header: text("99999999999999999999"),
+			read: (1 << 62 / time.Second) * time.Second, giveUp: true,
+		},
+		{
+			name: "date", header: func() string { return inAWhile(5 * time.Second) }, read: 5 * time.Second,
+			waited: 5 * time.Second,
+		},
 		{name: "late date", header: func() string { return inAWhile(time.Minute) }, read: time.Minute, giveUp: true},
 		{name: "past date", header: func() string { return inAWhile(-time.Minute) }},
 		{name: "now", header: text("0")},
@@ -131,7 +146,8 @@ func TestRetryAfter(t *testing.T) {
 
 func text(s string) func() string { return func() string { return s } }
 
-// A wait that the context would not outlive is not begun. What the last attempt met is kept beside the context's error.
+// A wait that the context would not outlive is not begun. What the last attempt
+// met is kept beside the context's error.
 func TestWaitEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("shutting down")
@@ -260,7 +276,9 @@ func TestAttemptTimeout(t *testing.T) {
 
 func TestRateLimiter(t *testing.T) {
 	t.Parallel()
-	limited := func(ctx context.Context, wait func(context.Context) error, method string, steps ...step) (call.Outcome, *script) {
+	limited := func(ctx context.Context, wait func(context.Context) error, method string,
+		steps ...step,
+	) (call.Outcome, *script) {
 		s := &script{steps: steps}
 		caller := newCaller(s)
 		caller.Wait = wait
@@ -322,7 +340,10 @@ func TestRateLimiter(t *testing.T) {
 	})
 
 	cause := errors.New("shutting down")
-	for name, result := range map[string]error{"its error": context.Canceled, "its own error": errors.New("gave up"), "no error": nil} {
+	for name, result := range map[string]error{
+		"its error": context.Canceled, "its own error": errors.New("gave up"),
+		"no error": nil,
+	} {
 		inBubble(t, "outlives the context and returns "+name, func(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			o, s := limited(ctx, func(ctx context.Context) error {

@@ -5,18 +5,23 @@ import (
 	"time"
 )
 
-// Feed follows what changes in a list that is read in ascending order of the time of modification. It reads by position
-// in time instead of by offset, so its cost grows with the number of changes and not with its square. It is not safe
-// for concurrent use, and its exported fields must not be changed once it has begun.
+// Feed follows what changes in a list that is read in ascending order of the
+// time of modification. It reads by position in time instead of by offset, so
+// its cost grows with the number of changes and not with its square. It is not
+// safe for concurrent use, and its exported fields must not be changed once it
+// has begun.
 //
-// It reads in passes, each from Overlap before its position up to the present. The last state of an item that became
-// visible within Overlap of its date is yielded by a pass that begins after that, if the pass comes to its end, or else by
-// one of those that follow. The same goes for a new Feed that begins where another one stood. Within one Feed no version of
-// an item is yielded twice in a row.
+// It reads in passes, each from Overlap before its position up to the present.
+// The last state of an item that became visible within Overlap of its date is
+// yielded by a pass that begins after that, if the pass comes to its end, or
+// else by one of those that follow. The same goes for a new Feed that begins
+// where another one stood. Within one Feed no version of an item is yielded
+// twice in a row.
 type Feed[T any] struct {
-	// Fetch returns the items that were modified since a time (zero: all of them), without the first skip and at most
-	// count, in ascending order of their modification. Whether the bound is included, and how coarsely the server
-	// compares, does not matter. The slice is the feed's from then on.
+	// Fetch returns the items that were modified since a time (zero: all of
+	// them), without the first skip and at most count, in ascending order of
+	// their modification. Whether the bound is included, and how coarsely the
+	// server compares, does not matter. The slice is the feed's from then on.
 	Fetch func(ctx context.Context, from time.Time, skip, count int) (Page[T], error)
 
 	ID       func(*T) int64     // the item's id
@@ -39,8 +44,9 @@ type Page[T any] struct {
 	At    time.Time // when it was given, by the server's clock; zero: not known
 }
 
-// Position returns what a new feed may begin at, to go on where this one stands. It never goes back, with one exception:
-// a position ahead of the server's time is taken as that time when the first answer arrives.
+// Position returns what a new feed may begin at, to go on where this one
+// stands. It never goes back, with one exception: a position ahead of the
+// server's time is taken as that time when the first answer arrives.
 func (f *Feed[T]) Position() time.Time {
 	if !f.begun {
 		return f.Since
@@ -48,7 +54,8 @@ func (f *Feed[T]) Position() time.Time {
 	return f.position
 }
 
-// start returns the earliest modification of interest. What is older has been yielded.
+// start returns the earliest modification of interest. What is older has been
+// yielded.
 func (f *Feed[T]) start() time.Time {
 	position := f.Position()
 	if position.IsZero() {
@@ -57,8 +64,9 @@ func (f *Feed[T]) start() time.Time {
 	return position.Add(-f.Overlap)
 }
 
-// Pass yields what was modified since the position, up to the present, and moves the position on. It reports whether
-// yield wants more. A pass that follows one with an error begins at what had been read.
+// Pass yields what was modified since the position, up to the present, and
+// moves the position on. It reports whether yield wants more. A pass that
+// follows one with an error begins at what had been read.
 func (f *Feed[T]) Pass(ctx context.Context, yield func(T) bool) (more bool, err error) {
 	p := newPass(f)
 	for {
@@ -88,7 +96,8 @@ func (f *Feed[T]) Pass(ctx context.Context, yield func(T) bool) (more bool, err 
 	}
 }
 
-// deliver yields what is of interest and was not the last of its item to be yielded.
+// deliver yields what is of interest and was not the last of its item to be
+// yielded.
 func (f *Feed[T]) deliver(items []T, yield func(T) bool) bool {
 	start := f.start()
 	for i := range items {
@@ -105,7 +114,8 @@ func (f *Feed[T]) deliver(items []T, yield func(T) bool) bool {
 	return true
 }
 
-// advance moves the position on, never back, and forgets what no later pass reads.
+// advance moves the position on, never back, and forgets what no later pass
+// reads.
 func (f *Feed[T]) advance(position time.Time) {
 	f.position = later(f.position, position)
 	f.yielded.forget(f.start())

@@ -29,7 +29,8 @@ func millis(t time.Time) time.Time  { return t.Truncate(time.Millisecond) }
 func seconds(t time.Time) time.Time { return t.Truncate(time.Second) }
 func rounded(t time.Time) time.Time { return t.Round(time.Second) }
 
-// datetime rounds to the type of that name of SQL Server: to .000, .003 or .007 seconds.
+// datetime rounds to the type of that name of SQL Server: to .000, .003 or .007
+// seconds.
 func datetime(t time.Time) time.Time {
 	const step = 10 * time.Millisecond / 3
 	second := t.Truncate(time.Second)
@@ -49,7 +50,8 @@ func servers() []dates {
 			for _, compared := range []way{{"ms", millis}, {"s", seconds}, {"datetime", datetime}} {
 				for _, includes := range []bool{true, false} {
 					all = append(all, dates{
-						name:   fmt.Sprintf("stored %s, shown %s, compared %s, bound included %t", stored.name, shown.name, compared.name, includes),
+						name: fmt.Sprintf("stored %s, shown %s, compared %s, bound included %t", stored.name,
+							shown.name, compared.name, includes),
 						stored: stored.do,
 						shown:  shown.do,
 						passes: func(date, from time.Time) bool {
@@ -64,7 +66,8 @@ func servers() []dates {
 	return all
 }
 
-// log is a model of a server whose rows are changed while they are followed. A change may show late.
+// log is a model of a server whose rows are changed while they are followed. A
+// change may show late.
 type log struct {
 	dates
 	rand    *rand.Rand
@@ -158,8 +161,9 @@ func (l *log) change(e *entity, now time.Time) {
 	e.states = append(e.states, v)
 }
 
-// latest is when a change must show. The server tells its time in whole seconds, and only once it has answered: hence the
-// second less than the overlap. A row dated ahead shows at once, or a second later.
+// latest is when a change must show. The server tells its time in whole
+// seconds, and only once it has answered: hence the second less than the
+// overlap. A row dated ahead shows at once, or a second later.
 func (l *log) latest(date time.Time) time.Time {
 	if shown := l.shown(date); shown.Before(date) {
 		date = shown
@@ -226,8 +230,9 @@ func (l *log) fetch(ctx context.Context, from time.Time, skip, count int) (walk.
 	return page, ctx.Err()
 }
 
-// TestFeedUnderChange follows logs whose rows change meanwhile, over passes, errors, kills and new feeds. In the end the
-// last state of each row must have been the last that was yielded of it.
+// TestFeedUnderChange follows logs whose rows change meanwhile, over passes,
+// errors, kills and new feeds. In the end the last state of each row must have
+// been the last that was yielded of it.
 func TestFeedUnderChange(t *testing.T) {
 	t.Parallel()
 	for _, d := range servers() {
@@ -279,7 +284,8 @@ func oneFeed(t *testing.T, d dates, seed uint64) (unstable, passes int) {
 		}
 		more, err := feed.Pass(t.Context(), func(i item) bool {
 			if !ahead {
-				require.False(t, !before.IsZero() && i.Modified.Before(before.Add(-l.overlap)), "seed %d: item %d is too old", seed, i.ID)
+				require.False(t, !before.IsZero() &&
+					i.Modified.Before(before.Add(-l.overlap)), "seed %d: item %d is too old", seed, i.ID)
 			}
 			require.NotEqual(t, inFeed[i.ID], i.Version, "seed %d: item %d twice", seed, i.ID)
 			inFeed[i.ID], last[i.ID] = i.Version, i.Version

@@ -21,7 +21,8 @@ type query struct {
 	skip, count int
 }
 
-// journal answers from items in order of their dates, which it compares exactly, bounds included.
+// journal answers from items in order of their dates, which it compares
+// exactly, bounds included.
 type journal struct {
 	items   []item
 	queries []query
@@ -117,7 +118,8 @@ func TestFeedQueries(t *testing.T) {
 	assert.Equal(t, []query{{epoch().Add(2*time.Minute - 2*time.Second), 0, 3}}, j.queries)
 }
 
-// Many items of one instant, before and behind others, are read whatever the filter.
+// Many items of one instant, before and behind others, are read whatever the
+// filter.
 func TestFeedInstant(t *testing.T) {
 	t.Parallel()
 	for _, exclude := range []time.Duration{0, time.Millisecond, time.Second} {
@@ -126,7 +128,8 @@ func TestFeedInstant(t *testing.T) {
 				t.Parallel()
 				j := journal{at: epoch().Add(time.Hour), exclude: exclude}
 				for i := range int64(90) {
-					j.items = append(j.items, item{ID: i + 1, Modified: epoch().Add(time.Duration(i/30) * 20 * time.Millisecond)})
+					j.items = append(j.items,
+						item{ID: i + 1, Modified: epoch().Add(time.Duration(i/30) * 20 * time.Millisecond)})
 				}
 				j.items = append(j.items, item{ID: 91, Modified: epoch().Add(time.Minute)})
 				assert.Equal(t, ids(j.items), pass(t, j.feed(count)))
@@ -135,23 +138,39 @@ func TestFeedInstant(t *testing.T) {
 	}
 }
 
-// An instant that fills a page cannot move the bound, which then stays a while and is never before the first.
+// An instant that fills a page cannot move the bound, which then stays a while
+// and is never before the first.
 func TestFeedInstantQueries(t *testing.T) {
 	t.Parallel()
 	j := journal{items: entries(5, 0), at: epoch().Add(time.Hour)}
 	assert.Equal(t, ids(j.items), pass(t, j.feed(3)))
 	bound := epoch().Add(-2 * time.Second)
-	assert.Equal(t, []query{{time.Time{}, 0, 3}, {epoch().Add(-10 * time.Millisecond), 0, 3}, {bound, 0, 3}, {bound, 2, 3}, {bound, 4, 3}}, j.queries)
+	assert.Equal(t,
+		[]query{
+			{time.Time{}, 0, 3},
+			{epoch().Add(-10 * time.Millisecond), 0, 3},
+			{bound, 0, 3},
+			{bound, 2, 3},
+			{bound, 4, 3},
+		}, j.queries)
 
 	j.queries = nil
 	f := j.feed(3)
 	f.Since = epoch().Add(1500 * time.Millisecond)
 	assert.Empty(t, pass(t, f))
 	bound = epoch().Add(-time.Second)
-	assert.Equal(t, []query{{bound, 0, 3}, {epoch().Add(-10 * time.Millisecond), 0, 3}, {bound, 0, 3}, {bound, 2, 3}, {bound, 4, 3}}, j.queries)
+	assert.Equal(t,
+		[]query{
+			{bound, 0, 3},
+			{epoch().Add(-10 * time.Millisecond), 0, 3},
+			{bound, 0, 3},
+			{bound, 2, 3},
+			{bound, 4, 3},
+		}, j.queries)
 }
 
-// The item that a page ended with is modified before the next one. It comes once more, and nothing is lost.
+// The item that a page ended with is modified before the next one. It comes
+// once more, and nothing is lost.
 func TestFeedMoves(t *testing.T) {
 	t.Parallel()
 	j := journal{items: entries(8, 20*time.Millisecond), at: epoch().Add(time.Hour)}
@@ -166,7 +185,8 @@ func TestFeedMoves(t *testing.T) {
 	assert.Equal(t, epoch().Add(-2*time.Second), j.queries[2].from)
 }
 
-// The same, where the filter hides what is left of the second, but not where the item has moved to.
+// The same, where the filter hides what is left of the second, but not where
+// the item has moved to.
 func TestFeedMovesBehindCoarseFilter(t *testing.T) {
 	t.Parallel()
 	j := journal{items: entries(8, 20*time.Millisecond), at: epoch().Add(time.Hour), exclude: time.Second}
@@ -192,11 +212,23 @@ func TestFeedPosition(t *testing.T) {
 	}{
 		{name: "nothing ever", at: noon, asked: 1},
 		{name: "nothing new", since: noon, at: noon.Add(time.Hour), want: noon, asked: 1},
-		{name: "the newest", at: noon.Add(time.Hour), newest: []time.Time{noon, noon.Add(time.Minute)}, want: noon.Add(time.Minute), yielded: 2, asked: 1},
-		{name: "one ahead", at: noon, newest: []time.Time{noon.Add(-1), noon.Add(time.Hour)}, want: noon, yielded: 2, asked: 1},
-		{name: "an old one", since: noon, at: noon.Add(time.Hour), newest: []time.Time{noon.Add(-1)}, want: noon, asked: 1},
+		{
+			name: "the newest", at: noon.Add(time.Hour), newest: []time.Time{noon, noon.Add(time.Minute)},
+			want: noon.Add(time.Minute), yielded: 2, asked: 1,
+		},
+		{
+			name: "one ahead", at: noon, newest: []time.Time{noon.Add(-1), noon.Add(time.Hour)}, want: noon, yielded: 2,
+			asked: 1,
+		},
+		{
+			name: "an old one", since: noon, at: noon.Add(time.Hour), newest: []time.Time{noon.Add(-1)}, want: noon,
+			asked: 1,
+		},
 		{name: "begun a second ahead", since: noon.Add(time.Second), at: noon, want: noon.Add(time.Second), asked: 1},
-		{name: "begun ahead", since: noon.Add(time.Hour), at: noon, newest: []time.Time{noon.Add(time.Minute)}, want: noon, yielded: 1, asked: 2},
+		{
+			name: "begun ahead", since: noon.Add(time.Hour), at: noon, newest: []time.Time{noon.Add(time.Minute)},
+			want: noon, yielded: 1, asked: 2,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -215,7 +247,8 @@ func TestFeedPosition(t *testing.T) {
 	}
 }
 
-// Where the server does not tell its time, ours counts; where it took its time to answer, that is taken off.
+// Where the server does not tell its time, ours counts; where it took its time
+// to answer, that is taken off.
 func TestFeedServerTime(t *testing.T) {
 	t.Parallel()
 	for _, told := range []bool{false, true} {
@@ -236,7 +269,8 @@ func TestFeedServerTime(t *testing.T) {
 	}
 }
 
-// An item that changes to and fro within one instant is yielded each time, and one that stays is not.
+// An item that changes to and fro within one instant is yielded each time, and
+// one that stays is not.
 func TestFeedVersions(t *testing.T) {
 	t.Parallel()
 	j := journal{items: entries(2, 0), at: epoch().Add(time.Hour)}
@@ -286,7 +320,8 @@ func TestFeedEndsWithTheConsumer(t *testing.T) {
 	assert.Len(t, j.queries, 1)
 }
 
-// Where changes come faster than they are read, a pass ends all the same, and the next one goes on from when it began.
+// Where changes come faster than they are read, a pass ends all the same, and
+// the next one goes on from when it began.
 func TestFeedUnderSteadyWrites(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -315,7 +350,8 @@ func TestFeedUnderSteadyWrites(t *testing.T) {
 	})
 }
 
-// A server that minds neither the bound nor the skip costs a handful of requests.
+// A server that minds neither the bound nor the skip costs a handful of
+// requests.
 func TestFeedDoesNotAdvance(t *testing.T) {
 	t.Parallel()
 	j := journal{items: entries(50, time.Minute), at: epoch().Add(time.Hour)}
@@ -329,7 +365,8 @@ func TestFeedDoesNotAdvance(t *testing.T) {
 	assert.LessOrEqual(t, len(j.queries), 9)
 }
 
-// Whatever is modified, the feed remembers no more than an overlap of it, a page, and what is about to be forgotten.
+// Whatever is modified, the feed remembers no more than an overlap of it, a
+// page, and what is about to be forgotten.
 func TestFeedMemory(t *testing.T) {
 	t.Parallel()
 	j := journal{items: entries(100_000, time.Second)}
@@ -340,7 +377,9 @@ func TestFeedMemory(t *testing.T) {
 	var fetched int
 	f.Fetch = func(_ context.Context, from time.Time, skip, count int) (walk.Page[item], error) {
 		fetched++
-		first, _ := slices.BinarySearchFunc(j.items, from, func(i item, from time.Time) int { return i.Modified.Compare(from) })
+		first,
+			_ := slices.BinarySearchFunc(j.items, from,
+			func(i item, from time.Time) int { return i.Modified.Compare(from) })
 		found := j.items[first+skip:]
 		return walk.Page[item]{Items: slices.Clone(found[:min(count, len(found))]), At: j.at}, nil
 	}

@@ -23,8 +23,9 @@ var (
 	seed  = flag.Uint64("seed", 0, "seed of the first walk of each kind")
 )
 
-// TestListUnderChange walks lists that change between and during the requests. Whatever stays for the whole walk must be
-// yielded, and nothing twice, or the walk must say that it is unstable.
+// TestListUnderChange walks lists that change between and during the requests.
+// Whatever stays for the whole walk must be yielded, and nothing twice, or the
+// walk must say that it is unstable.
 func TestListUnderChange(t *testing.T) {
 	t.Parallel()
 	for _, by := range []order{byID, byCreated, byModified, byDeposit, newest} {
@@ -80,14 +81,16 @@ func oneWalk(t *testing.T, by order, seed uint64, ahead, skips bool) (unstable i
 		return 0
 	}
 	for id := range table.staying {
-		require.True(t, yielded[id], "seed %d: item %d is missing of %v", seed, id, slices.Sorted(maps.Keys(table.staying)))
+		require.True(t, yielded[id], "seed %d: item %d is missing of %v", seed, id,
+			slices.Sorted(maps.Keys(table.staying)))
 	}
 	return 0
 }
 
 type fetchFunc = func(ctx context.Context, skip, count int, room []item) ([]item, error)
 
-// slowly delays requests and answers, each by a time of its own, so that answers come in any order.
+// slowly delays requests and answers, each by a time of its own, so that
+// answers come in any order.
 func slowly(seed uint64, fetch fetchFunc) fetchFunc {
 	return func(ctx context.Context, skip, count int, room []item) ([]item, error) {
 		h := fnv.New64a()

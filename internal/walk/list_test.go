@@ -114,29 +114,31 @@ func ids(of []item) []int64 {
 	return all
 }
 
-// Where nothing moves, each page brings all its items but the one that it shares with the page before.
+// Where nothing moves, each page brings all its items but the one that it
+// shares with the page before.
 func TestListCost(t *testing.T) {
 	t.Parallel()
 	for _, byID := range []bool{false, true} {
 		for _, limit := range []int{10, 17, 1000} {
 			for _, count := range []int{2, 3, 10, 11, 50} {
 				for _, n := range []int{0, 1, 2, 9, 10, 11, 12, 19, 99, 100, 101, 200} {
-					t.Run(fmt.Sprintf("%d items by %d, capped at %d, by id %t", n, count, limit, byID), func(t *testing.T) {
-						t.Parallel()
-						s := server{items: items(1, int64(n))[:n]}
-						l := s.list(count)
-						l.ByID = byID
-						l.Fetch = func(ctx context.Context, skip, count int, room []item) ([]item, error) {
-							return s.fetch(ctx, skip, min(count, limit), room)
-						}
-						got, err := read(t, l)
-						require.NoError(t, err)
-						assert.Equal(t, ids(s.items), got)
-						page := min(count, limit)
-						least := max(1, (n-1+page-2)/(page-1))
-						assert.GreaterOrEqual(t, len(s.requests), least)
-						assert.LessOrEqual(t, len(s.requests), least+1)
-					})
+					t.Run(fmt.Sprintf("%d items by %d, capped at %d, by id %t", n, count, limit, byID),
+						func(t *testing.T) {
+							t.Parallel()
+							s := server{items: items(1, int64(n))[:n]}
+							l := s.list(count)
+							l.ByID = byID
+							l.Fetch = func(ctx context.Context, skip, count int, room []item) ([]item, error) {
+								return s.fetch(ctx, skip, min(count, limit), room)
+							}
+							got, err := read(t, l)
+							require.NoError(t, err)
+							assert.Equal(t, ids(s.items), got)
+							page := min(count, limit)
+							least := max(1, (n-1+page-2)/(page-1))
+							assert.GreaterOrEqual(t, len(s.requests), least)
+							assert.LessOrEqual(t, len(s.requests), least+1)
+						})
 				}
 			}
 		}
@@ -228,7 +230,8 @@ func TestListError(t *testing.T) {
 	assert.Equal(t, ids(items(1, 19)), got)
 }
 
-// TestListMoves tells what happens to the list before the second request, and what is read all the same.
+// TestListMoves tells what happens to the list before the second request, and
+// what is read all the same.
 func TestListMoves(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -328,7 +331,8 @@ func TestListStepsBack(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, ids(items(1, 2000)), got)
 	i := slices.Index(s.requests, request{900, 10})
-	assert.Equal(t, []request{{900, 10}, {890, 10}, {870, 10}, {830, 10}, {750, 10}, {590, 10}, {270, 10}}, s.requests[i:i+7])
+	assert.Equal(t, []request{{900, 10}, {890, 10}, {870, 10}, {830, 10}, {750, 10}, {590, 10}, {270, 10}},
+		s.requests[i:i+7])
 }
 
 // To find an anchor, a walk may have to pass over all that it has seen.

@@ -34,7 +34,8 @@ const (
 	newest     order = "newest first" // what a server may do that does not know how to order by id
 )
 
-// row is a row of a table. Rows of equal dates are in order of ids, rows without a deposit in front.
+// row is a row of a table. Rows of equal dates are in order of ids, rows
+// without a deposit in front.
 type row struct {
 	id                           int64
 	created, modified, deposited time.Time
@@ -88,7 +89,10 @@ func newTable(random *rand.Rand, by order) *table {
 			t.deposit()
 		}
 	}
-	t.ops = []change{(*table).insert, (*table).modify, (*table).deposit, (*table).remove, (*table).removeLast, (*table).touch}
+	t.ops = []change{
+		(*table).insert, (*table).modify, (*table).deposit, (*table).remove, (*table).removeLast,
+		(*table).touch,
+	}
 	random.Shuffle(len(t.ops), func(i, j int) { t.ops[i], t.ops[j] = t.ops[j], t.ops[i] })
 	t.ops = t.ops[:1+random.IntN(len(t.ops))]
 	t.keeps = t.filter()
@@ -97,7 +101,8 @@ func newTable(random *rand.Rand, by order) *table {
 
 func pick[T any](random *rand.Rand, of ...T) T { return of[random.IntN(len(of))] }
 
-// filter makes up a filter with a bound somewhere in the middle of what there is.
+// filter makes up a filter with a bound somewhere in the middle of what there
+// is.
 func (t *table) filter() func(*row) bool {
 	if len(t.rows) == 0 {
 		return func(*row) bool { return true }
@@ -139,7 +144,8 @@ func (t *table) modify() {
 	t.rewrite(r)
 }
 
-// rewrite changes the content, possibly back to what it was before, where no answer could hide that.
+// rewrite changes the content, possibly back to what it was before, where no
+// answer could hide that.
 func (t *table) rewrite(r *row) {
 	if t.print == t.grain {
 		r.content = t.rand.IntN(2)
@@ -229,7 +235,8 @@ func (t *table) answer(skip, count int) []item {
 
 func (t *table) item(r *row) item {
 	modified := r.modified.Truncate(t.print)
-	version := maphash.Comparable(t.seed, [3]int64{modified.UnixNano(), r.deposited.Truncate(t.print).UnixNano(), int64(r.content)})
+	version := maphash.Comparable(t.seed,
+		[3]int64{modified.UnixNano(), r.deposited.Truncate(t.print).UnixNano(), int64(r.content)})
 	return item{r.id, version, modified}
 }
 

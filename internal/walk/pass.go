@@ -3,22 +3,27 @@ package walk
 import "time"
 
 const (
-	// fineStep is how far before the last item read the next page begins, where the server compares dates as finely as
-	// it prints them. The datetime of SQL Server counts in steps of 3.33 ms.
+	// fineStep is how far before the last item read the next page begins, where
+	// the server compares dates as finely as it prints them. The datetime of
+	// SQL Server counts in steps of 3.33 ms.
 	fineStep = 10 * time.Millisecond
 
-	// coarseStep is the same where it does not: one second for dates printed a second late, and one for a filter that
-	// compares whole seconds and excludes its bound.
+	// coarseStep is the same where it does not: one second for dates printed a
+	// second late, and one for a filter that compares whole seconds and
+	// excludes its bound.
 	coarseStep = 2 * time.Second
 )
 
 // pass is one reading of a feed up to the present.
 //
-// It begins fine: each page is asked for from just before the last item read, and must hold that item. It does where
-// the server's filter is as fine as its dates, and then also holds whatever follows that item; and as such a
-// page is asked for without an offset, nothing can shift it. Where a page does not hold the item, or where a
-// page cannot move the bound because one instant fills it, the pass goes on coarse: its bound is then so far back that
-// no filter can hide the item, and within that bound it reads by offset, with the rules of place, until the bound moves.
+// It begins fine: each page is asked for from just before the last item read,
+// and must hold that item. It does where the server's filter is as fine as its
+// dates, and then also holds whatever follows that item; and as such a page is
+// asked for without an offset, nothing can shift it. Where a page does not hold
+// the item, or where a page cannot move the bound because one instant fills it,
+// the pass goes on coarse: its bound is then so far back that no filter can
+// hide the item, and within that bound it reads by offset, with the rules of
+// place, until the bound moves.
 type pass[T any] struct {
 	feed  *Feed[T]
 	clock time.Time // when it began, by our clock
@@ -39,7 +44,8 @@ func newPass[T any](f *Feed[T]) *pass[T] {
 	return p
 }
 
-// coarsely returns a bound that lets through what was modified at t, whatever the server does with it.
+// coarsely returns a bound that lets through what was modified at t, whatever
+// the server does with it.
 func coarsely(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
@@ -57,8 +63,9 @@ func (p *pass[T]) move(bound time.Time) {
 	p.place = place[T]{id: p.feed.ID, version: p.feed.Version, count: p.feed.Count, versions: make(map[int64]uint64)}
 }
 
-// begin takes the server's time from the first answer. It reports whether that answer is void, because the feed was to
-// begin in the server's future: a clock that is ahead must not hide what changes until the server's gets there.
+// begin takes the server's time from the first answer. It reports whether that
+// answer is void, because the feed was to begin in the server's future: a clock
+// that is ahead must not hide what changes until the server's gets there.
 func (p *pass[T]) begin(at time.Time) (void bool) {
 	if at.IsZero() {
 		p.began = p.clock.UTC().Truncate(time.Second) // dates may be cut to seconds, as the server's time is
@@ -79,7 +86,8 @@ func (p *pass[T]) begin(at time.Time) (void bool) {
 	return true
 }
 
-// accept reports whether the page may be read. If not, it has prepared for another one.
+// accept reports whether the page may be read. If not, it has prepared for
+// another one.
 func (p *pass[T]) accept(items []T) (bool, error) {
 	if p.coarse {
 		return p.place.accept(items)
@@ -101,11 +109,13 @@ func (p *pass[T]) holdsLast(items []T) bool {
 	return false
 }
 
-// coarseBound is not before the first bound, which let through all that is of interest.
+// coarseBound is not before the first bound, which let through all that is of
+// interest.
 func (p *pass[T]) coarseBound() time.Time { return later(coarsely(p.reach), p.first) }
 
-// ends takes note of a page that has been read, and reports whether the pass ends with it: with the end of the list or,
-// where changes keep coming, with the first page up to the present once the pass took longer than the overlap.
+// ends takes note of a page that has been read, and reports whether the pass
+// ends with it: with the end of the list or, where changes keep coming, with
+// the first page up to the present once the pass took longer than the overlap.
 func (p *pass[T]) ends(items []T) bool {
 	if len(items) == 0 {
 		return true
@@ -113,7 +123,8 @@ func (p *pass[T]) ends(items []T) bool {
 	item := &items[len(items)-1]
 	modified := p.feed.Modified(item)
 	p.last, p.reach = p.place.mark(item), later(p.reach, modified)
-	return Last(len(items), p.feed.Count) || time.Since(p.clock) > p.feed.Overlap && modified.After(p.began.Add(time.Second))
+	return Last(len(items), p.feed.Count) || time.Since(p.clock) > p.feed.Overlap &&
+		modified.After(p.began.Add(time.Second))
 }
 
 // advance moves on to the page after the one that was read.

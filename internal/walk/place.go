@@ -2,15 +2,20 @@ package walk
 
 import "fmt"
 
-// place is where a reader of a list by offset stands, and what it needs to notice that the list has moved.
+// place is where a reader of a list by offset stands, and what it needs to
+// notice that the list has moved.
 //
-// Each page starts on the last item of the page before. An item of it is an anchor when it was read before and has not
-// moved since. Items move only towards the end, so whatever stands before an anchor now stood before it when the anchor
-// was read, and was read too: nothing was lost between the two pages, and this page may be read. A page without an
-// anchor, be it empty, has been shifted by an unknown number of items. It is thrown away, and the reader steps back,
-// twice as far each time, until a page holds an anchor or starts where the reading began.
+// Each page starts on the last item of the page before. An item of it is an
+// anchor when it was read before and has not moved since. Items move only
+// towards the end, so whatever stands before an anchor now stood before it when
+// the anchor was read, and was read too: nothing was lost between the two
+// pages, and this page may be read. A page without an anchor, be it empty, has
+// been shifted by an unknown number of items. It is thrown away, and the reader
+// steps back, twice as far each time, until a page holds an anchor or starts
+// where the reading began.
 //
-// The end of the list is to be judged on pages that may be read, and on no other.
+// The end of the list is to be judged on pages that may be read, and on no
+// other.
 type place[T any] struct {
 	id      func(*T) int64
 	version func(*T) uint64 // nil where items do not move
@@ -40,11 +45,14 @@ func (p *place[T]) mark(item *T) mark {
 	return mark{p.id(item), p.version(item)}
 }
 
-// accept reports whether the page that was fetched from skip may be read. If not, it has stepped back.
+// accept reports whether the page that was fetched from skip may be read. If
+// not, it has stepped back.
 func (p *place[T]) accept(page []T) (bool, error) {
 	if p.versions == nil && !p.ascending(page) {
 		if p.seen > 1 { // one item alone has no order
-			return false, fmt.Errorf("%w: the page at skip %d is not in ascending order of ids, as the first page was", ErrUnstable, p.skip)
+			return false,
+				fmt.Errorf("%w: the page at skip %d is not in ascending order of ids, as the first page was",
+					ErrUnstable, p.skip)
 		}
 		p.versions = make(map[int64]uint64) // the server has an order of its own
 		if p.begun {
@@ -59,8 +67,10 @@ func (p *place[T]) accept(page []T) (bool, error) {
 		p.back *= 2
 		return false, nil
 	case p.start > 0:
-		// What was read may now stand before start, together with items that were not.
-		return false, fmt.Errorf("%w: at skip %d, where reading began, nothing is left that was read", ErrUnstable, p.start)
+		// What was read may now stand before start, together with items that
+		// were not.
+		return false,
+			fmt.Errorf("%w: at skip %d, where reading began, nothing is left that was read", ErrUnstable, p.start)
 	default:
 		return true, nil // from the very beginning nothing can be missed
 	}
@@ -88,17 +98,21 @@ func (p *place[T]) anchored(page []T) bool {
 	return false
 }
 
-// continues reports whether a page may be read although it may be older than the page before it.
+// continues reports whether a page may be read although it may be older than
+// the page before it.
 //
-// Where items move, one of them may have stood in front of this page when it was made, and behind the page before when
-// that one was made later: neither shows it. Its leaving shifted the list, so this page then does not begin with the very
-// item that the page before ended with, unless another item came in front meanwhile. Even then a later page shows it, as
-// it went to the end of the list; but only if the list is not taken to end here.
+// Where items move, one of them may have stood in front of this page when it
+// was made, and behind the page before when that one was made later: neither
+// shows it. Its leaving shifted the list, so this page then does not begin with
+// the very item that the page before ended with, unless another item came in
+// front meanwhile. Even then a later page shows it, as it went to the end of
+// the list; but only if the list is not taken to end here.
 func (p *place[T]) continues(page []T) bool {
 	return p.version == nil || !Last(len(page), p.count) && p.mark(&page[0]) == p.last
 }
 
-// take remembers the items of a page that was accepted. It returns those that are new, in the page's own memory.
+// take remembers the items of a page that was accepted. It returns those that
+// are new, in the page's own memory.
 func (p *place[T]) take(page []T) (news []T) {
 	if len(page) == 0 {
 		return nil
@@ -142,11 +156,13 @@ func (p *place[T]) remember(m mark) bool {
 
 // advance moves on to the page after one of received items.
 //
-// Having stepped back, the reader may have to pass over all that it has read, and two pages for the edges. More than that
-// means that the pages do not advance, as where a server ignores skip.
+// Having stepped back, the reader may have to pass over all that it has read,
+// and two pages for the edges. More than that means that the pages do not
+// advance, as where a server ignores skip.
 func (p *place[T]) advance(received int) error {
 	if p.passed > p.seen+2*received {
-		return fmt.Errorf("%w: the pages do not advance: %d items in a row were known, at skip %d", ErrUnstable, p.passed, p.skip)
+		return fmt.Errorf("%w: the pages do not advance: %d items in a row were known, at skip %d", ErrUnstable,
+			p.passed, p.skip)
 	}
 	p.skip += received - 1
 	p.count = max(p.count, 2) // a page of one item could only show the last one again

@@ -6,8 +6,10 @@ import (
 	"sync/atomic"
 )
 
-// prefetcher delivers pages to one consumer, and requests some of them before they are wanted. The pages to come are a
-// guess: the consumer may turn elsewhere, and what was requested for nothing is then dropped, its errors too.
+// prefetcher delivers pages to one consumer, and requests some of them before
+// they are wanted. The pages to come are a guess: the consumer may turn
+// elsewhere, and what was requested for nothing is then dropped, its errors
+// too.
 type prefetcher[T any] struct {
 	fetch   func(ctx context.Context, skip, count int, room []T) ([]T, error)
 	flights []*flight[T] // requested and not yet delivered, in order of skip
@@ -28,8 +30,9 @@ type flight[T any] struct {
 	answered int64 // tick
 }
 
-// next delivers the page at skip. A page is fresh when it was requested after all that were delivered before had been
-// answered; of another, the server may have taken its picture earlier than of those.
+// next delivers the page at skip. A page is fresh when it was requested after
+// all that were delivered before had been answered; of another, the server may
+// have taken its picture earlier than of those.
 func (p *prefetcher[T]) next(ctx context.Context, skip, count int) (items []T, fresh bool, err error) {
 	if ctx.Err() != nil || len(p.flights) == 0 || !p.flights[0].is(skip, count) {
 		p.drop()
@@ -51,7 +54,8 @@ func (p *prefetcher[T]) now(ctx context.Context, skip, count int) ([]T, error) {
 	return items, err
 }
 
-// ahead requests pages until depth of them are waiting: the first at skip, each further one stride after the one before.
+// ahead requests pages until depth of them are waiting: the first at skip, each
+// further one stride after the one before.
 func (p *prefetcher[T]) ahead(ctx context.Context, skip, count, stride, depth int) {
 	if len(p.flights) > 0 {
 		if !p.flights[0].is(skip, count) {
@@ -78,8 +82,9 @@ func (p *prefetcher[T]) launch(ctx context.Context, skip, count int) *flight[T] 
 	return f
 }
 
-// load fetches a page, and clears what an older one in the same memory left beyond it. That is seldom anything: to clear
-// each page when it was consumed would write all of it once more.
+// load fetches a page, and clears what an older one in the same memory left
+// beyond it. That is seldom anything: to clear each page when it was consumed
+// would write all of it once more.
 func (p *prefetcher[T]) load(ctx context.Context, skip, count int, room []T) ([]T, error) {
 	items, err := p.fetch(ctx, skip, count, room)
 	clear(items[len(items):cap(items)])
@@ -95,7 +100,8 @@ func (p *prefetcher[T]) room() (room []T) {
 	return room
 }
 
-// drop gives up what was requested ahead, and returns when none of it is left running.
+// drop gives up what was requested ahead, and returns when none of it is left
+// running.
 func (p *prefetcher[T]) drop() {
 	for _, f := range p.flights {
 		f.cancel()

@@ -15,7 +15,8 @@ import (
 	"github.com/clixnow/clixnow-go/internal/walk"
 )
 
-// remote is a server whose answers take a second. Requests are answered at the end of it.
+// remote is a server whose answers take a second. Requests are answered at the
+// end of it.
 type remote struct {
 	server
 
@@ -81,7 +82,8 @@ func TestPrefetchIsBounded(t *testing.T) {
 	}
 }
 
-// No more pages are alive than requested ahead, and the one being consumed: the memory of one that was consumed goes to the next.
+// No more pages are alive than requested ahead, and the one being consumed: the
+// memory of one that was consumed goes to the next.
 func TestPagesAreBounded(t *testing.T) {
 	t.Parallel()
 	for _, ahead := range []int{0, 1, 4} {
@@ -107,7 +109,8 @@ func TestPagesAreBounded(t *testing.T) {
 	}
 }
 
-// Of a long page, a shorter one in the same memory leaves nothing, or it would be kept alive.
+// Of a long page, a shorter one in the same memory leaves nothing, or it would
+// be kept alive.
 func TestNothingIsLeftOfAnOldPage(t *testing.T) {
 	t.Parallel()
 	s := server{items: items(1, 300)}
@@ -207,7 +210,8 @@ func TestPrefetchContext(t *testing.T) {
 	})
 }
 
-// Where items move, a page from before the page before it counts only if it begins with that page's end.
+// Where items move, a page from before the page before it counts only if it
+// begins with that page's end.
 func TestPrefetchAsksAgain(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -255,7 +259,8 @@ func TestPrefetchAsksAgain(t *testing.T) {
 	}
 }
 
-// An item may leave for the end of the list after the last page was made, and before the page before that one was.
+// An item may leave for the end of the list after the last page was made, and
+// before the page before that one was.
 func TestPrefetchEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -285,7 +290,11 @@ func TestPrefetchCapped(t *testing.T) {
 		r := remote{server: server{items: items(1, 200)}}
 		l := r.list(1000, 4)
 		fetch := l.Fetch
-		l.Fetch = func(ctx context.Context, skip, _ int, room []item) ([]item, error) { return fetch(ctx, skip, 11, room) }
+		l.Fetch = func(ctx context.Context, skip, _ int, room []item) ([]item,
+			error,
+		) {
+			return fetch(ctx, skip, 11, room)
+		}
 		began := time.Now()
 		got, err := read(t, l)
 		require.NoError(t, err)

@@ -29,8 +29,8 @@ func (o Object) Decode(data []byte) error {
 // other things do not count, and an empty array is no elements unless another
 // has some. It calls each after it has read an element; each has to take the
 // value away and leave a zero value for the next one, or to return an *Error,
-// which ends the reading. Whoever gets an error, which is an *Error, must forget
-// the elements seen so far: the document has no meaning.
+// which ends the reading. Whoever gets an error, which is an *Error, must
+// forget the elements seen so far: the document has no meaning.
 func (o Object) DecodeList(data []byte, each func() error) error {
 	r := newReader(data)
 	r.expectMembers(o)
@@ -62,8 +62,8 @@ func newReader(data []byte) *reader { return &reader{data: data, index: -1} }
 
 // expectMembers prepares for members in the order of the fields and without
 // blanks, as nearly all servers send them. What stands between two values can
-// then be compared as a whole, which saves a quarter of the time or more. A long
-// name ends the prediction.
+// then be compared as a whole, which saves a quarter of the time or more. A
+// long name ends the prediction.
 func (r *reader) expectMembers(o Object) {
 	r.expected = make([]expectation, 0, len(o.Fields))
 	comma := ""
@@ -77,8 +77,8 @@ func (r *reader) expectMembers(o Object) {
 	}
 }
 
-// finish makes sure that nothing follows the document, and says what an error of
-// the document means. Where that goes wrong, encoding/json tells.
+// finish makes sure that nothing follows the document, and says what an error
+// of the document means. Where that goes wrong, encoding/json tells.
 func (r *reader) finish(end int, err error) error {
 	if err == nil && r.data.blank(end) == len(r.data) {
 		return nil
@@ -194,10 +194,10 @@ func (r *reader) object(o Object, at int) (end int, err error) {
 	return at, err
 }
 
-// predicted reads members as long as they are the ones expected from next on, and
-// returns the first that is not. It reads by itself what stands there nearly always:
-// to find the end of each value first, and then what it means, takes a tenth more
-// instructions.
+// predicted reads members as long as they are the ones expected from next on,
+// and returns the first that is not. It reads by itself what stands there
+// nearly always: to find the end of each value first, and then what it means,
+// takes a tenth more instructions.
 func (r *reader) predicted(at, next int) (end, after int, err error) {
 	for ; next < len(r.expected); next++ {
 		e := &r.expected[next]
@@ -236,8 +236,8 @@ func (r *reader) predicted(at, next int) (end, after int, err error) {
 	return at, next, err
 }
 
-// name reads a member's name and its colon. The name is good until the next text
-// is read.
+// name reads a member's name and its colon. The name is good until the next
+// text is read.
 func (r *reader) name(at int) (end int, name []byte, err error) {
 	end, holds, err := r.data.name(at)
 	if err != nil {
@@ -331,8 +331,8 @@ func (r *reader) raw(at int) (end int, raw []byte, err error) {
 	return end, r.data[at:end], nil
 }
 
-// located says in which element a value is nested too deep. The name of its member
-// would be text that the server chose.
+// located says in which element a value is nested too deep. The name of its
+// member would be text that the server chose.
 func (r *reader) located(err error) error {
 	if errors.Is(err, errDeep) {
 		return r.fail("", err.Error())

@@ -25,20 +25,32 @@ func TestDecodeValues(t *testing.T) {
 			`{"id":7,"name":"Ann","active":true,"createdOn":"2022-12-19T11:01:58.302Z","ipAddress":"::1"}`,
 			sample{ID: 7, Name: "Ann", Active: true, Created: moment, Address: netip.MustParseAddr("::1")},
 		},
-		"blanks everywhere":       {" {\t\"id\" :\r\n7 , \"name\": \"Ann\" } \n", sample{ID: 7, Name: "Ann"}},
-		"nothing":                 {`{}`, sample{}},
-		"null as if absent":       {`{"id":null,"name":null,"active":null,"createdOn":null,"ipAddress":null}`, sample{}},
-		"names in another case":   {`{"ID":7,"NAME":"Ann","createdon":"2022-12-19T11:01:58.302Z"}`, sample{ID: 7, Name: "Ann", Created: moment}},
-		"names with escapes":      {`{"\u0069d":7,"n\u0061me":"Ann"}`, sample{ID: 7, Name: "Ann"}},
-		"names in any order":      {`{"active":true,"name":"Ann","id":7}`, sample{ID: 7, Name: "Ann", Active: true}},
-		"last of two wins":        {`{"id":7,"name":"Ann","id":8,"Name":"Bob"}`, sample{ID: 8, Name: "Bob"}},
-		"last of two is null":     {`{"id":7,"name":"Ann","id":null,"name":null}`, sample{ID: 7, Name: "Ann"}},
-		"text from number":        {`{"name":17}`, sample{Name: "17"}},
-		"text from number as is":  {`{"name":-1.50E+02}`, sample{Name: "-1.50E+02"}},
-		"text from long number":   {`{"name":123456789012345678901234567890}`, sample{Name: "123456789012345678901234567890"}},
-		"text from boolean":       {`{"name":false}`, sample{Name: "false"}},
-		"empty text":              {`{"name":""}`, sample{}},
-		"escapes":                 {`{"name":"\"\\\/\b\f\n\r\t\u002b\u00e9\ud83d\ude00"}`, sample{Name: "\"\\/\b\f\n\r\t+é😀"}},
+		"blanks everywhere": {" {\t\"id\" :\r\n7 , \"name\": \"Ann\" } \n", sample{ID: 7, Name: "Ann"}},
+		"nothing":           {`{}`, sample{}},
+		"null as if absent": {
+			`{"id":null,"name":null,"active":null,"createdOn":null,"ipAddress":null}`,
+			sample{},
+		},
+		"names in another case": {
+			`{"ID":7,"NAME":"Ann","createdon":"2022-12-19T11:01:58.302Z"}`,
+			sample{ID: 7, Name: "Ann", Created: moment},
+		},
+		"names with escapes":     {`{"\u0069d":7,"n\u0061me":"Ann"}`, sample{ID: 7, Name: "Ann"}},
+		"names in any order":     {`{"active":true,"name":"Ann","id":7}`, sample{ID: 7, Name: "Ann", Active: true}},
+		"last of two wins":       {`{"id":7,"name":"Ann","id":8,"Name":"Bob"}`, sample{ID: 8, Name: "Bob"}},
+		"last of two is null":    {`{"id":7,"name":"Ann","id":null,"name":null}`, sample{ID: 7, Name: "Ann"}},
+		"text from number":       {`{"name":17}`, sample{Name: "17"}},
+		"text from number as is": {`{"name":-1.50E+02}`, sample{Name: "-1.50E+02"}},
+		"text from long number": {
+			`{"name":123456789012345678901234567890}`,
+			sample{Name: "123456789012345678901234567890"},
+		},
+		"text from boolean": {`{"name":false}`, sample{Name: "false"}},
+		"empty text":        {`{"name":""}`, sample{}},
+		"escapes": {
+			`{"name":"\"\\\/\b\f\n\r\t\u002b\u00e9\ud83d\ude00"}`,
+			sample{Name: "\"\\/\b\f\n\r\t+é😀"},
+		},
 		"text beyond ASCII":       {`{"name":"Zoë 😀"}`, sample{Name: "Zoë 😀"}},
 		"lone surrogate":          {`{"name":"a\ud800b"}`, sample{Name: "a\uFFFDb"}},
 		"lone, then capital pair": {`{"name":"\uD83D\uD83D\uDE00"}`, sample{Name: "\uFFFD😀"}},
@@ -57,15 +69,21 @@ func TestDecodeValues(t *testing.T) {
 		"date with escapes":       {`{"createdOn":"2022-12-19T13:01:58.302\u002b02:00"}`, sample{Created: moment}},
 		"no address":              {`{"ipAddress":""}`, sample{}},
 		"IPv4":                    {`{"ipAddress":"192.0.2.1"}`, sample{Address: netip.MustParseAddr("192.0.2.1")}},
-		"unknown members":         {`{"x":1,"id":7,"Y":{"a":[ "b" ]}}`, sample{ID: 7, Extra: raw("x", "1", "Y", `{"a":[ "b" ]}`)}},
+		"unknown members": {
+			`{"x":1,"id":7,"Y":{"a":[ "b" ]}}`,
+			sample{ID: 7, Extra: raw("x", "1", "Y", `{"a":[ "b" ]}`)},
+		},
 		"unknown, last wins":      {`{"x":1,"x": "2" }`, sample{Extra: raw("x", `"2"`)}},
 		"unknown, case matters":   {`{"x":1,"X":null}`, sample{Extra: raw("x", "1", "X", "null")}},
 		"unknown, name escaped":   {`{"\u0078\n":1}`, sample{Extra: raw("x\n", "1")}},
 		"unknown, empty name":     {`{"":1}`, sample{Extra: raw("", "1")}},
 		"unknown, lone surrogate": {`{"\ud800\ud83d\ude00":"\ud800"}`, sample{Extra: raw("\uFFFD😀", `"\ufffd"`)}},
-		"unknown, surrogates":     {`{"x":"\ud83d\ude00\udfff\ud800\ud800"}`, sample{Extra: raw("x", `"\ud83d\ude00\ufffd\ufffd\ufffd"`)}},
-		"unknown, no UTF-8":       {"{\"x\":[\"a\xff\xfe\"]}", sample{Extra: raw("x", "[\"a\uFFFD\uFFFD\"]")}},
-		"long s is not an s":      {`{"ipAddre\u017fs":1}`, sample{Extra: raw("ipAddre\u017fs", "1")}},
+		"unknown, surrogates": {
+			`{"x":"\ud83d\ude00\udfff\ud800\ud800"}`,
+			sample{Extra: raw("x", `"\ud83d\ude00\ufffd\ufffd\ufffd"`)},
+		},
+		"unknown, no UTF-8":  {"{\"x\":[\"a\xff\xfe\"]}", sample{Extra: raw("x", "[\"a\uFFFD\uFFFD\"]")}},
+		"long s is not an s": {`{"ipAddre\u017fs":1}`, sample{Extra: raw("ipAddre\u017fs", "1")}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -189,7 +207,10 @@ func TestDecodeList(t *testing.T) {
 		"wrapped, two empty":             {`{"items":[],"errors":[]}`, none},
 		"wrapped, empty beside scalars":  {`{"tags":["x"],"items":[]}`, none},
 		"wrapped, beside brackets":       {`{"note":"{","items":[{"id":1}],"other":{"a":1}}`, one},
-		"nothing left of an element":     {`[{"id":1,"name":"Ann","x":1},{"id":2}]`, []sample{{ID: 1, Name: "Ann", Extra: map[string]json.RawMessage{"x": json.RawMessage("1")}}, {ID: 2}}},
+		"nothing left of an element": {
+			`[{"id":1,"name":"Ann","x":1},{"id":2}]`,
+			[]sample{{ID: 1, Name: "Ann", Extra: map[string]json.RawMessage{"x": json.RawMessage("1")}}, {ID: 2}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -204,32 +225,38 @@ func TestDecodeListErrors(t *testing.T) {
 	t.Parallel()
 	const noArray = "object without an array of objects"
 	for name, test := range map[string]struct{ data, want string }{
-		"empty":                      {``, "malformed JSON at byte 0"},
-		"null":                       {`null`, "null where an array of objects is expected"},
-		"name without quotes":        {`{items:[]}`, "malformed JSON at byte 2"},
-		"bracket in a text":          {`{"note":"]"}`, noArray},
-		"value without a name":       {`{5,"items":[]}`, "malformed JSON at byte 2"},
-		"text without a colon":       {`{"x","items":[]}`, "malformed JSON at byte 5"},
-		"element without a name":     {`[{5,"id":7}]`, "malformed JSON at byte 3"},
-		"element without a colon":    {`[{"x","id":7}]`, "malformed JSON at byte 6"},
-		"name without a value":       {`{"x":,"items":[]}`, "malformed JSON at byte 6"},
-		"no comma before first":      {`[{"x":1"id":7}]`, "malformed JSON at byte 8"},
-		"no comma before second":     {`[{"id":7"name":"x"}]`, "malformed JSON at byte 9"},
-		"comma before first":         {`[{,"id":7}]`, "malformed JSON at byte 3"},
-		"comma before second":        {`[{,"name":"x"}]`, "malformed JSON at byte 3"},
-		"field ends":                 {`[{"id":`, "malformed JSON at byte 7"},
-		"field ends after colon":     {`[{"id":}]`, "malformed JSON at byte 8"},
-		"number":                     {`17`, "number where an array of objects is expected"},
-		"empty object":               {`{}`, noArray},
-		"message":                    {`{"message":"secret"}`, noArray},
-		"total":                      {`{"total":0}`, noArray},
-		"items are null":             {`{"items":null}`, noArray},
-		"items are numbers":          {`{"items":[1,2]}`, noArray},
-		"first item is null":         {`{"items":[null,{"id":1}]}`, noArray},
-		"wrapped twice":              {`{"data":{"items":[{"id":1}]}}`, noArray},
-		"array in an array":          {`{"items":[[{"id":1}]]}`, noArray},
-		"two arrays of objects":      {`{"a":[{"id":1}],"b":[{"id":2}]}`, "two arrays of objects where one is expected"},
-		"the same array twice":       {`{"a":[{"id":1}],"a":[{"id":2}]}`, "two arrays of objects where one is expected"},
+		"empty":                   {``, "malformed JSON at byte 0"},
+		"null":                    {`null`, "null where an array of objects is expected"},
+		"name without quotes":     {`{items:[]}`, "malformed JSON at byte 2"},
+		"bracket in a text":       {`{"note":"]"}`, noArray},
+		"value without a name":    {`{5,"items":[]}`, "malformed JSON at byte 2"},
+		"text without a colon":    {`{"x","items":[]}`, "malformed JSON at byte 5"},
+		"element without a name":  {`[{5,"id":7}]`, "malformed JSON at byte 3"},
+		"element without a colon": {`[{"x","id":7}]`, "malformed JSON at byte 6"},
+		"name without a value":    {`{"x":,"items":[]}`, "malformed JSON at byte 6"},
+		"no comma before first":   {`[{"x":1"id":7}]`, "malformed JSON at byte 8"},
+		"no comma before second":  {`[{"id":7"name":"x"}]`, "malformed JSON at byte 9"},
+		"comma before first":      {`[{,"id":7}]`, "malformed JSON at byte 3"},
+		"comma before second":     {`[{,"name":"x"}]`, "malformed JSON at byte 3"},
+		"field ends":              {`[{"id":`, "malformed JSON at byte 7"},
+		"field ends after colon":  {`[{"id":}]`, "malformed JSON at byte 8"},
+		"number":                  {`17`, "number where an array of objects is expected"},
+		"empty object":            {`{}`, noArray},
+		"message":                 {`{"message":"secret"}`, noArray},
+		"total":                   {`{"total":0}`, noArray},
+		"items are null":          {`{"items":null}`, noArray},
+		"items are numbers":       {`{"items":[1,2]}`, noArray},
+		"first item is null":      {`{"items":[null,{"id":1}]}`, noArray},
+		"wrapped twice":           {`{"data":{"items":[{"id":1}]}}`, noArray},
+		"array in an array":       {`{"items":[[{"id":1}]]}`, noArray},
+		"two arrays of objects": {
+			`{"a":[{"id":1}],"b":[{"id":2}]}`,
+			"two arrays of objects where one is expected",
+		},
+		"the same array twice": {
+			`{"a":[{"id":1}],"a":[{"id":2}]}`,
+			"two arrays of objects where one is expected",
+		},
 		"bare, element is null":      {`[{"id":1},null]`, "[1]: null where an object is expected"},
 		"bare, element is number":    {`[1]`, "[0]: number where an object is expected"},
 		"bare, element is array":     {`[[{"id":1}]]`, "[0]: array where an object is expected"},
@@ -293,7 +320,8 @@ func TestDecodeDepth(t *testing.T) {
 		t.Parallel()
 		var s sample
 		require.NoError(t, s.wire().Decode([]byte(`{"x":`+strings.Repeat(`{"y":`, 62)+`{}`+strings.Repeat(`}`, 63))))
-		require.EqualError(t, s.wire().Decode([]byte(`{"x":`+strings.Repeat(`{"y":`, 63)+`{}`+strings.Repeat(`}`, 64))), tooDeep)
+		require.EqualError(t,
+			s.wire().Decode([]byte(`{"x":`+strings.Repeat(`{"y":`, 63)+`{}`+strings.Repeat(`}`, 64))), tooDeep)
 	})
 	t.Run("where no field wants it", func(t *testing.T) {
 		t.Parallel()
@@ -303,7 +331,10 @@ func TestDecodeDepth(t *testing.T) {
 	t.Run("a million", func(t *testing.T) {
 		t.Parallel()
 		deep := strings.Repeat(`[`, 1e6)
-		for _, data := range []string{deep, `{"x":` + deep, `[{"x":` + deep, `[{"name":` + deep, deep + strings.Repeat(`]`, 1e6)} {
+		for _, data := range []string{
+			deep, `{"x":` + deep, `[{"x":` + deep, `[{"name":` + deep,
+			deep + strings.Repeat(`]`, 1e6),
+		} {
 			_, err := decodeList(data)
 			require.Error(t, err)
 		}

@@ -27,24 +27,57 @@ func TestAppend(t *testing.T) {
 		value sample
 		want  string
 	}{
-		"zero, one kept":       {sample{}, `{"id":0}`},
-		"all fields, in order": {sample{ID: -7, Name: "Ann", Active: true, Created: moment, Address: netip.MustParseAddr("::1")}, `{"id":-7,"name":"Ann","active":true,"createdOn":"2022-12-19T11:01:58.302Z","ipAddress":"::1"}`},
-		"escapes":              {sample{Name: "\"\\/\b\f\n\r\t\x00\x1f\x7f"}, `{"id":0,"name":"\"\\/\b\f\n\r\t\u0000\u001f` + "\x7f" + `"}`},
-		"no HTML escapes":      {sample{Name: "<a href='x'>&amp;</a>"}, `{"id":0,"name":"<a href='x'>&amp;</a>"}`},
-		"beyond ASCII":         {sample{Name: "Zoë 😀 \uFFFD"}, `{"id":0,"name":"Zoë 😀 ` + "\uFFFD" + `"}`},
-		"whole seconds":        {created(moment.Truncate(time.Second)), `{"id":0,"createdOn":"2022-12-19T11:01:58.000Z"}`},
-		"tenths of a second":   {created(moment.Truncate(time.Second).Add(300 * time.Millisecond)), `{"id":0,"createdOn":"2022-12-19T11:01:58.300Z"}`},
-		"another zone":         {created(moment.In(time.FixedZone("", -3600))), `{"id":0,"createdOn":"2022-12-19T11:01:58.302Z"}`},
-		"microseconds":         {created(moment.Add(10 * time.Microsecond)), `{"id":0,"createdOn":"2022-12-19T11:01:58.30201Z"}`},
-		"nanoseconds":          {created(moment.Add(1)), `{"id":0,"createdOn":"2022-12-19T11:01:58.302000001Z"}`},
-		"last date":            {created(time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)), `{"id":0,"createdOn":"9999-12-31T23:59:59.000Z"}`},
-		"first date":           {created(time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC)), `{"id":0,"createdOn":"0001-01-01T00:00:01.000Z"}`},
-		"zero date elsewhere":  {created(time.Time{}.In(time.FixedZone("", 3600))), `{"id":0}`},
-		"extra, sorted":        {sample{Extra: raw("z", "1", "a", `{"x": [1]}`, "m", "null")}, `{"id":0,"a":{"x": [1]},"m":null,"z":1}`},
-		"extra, name escaped":  {sample{Extra: raw(`a"<`, "1")}, `{"id":0,"a\"<":1}`},
-		"extra, field wins":    {sample{Name: "Ann", Extra: raw("NAME", `"Bob"`, "active", "true", "CreatedON", "not JSON")}, `{"id":0,"name":"Ann"}`},
-		"extra, first field":   {sample{ID: 7, Extra: raw("Id", "8")}, `{"id":7}`},
-		"extra, empty":         {sample{Extra: raw()}, `{"id":0}`},
+		"zero, one kept": {sample{}, `{"id":0}`},
+		"all fields, in order": {
+			sample{
+				ID: -7, Name: "Ann", Active: true, Created: moment,
+				Address: netip.MustParseAddr("::1"),
+			},
+			`{"id":-7,"name":"Ann","active":true,"createdOn":"2022-12-19T11:01:58.302Z","ipAddress":"::1"}`,
+		},
+		"escapes": {
+			sample{Name: "\"\\/\b\f\n\r\t\x00\x1f\x7f"},
+			`{"id":0,"name":"\"\\/\b\f\n\r\t\u0000\u001f` + "\x7f" + `"}`,
+		},
+		"no HTML escapes": {sample{Name: "<a href='x'>&amp;</a>"}, `{"id":0,"name":"<a href='x'>&amp;</a>"}`},
+		"beyond ASCII":    {sample{Name: "Zoë 😀 \uFFFD"}, `{"id":0,"name":"Zoë 😀 ` + "\uFFFD" + `"}`},
+		"whole seconds": {
+			created(moment.Truncate(time.Second)),
+			`{"id":0,"createdOn":"2022-12-19T11:01:58.000Z"}`,
+		},
+		"tenths of a second": {
+			created(moment.Truncate(time.Second).Add(300 * time.Millisecond)),
+			`{"id":0,"createdOn":"2022-12-19T11:01:58.300Z"}`,
+		},
+		"another zone": {
+			created(moment.In(time.FixedZone("", -3600))),
+			`{"id":0,"createdOn":"2022-12-19T11:01:58.302Z"}`,
+		},
+		"microseconds": {
+			created(moment.Add(10 * time.Microsecond)),
+			`{"id":0,"createdOn":"2022-12-19T11:01:58.30201Z"}`,
+		},
+		"nanoseconds": {created(moment.Add(1)), `{"id":0,"createdOn":"2022-12-19T11:01:58.302000001Z"}`},
+		"last date": {
+			created(time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)),
+			`{"id":0,"createdOn":"9999-12-31T23:59:59.000Z"}`,
+		},
+		"first date": {
+			created(time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC)),
+			`{"id":0,"createdOn":"0001-01-01T00:00:01.000Z"}`,
+		},
+		"zero date elsewhere": {created(time.Time{}.In(time.FixedZone("", 3600))), `{"id":0}`},
+		"extra, sorted": {
+			sample{Extra: raw("z", "1", "a", `{"x": [1]}`, "m", "null")},
+			`{"id":0,"a":{"x": [1]},"m":null,"z":1}`,
+		},
+		"extra, name escaped": {sample{Extra: raw(`a"<`, "1")}, `{"id":0,"a\"<":1}`},
+		"extra, field wins": {sample{
+			Name:  "Ann",
+			Extra: raw("NAME", `"Bob"`, "active", "true", "CreatedON", "not JSON"),
+		}, `{"id":0,"name":"Ann"}`},
+		"extra, first field": {sample{ID: 7, Extra: raw("Id", "8")}, `{"id":7}`},
+		"extra, empty":       {sample{Extra: raw()}, `{"id":0}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -64,7 +97,8 @@ func TestAppendKeepsZero(t *testing.T) {
 	}
 	got, err := object.Append(nil)
 	require.NoError(t, err)
-	assert.Equal(t, `{"id":0,"name":"","active":false,"createdOn":"0001-01-01T00:00:00.000Z","ipAddress":""}`, string(got))
+	assert.Equal(t, `{"id":0,"name":"","active":false,"createdOn":"0001-01-01T00:00:00.000Z","ipAddress":""}`,
+		string(got))
 
 	s = sample{ID: 7, Name: "Ann", Active: true, Created: moment, Address: netip.IPv6Loopback()}
 	require.NoError(t, object.Decode(got))
@@ -89,11 +123,20 @@ func TestAppendErrors(t *testing.T) {
 		value sample
 		want  string
 	}{
-		"text":                    {sample{Name: "secret\xff"}, "name: not valid UTF-8"},
-		"half a surrogate pair":   {sample{Name: "secret\xed\xa0\x80"}, "name: not valid UTF-8"},
-		"year 10000":              {sample{Created: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, "createdOn: a date outside the years 1 to 9999"},
-		"year 10000 in UTC":       {sample{Created: time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -7200))}, "createdOn: a date outside the years 1 to 9999"},
-		"year 0":                  {sample{Created: time.Time{}.Add(-1)}, "createdOn: a date outside the years 1 to 9999"},
+		"text":                  {sample{Name: "secret\xff"}, "name: not valid UTF-8"},
+		"half a surrogate pair": {sample{Name: "secret\xed\xa0\x80"}, "name: not valid UTF-8"},
+		"year 10000": {
+			sample{Created: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
+			"createdOn: a date outside the years 1 to 9999",
+		},
+		"year 10000 in UTC": {
+			sample{Created: time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -7200))},
+			"createdOn: a date outside the years 1 to 9999",
+		},
+		"year 0": {
+			sample{Created: time.Time{}.Add(-1)},
+			"createdOn: a date outside the years 1 to 9999",
+		},
 		"extra is no JSON":        {sample{Extra: raw("x", "secret")}, "x: malformed JSON"},
 		"extra is two values":     {sample{Extra: raw("x", `1,"name":2`)}, "x: malformed JSON"},
 		"extra is empty":          {sample{Extra: raw("x", "")}, "x: malformed JSON"},

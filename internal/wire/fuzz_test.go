@@ -23,10 +23,14 @@ const element = `{"id":"7","Name":"Zo\u00eb \ud83d\ude00","active":true,"created
 
 func documents() []string {
 	return []string{
-		element, `[` + element + `,{}]`, `{"items":[` + element + `],"total":1,"links":[]}`, `{"items":[]}`, ` [ ] `, `null`, ``,
-		`{"id":12345678901234567890}`, `[{"name":-0.0E-1,"id":-0,"id":null}]`, `{"a":[{}],"b":[{}]}`, `[{"name":"\ud800\ud83d\ude00","\udfff":"\\"}]`,
-		"[{\"name\":\"\xff\xc0\xaf\",\"\xed\xa0\x80\":\"\xff\"}]", `[{"createdOn":"0001-01-01T00:00:00"},{"name":false}]`,
-		`[{"x":` + strings.Repeat("[", 62) + strings.Repeat("]", 62) + `}]`, `[{"x":` + strings.Repeat("[", 63) + strings.Repeat("]", 63) + `}]`,
+		element, `[` + element + `,{}]`, `{"items":[` + element + `],"total":1,"links":[]}`, `{"items":[]}`, ` [ ] `,
+		`null`, ``,
+		`{"id":12345678901234567890}`, `[{"name":-0.0E-1,"id":-0,"id":null}]`, `{"a":[{}],"b":[{}]}`,
+		`[{"name":"\ud800\ud83d\ude00","\udfff":"\\"}]`,
+		"[{\"name\":\"\xff\xc0\xaf\",\"\xed\xa0\x80\":\"\xff\"}]",
+		`[{"createdOn":"0001-01-01T00:00:00"},{"name":false}]`,
+		`[{"x":` + strings.Repeat("[", 62) + strings.Repeat("]", 62) + `}]`,
+		`[{"x":` + strings.Repeat("[", 63) + strings.Repeat("]", 63) + `}]`,
 		`{"message":"Duplicate lead","errors":{"Email":["is taken"]}}`, string(page(2)),
 	}
 }
@@ -75,8 +79,10 @@ func FuzzDecode(f *testing.F) {
 
 func FuzzParseTime(f *testing.F) {
 	for _, seed := range []string{
-		"2022-12-19T11:01:58.302Z", "2021-08-08T00:00:00", "0001-01-01T00:00:00", "0001-01-01T00:00:00+02:00", "2024-02-29T23:59:59.1234567-05:30",
-		"2022-02-29T00:00:00", "2022-12-19T24:00:00", "2022-12-19T11:01:60Z", "9999-12-31T23:59:59-00:01", "2022-12-19T1:01:58Z", "2022-12-19T11:01:58,5Z",
+		"2022-12-19T11:01:58.302Z", "2021-08-08T00:00:00", "0001-01-01T00:00:00", "0001-01-01T00:00:00+02:00",
+		"2024-02-29T23:59:59.1234567-05:30",
+		"2022-02-29T00:00:00", "2022-12-19T24:00:00", "2022-12-19T11:01:60Z", "9999-12-31T23:59:59-00:01",
+		"2022-12-19T1:01:58Z", "2022-12-19T11:01:58,5Z",
 	} {
 		f.Add(seed)
 	}
@@ -101,7 +107,8 @@ func FuzzParseTime(f *testing.F) {
 }
 
 func FuzzDecodeProblem(f *testing.F) {
-	for _, seed := range append(documents(), `"no"`, `{"title":"t","traceId":"00-4bf9-01","errors":{"$.phone":[{"message":"x"}],"Éa":{"message":"y"},"":7}}`) {
+	for _, seed := range append(documents(), `"no"`,
+		`{"title":"t","traceId":"00-4bf9-01","errors":{"$.phone":[{"message":"x"}],"Éa":{"message":"y"},"":7}}`) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -187,7 +194,8 @@ func slowObject(data json.RawMessage) (s sample, ok bool) {
 		var text string
 		var err error
 		isText := json.Unmarshal(m.value, &text) == nil
-		if string(m.value) == "null" && slices.Contains([]string{"id", "name", "active", "createdon", "ipaddress"}, asciiLower(m.name)) {
+		if string(m.value) == "null" &&
+			slices.Contains([]string{"id", "name", "active", "createdon", "ipaddress"}, asciiLower(m.name)) {
 			continue
 		}
 		if !isText {

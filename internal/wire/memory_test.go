@@ -16,7 +16,8 @@ import (
 func TestDecodeCopies(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("long ", 1000)
-	data := []byte(`[{"id":1,"name":"Ann","x":{"y":"z"}},{"name":"B\u006fb"},{"name":"` + long + `"},{"name":17,"ipAddress":"fe80::1%eth0"}]`)
+	data := []byte(`[{"id":1,"name":"Ann","x":{"y":"z"}},{"name":"B\u006fb"},{"name":"` + long +
+		`"},{"name":17,"ipAddress":"fe80::1%eth0"}]`)
 	var s sample
 	var got []sample
 	require.NoError(t, s.wire().DecodeList(data, func() error {

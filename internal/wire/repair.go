@@ -9,9 +9,9 @@ import (
 )
 
 // repair returns a value as written with U+FFFD in place of what is no Unicode
-// text, as encoding/json reads it: each byte that is not UTF-8, and each \u escape
-// of a lone half of a surrogate pair. Values seldom need it, and come back as they
-// are.
+// text, as encoding/json reads it: each byte that is not UTF-8, and each \u
+// escape of a lone half of a surrogate pair. Values seldom need it, and come
+// back as they are.
 func repair(raw []byte) []byte {
 	raw = toValidUTF8(raw)
 	if bytes.Contains(raw, []byte(`\ud`)) || bytes.Contains(raw, []byte(`\uD`)) {

@@ -12,9 +12,9 @@ import (
 )
 
 // document is text that should be JSON. Each of its methods takes a position,
-// checks what begins there by the grammar of RFC 8259 and nothing beyond it, and
-// returns the position after it. None copies. A position that comes with an error
-// means nothing.
+// checks what begins there by the grammar of RFC 8259 and nothing beyond it,
+// and returns the position after it. None copies. A position that comes with an
+// error means nothing.
 type document []byte
 
 var (
@@ -47,8 +47,8 @@ func (d document) words(at int) (low, high uint64) {
 
 const maxPrefix = 16
 
-// prefix is a text of at most maxPrefix bytes in a form that is compared fast: as
-// two numbers, without a call.
+// prefix is a text of at most maxPrefix bytes in a form that is compared fast:
+// as two numbers, without a call.
 type prefix struct {
 	low, high   uint64
 	lows, highs uint64 // which bits of them count
@@ -66,8 +66,8 @@ func newPrefix(text string) (p prefix) {
 	return p
 }
 
-// prefix passes over a text if it stands here. Among the last sixteen bytes of a
-// document it may miss it.
+// prefix passes over a text if it stands here. Among the last sixteen bytes of
+// a document it may miss it.
 func (d document) prefix(at int, p *prefix) (end int, ok bool) {
 	if at+16 > len(d) {
 		return at, false
@@ -85,8 +85,8 @@ func (d document) literal(at int, text string) (end int, ok bool) {
 }
 
 // item passes over what precedes an item of an array or a member of an object:
-// nothing before the first, and a comma before the others. more is false where the
-// closing bracket comes instead, which it then passes over.
+// nothing before the first, and a comma before the others. more is false where
+// the closing bracket comes instead, which it then passes over.
 func (d document) item(at int, closing byte, first bool) (end int, more bool, err error) {
 	at = d.blank(at)
 	switch c := d.peek(at); {
@@ -295,10 +295,11 @@ func (d document) quoted(at int) (end int, holds content, err error) {
 // special returns a bit for each of eight bytes that is not plain: a quote, a
 // backslash, a control character, or beyond ASCII.
 //
-// Each of them has its highest bit set in one of two differences. For the first, the
-// quote and the blank are exchanged, so that all below it is to be found. Each
-// subtraction may borrow from the bytes above, so that only the lowest bit found can be
-// trusted. The product gathers the highest bits in one byte.
+// Each of them has its highest bit set in one of two differences. For the
+// first, the quote and the blank are exchanged, so that all below it is to be
+// found. Each subtraction may borrow from the bytes above, so that only the
+// lowest bit found can be trusted. The product gathers the highest bits in one
+// byte.
 func special(x uint64) uint64 {
 	const ones, highest = 0x0101010101010101, 0x8080808080808080
 	const gather = 1 + 1<<7 + 1<<14 + 1<<21 + 1<<28 + 1<<35 + 1<<42 + 1<<49
@@ -317,8 +318,8 @@ func escapeLength(data []byte) int {
 	return 0
 }
 
-// The characters that have an escape of one letter, and these letters in the same
-// order. A slash needs none, but may have one.
+// The characters that have an escape of one letter, and these letters in the
+// same order. A slash needs none, but may have one.
 const (
 	escapedCharacters = "\"\\\b\f\n\r\t/"
 	escapeLetters     = `"\bfnrt/`

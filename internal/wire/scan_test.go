@@ -13,7 +13,8 @@ import (
 	"github.com/clixnow/clixnow-go/internal/wire"
 )
 
-// requireSameText reads a document with a name as encoding/json does, down to whether it may be read at all.
+// requireSameText reads a document with a name as encoding/json does, down to
+// whether it may be read at all.
 func requireSameText(t *testing.T, data []byte) {
 	t.Helper()
 	var got sample
@@ -21,12 +22,13 @@ func requireSameText(t *testing.T, data []byte) {
 	wantErr := json.Unmarshal(data, &want)
 	err := got.wire().Decode(data)
 	if (err == nil) != (wantErr == nil) || err == nil && got.Name != want.Name { // require is slow
-		require.Failf(t, "not as encoding/json reads it", "%q: %q, %v; not %q, %v", data, got.Name, err, want.Name, wantErr)
+		require.Failf(t, "not as encoding/json reads it", "%q: %q, %v; not %q, %v", data, got.Name, err, want.Name,
+			wantErr)
 	}
 }
 
-// Strings are read sixteen bytes at a time, except at the end of a document: each byte has to count at each place,
-// whatever stands beside it.
+// Strings are read sixteen bytes at a time, except at the end of a document:
+// each byte has to count at each place, whatever stands beside it.
 func TestDecodeEveryByte(t *testing.T) {
 	t.Parallel()
 	t.Run("alone", func(t *testing.T) {
@@ -72,15 +74,20 @@ func TestDecodeEveryEscape(t *testing.T) {
 	}
 }
 
-// Values of members that are expected are read on a way of their own, and have to come to the same.
+// Values of members that are expected are read on a way of their own, and have
+// to come to the same.
 func TestDecodeListReadsValuesAsElsewhere(t *testing.T) {
 	t.Parallel()
 	values := []string{
-		`7`, `0`, `-7`, `07`, `1234567890`, `123456789012345678`, `1234567890123456789`, `9223372036854775808`, `12345678901234567890`,
+		`7`, `0`, `-7`, `07`, `1234567890`, `123456789012345678`, `1234567890123456789`, `9223372036854775808`,
+		`12345678901234567890`,
 		`1.5`, `7e3`, `7E3`, `null`, `true`, `false`, `[]`, `{}`, `["a"]`,
-		`""`, `"a"`, `"seven"`, `"7"`, `"true"`, `"null"`, `"\u0037"`, `"\u00FC\n"`, `"ü"`, "\"\xFF\"", "\"a\nb\"", "\"a\n,\"b\":\"c\"", `"1.2.3.4"`,
-		`"2022-12-19T11:01:58"`, `"2022-12-19T11:01:58Z"`, `"2022-12-19T11:01:58.302Z"`, `"2022-12-19T13:01:58.1234567+02:00"`,
-		`"2022-12-19T11:01:58.1234567891"`, `"2022-12-19T11:01:58.302Z "`, `"2022-12-19T11:01:58.302Z\u0020"`, `"\u0032022-12-19T11:01:58Z"`,
+		`""`, `"a"`, `"seven"`, `"7"`, `"true"`, `"null"`, `"\u0037"`, `"\u00FC\n"`, `"ü"`, "\"\xFF\"", "\"a\nb\"",
+		"\"a\n,\"b\":\"c\"", `"1.2.3.4"`,
+		`"2022-12-19T11:01:58"`, `"2022-12-19T11:01:58Z"`, `"2022-12-19T11:01:58.302Z"`,
+		`"2022-12-19T13:01:58.1234567+02:00"`,
+		`"2022-12-19T11:01:58.1234567891"`, `"2022-12-19T11:01:58.302Z "`, `"2022-12-19T11:01:58.302Z\u0020"`,
+		`"\u0032022-12-19T11:01:58Z"`,
 	}
 	type row struct {
 		first  int64
@@ -102,7 +109,9 @@ func TestDecodeListReadsValuesAsElsewhere(t *testing.T) {
 			t.Parallel()
 			var got row
 			object := wire.Object{Fields: []wire.Field{
-				{Name: "first", Value: &got.first}, {Name: "value", Value: pointer(&got)}, {Name: "last", Value: &got.last},
+				{Name: "first", Value: &got.first},
+				{Name: "value", Value: pointer(&got)},
+				{Name: "last", Value: &got.last},
 			}}
 			check := func(value string) {
 				text := `{"first":1,"value":` + value + `,"last":null,"other":"a long one"}`
@@ -135,8 +144,9 @@ func TestDecodeListReadsValuesAsElsewhere(t *testing.T) {
 	}
 }
 
-// In a list, the members are expected in the order of the fields, whatever the lengths of their names. Whether they come
-// so or not, they have to be read as they are outside of a list, where nothing is expected.
+// In a list, the members are expected in the order of the fields, whatever the
+// lengths of their names. Whether they come so or not, they have to be read as
+// they are outside of a list, where nothing is expected.
 func TestDecodeListExpectsMembers(t *testing.T) {
 	t.Parallel()
 	type pair struct {
@@ -187,15 +197,23 @@ func TestDecodeNumbersAndWords(t *testing.T) {
 			}
 		}
 	}
-	for _, word := range []string{"null", "true", "false", "nul", "tru", "fals", "nulll", "True", "NULL", "none", "undefined", "NaN", "'a'", "a", "/", "\x00", `"a`, "\"a\n", "\"a\t", `"a\`, `"a\x"`, `{y":1}`, `{"y:1}`, `{1:1}`, `{:1}`} {
+	for _, word := range []string{
+		"null", "true", "false", "nul", "tru", "fals", "nulll", "True", "NULL", "none",
+		"undefined", "NaN", "'a'", "a", "/", "\x00", `"a`, "\"a\n", "\"a\t", `"a\`, `"a\x"`, `{y":1}`, `{"y:1}`,
+		`{1:1}`, `{:1}`,
+	} {
 		requireSameRaw(t, word)
 	}
 }
 
-// requireSameRaw reads a value that no field names, within arrays and objects and at the end of the document.
+// requireSameRaw reads a value that no field names, within arrays and objects
+// and at the end of the document.
 func requireSameRaw(t *testing.T, value string) {
 	t.Helper()
-	for _, data := range []string{`{"x":` + value + `}`, `{"x":[` + value + `]}`, `{"x":[` + value + `,1]}`, `{"x":{"y":` + value + `}}`, `{"x":` + value} {
+	for _, data := range []string{
+		`{"x":` + value + `}`, `{"x":[` + value + `]}`, `{"x":[` + value + `,1]}`,
+		`{"x":{"y":` + value + `}}`, `{"x":` + value,
+	} {
 		var got sample
 		want := json.Valid([]byte(data))
 		require.Equal(t, want, got.wire().Decode([]byte(data)) == nil, data)

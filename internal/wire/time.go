@@ -75,8 +75,8 @@ func (d document) date(at int) (t time.Time, end int, ok bool) {
 }
 
 // pairs reads eight bytes of a form like 00:00:00 at once. The form is a
-// little-endian number, and so are the nines that stand where its digits do. What
-// pair takes out of the result is 0 where the text has another form.
+// little-endian number, and so are the nines that stand where its digits do.
+// What pair takes out of the result is 0 where the text has another form.
 func pairs(text []byte, form, nines uint64) uint64 {
 	const highest, others = 0x8080_8080_8080_8080, 0x7f7f_7f7f_7f7f_7f7f
 	digits := binary.LittleEndian.Uint64(text) ^ form // what is none becomes 0
@@ -89,9 +89,9 @@ func pairs(text []byte, form, nines uint64) uint64 {
 // pair returns the number that the two digits at a place make.
 func pair(pairs uint64, at int) int { return int(pairs >> (8 * at) & 0xff) }
 
-// days counts the days from 1970 to a date, by years that begin in March, so that the
-// leap day comes last. With time.Date, which has to normalize first, reading a date
-// would take half as long again.
+// days counts the days from 1970 to a date, by years that begin in March, so
+// that the leap day comes last. With time.Date, which has to normalize first,
+// reading a date would take half as long again.
 func days(year, month, day int) int64 {
 	if month < 3 {
 		year--
@@ -102,8 +102,8 @@ func days(year, month, day int) int64 {
 	return int64(365*year + leap + (153*(month-3)+2)/5 + day - to1970)
 }
 
-// twoDigits returns the value of two decimal digits, or -1 where they are none, or
-// more than limit.
+// twoDigits returns the value of two decimal digits, or -1 where they are none,
+// or more than limit.
 func (d document) twoDigits(at, limit int) int {
 	tens, ones := d[at]-'0', d[at+1]-'0'
 	if n := 10*int(tens) + int(ones); tens <= 9 && ones <= 9 && n <= limit {
@@ -134,7 +134,8 @@ func (d document) fraction(at int) (nanosecond, end int) {
 	return nanosecond, end
 }
 
-// zone passes over a Z, which means UTC, or an offset like +02:00, if there is one.
+// zone passes over a Z, which means UTC, or an offset like +02:00, if there is
+// one.
 func (d document) zone(at int) (offset time.Duration, end int, ok bool) {
 	sign := d.peek(at)
 	if sign == 'Z' {

@@ -108,7 +108,8 @@ func TestParseTimeErrors(t *testing.T) {
 	}
 }
 
-// A date is read eight bytes at a time: no byte may hide what is wrong with its neighbour.
+// A date is read eight bytes at a time: no byte may hide what is wrong with its
+// neighbour.
 func TestParseTimeEveryTwoBytes(t *testing.T) {
 	t.Parallel()
 	const date = "2022-12-19T11:01:58"
@@ -139,7 +140,8 @@ func TestParseTimeEveryDay(t *testing.T) {
 	t.Parallel()
 	for _, from := range []int{1, 1800, 9600} {
 		last := time.Date(from+399, time.December, 31, 23, 59, 59, 0, time.UTC)
-		for want := time.Date(from, time.January, 1, 23, 59, 59, 0, time.UTC); !want.After(last); want = want.AddDate(0, 0, 1) {
+		for want := time.Date(from, time.January, 1, 23, 59, 59, 0,
+			time.UTC); !want.After(last); want = want.AddDate(0, 0, 1) {
 			text := want.AppendFormat(nil, "2006-01-02T15:04:05")
 			if got, ok := wire.ParseTime(text); !ok || got != want { // require is slow
 				require.Failf(t, "not as time.Date has it", "%s: %v", text, got)
@@ -160,13 +162,22 @@ func TestFormatQueryTime(t *testing.T) {
 		time     time.Time
 		down, up string
 	}{
-		"whole seconds":           {base, "2021-08-08T00:00:00", "2021-08-08T00:00:00"},
-		"milliseconds":            {base.Add(20 * time.Millisecond), "2021-08-08T00:00:00.020", "2021-08-08T00:00:00.020"},
-		"a nanosecond":            {base.Add(1), "2021-08-08T00:00:00", "2021-08-08T00:00:00.001"},
-		"a nanosecond before":     {base.Add(-1), "2021-08-07T23:59:59.999", "2021-08-08T00:00:00"},
-		"finer than milliseconds": {base.Add(1500 * time.Microsecond), "2021-08-08T00:00:00.001", "2021-08-08T00:00:00.002"},
-		"another zone":            {base.In(time.FixedZone("", 3600)).Add(1), "2021-08-08T00:00:00", "2021-08-08T00:00:00.001"},
-		"year of few digits":      {time.Time{}, "0001-01-01T00:00:00", "0001-01-01T00:00:00"},
+		"whole seconds": {base, "2021-08-08T00:00:00", "2021-08-08T00:00:00"},
+		"milliseconds": {
+			base.Add(20 * time.Millisecond), "2021-08-08T00:00:00.020",
+			"2021-08-08T00:00:00.020",
+		},
+		"a nanosecond":        {base.Add(1), "2021-08-08T00:00:00", "2021-08-08T00:00:00.001"},
+		"a nanosecond before": {base.Add(-1), "2021-08-07T23:59:59.999", "2021-08-08T00:00:00"},
+		"finer than milliseconds": {
+			base.Add(1500 * time.Microsecond), "2021-08-08T00:00:00.001",
+			"2021-08-08T00:00:00.002",
+		},
+		"another zone": {
+			base.In(time.FixedZone("", 3600)).Add(1), "2021-08-08T00:00:00",
+			"2021-08-08T00:00:00.001",
+		},
+		"year of few digits": {time.Time{}, "0001-01-01T00:00:00", "0001-01-01T00:00:00"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

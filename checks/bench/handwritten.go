@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// This file is the client that a careful user writes by hand: the fields typed,
+// both forms of ids and of dates read, statuses looked at, the connection used
+// again. It has no retries, no limits and no care for leads that move.
+
+// handLead has the fields of the vendor's page.
+type handLead struct {
+	ID          int64     `json:"id"`
+	Email       string    `json:"email"`
+	Status      string    `json:"status"`
+	CRMID       flexText  `json:"crmId"`
+	BrandID     int64     `json:"brandId"`
+	BrandName   string    `json:"brandName"`
+	CreatedOn   flexTime  `json:"createdOn"`
+	UpdatedOn   flexTime  `json:"updatedOn"`
+	FTDDate     *flexTime `json:"ftdDate"`
+	ClickID     flexText  `json:"clickId"`
+	Sub2        string    `json:"sub2"`
+	SubCampaign string    `json:"subCampaign"`
+	Keyword     string    `json:"keyword"`
+	Placement   string    `json:"placement"`
+	ClientType  string    `json:"clientType"`
+}
+
+func (l *handLead) show(t *tally) {
+	times := [3]time.Time{l.CreatedOn.Time, l.UpdatedOn.Time}
+	if l.FTDDate != nil {
+		times[2] = l.FTDDate.Time
+	}
+	t.lead(l.ID, l.BrandID, times, l.Email, l.Status, string(l.CRMID), l.BrandName,
+		string(l.ClickID), l.Sub2, l.SubCampaign, l.Keyword, l.Placement, l.ClientType)
+}
+
+// flexText takes a text or a number.
+type flexText string
+
+func (t *flexText) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		return nil
+	}
+	if data[0] != '"' {
+		*t = flexText(data)
+		return nil
+	}
+	return json.Unmarshal(data, (*string)(t))
+}
+
+// flexTime takes a date with or without a zone.
+type flexTime struct{ time.Time }
+
+func (t *flexTime) UnmarshalJSON(data []byte) (err error) {
+	if string(data) == "null" {
+		return nil
+	}
+	if len(data) < 2 || data[0] != '"' {
+		return fmt.Errorf("a date, not %.20s", data)
+	}
+	t.Time, err = parseDate(string(data[1 : len(data)-1]))
+	return err
+}
+
+func parseDate(text string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return time.Parse("2006-01-02T15:04:05", text) // takes a fraction too
+	}
+	return t.UTC(), nil
+}
+
+type handRequest struct {
+	FirstName                string `json:"firstName"`
+	LastName                 string `json:"lastName"`
+	Email                    string `json:"email"`
+	Phone                    string `json:"phone"`
+	Password                 string `json:"password"`
+	CountryCode              string `json:"countryCode"`
+	LanguageCode             string `json:"languageCode,omitempty"`
+	AcceptTermsAndConditions bool   `json:"acceptTermsAndConditions,omitempty"`
+	AcceptPromotions         bool   `json:"acceptPromotions,omitempty"`
+	ReferralURL              string `json:"referralUrl,omitempty"`
+	SubCampaign              string `json:"subCampaign,omitempty"`
+	Placement                string `json:"placement,omitempty"`
+	Keyword                  string `json:"keyword,omitempty"`
+	Sub2                     string `json:"sub2,omitempty"`
+	ClickID                  string `json:"clickId,omitempty"`
+	DeviceType               string `json:"deviceType,omitempty"`
+	DeviceName               string `json:"deviceName,omitempty"`
+	OSName                   string `json:"osName,omitempty"`
+	Browser                  string `json:"browser,omitempty"`
+	Carrier                  string `json:"carrier,omitempty"`
+	IPAddress                string `json:"ipAddress,omitempty"`
+	Comment                  string `json:"comment,omitempty"`
+}
+
+type handResponse struct {
+	LeadID      int64    `json:"leadId"`
+	RedirectURL string   `json:"redirectUrl"`
+	SubCampaign string   `json:"subCampaign"`
+	Placement   string   `json:"placement"`
+	Keyword     string   `json:"keyword"`
+	Sub2        string   `json:"sub2"`
+	ClickID     string   `json:"clickId"`
+	CRMID       flexText `json:"crmId"`
+}
+
+func handWrittenLead() *handRequest {
+	return &handRequest{
+		FirstName: "Allison", LastName: "Brown", Email: "allison.brown@example.com", Phone: "+41123456789",
+		Password: "Password123!", CountryCode: "CH", LanguageCode: "EN", ReferralURL: "https://website.com",
+		SubCampaign: "subcampaign", Keyword: "test", Placement: "landing_page", ClickID: "20fn4ngo56n3snf74",
+		Sub2:       "sub2",
+		DeviceType: "Mobile", DeviceName: "iPhone16", OSName: "iOS", Browser: "Safari Mobile", Carrier: "Mobile",
+		IPAddress: "1.1.1.1",
+	}
+}
+
+func newHandWritten(baseURL string) (client, error) {
+	return handWrittenClient(baseURL, &http.Client{Transport: newTransport(), Timeout: 30 * time.Second}), nil
+}
+
+func newHandWrittenOnDefault(baseURL string) (client, error) {
+	return handWrittenClient(baseURL, http.DefaultClient), nil
+}
+
+func handWrittenClient(baseURL string, hc *http.Client) client {
+	lead := handWrittenLead()
+	return client{
+		read: func(ctx context.Context, t *tally) error {
+			return pages(ctx, func(ctx context.Context, skip int) ([]handLead, error) {
+				req, err := newSearch(ctx, baseURL, skip)
+				if err != nil {
+					return nil, err
+				}
+				var page []handLead
+				return page, do(hc, req, &page)
+			}, func(l *handLead) { l.show(t) })
+		},
+		create: func(ctx context.Context) error {
+			body, err := json.Marshal(lead) //nolint:gosec // the API takes the password so
+			if err != nil {
+				return err
+			}
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, baseURL+leadsPath, bytes.NewReader(body))
+			if err != nil {
+				return err
+			}
+			req.Header.Set("Authorization", "ApiToken "+token)
+			req.Header.Set("Content-Type", "application/json")
+			var created handResponse
+			if err := do(hc, req, &created); err != nil {
+				return err
+			}
+			return checkID(created.LeadID)
+		},
+	}
+}
+
+const (
+	leadsPath  = "/api/system/v1/leads"
+	searchPath = leadsPath + "/search"
+)
+
+func newSearch(ctx context.Context, baseURL string, skip int) (*http.Request, error) {
+	query := url.Values{"orderBy": {"Id"}, "count": {strconv.Itoa(pageSize)}, "skip": {strconv.Itoa(skip)}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, baseURL+searchPath+"?"+query.Encode(), http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "ApiToken "+token)
+	req.Header.Set("Accept", "application/json")
+	return req, nil
+}
+
+func do(hc *http.Client, req *http.Request, into any) error {
+	resp, err := hc.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+		return fmt.Errorf("%s: %s", resp.Status, text)
+	}
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, resp.Body) // to its end, or the connection is not used again
+	return err
+}

@@ -1,0 +1,129 @@
+package browser_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// allocator starts browsers, each for one test.
+func allocator(t *testing.T) context.Context {
+	t.Helper()
+	path := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if found, err := exec.LookPath(name); err == nil {
+			path = found
+			break
+		}
+	}
+	switch {
+	case path != "":
+	case os.Getenv("CI") != "":
+		t.Fatal("no Chromium is installed: apt-get install chromium")
+	default:
+		t.Skip("SKIPPED: no Chromium is installed: apt-get install chromium")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.NoSandbox, // which root may not have
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.WSURLReadTimeout(time.Minute))
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// openBrowser returns the context of a new tab of a browser of its own. The
+// test fails when it is not through after two minutes.
+func openBrowser(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(allocator(t), 2*time.Minute)
+	t.Cleanup(cancel)
+	ctx, closeTab := chromedp.NewContext(ctx)
+	t.Cleanup(closeTab)
+	return ctx
+}
+
+// build compiles a program of the module and returns its path.
+func build(t *testing.T, folder string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), filepath.Base(folder))
+	command := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./"+folder)
+	command.Dir = filepath.Join("..", "..", "cmd", "clixnow")
+	output, err := command.CombinedOutput()
+	require.NoError(t, err, "%s", output)
+	return program
+}
+
+// screenshot takes a picture of the whole page, and keeps it in docs where
+// CLIXNOW_SCREENSHOTS is set.
+func screenshot(ctx context.Context, t *testing.T, name string) {
+	t.Helper()
+	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100)) // 100 is PNG
+	require.NoError(t, err)
+	if os.Getenv("CLIXNOW_SCREENSHOTS") != "" {
+		require.NoError(t, os.WriteFile(filepath.Join("..", "..", "docs", name), picture, 0o644))
+	}
+}
+
+// press types keys, kb.Tab among them.
+func press(ctx context.Context, t *testing.T, keys ...string) {
+	t.Helper()
+	require.NoError(t, chromedp.Do(ctx, chromedp.KeyEvent(strings.Join(keys, ""))))
+}
+
+// enter presses the Enter key as a keyboard does: kb.Enter would type a second
+// one where the first has moved the focus.
+func enter(ctx context.Context, t *testing.T) {
+	t.Helper()
+	for _, event := range []input.DispatchKeyEventType{
+		input.DispatchKeyEventTypeRawKeyDown, input.DispatchKeyEventTypeChar, input.DispatchKeyEventTypeKeyUp,
+	} {
+		key := input.DispatchKeyEventParams{
+			Type: event, Key: "Enter", Code: "Enter", WindowsVirtualKeyCode: 13,
+			Text: "\r",
+		}
+		_, err := chromedp.Call(ctx, input.DispatchKeyEvent, key)
+		require.NoError(t, err)
+	}
+}
+
+// focused returns what has the focus: its id, else what labels it, else its
+// name in HTML.
+func focused(ctx context.Context, t *testing.T) string {
+	t.Helper()
+	return evaluate[string](ctx, t,
+		`(e => e.id || e.getAttribute("aria-labelledby") || e.tagName)(document.activeElement || document.body)`)
+}
+
+// waitForFocus waits until that has the focus: a browser moves it when it next
+// draws the page.
+func waitForFocus(ctx context.Context, t *testing.T, want string) {
+	t.Helper()
+	for now := ""; now != want; now = focused(ctx, t) {
+		require.NoError(t, ctx.Err(), "the focus is on %q and should be on %q", now, want)
+	}
+}
+
+// assertFits looks for what is wider than the screen: it would have to be
+// scrolled sideways.
+func assertFits(ctx context.Context, t *testing.T) {
+	t.Helper()
+	assert.True(t,
+		evaluate[bool](ctx, t, `document.documentElement.scrollWidth <= document.documentElement.clientWidth`))
+}
+
+func evaluate[T any](ctx context.Context, t *testing.T, expression string) T {
+	t.Helper()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	require.NoError(t, err)
+	return value
+}

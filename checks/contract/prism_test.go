@@ -1,0 +1,392 @@
+package contract_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/clixnowtest"
+)
+
+// TestPrism has a second reader of the description, Stoplight Prism, make a
+// server of it, and stand between the client and the fake server.
+func TestPrism(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("Prism is downloaded at first; not with -short")
+	}
+	cli := installPrism(t)
+	t.Run("mock", func(t *testing.T) {
+		t.Parallel()
+		mock := startPrism(t, cli, "mock", "openapi.yaml", "--errors")
+		t.Run("examples", func(t *testing.T) { t.Parallel(); mockExamples(t, mock) })
+		t.Run("errors", func(t *testing.T) { t.Parallel(); mockErrors(t, mock) })
+		t.Run("every method", func(t *testing.T) { t.Parallel(); mockEveryMethod(t, mock) })
+		t.Run("made-up answers", func(t *testing.T) { t.Parallel(); mockDynamic(t, mock) })
+	})
+	t.Run("proxy", func(t *testing.T) {
+		t.Parallel()
+		servers := map[string]*clixnowtest.Server{ // behind one Prism, which takes seconds to start
+			"a list": clixnowtest.NewHandler(clixnowtest.WithToken("CfDJ8-list"), clixnowtest.WithPageLimit(10)),
+			"an envelope": clixnowtest.NewHandler(clixnowtest.WithToken("CfDJ8-envelope"),
+				clixnowtest.WithEnvelope("items")),
+			"hidden fields": clixnowtest.NewHandler(clixnowtest.WithToken("CfDJ8-hidden"),
+				clixnowtest.WithHiddenFields("crmId", "ftdDate")),
+			"broken": clixnowtest.NewHandler(clixnowtest.WithToken("CfDJ8-broken")),
+		}
+		upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			for _, server := range servers {
+				if r.Header.Get("Authorization") == "ApiToken "+server.Token {
+					server.ServeHTTP(w, r)
+				}
+			}
+		}))
+		t.Cleanup(upstream.Close)
+		proxy := startPrism(t, cli, "proxy", "openapi.yaml", upstream.URL, "--errors")
+		for name, server := range servers {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				if name == "broken" {
+					proxyNotices(t, proxy, server)
+				} else {
+					proxyEveryMethod(t, proxy, server)
+				}
+			})
+		}
+	})
+}
+
+const mockToken = "CfDJ8-token" // of which Prism wants no more than that there is one
+
+// preferring asks Prism for a certain answer, and fails the test where Prism
+// found anything wrong.
+type preferring struct {
+	next   http.RoundTripper
+	prefer string
+	seed   int // of a made-up answer; 0 = none is made up
+
+	mu         sync.Mutex
+	violations []string
+	last       *exchange
+}
+
+func (p *preferring) RoundTrip(request *http.Request) (*http.Response, error) {
+	request = request.Clone(request.Context())
+	if p.prefer != "" {
+		request.Header.Set("Prefer", p.prefer)
+	}
+	if p.seed != 0 {
+		query := request.URL.Query()
+		query.Set("__seed", strconv.Itoa(p.seed))
+		query.Set("__dynamic", "true")
+		request.URL.RawQuery = query.Encode()
+	}
+	e, answer, err := record(p.next, request)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = e
+	if err == nil {
+		p.violations = append(p.violations, answer.Header.Values("Sl-Violations")...)
+	}
+	return answer, err
+}
+
+// prefer returns a client of Prism.
+func (j *judge) prefer(t *testing.T, baseURL, token, prefer string) *clixnow.Client {
+	t.Helper()
+	transport := &preferring{next: j.next, prefer: prefer}
+	prism := &judge{next: transport, contract: j.contract, seen: j.seen}
+	t.Cleanup(func() {
+		assert.Empty(t, transport.violations, "what Prism says")
+		assert.Empty(t, prism.faults)
+		assert.NotZero(t, prism.requests)
+	})
+	return prism.clientAt(t, baseURL, token)
+}
+
+func mockExamples(t *testing.T, mock string) {
+	t.Helper()
+	judge := newJudge(t, describeClosed(t))
+	created, err := judge.prefer(t, mock, mockToken, "").CreateLead(t.Context(), fullLead(1))
+	require.NoError(t, err)
+	assert.Equal(t, &clixnow.CreateLeadResponse{
+		LeadID: 123456, RedirectURL: "https:…", SubCampaign: "subcampaign", Placement: "placement",
+		Keyword: "keyword", Sub2: "sub2",
+		ClickID: "clickId", CRMID: "crmId",
+	}, created)
+
+	date := time.Date(2022, 12, 19, 11, 1, 58, 302e6, time.UTC)
+	for example, want := range map[string][]clixnow.Lead{
+		"array": {{
+			ID: 123456, Email: "allison.brown@example.com", Status: "New", CRMID: "987654", BrandID: 17,
+			BrandName: "Example Brand",
+			CreatedOn: date, UpdatedOn: date, FTDDate: time.Date(2022, 12, 20, 9, 30, 0, 0, time.UTC),
+			ClickID: "20fn4ngo56n3snf74", Sub2: "sub2", SubCampaign: "subcampaign", Keyword: "test",
+			Placement:  "landing_page",
+			ClientType: clixnow.ClientTypeDepositor,
+		}},
+		"envelope": {{
+			ID: 123456, Email: "allison.brown@example.com", Status: "New", CreatedOn: date, UpdatedOn: date,
+			ClientType: clixnow.ClientTypeClient,
+		}},
+		"none": {},
+	} {
+		page,
+			err := judge.prefer(t, mock, mockToken, "example="+example).SearchLeadsPage(t.Context(),
+			clixnow.SearchLeadsRequest{})
+		require.NoError(t, err)
+		assert.Equal(t, want, page.Leads)
+	}
+}
+
+func mockErrors(t *testing.T, mock string) {
+	t.Helper()
+	judge := newJudge(t, describe(t))
+	for _, operation := range operations(t, judge.contract) {
+		for key := range operation.Responses.Map() {
+			for _, status := range concrete(t, key) {
+				client := judge.prefer(t, mock, mockToken, fmt.Sprint("code=", status))
+				err := call(t.Context(), client, operation)
+				if status < 300 {
+					require.NoError(t, err)
+					continue
+				}
+				var answer *clixnow.APIError
+				require.ErrorAs(t, err, &answer, "%s, %d", operation.OperationID, status)
+				assert.Equal(t, status, answer.StatusCode)
+				if operation.OperationID == createLead {
+					assert.ErrorIs(t, err, class(status))
+				}
+			}
+		}
+	}
+}
+
+func mockEveryMethod(t *testing.T, mock string) {
+	t.Helper()
+	client := newJudge(t, describeClosed(t)).prefer(t, mock, mockToken, "")
+	require.NoError(t, use(t.Context(), client, clixnowtest.NewHandler()))
+}
+
+// mockDynamic reads answers that Prism makes up. It does not heed all of the
+// description: what it makes up against the schema, or against what is said
+// there in words alone, is left out.
+func mockDynamic(t *testing.T, mock string) {
+	t.Helper()
+	contract := describe(t)
+	judge := newJudge(t, contract)
+	const seeds, fewest = 60, 15
+	used := 0
+	leftOut := make(map[string]int)
+	for seed := 1; seed <= seeds; seed++ {
+		transport := &preferring{next: judge.next, seed: seed}
+		client := clientOf(t, mock, mockToken, transport)
+		created, err := client.CreateLead(t.Context(), fullLead(1))
+		require.NoError(t, err, "seed %d: %s", seed, transport.last.Answer)
+		createdMembers().same(t, decoded(t, transport.last.Answer), created, created.Extra)
+		require.Empty(t, transport.violations)
+
+		page, err := client.SearchLeadsPage(t.Context(), clixnow.SearchLeadsRequest{})
+		answer := decoded(t, transport.last.Answer)
+		if why := contradicts(t, contract, answer); why != "" {
+			leftOut[why]++
+			continue
+		}
+		require.Empty(t, transport.violations)
+		require.NoError(t, err, "seed %d: %s", seed, transport.last.Answer)
+		want := unwrapped(t, answer)
+		require.Len(t, page.Leads, len(want))
+		for i := range want {
+			leadMembers().same(t, want[i], &page.Leads[i], page.Leads[i].Extra)
+		}
+		used++
+	}
+	t.Logf("%d made-up answers to creates and %d to searches were read; left out of the latter: %v", seeds, used,
+		leftOut)
+	assert.GreaterOrEqual(t, used, fewest)
+}
+
+// contradicts says in what an answer to a search is none of the description.
+func contradicts(t *testing.T, contract *description, answer any) string {
+	t.Helper()
+	lists := listsIn(answer)
+	switch {
+	case !allows(contract.doc.Components.Schemas["SearchResult"].Value, answer):
+		return "not of the schema"
+	case len(lists) > 1:
+		return "more than one list"
+	}
+	for _, lead := range slices.Concat(lists...) {
+		for _, name := range []string{"createdOn", "updatedOn", "ftdDate"} {
+			date, _, _ := strings.Cut(text(lead.(map[string]any)[name]), "T")
+			if _, err := time.Parse(time.DateOnly, date); date != "" && err != nil || strings.HasPrefix(date, "0000") {
+				return "a date of no calendar"
+			}
+		}
+	}
+	return ""
+}
+
+func clientOf(t *testing.T, baseURL, token string, transport http.RoundTripper,
+	opts ...clixnow.Option,
+) *clixnow.Client {
+	t.Helper()
+	client, err := clixnow.NewClient("acme", token, append(opts, clixnow.WithBaseURL(baseURL),
+		clixnow.WithHTTPClient(&http.Client{Transport: transport}),
+		clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 1}))...)
+	require.NoError(t, err)
+	return client
+}
+
+func proxyEveryMethod(t *testing.T, proxy string, server *clixnowtest.Server) {
+	t.Helper()
+	addLeads(server)
+	client := newJudge(t, describeClosed(t)).prefer(t, proxy, server.Token, "")
+	require.NoError(t, use(t.Context(), client, server))
+
+	_, err := client.CreateLead(t.Context(), fullLead(1))
+	require.ErrorIs(t, err, clixnow.ErrDuplicateLead)
+	server.Inject( // none without a body: it may be so, but the description cannot say it
+		clixnowtest.Fault{Status: 403, Body: `{"message":"Forbidden"}`},
+		clixnowtest.Fault{Status: 400, Body: `{"message":"Registration is not allowed for country KP"}`},
+		clixnowtest.Fault{Status: 502, Body: "<html>Bad Gateway</html>"})
+	for _, want := range []error{clixnow.ErrForbidden, clixnow.ErrCountryNotAllowed, clixnow.ErrServer} {
+		_, err := client.CreateLead(t.Context(), fullLead(99))
+		require.ErrorIs(t, err, want)
+	}
+}
+
+// proxyNotices holds Prism itself to its word: it finds fault where there is
+// any.
+func proxyNotices(t *testing.T, proxy string, server *clixnowtest.Server) {
+	t.Helper()
+	server.Inject(clixnowtest.Fault{Status: 200, Body: `[{"identifier":123456}]`})
+	transport := &preferring{next: newJudge(t, describe(t)).next}
+	client := clientOf(t, proxy, server.Token, transport)
+	_, err := client.SearchLeadsPage(t.Context(), clixnow.SearchLeadsRequest{})
+	require.ErrorIs(t, err, clixnow.ErrServer)
+	assert.Contains(t, string(transport.last.Answer), "must have required property 'id'")
+
+	client = clientOf(t, proxy, server.Token, transport, clixnow.WithoutValidation())
+	_, err = client.SearchLeadsPage(t.Context(), clixnow.SearchLeadsRequest{OrderBy: "id"})
+	require.ErrorContains(t, err, "422")
+}
+
+// startPrism starts Prism on a free port and returns its URL. It ends with the
+// test.
+func startPrism(t *testing.T, cli string, args ...string) (url string) {
+	t.Helper()
+	args = slices.Concat([]string{"--require", "./prism/end-with-parent.js", cli}, args,
+		[]string{"--port", "0", "--host", "127.0.0.1"})
+	command := exec.CommandContext(t.Context(), "node", args...)
+	_, err := command.StdinPipe() // open as long as this process lives
+	require.NoError(t, err)
+	output, err := command.StdoutPipe()
+	require.NoError(t, err)
+	command.Stderr = command.Stdout
+	require.NoError(t, command.Start())
+	listening := make(chan string, 1)
+	var log bytes.Buffer
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		found := regexp.MustCompile(`listening on (http://\S+)`)
+		for lines := bufio.NewScanner(output); lines.Scan(); {
+			log.WriteString(lines.Text() + "\n")
+			if match := found.FindStringSubmatch(lines.Text()); match != nil {
+				listening <- match[1]
+			}
+		}
+	}()
+	t.Cleanup(func() { // after the end of t.Context, which kills it
+		<-done
+		_ = command.Wait() // that it was killed
+		if t.Failed() {
+			const enough = 4000 // of its end
+			t.Logf("Prism: %s", log.Bytes()[max(0, log.Len()-enough):])
+		}
+	})
+	const patience = time.Minute
+	select {
+	case url = <-listening:
+	case <-done:
+		require.FailNow(t, "Prism has ended", log.String())
+	case <-time.After(patience):
+		require.FailNow(t, "Prism does not listen")
+	}
+	return url
+}
+
+// installPrism returns the program of Prism, in the versions of
+// prism/package-lock.json. It is kept in the user's cache.
+func installPrism(t *testing.T) (cli string) {
+	t.Helper()
+	lock, err := os.ReadFile("prism/package-lock.json")
+	require.NoError(t, err)
+	cache, err := os.UserCacheDir()
+	require.NoError(t, err)
+	place := filepath.Join(cache, "clixnow-go", fmt.Sprintf("prism-%x", sha256.Sum256(lock))[:20])
+	program := filepath.Join("node_modules", "@stoplight", "prism-cli", "dist", "index.js")
+	cli = filepath.Join(place, program)
+	if _, err := os.Stat(cli); err == nil {
+		return cli
+	}
+	npm, err := exec.LookPath("npm")
+	if err != nil {
+		t.Skip("SKIPPED: there is no npm to install Prism with: ", err)
+	}
+	require.NoError(t, os.MkdirAll(filepath.Dir(place), 0o700))
+	temporary,
+		err := os.MkdirTemp(filepath.Dir(place), "installing-") //nolint:usetesting // beside its place, to be renamed
+	require.NoError(t, err)
+	defer func() { require.NoError(t, os.RemoveAll(temporary)) }() // what is left of it where that fails
+	for _, name := range []string{"package.json", "package-lock.json"} {
+		data, err := os.ReadFile(filepath.Join("prism", name))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(temporary, name), data, 0o600))
+	}
+	command := exec.CommandContext(t.Context(), npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund",
+		"--fetch-retries=1", "--fetch-retry-mintimeout=1000")
+	command.Dir = temporary
+	output, err := command.CombinedOutput()
+	if err != nil && outOfReach(output) {
+		t.Skipf("SKIPPED: npm is out of reach: %s", output)
+	}
+	require.NoError(t, err, "npm ci: %s", output)
+	if err := os.Rename(temporary, place); err != nil { // another run may have been faster
+		require.FileExists(t, cli, "%v", err)
+	}
+	return cli
+}
+
+// outOfReach finds the errors of a network that is not there in what npm says.
+func outOfReach(output []byte) bool {
+	return regexp.MustCompile(`\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT)\b`).Match(output)
+}
+
+func TestOutOfReach(t *testing.T) {
+	t.Parallel()
+	assert.True(t, outOfReach([]byte("npm error code ECONNREFUSED\nnpm error syscall connect")))
+	assert.True(t,
+		outOfReach([]byte("npm error code ENOTFOUND\nnpm error network request to https://registry.npmjs.org/ajv failed")))
+	assert.False(t, outOfReach([]byte("npm error code EINTEGRITY\nnpm error sha512-... integrity checksum failed")))
+	assert.False(t,
+		outOfReach([]byte("npm error code E404\nnpm error 404 Not Found - GET https://registry.npmjs.org/@stoplight%2fprism")))
+}

@@ -1,0 +1,135 @@
+// Package postgrestest starts a PostgreSQL server of Debian's packages for one
+// test: it can be killed and started again.
+package postgrestest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Server is a PostgreSQL server on a loopback port, with an empty database and
+// no password.
+type Server struct {
+	URL string // postgres://...
+
+	t         *testing.T
+	bin, data string
+	port      int
+	owner     *syscall.Credential // nil: the user that runs the test
+	process   *exec.Cmd
+}
+
+// New starts a server, which the end of the test stops. Where PostgreSQL is not
+// installed the test is skipped, or fails where the environment has CI set.
+func New(t *testing.T) *Server {
+	t.Helper()
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin")
+	if path, lookErr := exec.LookPath("initdb"); lookErr == nil {
+		found, err = append(found, filepath.Dir(path)), nil
+	}
+	if err != nil || len(found) == 0 {
+		const missing = "PostgreSQL is not installed: apt-get install postgresql"
+		if os.Getenv("CI") != "" {
+			t.Fatal(missing)
+		}
+		t.Skip("SKIPPED: " + missing)
+	}
+	folder, err := os.MkdirTemp("", "postgres") //nolint:usetesting // its parents must be open to another user
+	check(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	s := &Server{t: t, bin: found[0], data: filepath.Join(folder, "data"), port: freePort(t)}
+	s.URL = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
+	if os.Geteuid() == 0 { // as which PostgreSQL does not run
+		s.owner = owner(t)
+		check(t, os.Chown(folder, int(s.owner.Uid), int(s.owner.Gid)))
+	}
+	output,
+		err := s.command("initdb", "--pgdata", s.data, "--username", "postgres", "--auth", "trust",
+		"--no-sync").CombinedOutput()
+	if err != nil {
+		t.Fatalf("initdb: %v\n%s", err, output)
+	}
+	s.Start()
+	t.Cleanup(s.Kill)
+	return s
+}
+
+// Start starts a server that was killed, on the same port, and waits until it
+// answers.
+func (s *Server) Start() {
+	s.t.Helper()
+	s.process = s.command("postgres", "-D", s.data, "-p", strconv.Itoa(s.port), "-c", "listen_addresses=127.0.0.1",
+		"-c", "unix_socket_directories=", "-c", "max_connections=200")
+	check(s.t, s.process.Start())
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if s.command("pg_isready", "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port)).Run() == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatal("PostgreSQL does not answer within a minute")
+		}
+	}
+}
+
+// Kill ends the server and its workers at once, as a power failure would. What
+// was committed is there after Start.
+func (s *Server) Kill() {
+	if s.process == nil {
+		return
+	}
+	// SIGQUIT is the immediate shutdown: without a checkpoint, and with the
+	// children, which a SIGKILL of the parent leaves.
+	_ = s.process.Process.Signal(syscall.SIGQUIT)
+	_ = s.process.Wait() // it says that it was killed
+	s.process = nil
+}
+
+func (s *Server) command(name string, args ...string) *exec.Cmd {
+	// The end of the test ends it in its own way.
+	command := exec.CommandContext(context.Background(), filepath.Join(s.bin, name),
+		args...) //nolint:gosec // a program of PostgreSQL
+	command.Dir = os.TempDir()
+	if s.owner != nil {
+		command.SysProcAttr = &syscall.SysProcAttr{Credential: s.owner}
+	}
+	return command
+}
+
+// owner returns the user that Debian's package makes, or nobody.
+func owner(t *testing.T) *syscall.Credential {
+	t.Helper()
+	found, err := user.Lookup("postgres")
+	if err != nil {
+		found, err = user.Lookup("nobody")
+	}
+	check(t, err)
+	uid, err := strconv.ParseUint(found.Uid, 10, 32)
+	check(t, err)
+	gid, err := strconv.ParseUint(found.Gid, 10, 32)
+	check(t, err)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	check(t, err)
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

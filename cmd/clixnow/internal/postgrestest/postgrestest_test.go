@@ -1,0 +1,36 @@
+package postgrestest_test
+
+import (
+	"net"
+	"net/url"
+	"testing"
+
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/postgrestest"
+)
+
+func TestServer(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.New(t)
+	address, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listens := func() bool {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address.Host)
+		if err != nil {
+			return false
+		}
+		conn.Close()
+		return true
+	}
+	for range 2 {
+		if !listens() {
+			t.Error("it does not answer")
+		}
+		server.Kill()
+		if listens() {
+			t.Error("it lives after it was killed")
+		}
+		server.Start()
+	}
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestVisitorIP(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		trusted, peer string
+		forwarded     []string // one header line each
+		want          string   // "" = none can be believed
+	}{
+		"no proxy":               {"", "203.0.113.7:4711", nil, "203.0.113.7"},
+		"no proxy, IPv6":         {"", "[2001:db8::7]:4711", nil, "2001:db8::7"},
+		"no proxy, with zone":    {"", "[fe80::7%eth0]:4711", nil, "fe80::7"},
+		"no proxy, IPv4 in IPv6": {"", "[::ffff:203.0.113.7]:4711", nil, "203.0.113.7"},
+		"nobody is trusted":      {"", "203.0.113.7:4711", []string{"198.51.100.1"}, "203.0.113.7"},
+		"a stranger pretends":    {"10.0.0.0/8", "203.0.113.7:4711", []string{"198.51.100.1"}, "203.0.113.7"},
+		"a stranger pretends to be proxy": {
+			"10.0.0.0/8", "203.0.113.7:4711",
+			[]string{"198.51.100.1, 10.0.0.1"},
+			"203.0.113.7",
+		},
+		"one proxy": {"10.0.0.0/8", "10.0.0.1:4711", []string{"203.0.113.7"}, "203.0.113.7"},
+		"two proxies": {
+			"10.0.0.0/8", "10.0.0.1:4711",
+			[]string{"203.0.113.7, 10.0.0.2"},
+			"203.0.113.7",
+		},
+		"two proxies, a line each": {
+			"10.0.0.0/8", "10.0.0.1:4711",
+			[]string{"203.0.113.7", "10.0.0.2"},
+			"203.0.113.7",
+		},
+		"two networks": {
+			"10.0.0.0/8, fd00::/8", "[fd00::1]:4711",
+			[]string{"203.0.113.7,10.0.0.2"},
+			"203.0.113.7",
+		},
+		"what the visitor made up": {
+			"10.0.0.0/8", "10.0.0.1:4711",
+			[]string{"198.51.100.1, 203.0.113.7"},
+			"203.0.113.7",
+		},
+		"made up, as if by our proxy": {
+			"10.0.0.0/8", "10.0.0.1:4711",
+			[]string{"10.9.9.9, 203.0.113.7"},
+			"203.0.113.7",
+		},
+		"made up garbage": {
+			"10.0.0.0/8", "10.0.0.1:4711",
+			[]string{"<script>, 203.0.113.7"},
+			"203.0.113.7",
+		},
+		"a single address is trusted": {"10.0.0.1", "10.0.0.1:4711", []string{"203.0.113.7"}, "203.0.113.7"},
+		"its neighbour is not":        {"10.0.0.1", "10.0.0.2:4711", []string{"203.0.113.7"}, "10.0.0.2"},
+		"IPv6 proxy": {
+			"2001:db8:1::/48", "[2001:db8:1::1]:4711",
+			[]string{"2001:db8:2::7"},
+			"2001:db8:2::7",
+		},
+		"IPv4 proxy on an IPv6 socket": {
+			"10.0.0.0/8", "[::ffff:10.0.0.1]:4711",
+			[]string{"203.0.113.7"},
+			"203.0.113.7",
+		},
+		"link-local proxy with zone": {"fe80::/10", "[fe80::1%eth0]:4711", []string{"203.0.113.7"}, "203.0.113.7"},
+		"forwarded with port": {
+			"10.0.0.0/8", "10.0.0.1:4711",
+			[]string{"203.0.113.7:50123"},
+			"203.0.113.7",
+		},
+		"forwarded IPv6 with port": {
+			"10.0.0.0/8", "10.0.0.1:4711",
+			[]string{"[2001:db8::7]:50123"},
+			"2001:db8::7",
+		},
+		"forwarded IPv6 in brackets": {"10.0.0.0/8", "10.0.0.1:4711", []string{"[2001:db8::7]"}, "2001:db8::7"},
+		"forwarded IPv6 with zone":   {"10.0.0.0/8", "10.0.0.1:4711", []string{"fe80::7%eth0"}, "fe80::7"},
+		"forwarded IPv4 in IPv6": {
+			"10.0.0.0/8", "10.0.0.1:4711",
+			[]string{"::ffff:203.0.113.7"},
+			"203.0.113.7",
+		},
+		"the proxy does not know": {"10.0.0.0/8", "10.0.0.1:4711", []string{"203.0.113.7, unknown"}, ""},
+		"the proxy says nothing":  {"10.0.0.0/8", "10.0.0.1:4711", nil, ""},
+		"only proxies":            {"10.0.0.0/8", "10.0.0.1:4711", []string{"10.0.0.2"}, ""},
+		"a proxy on a socket":     {"10.0.0.0/8", "@", []string{"203.0.113.7"}, ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var trusted []netip.Prefix
+			if test.trusted != "" {
+				var err error
+				trusted, err = parseNetworks(test.trusted)
+				require.NoError(t, err)
+			}
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)
+			r.RemoteAddr = test.peer
+			r.Header["X-Forwarded-For"] = test.forwarded
+			var want netip.Addr
+			if test.want != "" {
+				want = netip.MustParseAddr(test.want)
+			}
+			assert.Equal(t, want, visitorIP(r, trusted))
+		})
+	}
+}
+
+func TestParseNetworksRefuses(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"", "10.0.0.0/8,", "10.0.0.0/33", "example.com", "::ffff:10.0.0.0/104",
+		"10.0.0.0/8;fd00::/8",
+	} {
+		_, err := parseNetworks(text)
+		assert.Error(t, err, text)
+	}
+}

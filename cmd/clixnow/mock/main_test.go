@@ -1,0 +1,753 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/clixnow/clixnow-go"
+)
+
+const (
+	leadsPath  = "/api/system/v1/leads"
+	searchPath = "/api/system/v1/leads/search"
+	allison    = `{"firstName":"Allison","lastName":"Brown","email":"allison.brown@example.com","phone":"+41123456789",` +
+		`"password":"Password123!","countryCode":"CH","clickId":"20fn4ngo56n3snf74"}`
+	authorization = "ApiToken CfDJ8-clixnowtest-token"
+)
+
+// TestMain runs the program itself where a test started this binary for that.
+func TestMain(m *testing.M) {
+	if arguments, ok := os.LookupEnv("CLIXNOW_MOCK_ARGUMENTS"); ok {
+		os.Args = append(os.Args[:1], strings.Fields(arguments)...)
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// output is what a program printed so far.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(data []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(data)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// waitFor returns the first match of a pattern in what is printed.
+func (o *output) waitFor(t *testing.T, pattern string) string {
+	t.Helper()
+	var found string
+	require.Eventually(t, func() bool {
+		found = regexp.MustCompile(pattern).FindString(o.String())
+		return found != ""
+	}, time.Minute, time.Millisecond, "waited for %s", pattern)
+	return found
+}
+
+// program is one that runs in this process.
+type program struct {
+	output
+
+	url  string
+	stop func() error // ends it, and returns what run returned
+}
+
+func start(t *testing.T, args ...string) *program {
+	t.Helper()
+	p := new(program)
+	ctx, cancel := context.WithCancel(t.Context())
+	result := make(chan error, 1)
+	go func() { result <- run(ctx, append([]string{"-addr", "127.0.0.1:0"}, args...), p, p) }()
+	p.stop = sync.OnceValue(func() error {
+		cancel()
+		return <-result
+	})
+	t.Cleanup(func() { assert.NoError(t, p.stop()) })
+	p.url = p.waitFor(t, `http://127\.0\.0\.1:\d+`)
+	return p
+}
+
+// send makes one request, with the right token where header says nothing of it.
+// A connection that was cut is status 0.
+func (p *program) send(t *testing.T, method, target, body string, header ...string) (status int, answer string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, p.url+target, strings.NewReader(body))
+	require.NoError(t, err)
+	request.Header.Set("Authorization", authorization)
+	request.Header.Set("Content-Type", "application/json")
+	for i := 0; i < len(header); i += 2 {
+		request.Header.Set(header[i], header[i+1])
+		if header[i+1] == "" {
+			request.Header.Del(header[i])
+		}
+	}
+	client := &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, ""
+	}
+	defer response.Body.Close()
+	data, _ := io.ReadAll(response.Body) // an error is that the connection was cut
+	if location := response.Header.Get("Location"); location != "" {
+		return response.StatusCode, location
+	}
+	return response.StatusCode, string(data)
+}
+
+func (p *program) create(t *testing.T) int {
+	t.Helper()
+	status, _ := p.send(t, "POST", leadsPath, allison)
+	return status
+}
+
+func (p *program) search(t *testing.T, query string) string {
+	t.Helper()
+	status, answer := p.send(t, "GET", searchPath+"?"+query, "")
+	require.Equal(t, 200, status, answer)
+	return answer
+}
+
+// submit sends what a form of the page sends.
+func (p *program) submit(t *testing.T, target, form string) (status int, answer string) {
+	t.Helper()
+	return p.send(t, "POST", target, form, "Content-Type", "application/x-www-form-urlencoded", "Origin", p.url)
+}
+
+func file(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "leads.json")
+	require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+	return name
+}
+
+func TestPrintedCommands(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("curl is not installed")
+	}
+	p := start(t)
+	commands := regexp.MustCompile(`(?ms)^curl .*?\n\n`).FindAllString(p.String(), -1)
+	require.Len(t, commands, 2)
+	paste := func(command string) string {
+		shell := exec.CommandContext(t.Context(), "sh", "-c", command)
+		shell.Env = append(os.Environ(), "no_proxy=*")
+		out, err := shell.Output()
+		require.NoError(t, err)
+		return string(out)
+	}
+	assert.Contains(t, paste(commands[0]), `{"leadId":123456,"redirectUrl":"https://`)
+	assert.Contains(t, paste(commands[0]), "Duplicate lead")
+	assert.Contains(t, paste(commands[1]), `[{"id":123456,"email":"allison.brown@example.com","status":"New",`)
+	assert.Regexp(t, `(?m)^\d\d:\d\d:\d\d  200 +\d+\.\d\d ms  POST /api/system/v1/leads  lead 123456$`, p.String())
+	assert.Regexp(t,
+		`(?m)  400 .* POST /api/system/v1/leads  Duplicate lead: already registered\. Email is already registered\.`,
+		p.String())
+	assert.Regexp(t, `(?m)  200 .* GET  /api/system/v1/leads/search\?createdOnFrom=\d{4}-\d\d-\d\dT00:00:00$`,
+		p.String())
+}
+
+func TestFlags(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, flag, value string
+		check             func(t *testing.T, p *program)
+	}{
+		{"token", "-token", "another", func(t *testing.T, p *program) {
+			status, _ := p.send(t, "GET", searchPath, "")
+			assert.Equal(t, 401, status)
+			status, _ = p.send(t, "GET", searchPath, "", "Authorization", "ApiToken another")
+			assert.Equal(t, 200, status)
+			assert.Contains(t, p.String(), "token        another ")
+		}},
+		{"brand", "-brand", "globex", func(t *testing.T, p *program) {
+			assert.Contains(t, p.String(), "of brand globex")
+		}},
+		{
+			"seed", "-seed", file(t, `[{"id":7,"email":"a@example.com","status":"Call back"}]`),
+			func(t *testing.T, p *program) {
+				assert.Contains(t, p.search(t, ""), `[{"id":7,"email":"a@example.com","status":"Call back",`)
+			},
+		},
+		{"envelope", "-envelope", "items", func(t *testing.T, p *program) {
+			assert.JSONEq(t, `{"items":[]}`, p.search(t, ""))
+		}},
+		{"page limit", "-page-limit", "10", func(t *testing.T, p *program) {
+			status, _ := p.send(t, "POST", "/_mock/leads", strings.Repeat(`{"email":"a@example.com"}`+"\n", 11))
+			require.Equal(t, 200, status)
+			var leads []map[string]any
+			require.NoError(t, json.Unmarshal([]byte(p.search(t, "count=1000")), &leads))
+			assert.Len(t, leads, 10)
+		}},
+		{"search delay", "-search-delay", "1h", func(t *testing.T, p *program) {
+			require.Equal(t, 200, p.create(t))
+			assert.JSONEq(t, `[]`, p.search(t, ""))
+		}},
+		{"no duplicate check", "-no-duplicate-check", "", func(t *testing.T, p *program) {
+			assert.Equal(t, 200, p.create(t))
+			assert.Equal(t, 200, p.create(t))
+		}},
+		{"hide", "-hide", "email,clickId", func(t *testing.T, p *program) {
+			require.Equal(t, 200, p.create(t))
+			assert.NotContains(t, p.search(t, ""), "email")
+			assert.NotContains(t, p.search(t, ""), "clickId")
+		}},
+		{"fault", "-fault", "POST status=503 times=2", func(t *testing.T, p *program) {
+			assert.Equal(t, "[]", p.search(t, ""))
+			assert.Equal(t, 503, p.create(t))
+			assert.Equal(t, 503, p.create(t))
+			assert.Equal(t, 200, p.create(t))
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			args := []string{test.flag}
+			if test.value != "" {
+				args = append(args, test.value)
+			}
+			test.check(t, start(t, args...))
+		})
+	}
+}
+
+func TestWrongFlags(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ args, want string }{
+		{"-port|8080", "flag provided but not defined: -port"},
+		{"serve", `"serve" is no flag`},
+		{"-page-limit|9", "from 10 on"},
+		{"-page-limit|many", "from 10 on"},
+		{"-search-delay|5", "a time with its unit"},
+		{"-search-delay|-5s", "a time with its unit"},
+		{"-token|it's", "without blanks and apostrophes"},
+		{"-token|", "without blanks and apostrophes"},
+		{"-hide|emial", "the fields of a lead are id,email,"},
+		{"-fault|POST stat=503", `"stat=503" is not known: there are GET, POST, times=,`},
+	}
+	for _, test := range tests {
+		t.Run(test.args, func(t *testing.T) {
+			t.Parallel()
+			err := run(t.Context(), strings.Split(test.args, "|"), io.Discard, io.Discard)
+			require.ErrorContains(t, err, test.want)
+			assert.ErrorIs(t, err, errUsage)
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	var out output
+	require.NoError(t, run(t.Context(), []string{"-h"}, &out, &out))
+	flags := regexp.MustCompile(`(?m)^  (-[a-z-]+)`).FindAllStringSubmatch(out.String(), -1)
+	require.Len(t, flags, 10)
+	for _, found := range flags {
+		_, err := parse([]string{found[1], "?"})
+		if err != nil {
+			assert.NotContains(t, err.Error(), "not defined", "help tells of a flag that there is not")
+		}
+	}
+	for line := range strings.SplitSeq(out.String(), "\n") {
+		assert.LessOrEqual(t, len(line), 120)
+	}
+}
+
+func TestPortInUse(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	err = run(t.Context(), []string{"-addr", listener.Addr().String()}, io.Discard, io.Discard)
+	require.ErrorContains(t, err, listener.Addr().String())
+	require.ErrorContains(t, err, "127.0.0.1:0 takes any free port")
+	assert.NotErrorIs(t, err, errUsage)
+}
+
+func TestWarnsWhereOthersReachIt(t *testing.T) {
+	t.Parallel()
+	for ip, warns := range map[string]bool{
+		"127.0.0.1": false, "::1": false, "0.0.0.0": true, "::": true,
+		"192.0.2.1": true,
+	} {
+		var out, errs output
+		m, err := newMock(settings{}, &out)
+		require.NoError(t, err)
+		m.greet(&net.TCPAddr{IP: net.ParseIP(ip), Port: 8080}, &errs)
+		assert.Equal(t, warns, strings.Contains(errs.String(), "WARNING: other machines"), ip)
+		assert.NotContains(t, out.String(), "://0.0.0.0")
+		assert.NotContains(t, out.String(), "://[::]:")
+	}
+}
+
+func TestSeedFile(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, text string
+		emails     string
+		err        string
+	}{
+		{
+			name: "array", text: "[{\"email\":\"a@x.test\"},\n{\"email\":\"b@x.test\",\"id\":5}]",
+			emails: "a@x.test b@x.test",
+		},
+		{name: "lines", text: "{\"email\":\"a@x.test\"}\n\n{\"email\":\"b@x.test\"}\r\n", emails: "a@x.test b@x.test"},
+		{name: "empty array", text: "[ ]"},
+		{name: "empty", text: "\n"},
+		{name: "masked email", text: `[{"id":3}]`, emails: ""},
+		{name: "names in any case", text: `{"EMAIL":"a@x.test"}`, emails: "a@x.test"},
+		{
+			name: "array that does not end", text: "[{\"email\":\"a@x.test\"},\n{",
+			err: "line 2 of the array of leads: unexpected end",
+		},
+		{
+			name: "array with a comma", text: "[{\"id\":1},\n{\"id\":2},\n]",
+			err: "line 3 of the array of leads: invalid character",
+		},
+		{
+			name: "wrong date", text: `[{"id":1},{"id":2,"ftdDate":"yesterday"}]`,
+			err: `lead 2: clixnow: decode lead: ftdDate: not a date; write a JSON`,
+		},
+		{name: "comma-separated values", text: "id,email\n1,a@x.test", err: "lead 1: invalid character 'i'"},
+		{
+			name: "one object on many lines", text: "{\n\"id\":1}",
+			err: "lead 1: unexpected end of JSON input; write a JSON array of leads or one lead a line",
+		},
+		{name: "number", text: "[5]", err: "lead 1: clixnow: decode lead: number where an object"},
+		{name: "null", text: "[null]", err: "lead 1: has neither id nor email"},
+		{name: "envelope", text: `{"leads":[{"id":1}]}`, err: `lead 1: has neither id nor email, but ["leads"]`},
+		{name: "registration", text: allison, err: "lead 1: has a password, so it is a registration"},
+		{name: "same id", text: "{\"id\":1}\n{\"id\":2}\n{\"id\":1}", err: "lead 3: has the id of lead 1"},
+		{name: "negative id", text: `[{"id":-1}]`, err: "lead 1: id must be from 1 to"},
+		{name: "huge id", text: `[{"id":9223372036854775807}]`, err: "lead 1: id must be from 1 to"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			name := file(t, test.text)
+			m, err := newMock(settings{seed: name}, io.Discard)
+			if test.err != "" {
+				require.ErrorContains(t, err, "read -seed "+name+": "+test.err)
+				assert.NotContains(t, err.Error(), "Password123!")
+				return
+			}
+			require.NoError(t, err)
+			var emails []string
+			for _, lead := range m.seed {
+				emails = append(emails, lead.Email)
+			}
+			assert.Equal(t, test.emails, strings.Join(emails, " "))
+		})
+	}
+	_, err := newMock(settings{seed: "no-such-file"}, io.Discard)
+	require.ErrorContains(t, err, "no-such-file")
+}
+
+func TestRequestsInTheLog(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, method, target, body, header, want string }{
+		{"unknown path", "GET", "/api/leads", "", authorization, "404 GET  /api/leads  Not found."},
+		{
+			"unknown parameters", "GET", searchPath + "?token=CfDJ8-secret&Count=5&q", "", authorization,
+			"200 GET  " + searchPath + "?Count=5&q=***&token=***",
+		},
+		{
+			"no JSON", "POST", leadsPath, "{", authorization,
+			"400 POST " + leadsPath + "  One or more validation errors occurred. The body is not a JSON object: ",
+		},
+		{
+			"two fields", "POST", leadsPath, strings.NewReplacer("+41123456789", "", `"CH"`, `"Che"`).Replace(allison),
+			authorization, "400 POST " + leadsPath +
+				"  One or more validation errors occurred. The CountryCode field must be an alpha-2 code. The Phone field is required.",
+		},
+		{
+			"no header", "GET", searchPath, "", "",
+			`401 GET  ` + searchPath + `  no Authorization header: send "ApiToken", a blank and the token`,
+		},
+		{
+			"other scheme", "GET", searchPath, "", "Bearer CfDJ8-secret",
+			`401 GET  ` + searchPath + `  scheme "Bearer" in the Authorization header, where "ApiToken" is wanted`,
+		},
+		{
+			"scheme in small letters", "GET", searchPath, "", "apitoken CfDJ8-clixnowtest-token",
+			`401 GET  ` + searchPath + `  scheme "apitoken"`,
+		},
+		{
+			"token alone", "GET", searchPath, "", "CfDJ8-secret",
+			`401 GET  ` + searchPath + `  no scheme in the Authorization header`,
+		},
+		{
+			"other token", "GET", searchPath, "", "ApiToken CfDJ8-secret",
+			`401 GET  ` + searchPath + `  not the token that was printed at the start`,
+		},
+		{
+			"long", "GET", searchPath + "?" + strings.Repeat("x", 1000), "", authorization,
+			"200 GET  " + searchPath + "?xxx",
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			p := start(t)
+			p.send(t, test.method, test.target, test.body, "Authorization", test.header)
+			line := p.waitFor(t, `(?m)^\d\d:\d\d:\d\d  .*$`)
+			assert.Contains(t, regexp.MustCompile(` +\d+\.\d\d ms  `).ReplaceAllString(line, " "), test.want)
+			assert.Less(t, len(line), 400)
+			assert.NotContains(t, line, "secret")
+		})
+	}
+}
+
+func TestLogKeepsSecrets(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	greeting := len(p.String())
+	_, created := p.send(t, "POST", leadsPath, allison)
+	var answer clixnow.CreateLeadResponse
+	require.NoError(t, json.Unmarshal([]byte(created), &answer))
+	p.create(t)
+	p.search(t, "email=allison.brown%40example.com")
+	_, requests := p.send(t, "GET", "/_mock/requests", "")
+	_, page := p.send(t, "GET", "/_mock/", "")
+	for _, secret := range []string{"CfDJ8", "Password123!", answer.RedirectURL, "autologin"} {
+		assert.NotContains(t, p.String()[greeting:]+requests+page, secret)
+	}
+	for _, lead := range []string{"allison.brown", "+4112345", "Allison"} {
+		assert.NotContains(t, p.String()[greeting:]+requests, lead)
+	}
+}
+
+func TestCutConnectionsInTheLog(t *testing.T) {
+	t.Parallel()
+	p := start(t, "-fault", "drop=after-handling", "-fault", "drop=mid-body", "-fault", "status=401")
+	assert.Zero(t, p.create(t))
+	p.waitFor(t, `(?m)  cut +\d+\.\d\d ms  POST /api/system/v1/leads$`)
+	status, answer := p.send(t, "GET", searchPath+"?id=1", "")
+	assert.Equal(t, []any{200, "["}, []any{status, answer}, "half of a body")
+	p.waitFor(t, `(?m)  cut +\d+\.\d\d ms  GET  /api/system/v1/leads/search\?id=1$`)
+	status, _ = p.send(t, "GET", searchPath, "")
+	assert.Equal(t, 401, status)
+	p.waitFor(t, `by a fault: the token was right`)
+}
+
+func TestClientsThatLeaveInTheLog(t *testing.T) {
+	t.Parallel()
+	p := start(t, "-fault", "POST handle-first delay=10m")
+	leave, _ := p.createSlowly(t)
+	leave()
+	p.waitFor(t, `(?m)  cut +\d+\.\d\d ms  POST /api/system/v1/leads  the client left$`)
+}
+
+func TestControlOfLeads(t *testing.T) {
+	t.Parallel()
+	p := start(t, "-seed", file(t, `[{"id":7,"email":"seed@example.com","status":"New"}]`))
+	status,
+		answer := p.send(t, "POST", "/_mock/leads",
+		`[{"email":"a@example.com","status":"New","createdOn":"2022-12-19T11:01:58.302Z"}]`)
+	require.Equal(t, 200, status)
+	assert.JSONEq(t, `[{"id":123456,"email":"a@example.com","status":"New",`+
+		`"createdOn":"2022-12-19T11:01:58.302Z","updatedOn":"2022-12-19T11:01:58.302Z"}]`, answer)
+
+	change := func(body string) {
+		t.Helper()
+		status, answer := p.send(t, "PATCH", "/_mock/leads/123456", body, "Content-Type", "")
+		require.Equal(t, 204, status, answer)
+	}
+	change(`{"status":"Call back"}`)
+	assert.Contains(t, p.search(t, "id=123456"), `"status":"Call back"`)
+	change(`{"deposited":true}`)
+	deposited := p.search(t, "id=123456")
+	assert.Regexp(t, `"status":"Call back",.*"ftdDate":"20.*"clientType":"Depositor"`, deposited)
+	change(`{"deposited":true,"status":"Deposited"}`)
+	assert.Contains(t, p.search(t, "id=123456"), regexp.MustCompile(`"ftdDate":"[^"]+"`).FindString(deposited),
+		"the first deposit stays the first")
+	change(`{"deposited":false}`)
+	assert.NotContains(t, p.search(t, "id=123456"), "ftdDate")
+
+	status, answer = p.send(t, "GET", "/_mock/leads", "")
+	assert.Equal(t, 200, status)
+	assert.Regexp(t, `^\[\{"id":7,.*\{"id":123456,.*\}\]\s$`, answer)
+	status, _ = p.send(t, "DELETE", "/_mock/leads/123456", "")
+	assert.Equal(t, 204, status)
+	assert.Equal(t, "[]", p.search(t, "id=123456"))
+
+	status, _ = p.send(t, "POST", "/_mock/reset", "")
+	assert.Equal(t, 204, status)
+	_, answer = p.send(t, "GET", "/_mock/requests", "")
+	assert.JSONEq(t, `[]`, answer)
+	assert.Contains(t, p.search(t, ""), `[{"id":7,`)
+}
+
+func TestControlOfFaults(t *testing.T) {
+	t.Parallel()
+	p := start(t, "-fault", "delay=1ms times=2")
+	status,
+		answer := p.send(t, "POST", "/_mock/faults",
+		`["POST status=400 body={\"message\":\"No, thanks\"}","drop=mid-body"]`)
+	require.Equal(t, 200, status)
+	assert.JSONEq(t,
+		`["times=2 delay=1ms","POST times=1 status=400 body={\"message\":\"No, thanks\"}","times=1 drop=mid-body"]`,
+		answer)
+	p.search(t, "")
+	p.search(t, "")
+	_, answer = p.send(t, "POST", leadsPath, allison)
+	assert.JSONEq(t, `{"message":"No, thanks"}`, answer)
+	_, answer = p.send(t, "GET", "/_mock/faults", "")
+	assert.JSONEq(t, `["times=1 drop=mid-body"]`, answer)
+	_, answer = p.send(t, "DELETE", "/_mock/faults", "")
+	assert.JSONEq(t, `[]`, answer)
+	require.Equal(t, 200, p.create(t))
+	_, _ = p.send(t, "POST", "/_mock/reset", "")
+	_, answer = p.send(t, "GET", "/_mock/faults", "")
+	assert.JSONEq(t, `["times=2 delay=1ms"]`, answer)
+}
+
+func TestControlOfRequests(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	for range maxRequests {
+		p.search(t, "count=1")
+	}
+	p.create(t)
+	_, answer := p.send(t, "GET", "/_mock/requests", "")
+	var requests []map[string]any
+	require.NoError(t, json.Unmarshal([]byte(answer), &requests))
+	require.Len(t, requests, maxRequests)
+	assert.Equal(t, searchPath+"?count=1", requests[0]["target"])
+	last := requests[maxRequests-1]
+	assert.Equal(t, []any{"POST", leadsPath, 200.0, 123456.0},
+		[]any{last["method"], last["target"], last["status"], last["leadId"]})
+}
+
+func TestControlRefuses(t *testing.T) {
+	t.Parallel()
+	p := start(t, "-seed", file(t, `[{"id":7}]`))
+	tests := []struct {
+		method, target, body string
+		status               int
+		want                 string
+	}{
+		{"PATCH", "/_mock/leads/7", `{"ftdDate":"now"}`, 400, `unknown field`},
+		{
+			"PATCH", "/_mock/leads/7", `{"deposited":"yes"}`, 400,
+			`send {\"status\":\"Call back\"}, {\"deposited\":true}, or both`,
+		},
+		{"PATCH", "/_mock/leads/seven", `{"status":"x"}`, 400, `\"seven\" is no id of a lead`},
+		{"PATCH", "/_mock/leads/8", `{"status":"x"}`, 404, `lead not found`},
+		{"DELETE", "/_mock/leads/8", "", 404, `lead not found`},
+		{"POST", "/_mock/leads", `[{"id":"x"}]`, 400, `lead 1: clixnow: decode lead: id: not an integer`},
+		{"POST", "/_mock/leads", `[` + strings.Repeat(" ", maxControlBytes) + `]`, 400, `too large`},
+		{"POST", "/_mock/faults", `"POST"`, 400, `send a list of faults`},
+		{"POST", "/_mock/faults", `["GET","status=99"]`, 400, `fault 2: status=99 must be`},
+		{"PUT", "/_mock/leads", "", 405, ""},
+		{"GET", "/_mock/elsewhere", "", 404, ""},
+		{"POST", "/_mock/page/leads/8", "", 404, "lead not found"},
+	}
+	for _, test := range tests {
+		status, answer := p.send(t, test.method, test.target, test.body)
+		assert.Equal(t, test.status, status, test)
+		assert.Contains(t, answer, test.want)
+	}
+}
+
+// A page of another site must not get at this one through the browser of a
+// developer.
+func TestCrossOrigin(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	require.Equal(t, 200, p.create(t))
+	for _, target := range []string{"/_mock/reset", "/_mock/faults", "/_mock/page/faults", "/_mock/page/leads/123456"} {
+		for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://evil.example"}} {
+			status, _ := p.send(t, "POST", target, "", header...)
+			assert.Equal(t, 403, status, target)
+		}
+	}
+	assert.Contains(t, p.search(t, ""), "123456")
+}
+
+func TestPage(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	status, location := p.send(t, "GET", "/", "")
+	assert.Equal(t, []any{303, "/_mock/"}, []any{status, location})
+	_, html := p.send(t, "GET", "/_mock/", "")
+	assert.Contains(t, html, "None yet.")
+
+	seed := new(strings.Builder)
+	for i := range 25 {
+		fmt.Fprintf(seed,
+			`{"id":%d,"email":"lead%d@example.com","status":"<b>\"New\"</b>","createdOn":"2022-12-19T11:01:%02d.000Z"}`+"\n", 100+i, i, i/2)
+	}
+	status, _ = p.send(t, "POST", "/_mock/leads", seed.String())
+	require.Equal(t, 200, status)
+	rows := func(query string) (ids []string) {
+		status, html = p.send(t, "GET", "/_mock/"+query, "")
+		require.Equal(t, 200, status)
+		for _, found := range regexp.MustCompile(`<tr id="lead-(\d+)">`).FindAllStringSubmatch(html, -1) {
+			ids = append(ids, found[1])
+		}
+		return ids
+	}
+	first := []string{"124", "123", "122", "121", "120", "119", "118", "117", "116", "115"}
+	last := []string{"104", "103", "102", "101", "100"}
+	for query, want := range map[string][]string{
+		"": first, "?page=1": first, "?page=-5": first, "?page=x": first, "?page=3": last, "?page=99": last,
+		"?page=9223372036854775807": last,
+	} {
+		assert.Equal(t, want, rows(query), query)
+	}
+	assert.NotContains(t, html, "<b>")
+	assert.Contains(t, html, "&lt;b&gt;")
+
+	status, location = p.submit(t, "/_mock/page/leads/104", "status=Call+back&page=3")
+	assert.Equal(t, []any{303, "/_mock/?page=3#lead-104"}, []any{status, location})
+	status, location = p.submit(t, "/_mock/page/leads/104", "deposited=true&page=%22%3E%0d%0a")
+	assert.Equal(t, []any{303, "/_mock/?page=0#lead-104"}, []any{status, location})
+	assert.Regexp(t, `"status":"Call back",.*"ftdDate"`, p.search(t, "id=104"))
+	_, _ = p.submit(t, "/_mock/page/leads/104", "deposited=false")
+	assert.NotContains(t, p.search(t, "id=104"), "ftdDate")
+	assert.Contains(t, p.search(t, "id=104"), `"status":"Call back"`)
+}
+
+func TestFaultsOnThePage(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	status, html := p.submit(t, "/_mock/page/faults", "fault="+url.QueryEscape(`POST status=5"03`))
+	assert.Equal(t, 422, status)
+	assert.Contains(t, html, "must be a number from 200 to 999")
+	assert.Contains(t, html, `value="POST status=5&#34;03"`, "what was typed is kept")
+
+	status, location := p.submit(t, "/_mock/page/faults", "fault=POST+status%3D503+times%3D2")
+	assert.Equal(t, []any{303, "/_mock/?page=0#faults"}, []any{status, location})
+	assert.Equal(t, 503, p.create(t))
+	_, html = p.send(t, "GET", "/_mock/", "")
+	assert.Contains(t, html, "<code>POST times=1 status=503</code>")
+	status, _ = p.submit(t, "/_mock/page/faults/clear", "")
+	assert.Equal(t, 303, status)
+	assert.Equal(t, 200, p.create(t))
+}
+
+func TestStop(t *testing.T) {
+	t.Parallel()
+	p := start(t, "-fault", "POST handle-first delay=10m")
+	_, result := p.createSlowly(t)
+	require.NoError(t, p.stop())
+	require.Error(t, <-result, "a delay does not hold up the end")
+	assert.Contains(t, p.String(), "Stopping.")
+}
+
+// createSlowly returns when a lead was created whose answer is delayed, with
+// how to leave, and the error that comes of it.
+func (p *program) createSlowly(t *testing.T) (leave func(), result <-chan error) {
+	t.Helper()
+	ctx, leave := context.WithCancel(t.Context())
+	t.Cleanup(leave)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+leadsPath, strings.NewReader(allison))
+	require.NoError(t, err)
+	request.Header = http.Header{"Authorization": {authorization}, "Content-Type": {"application/json"}}
+	ended := make(chan error, 1)
+	go func() {
+		response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+		if err == nil {
+			response.Body.Close()
+		}
+		ended <- err
+	}()
+	require.Eventually(t, func() bool {
+		_, leads := p.send(t, "GET", "/_mock/leads", "")
+		return strings.Contains(leads, "123456")
+	}, time.Minute, 5*time.Millisecond)
+	return leave, ended
+}
+
+// process is the program in a process of its own.
+func process(t *testing.T, arguments string) (*exec.Cmd, *output) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no such signals")
+	}
+	out := new(output)
+	command := exec.CommandContext(t.Context(), os.Args[0])
+	command.Env = append(os.Environ(), "CLIXNOW_MOCK_ARGUMENTS="+arguments)
+	command.Stdout, command.Stderr = out, out
+	require.NoError(t, command.Start())
+	return command, out
+}
+
+func TestSignals(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+			command, out := process(t, "-addr 127.0.0.1:0")
+			out.waitFor(t, "Ctrl-C stops it")
+			require.NoError(t, command.Process.Signal(signal))
+			require.NoError(t, command.Wait(), "exit code 0")
+			assert.Contains(t, out.String(), "Stopping.")
+		})
+	}
+	t.Run("twice", func(t *testing.T) {
+		t.Parallel()
+		command, out := process(t, "-addr 127.0.0.1:0")
+		address := strings.TrimPrefix(out.waitFor(t, `http://127\.0\.0\.1:\d+`), "http://")
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
+		require.NoError(t, err)
+		defer conn.Close()
+		_,
+			err = conn.Write([]byte("POST " + leadsPath +
+			" HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n"))
+		require.NoError(t, err)
+		// 100 Continue: the body is being waited for, so the first signal
+		// cannot be enough
+		_, err = conn.Read(make([]byte, 10))
+		require.NoError(t, err)
+		require.NoError(t, command.Process.Signal(syscall.SIGTERM))
+		out.waitFor(t, "Stopping.")
+		require.NoError(t, command.Process.Signal(syscall.SIGTERM))
+		require.ErrorContains(t, command.Wait(), "signal: terminated")
+	})
+}
+
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	for arguments, code := range map[string]int{"-h": 0, "-nonsense": 2, "-seed no-such-file": 1} {
+		t.Run(arguments, func(t *testing.T) {
+			t.Parallel()
+			command, out := process(t, arguments)
+			_ = command.Wait()
+			assert.Equal(t, code, command.ProcessState.ExitCode(), out.String())
+			assert.Equal(t, code != 0, strings.HasPrefix(out.String(), "clixnow-mock: "))
+		})
+	}
+}

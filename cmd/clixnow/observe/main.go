@@ -1,0 +1,200 @@
+// Command observe registers and reads leads under OpenTelemetry: a span for
+// each operation with its HTTP attempts as children, counts of what became of
+// creates, durations of requests, and log lines that carry the trace id.
+// Nothing secret is in any of them, and no data of leads.
+//
+// By default it works on a fake Clixnow that it starts on loopback, with a few
+// faults. With -brand and CLIXNOW_TOKEN it reads the leads of the last day from
+// the real API.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/clixnowtest"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	flags := flag.NewFlagSet("observe", flag.ExitOnError)
+	brand := flags.String("brand", "",
+		"read the leads of this `brand`, with the token in CLIXNOW_TOKEN; empty: a demonstration on a fake")
+	_ = flags.Parse(os.Args[1:]) // it has ended the program where it failed
+	err := run(ctx, *brand, os.Getenv("CLIXNOW_TOKEN"), os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "observe:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, brand, token string, out io.Writer) (err error) {
+	metrics, err := printMetrics(out)
+	if err != nil {
+		return err
+	}
+	t := newTelemetry(spanPrinter{out}, metrics, out)
+	defer func() { // what was recorded is sent even when the program was told to stop
+		flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		err = errors.Join(err, t.shutdown(flushing))
+	}()
+	if brand == "" {
+		return demonstrate(ctx, t)
+	}
+	o, err := newObserved(t, brand, token)
+	if err != nil {
+		return err
+	}
+	return o.read(ctx, time.Now().Add(-24*time.Hour))
+}
+
+// observed is a client whose operations are recorded.
+type observed struct {
+	client   *clixnow.Client
+	tracer   trace.Tracer
+	outcomes metric.Int64Counter
+	logger   *slog.Logger
+}
+
+func newObserved(t *telemetry, brand, token string, opts ...clixnow.Option) (*observed, error) {
+	const scope = "github.com/clixnow/clixnow-go/cmd/clixnow/observe"
+	outcomes,
+		err := t.meters.Meter(scope).Int64Counter("clixnow.creates", metric.WithDescription("What became of creates."))
+	if err != nil {
+		return nil, fmt.Errorf("make the counter of creates: %w", err)
+	}
+	base := http.DefaultTransport.(*http.Transport).Clone() // it sends nothing again that may have arrived
+	base.MaxIdleConnsPerHost = 64
+	base.IdleConnTimeout = 30 * time.Second
+	hc := &http.Client{Timeout: 30 * time.Second, Transport: otelhttp.NewTransport(discreet{base},
+		otelhttp.WithTracerProvider(t.traces), otelhttp.WithMeterProvider(t.meters),
+		otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator()), // trace ids are no business of the API
+	)}
+	client,
+		err := clixnow.NewClient(brand, token,
+		append(opts, clixnow.WithHTTPClient(hc), clixnow.WithLogger(t.logger))...)
+	if err != nil {
+		return nil, err
+	}
+	return &observed{client, t.traces.Tracer(scope), outcomes, t.logger}, nil
+}
+
+// register registers one lead.
+func (o *observed) register(ctx context.Context, lead clixnow.CreateLeadRequest) error {
+	ctx, span := o.tracer.Start(ctx, "register lead")
+	defer span.End()
+	registered, err := o.client.EnsureLead(ctx, lead)
+	result := attribute.String("clixnow.outcome", outcome(registered, err))
+	span.SetAttributes(result)
+	o.outcomes.Add(ctx, 1, metric.WithAttributes(result))
+	if err != nil {
+		span.SetStatus(codes.Error, "not registered")
+		o.logger.WarnContext(ctx, "lead not registered", "outcome", result.Value.AsString(), facts(err))
+		return err
+	}
+	o.logger.InfoContext(ctx, "lead registered", "outcome", result.Value.AsString(), "lead_id", registered.LeadID)
+	return nil
+}
+
+// outcome is what became of a create, as a label of few values.
+func outcome(lead *clixnow.EnsureLeadResponse, err error) string {
+	switch {
+	case err == nil && lead.Recovered:
+		return "recovered"
+	case err == nil:
+		return "registered"
+	case errors.Is(err, clixnow.ErrOutcomeUnknown):
+		return "unknown"
+	case errors.Is(err, clixnow.ErrRefused):
+		return "refused"
+	case errors.Is(err, clixnow.ErrNotSent):
+		return "not sent"
+	default:
+		return "rate limited"
+	}
+}
+
+// facts are what an error may tell a log. The text of an answer is not among
+// them: it may repeat what was sent.
+func facts(err error) slog.Attr {
+	if invalid, ok := errors.AsType[*clixnow.ValidationError](err); ok {
+		return slog.Any("error", invalid) // names fields and faults, and no values
+	}
+	if answer, ok := errors.AsType[*clixnow.APIError](err); ok {
+		return slog.Int("status", answer.StatusCode)
+	}
+	return slog.Attr{}
+}
+
+// read reads the leads created since then.
+func (o *observed) read(ctx context.Context, since time.Time) error {
+	ctx, span := o.tracer.Start(ctx, "read leads")
+	defer span.End()
+	leads, deposits := 0, 0
+	for lead, err := range o.client.SearchLeads(ctx, clixnow.SearchLeadsRequest{CreatedOnFrom: since}) {
+		if err != nil {
+			span.SetStatus(codes.Error, "search failed")
+			o.logger.ErrorContext(ctx, "search failed", facts(err))
+			return err
+		}
+		leads++
+		if lead.HasFTD() {
+			deposits++
+		}
+	}
+	span.SetAttributes(attribute.Int("clixnow.leads", leads))
+	o.logger.InfoContext(ctx, "leads read", "leads", leads, "deposits", deposits)
+	return nil
+}
+
+// demonstrate meets what can go wrong, on a fake API.
+func demonstrate(ctx context.Context, t *telemetry) error {
+	server := clixnowtest.NewServer()
+	defer server.Close()
+	o, err := newObserved(t, server.Brand, server.Token, clixnow.WithBaseURL(server.URL),
+		clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 20 * time.Millisecond}))
+	if err != nil {
+		return err
+	}
+	server.Inject(
+		clixnowtest.Fault{Method: "POST"}, // passes
+		// created, and its answer lost: a search finds the lead
+		clixnowtest.Fault{Method: "POST", Drop: clixnowtest.DropAfterHandling},
+		clixnowtest.Fault{Method: "GET", Status: http.StatusServiceUnavailable}, // and is made again
+	)
+	invalid := lead(3)
+	invalid.CountryCode = "Switzerland"
+	for _, request := range []clixnow.CreateLeadRequest{lead(1), lead(2), lead(1), invalid} {
+		if err := o.register(ctx, request); err != nil && !errors.Is(err, clixnow.ErrRefused) {
+			return err
+		}
+	}
+	return o.read(ctx, time.Now().Add(-24*time.Hour))
+}
+
+func lead(n int) clixnow.CreateLeadRequest {
+	return clixnow.CreateLeadRequest{
+		FirstName: "Allison", LastName: "Brown", Email: fmt.Sprintf("lead%d@example.com", n),
+		Phone:    fmt.Sprintf("+4179555010%d", n),
+		Password: "Password123!", CountryCode: "CH", ClickID: fmt.Sprintf("click-%d", n),
+	}
+}

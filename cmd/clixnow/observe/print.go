@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/exporters/stdout/stdoutmetric"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+)
+
+// spanPrinter prints a span as a line, for people: in the order in which they
+// began, those of attempts indented.
+type spanPrinter struct{ out io.Writer }
+
+func (p spanPrinter) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpan) error {
+	byStart := func(a, b sdktrace.ReadOnlySpan) int { return a.StartTime().Compare(b.StartTime()) }
+	for _, span := range slices.SortedFunc(slices.Values(spans), byStart) {
+		name := span.Name()
+		if span.Parent().IsValid() {
+			name = "  " + name
+		}
+		took := span.EndTime().Sub(span.StartTime()).Round(time.Millisecond)
+		fmt.Fprintf(p.out, "span   %.8s %-15s %6s  %s", span.SpanContext().TraceID(), name, took,
+			labels(span.Attributes()))
+		if span.Status().Code == codes.Error {
+			fmt.Fprint(p.out, "  ", strings.TrimSpace("error "+span.Status().Description))
+		}
+		fmt.Fprintln(p.out)
+	}
+	return nil
+}
+
+func (spanPrinter) Shutdown(context.Context) error { return nil }
+
+// printMetrics makes an exporter that prints a metric as a line, for people.
+func printMetrics(out io.Writer) (sdkmetric.Exporter, error) {
+	return stdoutmetric.New(stdoutmetric.WithEncoder(metricPrinter{out}))
+}
+
+type metricPrinter struct{ out io.Writer }
+
+func (p metricPrinter) Encode(v any) error {
+	all, ok := v.(*metricdata.ResourceMetrics)
+	if !ok {
+		return fmt.Errorf("cannot print a %T", v)
+	}
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			switch data := m.Data.(type) {
+			case metricdata.Sum[int64]:
+				for _, point := range data.DataPoints {
+					fmt.Fprintf(p.out, "metric %s: %d  %s\n", m.Name, point.Value, labels(point.Attributes.ToSlice()))
+				}
+			case metricdata.Histogram[float64]:
+				for _, point := range data.DataPoints {
+					each := 1000 * point.Sum / float64(point.Count)
+					fmt.Fprintf(p.out, "metric %s: %d of %.1f ms  %s\n", m.Name, point.Count, each,
+						labels(point.Attributes.ToSlice()))
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// labels are the attributes that tell one line from another.
+func labels(attributes []attribute.KeyValue) string {
+	var texts []string
+	for _, a := range attributes {
+		switch name := string(a.Key); {
+		case strings.HasPrefix(name, "clixnow."), name == "http.response.status_code", name == "http.request.method":
+			texts = append(texts, name[strings.LastIndex(name, ".")+1:]+"="+a.Value.String())
+		}
+	}
+	return strings.Join(texts, " ")
+}

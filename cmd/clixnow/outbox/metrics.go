@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics counts tries of this process, and reads the table of sign-ups
+// whenever it is asked.
+type metrics struct {
+	registry *prometheus.Registry
+	tries    *prometheus.CounterVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		tries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "outbox_tries_total", Help: "Tries to register a lead, by what they came to.",
+		}, []string{"outcome"}),
+	}
+	for _, known := range outcomes {
+		m.tries.WithLabelValues(string(known))
+	}
+	m.registry.MustRegister(m.tries)
+	return m
+}
+
+func (m *metrics) tried(result outcome) { m.tries.WithLabelValues(string(result)).Inc() }
+
+func (m *metrics) watch(s *signups) { m.registry.MustRegister(tableMetrics{s}) }
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+var (
+	signupsDesc = prometheus.NewDesc("outbox_signups", "Sign-ups by their status.", []string{"status"}, nil)
+	oldestDesc  = prometheus.NewDesc("outbox_oldest_seconds", "Age of the oldest sign-up that is not settled.",
+		[]string{"status"}, nil)
+)
+
+// tableMetrics is a [prometheus.Collector].
+type tableMetrics struct{ signups *signups }
+
+// Describe sends what Collect will tell about.
+func (t tableMetrics) Describe(descs chan<- *prometheus.Desc) {
+	descs <- signupsDesc
+	descs <- oldestDesc
+}
+
+// Collect reads the table.
+func (t tableMetrics) Collect(values chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	counts, err := t.signups.counts(ctx)
+	if err != nil {
+		values <- prometheus.NewInvalidMetric(signupsDesc, err)
+		return
+	}
+	for of, c := range counts {
+		values <- prometheus.MustNewConstMetric(signupsDesc, prometheus.GaugeValue, float64(c.Number), string(of))
+	}
+	for _, of := range []status{pending, doubtful} {
+		values <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, counts[of].age().Seconds(),
+			string(of))
+	}
+}

@@ -1,0 +1,310 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/clixnowtest"
+)
+
+func TestOutcomeOf(t *testing.T) {
+	t.Parallel()
+	answer := func(status int) error { return &clixnow.APIError{StatusCode: status} }
+	tests := []struct {
+		name string
+		err  error
+		want outcome
+	}{
+		{"none", nil, succeeded},
+		{"validation", &clixnow.ValidationError{}, judged},
+		{"bad request", answer(400), judged},
+		{"conflict", answer(409), judged},
+		{"unprocessable", answer(422), judged},
+		{"wrong token", answer(401), blocked},
+		{"forbidden", answer(403), blocked},
+		{"wrong host", answer(404), blocked},
+		{"redirect", answer(302), blocked},
+		{"not sent", fmt.Errorf("%w: no route", clixnow.ErrNotSent), notSent},
+		{"too many", answer(429), tooMany},
+		{"unknown", fmt.Errorf("%w: cut", clixnow.ErrOutcomeUnknown), unknown},
+		{"unknown, and a later attempt was refused", errors.Join(clixnow.ErrOutcomeUnknown, answer(401)), unknown},
+		{"unknown, and a duplicate", errors.Join(clixnow.ErrOutcomeUnknown, answer(400)), unknown},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			assert.Equal(t, test.want, outcomeOf(test.err))
+		})
+	}
+}
+
+func TestPace(t *testing.T) {
+	t.Parallel()
+	p := pace{try: 2 * time.Minute, first: time.Second, last: 5 * time.Minute}
+	assert.Equal(t, 3*time.Minute, p.rescue())
+	tests := []struct {
+		try      int64
+		err      error
+		min, max time.Duration
+	}{
+		{1, nil, 750 * time.Millisecond, time.Second},
+		{2, nil, 1500 * time.Millisecond, 2 * time.Second},
+		{9, nil, 192 * time.Second, 256 * time.Second},
+		{10, nil, 225 * time.Second, 300 * time.Second},
+		{1 << 40, nil, 225 * time.Second, 300 * time.Second},
+		{1, &clixnow.APIError{RetryAfter: time.Hour}, time.Hour, time.Hour},
+		{10, &clixnow.APIError{RetryAfter: time.Second}, 225 * time.Second, 300 * time.Second},
+	}
+	for _, test := range tests {
+		for range 100 {
+			wait := p.wait(test.try, test.err)
+			require.GreaterOrEqual(t, wait, test.min, "%+v", test)
+			require.LessOrEqual(t, wait, test.max, "%+v", test)
+		}
+	}
+}
+
+// A try whose time is over sends nothing, though nothing has told it so yet.
+func TestOnTime(t *testing.T) {
+	t.Parallel()
+	api := newWorld(t)
+	c := &config{brand: api.Brand, token: api.Token}
+	hasten(c, api.url)
+	client, err := newClient(c)
+	require.NoError(t, err)
+	defer client.CloseIdleConnections()
+	lead := clixnow.CreateLeadRequest{
+		FirstName: "Allison", LastName: "Brown", Email: "late@example.com", Phone: "+41123456789", Password: password,
+		CountryCode: "CH",
+	}
+	_, err = client.SearchLeadsPage(t.Context(), clixnow.SearchLeadsRequest{}) // opens a connection
+	require.NoError(t, err)
+	_, err = client.EnsureLead(lateContext{t.Context()}, lead)
+	require.ErrorIs(t, err, clixnow.ErrNotSent)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.Len(t, api.Requests(), 1)
+	ahead, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	require.NoError(t, onTime{}.Wait(ahead))
+	require.NoError(t, onTime{}.Wait(t.Context()))
+}
+
+// lateContext is one whose timer has not been noticed yet, as after a
+// suspension.
+type lateContext struct{ context.Context }
+
+func (lateContext) Deadline() (time.Time, bool) { return time.Now().Add(-time.Millisecond), true }
+
+// peek opens a second connection to the database of a program.
+func peek(t *testing.T, database string) *sql.DB {
+	t.Helper()
+	driver, address := "pgx", database
+	if !isPostgres(database) {
+		db, err := openSQLiteFile(database, "_pragma=busy_timeout(60000)")
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = db.Close() })
+		return db
+	}
+	db, err := sql.Open(driver, address)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// signUpWhileDown stores a sign-up that the API answers with a status, and
+// returns where to ask.
+func signUpWhileDown(t *testing.T, api *world, p *program, status int64, clickID string) (place string) {
+	t.Helper()
+	api.down.Store(status)
+	got := ask(t, "POST", p.public+"/signups", asJSON, leadJSON(clickID, clickID+"@example.com"))
+	require.Equal(t, http.StatusAccepted, got.code, got.body)
+	return got.json(t)["statusUrl"]
+}
+
+func settles(t *testing.T, p *program, place string, code int) {
+	t.Helper()
+	eventually(t, func() bool { return ask(t, "GET", p.public+place, "", "").code == code })
+}
+
+func testWorker(t *testing.T, database string) {
+	t.Helper()
+	api := newWorld(t)
+	p := start(t, api, database, func(c *config) { c.wait = 100 * time.Millisecond })
+	db := peek(t, database)
+	one := func(t *testing.T, query string, args ...any) (value sql.NullInt64) {
+		t.Helper()
+		require.NoError(t, db.QueryRowContext(t.Context(), query, args...).Scan(&value))
+		return value
+	}
+	tries := func(t *testing.T, clickID string) int64 {
+		t.Helper()
+		return one(t, `SELECT tries FROM signups WHERE click_id = $1`, clickID).Int64
+	}
+
+	t.Run("nothing was sent", func(t *testing.T) {
+		place := signUpWhileDown(t, api, p, http.StatusTooManyRequests, "limited")
+		eventually(t, func() bool { return tries(t, "limited") > 3 })
+		eventually(t, func() bool {
+			return !one(t, `SELECT first_attempt_at FROM signups WHERE click_id = 'limited'`).Valid
+		}, "a 429 leaves no doubt")
+		api.down.Store(0)
+		settles(t, p, place, http.StatusOK)
+		for _, request := range api.Requests() {
+			assert.Equal(t, http.MethodPost, request.Method, "nothing to look for")
+		}
+		assert.Len(t, api.Leads(), 1)
+	})
+
+	t.Run("unknown", func(t *testing.T) {
+		api.Inject(clixnowtest.Fault{Method: "POST", Drop: clixnowtest.DropAfterHandling},
+			clixnowtest.Fault{Method: "GET", Status: 400, Times: 2})
+		place := signUpWhileDown(t, api, p, 0, "unknown")
+		settles(t, p, place, http.StatusOK)
+		got := ask(t, "GET", p.public+place, "", "").json(t)
+		assert.Equal(t, map[string]string{"status": "registered"}, got, "found, without a redirect URL")
+		assert.Contains(t, ask(t, "GET", p.public+place, "", "", "Accept", "text/html").body, "Your account is there")
+		assert.Len(t, api.Leads(), 2)
+	})
+
+	t.Run("a refusal of a worker that was believed dead", func(t *testing.T) {
+		api.Inject(clixnowtest.Fault{
+			Method: "POST", Delay: 3 * time.Second, Status: 400,
+			Body: `{"message":"Duplicate lead"}`,
+		})
+		place := signUpWhileDown(t, api, p, 0, "stale")
+		eventually(t, func() bool { return tries(t, "stale") == 1 })
+		// as another worker's claim does
+		_, err := db.ExecContext(t.Context(), `UPDATE signups SET tries = 2 WHERE click_id = 'stale'`)
+		require.NoError(t, err)
+		settles(t, p, place, http.StatusOK)
+		assert.Positive(t, one(t, `SELECT lead_id FROM signups WHERE click_id = 'stale'`).Int64)
+		assert.Equal(t, int64(3), tries(t, "stale"))
+	})
+
+	t.Run("a duplicate that no search shows", func(t *testing.T) {
+		api.AddLeads(clixnow.Lead{Email: "doubt@example.com", CreatedOn: time.Now().Add(-48 * time.Hour)})
+		place := signUpWhileDown(t, api, p, http.StatusUnauthorized, "doubt")
+		twoHours := time.Now().Add(-2 * time.Hour).UnixMilli()
+		eventually(t, func() bool { // a try that has begun puts it back
+			_,
+				err := db.ExecContext(t.Context(),
+				`UPDATE signups SET first_attempt_at = $1 WHERE click_id = 'doubt'`, twoHours)
+			require.NoError(t, err)
+			before := tries(t, "doubt")
+			eventually(t, func() bool { return tries(t, "doubt") > before+1 })
+			return one(t, `SELECT first_attempt_at FROM signups WHERE click_id = 'doubt'`).Int64 == twoHours
+		})
+		api.down.Store(0)
+		doubtfuls := func() string { return ask(t, "GET", p.admin+"/?status=doubtful", "", "").body }
+		eventually(t, func() bool { return regexp.MustCompile(`doubt@example\.com`).MatchString(doubtfuls()) })
+		settles(t, p, place, http.StatusAccepted)
+		details := regexp.MustCompile(`/signups/\w+`).FindString(doubtfuls())
+		assert.Contains(t, ask(t, "GET", p.admin+details, "", "").body, "Give up")
+
+		before := tries(t, "doubt")
+		require.Equal(t, http.StatusSeeOther, ask(t, "POST", p.admin+details+"/again", asForm, "").code)
+		eventually(t, func() bool { return tries(t, "doubt") == before+1 })
+		eventually(t, func() bool { return regexp.MustCompile(`doubt@example\.com`).MatchString(doubtfuls()) })
+		require.Equal(t, http.StatusSeeOther, ask(t, "POST", p.admin+details+"/give-up", asForm, "").code)
+		settles(t, p, place, http.StatusUnprocessableEntity)
+		assert.Equal(t, "You are registered already.", ask(t, "GET", p.public+place, "", "").json(t)["problem"])
+	})
+
+	t.Run("nothing is left of passwords and jobs", func(t *testing.T) {
+		assert.Zero(t, one(t, `SELECT count(*) FROM signups WHERE password IS NOT NULL`).Int64)
+		eventually(t,
+			func() bool { return one(t, `SELECT count(*) FROM river_job WHERE state <> 'completed'`).Int64 == 0 })
+	})
+}
+
+func testStop(t *testing.T, database string) {
+	t.Helper()
+	api := newWorld(t)
+	slow := func(c *config) { c.wait = 10 * time.Millisecond }
+	p := start(t, api, database, slow)
+	api.Inject(clixnowtest.Fault{Method: "POST", HandleFirst: true, Delay: time.Hour})
+	place := ask(t, "POST", p.public+"/signups", asJSON,
+		leadJSON("stopped", "stopped@example.com")).json(t)["statusUrl"]
+	eventually(t, func() bool { return len(api.Leads()) == 1 })
+	require.NoError(t, p.stop(), "a stop ends what takes too long")
+
+	p = start(t, api, database, slow)
+	settles(t, p, place, http.StatusOK)
+	require.NoError(t, p.stop())
+	assert.Len(t, api.Leads(), 1)
+}
+
+// On SQLite a start takes up at once what a process that was killed was at.
+func TestRestartOnSQLite(t *testing.T) {
+	t.Parallel()
+	api := newWorld(t)
+	database := t.TempDir() + "/outbox.db"
+	long := func(c *config) { c.wait, c.pace.try = 10*time.Millisecond, 24*time.Hour }
+	p := start(t, api, database, long)
+	place := signUpWhileDown(t, api, p, http.StatusTooManyRequests, "restart")
+	require.NoError(t, p.stop())
+	_,
+		err := peek(t, database).ExecContext(t.Context(),
+		`UPDATE river_job SET state = 'running', attempted_at = datetime('now')`)
+	require.NoError(t, err)
+	api.down.Store(0)
+	p = start(t, api, database, long)
+	settles(t, p, place, http.StatusOK)
+}
+
+func TestSecondProcessOnSQLite(t *testing.T) {
+	t.Parallel()
+	api := newWorld(t)
+	database := t.TempDir() + "/outbox.db"
+	p := start(t, api, database, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := openDatabase(ctx, database, nil)
+	require.ErrorContains(t, err, "another process")
+	require.NoError(t, p.stop())
+}
+
+// What the README says about a restored backup.
+func TestRestoredBackup(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	statement := regexp.MustCompile("1. `(UPDATE [^`]+)`").FindSubmatch(readme)
+	require.NotNil(t, statement)
+	api := newWorld(t, clixnowtest.WithoutDuplicateCheck())
+	folder := t.TempDir()
+	p := start(t, api, folder+"/outbox.db", func(c *config) { c.wait = time.Millisecond })
+	place := signUpWhileDown(t, api, p, http.StatusTooManyRequests, "restored")
+	db := peek(t, folder+"/outbox.db")
+	eventually(t, func() bool {
+		_, err := db.ExecContext(t.Context(), `VACUUM INTO '`+folder+`/backup.db'`)
+		require.NoError(t, err)
+		var doubt bool
+		require.NoError(t, peek(t, folder+"/backup.db").QueryRowContext(t.Context(),
+			`SELECT first_attempt_at IS NOT NULL FROM signups`).Scan(&doubt))
+		if doubt { // a try was under way
+			require.NoError(t, os.Remove(folder+"/backup.db"))
+		}
+		return !doubt
+	})
+	api.down.Store(0)
+	settles(t, p, place, http.StatusOK)
+	require.NoError(t, p.stop())
+
+	_, err = peek(t, folder+"/backup.db").ExecContext(t.Context(), string(statement[1]))
+	require.NoError(t, err)
+	p = start(t, api, folder+"/backup.db", nil)
+	settles(t, p, place, http.StatusOK)
+	assert.Len(t, api.Leads(), 1)
+}

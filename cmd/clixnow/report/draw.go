@@ -1,0 +1,370 @@
+package main
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-analyze/charts"
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+)
+
+//go:embed page.html
+var pageSource string
+
+// A report is a funnel as people see it.
+type report struct {
+	*funnel
+	Days         []group
+	SubCampaigns []group
+	Statuses     []string // the commonest, and last the others as one
+	Made         time.Time
+}
+
+func newReport(f *funnel, top int, now time.Time) report {
+	r := report{
+		funnel: f, Days: f.Days(), SubCampaigns: f.SubCampaigns(top), Statuses: f.Statuses(5),
+		Made: now.In(f.zone),
+	}
+	if more := len(f.Total.Statuses) - len(r.Statuses); more > 0 {
+		r.Statuses = append(r.Statuses, fmt.Sprintf("other (%d more)", more))
+	}
+	return r
+}
+
+// StatusCounts returns how many leads of a group have each of Statuses.
+func (r report) StatusCounts(g group) []int {
+	var counts []int
+	rest := g.Leads
+	for _, status := range r.Statuses {
+		counts = append(counts, g.Statuses[status])
+		rest -= g.Statuses[status]
+	}
+	if rest > 0 {
+		counts[len(counts)-1] = rest
+	}
+	return counts
+}
+
+func (r report) Title() string {
+	return fmt.Sprintf("Leads of %s to %s", r.first.Format("2 Jan 2006"), r.date(r.days-1).Format("2 Jan 2006"))
+}
+
+func (r report) Zone() string { return r.zone.String() }
+
+// Empty reports that there is nothing to draw.
+func (r report) Empty() bool { return r.Total.Leads+r.Total.Paid.Total() == 0 }
+
+// Weekly reports that a row of Days is a week.
+func (r report) Weekly() bool { return len(r.Days) < r.days }
+
+// MayGrow reports that the leads of a day are so young that a tenth of their
+// deposits may be still to come, as it was of others'.
+func (r report) MayGrow(day group) bool {
+	wait := r.Within(90)
+	if r.Weekly() {
+		wait += 6
+	}
+	start, err := time.Parse(time.DateOnly, day.Name)
+	return err == nil && start.AddDate(0, 0, wait).After(date(r.Made, r.zone))
+}
+
+// page returns the report as an HTML page that loads nothing.
+func (r report) page() ([]byte, error) {
+	functions := template.FuncMap{"percent": formatPercent, "days": formatDays}
+	page, err := template.New("page").Funcs(functions).Parse(pageSource)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	err = page.Execute(&out, r)
+	return out.Bytes(), err
+}
+
+func formatDays(n int) string {
+	if n == 1 {
+		return "1 day"
+	}
+	return strconv.Itoa(n) + " days"
+}
+
+func formatPercent(share float64) string { return strconv.FormatFloat(share, 'f', 1, 64) + " %" }
+
+// A part is the bars, or the sections of bars, of one colour.
+type part struct {
+	Name   string
+	Colour int // of the style sheet
+	values []float64
+}
+
+// A chart is bars of groups.
+type chart struct {
+	Parts      []part // that the legend names
+	groups     []group
+	horizontal bool
+	unit       string
+}
+
+func (c *chart) add(name string, colour int, value func(group) float64) {
+	p := part{Name: name, Colour: colour}
+	for _, g := range c.groups {
+		p.values = append(p.values, value(g))
+	}
+	c.Parts = append(c.Parts, p)
+}
+
+func (r report) LeadsByDay() *chart {
+	c := &chart{groups: r.Days}
+	for i, status := range r.Statuses {
+		c.add(status, 2+i, func(g group) float64 { return float64(r.StatusCounts(g)[i]) })
+	}
+	return c
+}
+
+func (r report) DepositsByDay() *chart {
+	c := &chart{groups: r.Days}
+	c.add("by leads that signed up in this period", 2, func(g group) float64 { return float64(g.Paid.Period) })
+	c.add("by earlier leads", 8, func(g group) float64 { return float64(g.Paid.Earlier) })
+	return c
+}
+
+func (r report) ConversionByDay() *chart {
+	c := &chart{groups: r.Days, unit: " %"}
+	young := func(g group) float64 {
+		if r.MayGrow(g) {
+			return g.Conversion()
+		}
+		return 0
+	}
+	c.add("settled", 2, func(g group) float64 { return g.Conversion() - young(g) })
+	c.add("may still grow", 8, young)
+	return c
+}
+
+func (r report) ConversionBySubCampaign() *chart {
+	c := &chart{groups: r.SubCampaigns, horizontal: true, unit: " %"}
+	c.add("conversion", 2, func(g group) float64 { return g.Conversion() })
+	return c
+}
+
+func (r report) StatusesBySubCampaign() *chart {
+	c := &chart{groups: r.SubCampaigns, horizontal: true, unit: " %"}
+	for i, status := range r.Statuses {
+		c.add(status, 2+i, func(g group) float64 { return percent(r.StatusCounts(g)[i], g.Leads) })
+	}
+	return c
+}
+
+// SVG draws the chart so many pixels wide.
+func (c *chart) SVG(width int) (template.HTML, error) {
+	small := charts.FontStyle{FontSize: 9.5, FontColor: colour(0)}
+	theme := charts.ThemeOption{
+		AxisStrokeColor: colour(1), AxisSplitLineColor: colour(1), BackgroundColor: charts.ColorTransparent,
+		TextColor: colour(0), TextColorXAxis: colour(0), TextColorYAxis: colour(0), TextColorLabel: colour(0),
+	}
+	var values [][]float64
+	for _, p := range c.Parts {
+		values = append(values, slices.Clone(p.values))
+		theme.SeriesColors = append(theme.SeriesColors, colour(p.Colour))
+	}
+	end, steps := c.scale(width)
+	format := func(v float64) string { return strconv.FormatFloat(v, 'f', 0, 64) + c.unit }
+	opt := charts.NewBarChartOptionWithData(values)
+	opt.Theme = charts.MakeTheme(theme)
+	opt.Padding = charts.NewBox(4, 8, 16, 4)
+	opt.StackSeries = charts.Ptr(true)
+	opt.BarSize = .7
+	opt.Legend.Show = charts.Ptr(false)
+	opt.CategoryAxis = charts.CategoryAxisOption{
+		Labels: c.labels(width), LabelFontStyle: small,
+		LabelCount: len(c.groups), BoundaryGap: charts.Ptr(true),
+	}
+	opt.ValueAxis = []charts.ValueAxisOption{{
+		Min: charts.Ptr(0.), Max: &end, RangeValuePaddingScale: charts.Ptr(0.), LabelCount: steps + 1,
+		LabelFontStyle: small, ValueFormatter: format,
+	}}
+	height := 240
+	if c.horizontal {
+		height = 24*len(c.groups) + 40
+		opt.Horizontal = true
+		for _, v := range values { // the first goes on top
+			slices.Reverse(v)
+		}
+	}
+	if c.horizontal && len(c.Parts) == 1 {
+		opt.Padding.Right = 50
+		opt.SeriesList.SetSeriesLabels(charts.SeriesLabel{
+			Show: charts.Ptr(true), ValueFormatter: formatPercent,
+			FontStyle: small,
+		})
+	}
+	painter := charts.NewPainter(charts.PainterOptions{
+		OutputFormat: charts.ChartOutputSVG, Width: width,
+		Height: height,
+	})
+	if err := painter.BarChart(opt); err != nil {
+		return "", err
+	}
+	svg, err := painter.Bytes()
+	for n := range 9 {
+		svg = bytes.ReplaceAll(svg, []byte(":"+colour(n).StringRGB()), []byte(":var(--c"+strconv.Itoa(n)+")"))
+	}
+	return template.HTML(svg), err //nolint:gosec // the charts package escapes texts, and a test looks
+}
+
+// scale returns where the axis of values ends, and in how many round steps:
+// five, or as many as have room side by side.
+func (c *chart) scale(width int) (end float64, steps int) {
+	most := 1.
+	for i := range c.groups {
+		sum := 0.
+		for _, p := range c.Parts {
+			sum += p.values[i]
+		}
+		most = max(most, sum-1e-9)
+	}
+	room := 5.
+	if c.horizontal {
+		room = min(room, float64(width/110))
+	}
+	step := 1.
+	// 1, 2, 5, 10, 20 ...
+	for factors := []float64{2, 2.5, 2}; step*room < most; factors = append(factors[1:], factors[0]) {
+		step *= factors[0]
+	}
+	return step * math.Ceil(most/step), int(math.Ceil(most / step))
+}
+
+// labels returns what stands beside the bars: names cut to fit, and as many
+// dates as have room.
+func (c *chart) labels(width int) []string {
+	labels := make([]string, len(c.groups))
+	step := 1 + len(labels)*45/(width-40)
+	for i, g := range c.groups {
+		day, err := time.Parse(time.DateOnly, g.Name)
+		switch {
+		case c.horizontal:
+			labels[len(labels)-1-i] = text.Snip(g.Name, 20, "…")
+		case err == nil && i%step == 0:
+			labels[i] = day.Format("2 Jan")
+		}
+	}
+	return labels
+}
+
+// colour stands for one of the style sheet's in a chart: the page knows only
+// when it is opened whether it is light or dark.
+func colour(n int) charts.Color { return charts.ColorFromHex(fmt.Sprintf("#%02x0102", n)) }
+
+// printTables prints the report for a terminal of so many columns.
+func (r report) printTables(out io.Writer, width int) {
+	say := func(words string) { fmt.Fprintln(out, text.WrapSoft(words, width)) }
+	say(fmt.Sprintf("%s, days of %s\n", r.Title(), r.Zone()))
+	switch {
+	case r.Empty():
+		say("No lead signed up or deposited in this period.")
+		return
+	case r.Hidden():
+		say("No first deposit is shown. Perhaps there was none; or their dates are hidden from your token, and then every " +
+			"conversion here is 0. Ask your Clixnow manager.\n")
+	}
+	if r.Total.Leads > 0 {
+		fmt.Fprintf(out, "%s\n\n%s\n\n", r.subCampaignTable(width), r.statusTable(width))
+	}
+	fmt.Fprintf(out, "%s\n\n", r.dayTable(width))
+	say("FTDs: first deposits of the leads that signed up then, whenever made. Made then: first deposits made in that time; " +
+		"by earlier: those of them by leads that signed up before the period.")
+	if r.Total.FTDs > 0 {
+		say(fmt.Sprintf("*: may still grow, since nine of ten first deposits came within %s of the sign-up (half within %s).",
+			formatDays(r.Within(90)), formatDays(r.Within(50))))
+	}
+}
+
+func (r report) subCampaignTable(width int) string {
+	t := newTable(width, "Sub-campaign", "Leads", "FTDs", "Conversion", "Likely range")
+	row := func(g group) table.Row {
+		return table.Row{g.Name, g.Leads, g.FTDs, formatPercent(g.Conversion()), g.Likely()}
+	}
+	for _, g := range r.SubCampaigns {
+		t.AppendRow(row(g))
+	}
+	t.AppendFooter(row(r.Total))
+	return t.Render()
+}
+
+func (r report) statusTable(width int) string {
+	t := newTable(width, "Status", "Leads", "Share", "")
+	counts := r.StatusCounts(r.Total)
+	for i, n := range counts {
+		t.AppendRow(table.Row{
+			r.Statuses[i], n, formatPercent(percent(n, r.Total.Leads)),
+			bar(n, slices.Max(counts), 24),
+		})
+	}
+	return t.Render()
+}
+
+func (r report) dayTable(width int) string {
+	first, most := "Day", 0
+	if r.Weekly() {
+		first = "Week from"
+	}
+	for _, day := range r.Days {
+		most = max(most, day.Leads)
+	}
+	t := newTable(width, first, "Leads", "FTDs", "Conversion", "Made then", "By earlier", "")
+	row := func(g group, mark string) table.Row {
+		return table.Row{g.Name, g.Leads, g.FTDs, formatPercent(g.Conversion()) + mark, g.Paid.Total(), g.Paid.Earlier}
+	}
+	for _, day := range r.Days {
+		mark := " "
+		if r.MayGrow(day) {
+			mark = "*"
+		}
+		t.AppendRow(append(row(day, mark), bar(day.Leads, most, width-64)))
+	}
+	t.AppendFooter(row(r.Total, " "))
+	return t.Render()
+}
+
+// newTable returns a table of which the first column is text, the others
+// numbers, and one without a name a bar.
+func newTable(width int, header ...string) table.Writer {
+	t := table.NewWriter()
+	style := table.StyleLight
+	style.Options = table.Options{SeparateHeader: true, SeparateFooter: true}
+	style.Format = table.FormatOptions{Header: text.FormatDefault, Footer: text.FormatDefault, Row: text.FormatDefault}
+	style.Size.WidthMax = width
+	t.SetStyle(style)
+	cut := func(name string, most int) string { return text.Snip(name, most, "…") }
+	columns := []table.ColumnConfig{{Number: 1, WidthMax: max(width-44, 12), WidthMaxEnforcer: cut}}
+	row := table.Row{header[0]}
+	for i, name := range header[1:] {
+		row = append(row, name)
+		if name != "" {
+			columns = append(columns,
+				table.ColumnConfig{
+					Number: 2 + i, Align: text.AlignRight, AlignHeader: text.AlignRight,
+					AlignFooter: text.AlignRight,
+				})
+		}
+	}
+	t.SetColumnConfigs(columns)
+	t.AppendHeader(row)
+	return t
+}
+
+func bar(n, most, width int) string {
+	if most == 0 || width < 1 {
+		return ""
+	}
+	return strings.Repeat("█", (n*width+most-1)/most)
+}

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clixnow/clixnow-go"
+)
+
+func instant(t *testing.T, text string) time.Time {
+	t.Helper()
+	parsed, err := time.Parse(time.RFC3339, text)
+	require.NoError(t, err)
+	return parsed
+}
+
+func periodOf(t *testing.T, zone, first string, days int) period {
+	t.Helper()
+	location, err := time.LoadLocation(zone)
+	require.NoError(t, err)
+	return period{first: instant(t, first+"T00:00:00Z"), days: days, zone: location}
+}
+
+func TestDay(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, zone, first string
+		days              int
+		at                string
+		day               int
+		within            bool
+	}{
+		{"the first instant", "UTC", "2026-10-01", 31, "2026-10-01T00:00:00Z", 0, true},
+		{"the instant before", "UTC", "2026-10-01", 31, "2026-09-30T23:59:59.999Z", -1, false},
+		{"the last instant", "UTC", "2026-10-01", 31, "2026-10-31T23:59:59.999Z", 30, true},
+		{"the instant after", "UTC", "2026-10-01", 31, "2026-11-01T00:00:00Z", 31, false},
+		{"never", "UTC", "2026-10-01", 31, "0001-01-01T00:00:00Z", -106751, false},
+		{"east of Greenwich it is tomorrow already", "Europe/Zurich", "2026-10-01", 2, "2026-09-30T22:00:00Z", 0, true},
+		{"west of it still yesterday", "America/New_York", "2026-10-01", 2, "2026-10-02T03:59:59Z", 0, true},
+		{"half an hour", "Asia/Kolkata", "2026-10-01", 2, "2026-09-30T18:30:00Z", 0, true},
+		{"a day of 23 hours ends", "Europe/Zurich", "2026-03-29", 2, "2026-03-29T21:59:59Z", 0, true},
+		{"the day after it begins", "Europe/Zurich", "2026-03-29", 2, "2026-03-29T22:00:00Z", 1, true},
+		{"a day of 25 hours ends", "Europe/Zurich", "2026-10-25", 2, "2026-10-25T22:59:59Z", 0, true},
+		{"the day after that begins", "Europe/Zurich", "2026-10-25", 2, "2026-10-25T23:00:00Z", 1, true},
+		{"a day without a 0:00 begins at 1:00", "Africa/Cairo", "2026-04-24", 1, "2026-04-23T22:00:00Z", 0, true},
+		{"the day before it ends at 24:00", "Africa/Cairo", "2026-04-23", 1, "2026-04-23T21:59:59Z", 0, true},
+		{"a day with two 0:00 begins at the first", "America/Havana", "2026-11-01", 1, "2026-11-01T04:00:00Z", 0, true},
+		{"and the second belongs to it", "America/Havana", "2026-11-01", 1, "2026-11-01T05:00:00Z", 0, true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			day, within := periodOf(t, test.zone, test.first, test.days).day(instant(t, test.at))
+			assert.Equal(t, test.within, within)
+			if test.name != "never" { // a duration cannot hold two thousand years
+				assert.Equal(t, test.day, day)
+			}
+		})
+	}
+}
+
+// The search must find all that belongs to the period, in zones that set their
+// clocks at midnight too.
+func TestBounds(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ zone, first string }{
+		{"UTC", "2026-10-01"},
+		{"Europe/Zurich", "2026-03-29"},
+		{"Europe/Zurich", "2026-10-25"},
+		{"Africa/Cairo", "2026-04-24"},   // the first day has no 0:00
+		{"Africa/Cairo", "2026-04-22"},   // the day after the last has none
+		{"America/Havana", "2026-11-01"}, // the first day has two
+		{"America/Havana", "2026-10-30"}, // the day after the last has two
+		{"Australia/Lord_Howe", "2026-04-05"},
+		{"Pacific/Kiritimati", "2026-12-30"},
+	} {
+		t.Run(test.zone+" "+test.first, func(t *testing.T) {
+			t.Parallel()
+			p := periodOf(t, test.zone, test.first, 2)
+			from, to := p.bounds()
+			begin := p.first.AddDate(0, 0, -3)
+			inside := 0
+			for at := begin; at.Before(begin.AddDate(0, 0, 8)); at = at.Add(10 * time.Minute) {
+				if _, within := p.day(at); within {
+					inside++
+					assert.False(t, at.Before(from) || at.After(to), "%s is missed", at)
+				}
+			}
+			assert.InDelta(t, 2*24*6, inside, 6)
+			assert.LessOrEqual(t, to.Sub(from), 52*time.Hour)
+		})
+	}
+}
+
+func TestFunnel(t *testing.T) {
+	t.Parallel()
+	f := newFunnel(periodOf(t, "Europe/Zurich", "2026-10-24", 3))
+	lead := func(subCampaign, status, created, deposited string) clixnow.Lead {
+		l := clixnow.Lead{SubCampaign: subCampaign, Status: status, CreatedOn: instant(t, created)}
+		if deposited != "" {
+			l.FTDDate = instant(t, deposited)
+		}
+		return l
+	}
+	for _, l := range []clixnow.Lead{
+		lead("a", "New", "2026-10-23T21:59:59Z", ""), // still the 23rd
+		lead("a", "New", "2026-10-23T22:00:00Z", ""),
+		lead("a", "Deposited", "2026-10-24T10:00:00Z", "2026-10-24T10:05:00Z"),
+		// counts for its cohort, paid after the period
+		lead("a", "Deposited", "2026-10-25T10:00:00Z", "2026-10-27T10:00:00Z"),
+		lead("", "", "2026-10-25T22:59:59Z", ""),
+		// a deposit before the sign-up, where a broker imported it
+		lead("  ", "New", "2026-10-25T23:00:00Z", "2026-10-23T20:00:00Z"),
+		lead("b", "New", "2026-10-26T22:59:59Z", ""),
+		lead("b", "New", "2026-10-26T23:00:00Z", ""), // the 27th
+	} {
+		f.addLead(l)
+	}
+	for _, l := range []clixnow.Lead{
+		lead("a", "Deposited", "2026-10-24T10:00:00Z", "2026-10-24T10:05:00Z"),
+		lead("", "Deposited", "2026-10-25T23:00:00Z", "2026-10-25T20:00:00Z"),
+		lead("b", "Deposited", "2026-01-01T00:00:00Z", "2026-10-26T22:59:59Z"),
+		// the 27th: the search asks for an hour more
+		lead("b", "Deposited", "2026-01-01T00:00:00Z", "2026-10-26T23:00:00Z"),
+		lead("b", "Deposited", "2026-10-24T10:00:00Z", ""), // hidden
+	} {
+		f.addDeposit(l)
+	}
+	assert.Equal(t, []group{
+		{
+			Name: "2026-10-24", Leads: 2, FTDs: 1, Statuses: map[string]int{"New": 1, "Deposited": 1},
+			Paid: paid{Period: 1},
+		},
+		{
+			Name: "2026-10-25", Leads: 2, FTDs: 1, Statuses: map[string]int{"Deposited": 1, "(none)": 1},
+			Paid: paid{Period: 1},
+		},
+		{Name: "2026-10-26", Leads: 2, FTDs: 1, Statuses: map[string]int{"New": 2}, Paid: paid{Earlier: 1}},
+	}, f.Days())
+	assert.Equal(t, []group{
+		{Name: "a", Leads: 3, FTDs: 2, Statuses: map[string]int{"New": 1, "Deposited": 2}},
+		{Name: "(none)", Leads: 2, FTDs: 1, Statuses: map[string]int{"New": 1, "(none)": 1}},
+		{Name: "b", Leads: 1, Statuses: map[string]int{"New": 1}},
+	}, f.SubCampaigns(3))
+	assert.Equal(t, group{
+		Name: "Total", Leads: 6, FTDs: 3, Paid: paid{Period: 2, Earlier: 1},
+		Statuses: map[string]int{"New": 3, "Deposited": 2, "(none)": 1},
+	}, f.Total)
+	assert.Equal(t, map[int]int{0: 1, 1: 1, 2: 1}, f.waits)
+	assert.Equal(t, 1, f.Within(50))
+	assert.Equal(t, 2, f.Within(90))
+	assert.InDelta(t, 50, f.Total.Conversion(), 1e-9)
+	assert.False(t, f.Hidden())
+}
+
+func TestWithin(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name         string
+		waits        map[int]int
+		half, ninety int
+	}{
+		{"none", nil, 0, 0},
+		{"one", map[int]int{4: 1}, 4, 4},
+		{"ten", map[int]int{0: 5, 3: 4, 40: 1}, 0, 3},
+		{"a late one more", map[int]int{0: 4, 1: 1, 3: 3, 40: 2}, 1, 40},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFunnel(period{zone: time.UTC})
+			f.waits = test.waits
+			for _, n := range test.waits {
+				f.Total.FTDs += n
+			}
+			assert.Equal(t, test.half, f.Within(50))
+			assert.Equal(t, test.ninety, f.Within(90))
+		})
+	}
+}
+
+func TestLikely(t *testing.T) {
+	t.Parallel()
+	for want, g := range map[string]group{
+		"-":           {},
+		"4 to 62 %":   {Leads: 5, FTDs: 1},
+		"0 to 43 %":   {Leads: 5},
+		"57 to 100 %": {Leads: 5, FTDs: 5},
+		"9 to 11 %":   {Leads: 5000, FTDs: 500},
+	} {
+		assert.Equal(t, want, g.Likely())
+	}
+}
+
+func TestWeeks(t *testing.T) {
+	t.Parallel()
+	f := newFunnel(periodOf(t, "UTC", "2026-08-01", 92)) // a Saturday
+	for day := range f.days {
+		f.addLead(clixnow.Lead{CreatedOn: f.date(day)})
+	}
+	weeks := f.Days()
+	require.Len(t, weeks, 14)
+	assert.Equal(t, group{Name: "2026-08-01", Leads: 2, Statuses: map[string]int{"(none)": 2}}, weeks[0])
+	assert.Equal(t, group{Name: "2026-08-03", Leads: 7, Statuses: map[string]int{"(none)": 7}}, weeks[1])
+	assert.Equal(t, group{Name: "2026-10-26", Leads: 6, Statuses: map[string]int{"(none)": 6}}, weeks[13])
+}
+
+func TestTop(t *testing.T) {
+	t.Parallel()
+	f := newFunnel(periodOf(t, "UTC", "2026-10-01", 1))
+	for name, n := range map[string]int{"c": 3, "b": 3, "a": 1, "d": 2, "e": 5} {
+		for range n {
+			f.addLead(clixnow.Lead{SubCampaign: name, Status: name, CreatedOn: f.first})
+		}
+	}
+	names := func(n int) (names []string, leads []int) {
+		for _, g := range f.SubCampaigns(n) {
+			names, leads = append(names, g.Name), append(leads, g.Leads)
+		}
+		return names, leads
+	}
+	got, leads := names(2)
+	assert.Equal(t, []string{"e", "b", "other (3 more)"}, got)
+	assert.Equal(t, []int{5, 3, 6}, leads)
+	got, _ = names(4)
+	assert.Equal(t, []string{"e", "b", "c", "d", "a"}, got, "one more row, rather than one that says there is one more")
+	got, _ = names(9)
+	assert.Equal(t, []string{"e", "b", "c", "d", "a"}, got)
+	assert.Equal(t, []string{"e", "b", "c"}, f.Statuses(3))
+	assert.Equal(t, []string{"e", "b", "c", "d", "a"}, f.Statuses(4))
+	leads = leads[:0]
+	for _, g := range f.SubCampaigns(2) { // a second look must not have added to the first
+		leads = append(leads, g.Leads)
+	}
+	assert.Equal(t, []int{5, 3, 6}, leads)
+}
+
+func TestPrintable(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"autumn":           "autumn",
+		"Größe 大 🍂":        "Größe 大 🍂",
+		"":                 "(none)",
+		" \t\n":            "(none)",
+		"\x1b[31mred\x07":  "�[31mred�",
+		"a\nb\tc\rd":       "a�b�c�d",
+		"\u202egnp.exe":    "�gnp.exe",
+		"C1 \u009b31m":     "C1 �31m",
+		"zero\u200bwidth":  "zero�width",
+		"line\u2028breaks": "line�breaks",
+	} {
+		assert.Equal(t, want, printable(text))
+	}
+}
+
+func TestMayGrow(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		days  int
+		first string
+		young string // the first that may grow
+	}{
+		{"days", 30, "2026-10-27", "2026-11-19"},
+		{"weeks", 93, "2026-08-25", "2026-11-16"}, // the week before ended on the 15th
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFunnel(periodOf(t, "Pacific/Auckland", test.first, test.days))
+			f.waits, f.Total.FTDs = map[int]int{1: 5, 7: 4, 30: 1}, 10
+			r := newReport(f, 10, instant(t, "2026-11-24T12:00:00Z")) // the 25th in Auckland
+			for _, day := range r.Days {
+				assert.Equal(t, day.Name >= test.young, r.MayGrow(day), day.Name)
+			}
+		})
+	}
+}

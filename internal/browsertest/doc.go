@@ -1,2 +1,0 @@
-// Package browsertest tests in headless Chromium what this module shows a person. All of it is tests.
-package browsertest
