@@ -3,15 +3,12 @@ package clixnow
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
-	"unicode/utf8"
 
 	"github.com/clixnow/clixnow-go/internal/call"
 )
@@ -110,60 +107,7 @@ func headers(token, product string) func(method string) http.Header {
 	}
 }
 
-const hidden = "[hidden]"
-
-// masker hides the token and the password where they are long enough not to be
-// part of common words.
-func masker(token string) func(text, password string) string {
-	const shortestToken, shortestPassword = 4, 8
-	return func(text, password string) string {
-		if len(token) >= shortestToken {
-			text = maskSecret(text, token)
-		}
-		if utf8.RuneCountInString(password) >= shortestPassword {
-			text = maskSecret(text, password)
-		}
-		return text
-	}
-}
-
-// maskSecret hides a secret as it is, and as %q prints it: so net/http quotes
-// an answer that it cannot understand.
-func maskSecret(text, secret string) string {
-	quoted := strconv.Quote(secret)
-	return strings.NewReplacer(secret, hidden, quoted[1:len(quoted)-1], hidden).Replace(text)
-}
-
 // CloseIdleConnections closes connections that no request is using, as that of
 // http.Client does: for tests, and for a client that is replaced. The client
 // stays usable.
 func (c *Client) CloseIdleConnections() { c.caller.HTTP.CloseIdleConnections() }
-
-// request is one request to the API.
-type request struct {
-	method, path string
-	query        url.Values
-	body         []byte
-	attempts     int                     // at most; 0 = those of the retry policy
-	read         func(body []byte) error // of a 2xx; must not keep the body
-	password     string                  // in the body: hidden where the server repeats it
-	mask         func(text string) string
-}
-
-// send is the one path on which requests are sent. Its error is of one of the
-// four classes if the request is a POST.
-func (c *Client) send(ctx context.Context, r *request) (call.Outcome, error) {
-	r.mask = func(text string) string { return c.mask(text, r.password) }
-	if ctx == nil {
-		o := call.Outcome{Stopped: errNilContext}
-		return o, r.failure(&o)
-	}
-	target := *c.urls[r.path]
-	target.RawQuery = r.query.Encode()
-	o := c.caller.Do(ctx, &call.Request{
-		Method: r.method, URL: &target, Body: r.body, Attempts: r.attempts, Read: r.read, Mask: r.mask,
-	})
-	return o, r.failure(&o)
-}
-
-var errNilContext = errors.New("nil context")

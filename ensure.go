@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/clixnow/clixnow-go/internal/call"
-	"github.com/clixnow/clixnow-go/internal/wire"
 )
 
 // EnsureLeadResponse is a lead that was registered by [Client.EnsureLead]. It
@@ -24,21 +23,6 @@ type EnsureLeadResponse struct {
 	// RedirectURL is then empty, and gone for good: send the visitor to the
 	// brand's login page, or thank them.
 	Recovered bool
-}
-
-func ensuredObject(r *EnsureLeadResponse) wire.Object {
-	object := responseObject(&r.CreateLeadResponse)
-	object.Fields = append(object.Fields, wire.Field{Name: "recovered", Value: &r.Recovered, Keep: true})
-	return object
-}
-
-// MarshalJSON encodes the response as the API does, redirect URL included, and
-// adds "recovered".
-func (r EnsureLeadResponse) MarshalJSON() ([]byte, error) { return ensuredObject(&r).Append(nil) }
-
-// UnmarshalJSON decodes what MarshalJSON encodes, or a response of the API.
-func (r *EnsureLeadResponse) UnmarshalJSON(data []byte) error {
-	return decode(r, data, "ensure lead response", ensuredObject)
 }
 
 // EnsureLead registers a lead exactly once, as far as the API lets one tell.

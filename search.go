@@ -108,36 +108,6 @@ const (
 // that its date is hidden from the affiliate.
 func (l Lead) HasFTD() bool { return !l.FTDDate.IsZero() }
 
-// leadObject is the wire form of a lead, in the order of the reference.
-func leadObject(l *Lead) wire.Object {
-	return wire.Object{Extra: &l.Extra, Fields: []wire.Field{
-		{Name: "id", Value: &l.ID, Keep: true},
-		{Name: "email", Value: &l.Email, Keep: true},
-		{Name: "status", Value: &l.Status, Keep: true},
-		{Name: "crmId", Value: &l.CRMID},
-		{Name: "brandId", Value: &l.BrandID},
-		{Name: "brandName", Value: &l.BrandName},
-		{Name: "createdOn", Value: &l.CreatedOn},
-		{Name: "updatedOn", Value: &l.UpdatedOn},
-		{Name: "ftdDate", Value: &l.FTDDate},
-		{Name: "clickId", Value: &l.ClickID},
-		{Name: "sub2", Value: &l.Sub2},
-		{Name: "subCampaign", Value: &l.SubCampaign},
-		{Name: "keyword", Value: &l.Keyword},
-		{Name: "placement", Value: &l.Placement},
-		{Name: "clientType", Value: (*string)(&l.ClientType)},
-	}}
-}
-
-// MarshalJSON encodes the lead as the API does; dates have at least
-// milliseconds.
-func (l Lead) MarshalJSON() ([]byte, error) { return leadObject(&l).Append(nil) }
-
-// UnmarshalJSON decodes a lead of the API.
-func (l *Lead) UnmarshalJSON(data []byte) error {
-	return decode(l, data, "lead", leadObject)
-}
-
 // LeadPage is what one request of a search returned.
 type LeadPage struct {
 	Leads []Lead

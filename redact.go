@@ -6,6 +6,9 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/clixnow/clixnow-go/internal/wire"
 )
@@ -134,3 +137,38 @@ func logFields(fields []wire.Field, extra []string) slog.Value {
 	}
 	return slog.GroupValue(attrs...)
 }
+
+const hidden = "[hidden]"
+
+// masker hides the token and the password where they are long enough not to be
+// part of common words.
+func masker(token string) func(text, password string) string {
+	const shortestToken, shortestPassword = 4, 8
+	return func(text, password string) string {
+		if len(token) >= shortestToken {
+			text = maskSecret(text, token)
+		}
+		if utf8.RuneCountInString(password) >= shortestPassword {
+			text = maskSecret(text, password)
+		}
+		return text
+	}
+}
+
+// maskSecret hides a secret as it is, and as %q prints it: so net/http quotes
+// an answer that it cannot understand.
+func maskSecret(text, secret string) string {
+	quoted := strconv.Quote(secret)
+	return strings.NewReplacer(secret, hidden, quoted[1:len(quoted)-1], hidden).Replace(text)
+}
+
+func formatError(err error, state fmt.State, verb rune) {
+	_, _ = fmt.Fprintf(state, fmt.FormatString(state, verb), err.Error())
+}
+
+// Format prints what Error says, whatever the verb: neither Body nor Header
+// belongs into a log.
+func (e APIError) Format(state fmt.State, verb rune) { formatError(&e, state, verb) }
+
+// LogValue logs what Error says.
+func (e APIError) LogValue() slog.Value { return slog.StringValue(e.Error()) }

@@ -1,0 +1,208 @@
+package clixnow
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/clixnow/clixnow-go/internal/wire"
+)
+
+// requestFields is the wire form of a request without its Extra, in the order
+// of the reference.
+func requestFields(r *CreateLeadRequest) []wire.Field {
+	return []wire.Field{
+		{Name: "firstName", Value: &r.FirstName, Keep: true},
+		{Name: "lastName", Value: &r.LastName, Keep: true},
+		{Name: "email", Value: &r.Email, Keep: true},
+		{Name: "phone", Value: &r.Phone, Keep: true},
+		{Name: "password", Value: &r.Password, Keep: true},
+		{Name: "countryCode", Value: &r.CountryCode, Keep: true},
+		{Name: "languageCode", Value: &r.LanguageCode},
+		{Name: "acceptTermsAndConditions", Value: &r.AcceptTermsAndConditions},
+		{Name: "acceptPromotions", Value: &r.AcceptPromotions},
+		{Name: "referralUrl", Value: &r.ReferralURL},
+		{Name: "subCampaign", Value: &r.SubCampaign},
+		{Name: "placement", Value: &r.Placement},
+		{Name: "keyword", Value: &r.Keyword},
+		{Name: "sub2", Value: &r.Sub2},
+		{Name: "clickId", Value: &r.ClickID},
+		{Name: "deviceType", Value: &r.DeviceType},
+		{Name: "deviceName", Value: &r.DeviceName},
+		{Name: "osName", Value: &r.OSName},
+		{Name: "browser", Value: &r.Browser},
+		{Name: "carrier", Value: (*string)(&r.Carrier)},
+		{Name: "ipAddress", Value: &r.IPAddress},
+		{Name: "comment", Value: &r.Comment},
+	}
+}
+
+func responseObject(r *CreateLeadResponse) wire.Object {
+	return wire.Object{Extra: &r.Extra, Fields: []wire.Field{
+		{Name: "leadId", Value: &r.LeadID, Keep: true},
+		{Name: "redirectUrl", Value: &r.RedirectURL},
+		{Name: "subCampaign", Value: &r.SubCampaign},
+		{Name: "placement", Value: &r.Placement},
+		{Name: "keyword", Value: &r.Keyword},
+		{Name: "sub2", Value: &r.Sub2},
+		{Name: "clickId", Value: &r.ClickID},
+		{Name: "crmId", Value: &r.CRMID},
+	}}
+}
+
+// fieldNames lists the names under which a server may find fault.
+func fieldNames() []string {
+	var names []string
+	for _, field := range requestFields(new(CreateLeadRequest)) {
+		names = append(names, field.Name)
+	}
+	for _, field := range leadObject(new(Lead)).Fields {
+		names = append(names, field.Name)
+	}
+	return names
+}
+
+// MarshalJSON encodes the request as it is sent, password included.
+func (r CreateLeadRequest) MarshalJSON() ([]byte, error) { return appendRequest(sendable(&r)) }
+
+func appendRequest(object wire.Object, faults []FieldError) ([]byte, error) {
+	const usual = 1024 // bytes
+	if len(faults) > 0 {
+		return nil, invalid(faults)
+	}
+	return object.Append(make([]byte, 0, usual))
+}
+
+// sendable returns the wire form of a request, and finds fault with what cannot
+// be sent at all.
+func sendable(r *CreateLeadRequest) (object wire.Object, faults []FieldError) {
+	r.IPAddress = r.IPAddress.Unmap().WithZone("")
+	object.Fields = requestFields(r)
+	for _, field := range object.Fields {
+		if text, ok := field.Value.(*string); ok && !utf8.ValidString(*text) {
+			faults = append(faults, FieldError{field.Name, "must be valid UTF-8"})
+		}
+	}
+	if len(r.Extra) == 0 {
+		return object, faults
+	}
+	extra := make(map[string]json.RawMessage, len(r.Extra))
+	for _, name := range slices.Sorted(maps.Keys(r.Extra)) {
+		value, problem := encodeExtra(object.Fields, name, r.Extra[name])
+		if problem != "" {
+			faults = append(faults, FieldError{strings.ToValidUTF8(name, "\uFFFD"), problem})
+		}
+		extra[name] = value
+	}
+	object.Extra = &extra
+	return object, faults
+}
+
+func encodeExtra(fields []wire.Field, name string, value any) (raw json.RawMessage, problem string) {
+	if slices.ContainsFunc(fields, func(f wire.Field) bool { return strings.EqualFold(f.Name, name) }) {
+		return nil, "is a field of its own and must not be in Extra"
+	}
+	raw, err := json.Marshal(value)
+	switch {
+	case err != nil:
+		return nil, "cannot be encoded as JSON"
+	case !utf8.ValidString(name), !utf8.Valid(raw), !wire.ValidText(value):
+		return nil, "must be valid UTF-8"
+	}
+	return raw, ""
+}
+
+// UnmarshalJSON decodes what MarshalJSON encodes, and any body in the form of
+// the API reference.
+func (r *CreateLeadRequest) UnmarshalJSON(data []byte) error {
+	var raw map[string]json.RawMessage
+	object := func(r *CreateLeadRequest) wire.Object { return wire.Object{Fields: requestFields(r), Extra: &raw} }
+	read := *r
+	if err := decode(&read, data, "create lead request", object); err != nil {
+		return err
+	}
+	for name, value := range raw {
+		if read.Extra == nil {
+			read.Extra = make(map[string]any, len(raw))
+		}
+		decoder := json.NewDecoder(strings.NewReader(string(value)))
+		decoder.UseNumber() // a float64 would change a long number
+		var member any
+		if err := decoder.Decode(&member); err != nil {
+			return fmt.Errorf("clixnow: decode create lead request: %w", err)
+		}
+		read.Extra[name] = member
+	}
+	*r = read
+	return nil
+}
+
+// MarshalJSON encodes the response as the API does, redirect URL included.
+func (r CreateLeadResponse) MarshalJSON() ([]byte, error) { return responseObject(&r).Append(nil) }
+
+// UnmarshalJSON decodes a response of the API.
+func (r *CreateLeadResponse) UnmarshalJSON(data []byte) error {
+	return decode(r, data, "create lead response", responseObject)
+}
+
+// decode is the UnmarshalJSON of a type. What was there before is left alone by
+// an error and, as is the convention, by null.
+func decode[T any](into *T, data []byte, what string, object func(*T) wire.Object) error {
+	if string(data) == "null" {
+		return nil
+	}
+	var read T
+	if err := object(&read).Decode(data); err != nil {
+		return fmt.Errorf("clixnow: decode %s: %w", what, err)
+	}
+	*into = read
+	return nil
+}
+
+func ensuredObject(r *EnsureLeadResponse) wire.Object {
+	object := responseObject(&r.CreateLeadResponse)
+	object.Fields = append(object.Fields, wire.Field{Name: "recovered", Value: &r.Recovered, Keep: true})
+	return object
+}
+
+// MarshalJSON encodes the response as the API does, redirect URL included, and
+// adds "recovered".
+func (r EnsureLeadResponse) MarshalJSON() ([]byte, error) { return ensuredObject(&r).Append(nil) }
+
+// UnmarshalJSON decodes what MarshalJSON encodes, or a response of the API.
+func (r *EnsureLeadResponse) UnmarshalJSON(data []byte) error {
+	return decode(r, data, "ensure lead response", ensuredObject)
+}
+
+// leadObject is the wire form of a lead, in the order of the reference.
+func leadObject(l *Lead) wire.Object {
+	return wire.Object{Extra: &l.Extra, Fields: []wire.Field{
+		{Name: "id", Value: &l.ID, Keep: true},
+		{Name: "email", Value: &l.Email, Keep: true},
+		{Name: "status", Value: &l.Status, Keep: true},
+		{Name: "crmId", Value: &l.CRMID},
+		{Name: "brandId", Value: &l.BrandID},
+		{Name: "brandName", Value: &l.BrandName},
+		{Name: "createdOn", Value: &l.CreatedOn},
+		{Name: "updatedOn", Value: &l.UpdatedOn},
+		{Name: "ftdDate", Value: &l.FTDDate},
+		{Name: "clickId", Value: &l.ClickID},
+		{Name: "sub2", Value: &l.Sub2},
+		{Name: "subCampaign", Value: &l.SubCampaign},
+		{Name: "keyword", Value: &l.Keyword},
+		{Name: "placement", Value: &l.Placement},
+		{Name: "clientType", Value: (*string)(&l.ClientType)},
+	}}
+}
+
+// MarshalJSON encodes the lead as the API does; dates have at least
+// milliseconds.
+func (l Lead) MarshalJSON() ([]byte, error) { return leadObject(&l).Append(nil) }
+
+// UnmarshalJSON decodes a lead of the API.
+func (l *Lead) UnmarshalJSON(data []byte) error {
+	return decode(l, data, "lead", leadObject)
+}
