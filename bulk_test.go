@@ -81,14 +81,6 @@ func (a *importAPI) client(t *testing.T, opts ...clixnow.Option) *clixnow.Client
 }
 
 // numbered is a lead whose email, phone and click id tell its number.
-func numbered(n int) clixnow.CreateLeadRequest {
-	req := vendorsLead()
-	req.Email = fmt.Sprintf("lead%d@example.com", n)
-	req.Phone = fmt.Sprintf("+4179%07d", n)
-	req.ClickID = fmt.Sprintf("click-%d", n)
-	return req
-}
-
 // list yields numbered leads, and counts how many were taken.
 func list(n int, taken *atomic.Int64) iter.Seq[clixnow.CreateLeadRequest] {
 	return func(yield func(clixnow.CreateLeadRequest) bool) {
@@ -144,20 +136,6 @@ func (c *collector) check(taken, sent int) {
 		}
 	}
 	assert.Equal(c.t, sent, reported, "were sent")
-}
-
-func requireOneClass(t *testing.T, err error) {
-	t.Helper()
-	n := 0
-	for _, class := range []error{
-		clixnow.ErrOutcomeUnknown, clixnow.ErrRefused, clixnow.ErrNotSent,
-		clixnow.ErrRateLimited,
-	} {
-		if errors.Is(err, class) {
-			n++
-		}
-	}
-	require.Equal(t, 1, n, "classes of %v", err)
 }
 
 func TestCreateLeads(t *testing.T) {

@@ -137,17 +137,6 @@ var (
 	nothing   = shows()
 )
 
-// requireOutcome asserts that an error of a create is of one class and of no
-// other; nil stands for success.
-func requireOutcome(t *testing.T, want, err error) {
-	t.Helper()
-	if want == nil {
-		require.NoError(t, err)
-		return
-	}
-	requireClass(t, want, err)
-}
-
 func TestEnsureLead(t *testing.T) {
 	t.Parallel()
 	const (

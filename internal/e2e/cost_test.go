@@ -1,10 +1,11 @@
-package clixnow_test
+package e2e_test
 
 import (
 	"cmp"
 	"context"
 	"fmt"
 	"iter"
+	"net/http"
 	"strconv"
 	"testing"
 	"time"
@@ -117,7 +118,9 @@ func BenchmarkRowsVisited(b *testing.B) {
 	for _, leads := range []int{1_000, 5_000, 10_000, 50_000} {
 		api := newAPI()
 		api.AddLeads(stream(leads)...)
-		client := clientOver(b, inMemory{api})
+		client, err := clixnow.NewClient("acme", testToken,
+			clixnow.WithHTTPClient(&http.Client{Transport: inMemory{api}}))
+		require.NoError(b, err)
 		for _, name := range []string{"SearchLeads", "LeadChanges"} {
 			read := readings[name]
 			b.Run(fmt.Sprintf("%s/%d", name, leads), func(b *testing.B) {

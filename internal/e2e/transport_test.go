@@ -1,4 +1,4 @@
-package clixnow_test
+package e2e_test
 
 import (
 	"context"
@@ -312,10 +312,6 @@ func hangingDial(ctx context.Context, _, _ string) (net.Conn, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
-
-type limiter func(context.Context) error
-
-func (l limiter) Wait(ctx context.Context) error { return l(ctx) }
 
 // within sets a deadline by the clock, where nothing but the deadline can end
 // the call.

@@ -1,15 +1,13 @@
-package clixnow_test
+package e2e_test
 
 import (
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
@@ -55,11 +53,6 @@ func from(first, last int) []int64 {
 	return ids
 }
 
-// newAPI returns a Clixnow without a listener that knows testToken.
-func newAPI(opts ...clixnowtest.Option) *clixnowtest.Server {
-	return clixnowtest.NewHandler(append([]clixnowtest.Option{clixnowtest.WithToken(testToken)}, opts...)...)
-}
-
 // before does something before each request, counted from 1, is handled.
 // Requests wait for each other.
 func before(api http.Handler, do func(n int)) http.HandlerFunc {
@@ -74,36 +67,6 @@ func before(api http.Handler, do func(n int)) http.HandlerFunc {
 		do(n)
 		api.ServeHTTP(w, r)
 	}
-}
-
-// inMemory is a transport that hands requests to a handler: for bubbles of fake
-// time, in which there is no network.
-type inMemory struct{ http.Handler }
-
-func (m inMemory) RoundTrip(r *http.Request) (resp *http.Response, err error) {
-	defer func() {
-		if cut := recover(); cut != nil {
-			if cut != http.ErrAbortHandler { //nolint:errorlint // a panic's value, compared as net/http does
-				panic(cut)
-			}
-			resp, err = nil, io.ErrUnexpectedEOF
-		}
-	}()
-	recorder := httptest.NewRecorder()
-	sent := r.Clone(r.Context())
-	sent.Body = http.NoBody
-	m.ServeHTTP(recorder, sent)
-	if err := r.Context().Err(); err != nil {
-		return nil, err
-	}
-	return recorder.Result(), nil
-}
-
-// memoryClient returns a client of a handler, without a network between.
-func memoryClient(t *testing.T, handler http.Handler, opts ...clixnow.Option) *clixnow.Client {
-	t.Helper()
-	hc := &http.Client{Transport: inMemory{handler}}
-	return clientOf(t, "https://clixnow.example", append([]clixnow.Option{clixnow.WithHTTPClient(hc)}, opts...)...)
 }
 
 // drain ranges to the end. It returns the leads and the error, which must be
