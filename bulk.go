@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"iter"
-	"strings"
 	"sync"
 	"time"
 
@@ -55,7 +53,7 @@ const defaultConcurrency = 4
 func (c *Client) CreateLeads(ctx context.Context, reqs iter.Seq[CreateLeadRequest], opts BulkOptions,
 	result func(BulkResult) error,
 ) error {
-	if err := checkBulk(ctx, reqs, &opts, result); err != nil {
+	if err := c.checkBulk(ctx, reqs, &opts, result); err != nil {
 		return err
 	}
 	taking, halt := context.WithCancel(ctx)
@@ -68,7 +66,7 @@ func (c *Client) CreateLeads(ctx context.Context, reqs iter.Seq[CreateLeadReques
 	}()
 	var stopped error
 	for r := range b.results {
-		reason := fatal(ctx, r.Err)
+		reason := c.fatal(ctx, r.Err)
 		if reason != nil {
 			halt() // before result, which may take its time
 		}
@@ -87,21 +85,21 @@ func (c *Client) CreateLeads(ctx context.Context, reqs iter.Seq[CreateLeadReques
 
 // fatal returns why nothing more is to be taken after an outcome; nil when it
 // goes on.
-func fatal(ctx context.Context, err error) error {
+func (c *Client) fatal(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, ErrUnauthorized), errors.Is(err, ErrForbidden):
 		return err
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-		return ended(ctx)
+		return c.ended(ctx)
 	}
 	return nil
 }
 
-func ended(ctx context.Context) error {
-	return fmt.Errorf("clixnow: create leads: %w", call.ContextError(ctx))
+func (c *Client) ended(ctx context.Context) error {
+	return c.wrap("create leads", call.ContextError(ctx))
 }
 
-func checkBulk(ctx context.Context, reqs iter.Seq[CreateLeadRequest], opts *BulkOptions,
+func (c *Client) checkBulk(ctx context.Context, reqs iter.Seq[CreateLeadRequest], opts *BulkOptions,
 	result func(BulkResult) error,
 ) error {
 	var faults []FieldError
@@ -118,7 +116,7 @@ func checkBulk(ctx context.Context, reqs iter.Seq[CreateLeadRequest], opts *Bulk
 		faults = append(faults, FieldError{"firstAttempt", "needs Ensure"})
 	}
 	if faults == nil && ctx == nil {
-		return notSent("create leads", errNilContext)
+		return c.notSent("create leads", errNilContext)
 	}
 	if opts.Concurrency == 0 {
 		opts.Concurrency = defaultConcurrency
@@ -148,7 +146,7 @@ func (b *bulk) take(ctx, taking context.Context, reqs iter.Seq[CreateLeadRequest
 	defer flying.Wait()
 	defer func() { b.panicked = recover() }()
 
-	b.cut = errors.New("clixnow: create leads: reqs did not return") // but ended its goroutine, as t.FailNow does
+	b.cut = b.client.wrap("create leads", errors.New("reqs did not return")) // but ended its goroutine, as t.FailNow does
 	index := 0
 	if !b.place(ctx, taking) {
 		return
@@ -168,7 +166,7 @@ func (b *bulk) take(ctx, taking context.Context, reqs iter.Seq[CreateLeadRequest
 	}
 	b.cut = nil
 	if ctx.Err() != nil { // reqs may have ended because of it: as far as anybody can tell there was more
-		b.cut = ended(ctx)
+		b.cut = b.client.ended(ctx)
 	}
 }
 
@@ -183,7 +181,7 @@ func (b *bulk) place(ctx, taking context.Context) bool {
 	}
 	b.cut = nil // it is with the outcome that was the reason
 	if ctx.Err() != nil {
-		b.cut = ended(ctx)
+		b.cut = b.client.ended(ctx)
 	}
 	return false
 }
@@ -193,14 +191,13 @@ func (b *bulk) place(ctx, taking context.Context) bool {
 func (b *bulk) over(ctx, taking context.Context) (err error) {
 	switch {
 	case ctx.Err() != nil:
-		err = notSent("create leads", call.ContextError(ctx))
+		err = b.client.notSent("create leads", call.ContextError(ctx))
 	case taking.Err() != nil:
-		err = notSent("create leads", errors.New("stopped by an earlier outcome"))
+		err = b.client.notSent("create leads", errors.New("stopped by an earlier outcome"))
 	}
 	if err != nil && !b.opts.FirstAttempt.IsZero() {
-		text := "clixnow: " + prefix(ErrOutcomeUnknown) + strings.TrimPrefix(err.Error(), "clixnow: ")
 		// what became of the earlier try is still in doubt
-		err = &callError{class: ErrOutcomeUnknown, text: text, cause: err}
+		err = &callError{brand: b.client.brand, class: ErrOutcomeUnknown, detail: errorDetail(err), cause: err}
 	}
 	return err
 }

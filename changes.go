@@ -119,9 +119,9 @@ func (c *Client) LeadChanges(ctx context.Context, req LeadChangesRequest) iter.S
 			case left:
 				return
 			case !more:
-				err = fmt.Errorf("clixnow: lead changes: %w", call.ContextError(ctx))
+				err = c.wrap("lead changes", call.ContextError(ctx))
 			case errors.Is(err, walk.ErrUnstable):
-				err = fmt.Errorf("clixnow: lead changes: %w", err)
+				err = c.wrap("lead changes", err)
 			}
 			last := req.PollInterval == 0 || endsChanges(ctx, err)
 			if err == nil && req.CaughtUp != nil {
@@ -132,7 +132,7 @@ func (c *Client) LeadChanges(ctx context.Context, req LeadChangesRequest) iter.S
 				return
 			}
 			if err := call.Sleep(ctx, req.PollInterval); err != nil {
-				yield(Lead{}, fmt.Errorf("clixnow: lead changes: %w", err))
+				yield(Lead{}, c.wrap("lead changes", err))
 				return
 			}
 		}
@@ -191,7 +191,7 @@ func inOrder(leads []Lead) error {
 	}
 	for i := 1; i < len(leads); i++ {
 		if leads[i].UpdatedOn.Before(leads[i-1].UpdatedOn) {
-			return call.Again(leadFault(i, "updatedOn", "not in ascending order"))
+			return call.Retryable(leadFault(i, "updatedOn", "not in ascending order"))
 		}
 	}
 	return nil
@@ -199,7 +199,7 @@ func inOrder(leads []Lead) error {
 
 func (c *Client) checkChanges(ctx context.Context, req *LeadChangesRequest) error {
 	if ctx == nil {
-		return notSent("lead changes", errNilContext)
+		return c.notSent("lead changes", errNilContext)
 	}
 	var faults []FieldError
 	if req.PollInterval < 0 {

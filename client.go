@@ -30,11 +30,13 @@ const (
 // concurrent use, and is meant to be kept: it holds the connections. For a new
 // token make a new Client and close the idle connections of the old one.
 type Client struct {
+	brand    string
 	caller   *call.Caller
 	urls     map[string]*url.URL // by path
 	retry    RetryPolicy
 	validate bool
-	mask     func(text, password string) string // hides the token, and the password
+	// token returns the token. It is a closure, so that fmt cannot print it.
+	token func() string
 }
 
 // NewClient returns a client for a brand and the API token that Clixnow gave
@@ -65,12 +67,12 @@ func NewClient(brand, token string, opts ...Option) (*Client, error) {
 	if err := c.checkBaseURL(); err != nil {
 		return nil, fmt.Errorf("clixnow: new client: %w", err)
 	}
-	return c.build(token), nil
+	return c.build(brand, token), nil
 }
 
 // build puts the send path together. The token is kept in closures, where fmt
 // cannot reach it through any struct.
-func (c *config) build(token string) *Client {
+func (c *config) build(brand, token string) *Client {
 	retry := c.retry.withDefaults()
 	hc, timeout := call.NewHTTPClient(c.httpClient)
 	caller := &call.Caller{
@@ -82,7 +84,8 @@ func (c *config) build(token string) *Client {
 		caller.Wait = c.limiter.Wait
 	}
 	return &Client{
-		caller: caller, retry: retry, validate: !c.skipValidation, mask: masker(token),
+		caller: caller, retry: retry, validate: !c.skipValidation,
+		brand: brand, token: func() string { return token },
 		urls: map[string]*url.URL{leadsPath: c.baseURL.JoinPath(leadsPath), searchPath: c.baseURL.JoinPath(searchPath)},
 	}
 }

@@ -90,7 +90,7 @@ func (c *Client) EnsureLeadSince(ctx context.Context, req CreateLeadRequest,
 	if err != nil {
 		return nil, err
 	}
-	r := &registration{client: c, req: &req, body: body, began: time.Now()}
+	r := &registration{client: c, req: &req, body: body, mask: c.newMask(&req), began: time.Now()}
 	if !firstAttempt.IsZero() {
 		r.doubt = errors.New("an earlier try may have registered the lead")
 		if firstAttempt.Before(r.began) {
@@ -106,6 +106,7 @@ type registration struct {
 	client *Client
 	req    *CreateLeadRequest
 	body   []byte
+	mask   *textMask
 	began  time.Time // the first attempt, by our clock
 	doubt  error     // the latest attempt that leaves the outcome unknown; nil = none
 	past   error     // those before it
@@ -115,7 +116,7 @@ type registration struct {
 
 func (r *registration) run(ctx context.Context) (*EnsureLeadResponse, error) {
 	if ctx == nil {
-		return nil, notSent("ensure lead", errNilContext)
+		return nil, r.client.notSent("ensure lead", errNilContext)
 	}
 	for {
 		if r.doubt != nil {
@@ -131,7 +132,7 @@ func (r *registration) run(ctx context.Context) (*EnsureLeadResponse, error) {
 				return nil, r.unknown("no search shows it, and there were %d attempts", r.sent)
 			}
 		}
-		resp, o, err := r.client.create(ctx, r.body, r.req.Password, r.client.retry.MaxAttempts-r.sent)
+		resp, o, err := r.client.create(ctx, r.body, r.mask, r.client.retry.MaxAttempts-r.sent)
 		r.sent += o.Attempts
 		r.clock.learn(&o)
 		switch afterSend(r.doubt != nil, createClass(&o), errors.Is(err, ErrDuplicateLead)) {
@@ -176,13 +177,11 @@ func afterSend(again bool, class error, duplicate bool) step {
 // is within reach, the latest first: it is what errors.As finds.
 func (r *registration) unknown(format string, args ...any) error {
 	since := fmt.Errorf(format, args...)
-	const begin = "clixnow: "
-	doubt := strings.TrimPrefix(strings.TrimPrefix(r.doubt.Error(), begin), prefix(ErrOutcomeUnknown))
-	text := begin + prefix(ErrOutcomeUnknown) + doubt + "; " + strings.ReplaceAll(since.Error(), begin, "")
 	return &callError{
-		class: ErrOutcomeUnknown,
-		text:  r.client.mask(text, r.req.Password), // which a search does not know
-		cause: errors.Join(since, r.doubt, r.past),
+		brand: r.client.brand, class: ErrOutcomeUnknown,
+		// The mask of a search does not know the lead.
+		detail: r.mask.forLogs(errorDetail(r.doubt) + "; " + since.Error()),
+		cause:  errors.Join(since, r.doubt, r.past),
 	}
 }
 
@@ -202,7 +201,7 @@ func (r *registration) look(ctx context.Context) (*Lead, error) {
 		switch {
 		case lead != nil:
 			return lead, nil
-		case errors.Is(err, errUndecided), passes(err):
+		case errors.Is(err, errUndecided), isRetryable(err):
 			doubt = err
 		case err != nil:
 			return nil, err

@@ -23,9 +23,9 @@ func TestCreateClass(t *testing.T) {
 		want error
 	}{
 		{"no attempt began", call.Outcome{Stopped: failed}, ErrNotSent},
-		{"no connection", call.Outcome{Attempts: 3, Err: failed, Cut: true}, ErrNotSent},
-		{"could have been written", call.Outcome{Attempts: 1, Sent: true, Err: failed, Cut: true}, ErrOutcomeUnknown},
-		{"no connection, then stopped", call.Outcome{Attempts: 1, Err: failed, Cut: true, Stopped: failed}, ErrNotSent},
+		{"no connection", call.Outcome{Attempts: 3, Err: failed, ConnectionLost: true}, ErrNotSent},
+		{"could have been written", call.Outcome{Attempts: 1, Sent: true, Err: failed, ConnectionLost: true}, ErrOutcomeUnknown},
+		{"no connection, then stopped", call.Outcome{Attempts: 1, Err: failed, ConnectionLost: true, Stopped: failed}, ErrNotSent},
 		{"429", answered(429), ErrRateLimited},
 		{"429, then stopped", call.Outcome{Attempts: 1, Sent: true, Status: 429, Stopped: failed}, ErrRateLimited},
 		{"200 that was read", answered(200), nil},
@@ -33,7 +33,7 @@ func TestCreateClass(t *testing.T) {
 		{"200 that cannot be read", call.Outcome{Attempts: 1, Sent: true, Status: 200, Err: failed}, ErrOutcomeUnknown},
 		{
 			"200 that was cut",
-			call.Outcome{Attempts: 1, Sent: true, Status: 200, Err: failed, Cut: true},
+			call.Outcome{Attempts: 1, Sent: true, Status: 200, Err: failed, ConnectionLost: true},
 			ErrOutcomeUnknown,
 		},
 		{"101: the server went on in another protocol", answered(101), ErrOutcomeUnknown},

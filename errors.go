@@ -97,7 +97,9 @@ var (
 // &APIError{StatusCode: 503}). Printed by fmt or logged by slog it shows what
 // Error says.
 type APIError struct {
-	StatusCode int                 // of HTTP
+	StatusCode int // of HTTP
+	// Brand is the brand of the client.
+	Brand      string
 	Method     string              // "POST"
 	Path       string              // "/api/system/v1/leads", without the path of WithBaseURL
 	Message    string              // the server's text; "" when it gave none that is readable
@@ -111,12 +113,14 @@ type APIError struct {
 	// Read off before secrets are masked in Message and Fields, which may take
 	// the words away.
 	duplicate, country bool
+	// refusal is what the function of WithRefusals returned. It may be nil.
+	refusal error
 }
 
 // Error reads like
 //
 //	clixnow: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead (email: already registered) [request 00-4bf9]
-func (e *APIError) Error() string { return "clixnow: " + e.describe() }
+func (e *APIError) Error() string { return errorPrefix(e.Brand) + e.describe() }
 
 func (e *APIError) describe() string {
 	var b strings.Builder

@@ -147,29 +147,29 @@ func TestAPIErrorText(t *testing.T) {
 				StatusCode: 400, Method: "POST", Path: path, Message: "Duplicate lead",
 				Fields: texts{"email": {"already registered"}}, RequestID: "00-4bf9", Attempts: 1,
 			},
-			"clixnow: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead (email: already registered) [request 00-4bf9]",
+			"clixnow: acme: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead (email: already registered) [request 00-4bf9]",
 		},
 		"fields in order": {
 			clixnow.APIError{
 				StatusCode: 422, Method: "POST", Path: path,
 				Fields: texts{"phone": {"a", "b"}, "email": {"c"}},
 			},
-			"clixnow: POST /api/system/v1/leads: 422 Unprocessable Entity (email: c; phone: a, b)",
+			"clixnow: acme: POST /api/system/v1/leads: 422 Unprocessable Entity (email: c; phone: a, b)",
 		},
 		"nothing said": {
 			clixnow.APIError{StatusCode: 401, Method: "GET", Path: path + "/search"},
-			"clixnow: GET /api/system/v1/leads/search: 401 Unauthorized",
+			"clixnow: acme: GET /api/system/v1/leads/search: 401 Unauthorized",
 		},
 		"a status unknown": {
 			clixnow.APIError{StatusCode: 521, Method: "GET", Path: path},
-			"clixnow: GET /api/system/v1/leads: 521",
+			"clixnow: acme: GET /api/system/v1/leads: 521",
 		},
 		"attempts and wait": {
 			clixnow.APIError{
 				StatusCode: 429, Method: "GET", Path: path, Attempts: 3,
 				RetryAfter: 90 * time.Second,
 			},
-			"clixnow: GET /api/system/v1/leads: 429 Too Many Requests after 3 attempts, retry after 1m30s",
+			"clixnow: acme: GET /api/system/v1/leads: 429 Too Many Requests after 3 attempts, retry after 1m30s",
 		},
 		"literal of a mock": {clixnow.APIError{StatusCode: 403}, "clixnow: 403 Forbidden"},
 		"breaks of lines": {
@@ -177,7 +177,7 @@ func TestAPIErrorText(t *testing.T) {
 				StatusCode: 400, Method: "POST", Path: path,
 				Message: " a\r\n\tb\u2028c\u0085\x00d\x1b[31m ", Fields: texts{"x\ny": {"p\nq"}}, RequestID: "r\ns",
 			},
-			"clixnow: POST /api/system/v1/leads: 400 Bad Request: a b c d [31m (x y: p q) [request r s]",
+			"clixnow: acme: POST /api/system/v1/leads: 400 Bad Request: a b c d [31m (x y: p q) [request r s]",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

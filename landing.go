@@ -3,6 +3,7 @@ package clixnow
 import (
 	"errors"
 	"net/url"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -152,3 +153,9 @@ func findParameter(parameters []parameter, pair string) *parameter {
 	}
 	return nil
 }
+
+// macro matches a placeholder that a tracker should have replaced by a value.
+var macro = regexp.MustCompile(`^(\{\{?[^{}]*\}\}?|\$\{[^{}]*\}|\[[^\[\]]*\]|<[^<>]*>|##.*##|__.*__|(?i:%7b).*(?i:%7d))$`)
+
+// isMacro reports whether a tracking value is a placeholder such as {clickid}.
+func isMacro(value string) bool { return macro.MatchString(strings.TrimSpace(value)) }

@@ -104,18 +104,18 @@ func (c *Client) CreateLead(ctx context.Context, req CreateLeadRequest) (*Create
 	if err != nil {
 		return nil, err
 	}
-	resp, _, err := c.create(ctx, body, req.Password, 0)
+	resp, _, err := c.create(ctx, body, c.newMask(&req), 0)
 	return resp, err
 }
 
 // create sends a request that was encoded, at most attempts times (0 = those of
 // the retry policy).
-func (c *Client) create(ctx context.Context, body []byte, password string, attempts int) (*CreateLeadResponse,
+func (c *Client) create(ctx context.Context, body []byte, mask *textMask, attempts int) (*CreateLeadResponse,
 	call.Outcome, error,
 ) {
 	var resp CreateLeadResponse
 	outcome, err := c.send(ctx, &request{
-		method: http.MethodPost, path: leadsPath, body: body, attempts: attempts, password: password,
+		method: http.MethodPost, path: leadsPath, body: body, attempts: attempts, mask: mask,
 		read: func(body []byte) error {
 			if err := responseObject(&resp).Decode(body); err != nil {
 				return err

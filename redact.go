@@ -140,20 +140,41 @@ func logFields(fields []wire.Field, extra []string) slog.Value {
 
 const hidden = "[hidden]"
 
-// masker hides the token and the password where they are long enough not to be
-// part of common words.
-func masker(token string) func(text, password string) string {
+// textMask hides secrets, and lead data, in texts that a server sent or that
+// net/http made. It belongs to one call.
+type textMask struct {
+	// tokens are all tokens that the call used.
+	tokens []string
+	// The other fields are those of the lead. They are "" for a search.
+	password, email, phone string
+}
+
+// newMask returns the mask of a call. req is the lead of a create, or nil.
+func (c *Client) newMask(req *CreateLeadRequest) *textMask {
+	m := &textMask{tokens: []string{c.token()}}
+	if req != nil {
+		m.password, m.email, m.phone = req.Password, req.Email, req.Phone
+	}
+	return m
+}
+
+// secrets hides tokens and the password. Shorter ones are left, since they may
+// be part of common words.
+func (m *textMask) secrets(text string) string {
 	const shortestToken, shortestPassword = 4, 8
-	return func(text, password string) string {
+	for _, token := range m.tokens {
 		if len(token) >= shortestToken {
 			text = maskSecret(text, token)
 		}
-		if utf8.RuneCountInString(password) >= shortestPassword {
-			text = maskSecret(text, password)
-		}
-		return text
 	}
+	if utf8.RuneCountInString(m.password) >= shortestPassword {
+		text = maskSecret(text, m.password)
+	}
+	return text
 }
+
+// forLogs hides what secrets hides, and lead data.
+func (m *textMask) forLogs(text string) string { return m.secrets(text) }
 
 // maskSecret hides a secret as it is, and as %q prints it: so net/http quotes
 // an answer that it cannot understand.

@@ -149,10 +149,10 @@ func (c *Client) SearchLeads(ctx context.Context, req SearchLeadsRequest) iter.S
 		list := c.leadList(req, func(*call.Outcome) {})
 		for lead, err := range list.Items(ctx) {
 			if errors.Is(err, walk.ErrUnstable) {
-				err = fmt.Errorf("clixnow: search leads: %w", err)
+				err = c.wrap("search leads", err)
 			}
 			if err == nil && ctx.Err() != nil { // not to go on for the rest of the page
-				err = fmt.Errorf("clixnow: search leads: %w", call.ContextError(ctx))
+				err = c.wrap("search leads", call.ContextError(ctx))
 			}
 			if err != nil {
 				yield(Lead{}, err)
@@ -228,7 +228,7 @@ func (c *Client) GetLead(ctx context.Context, id int64) (*Lead, error) {
 	}
 	i := slices.IndexFunc(leads, func(l Lead) bool { return l.ID == id })
 	if i < 0 {
-		return nil, &callError{text: fmt.Sprintf("clixnow: get lead %d: not found", id), cause: ErrLeadNotFound}
+		return nil, &callError{brand: c.brand, detail: fmt.Sprintf("get lead %d: not found", id), cause: ErrLeadNotFound}
 	}
 	return &leads[i], nil
 }
@@ -341,7 +341,7 @@ func (r SearchLeadsRequest) Validate() error {
 // checkSearch refuses a search before anything is sent.
 func (c *Client) checkSearch(ctx context.Context, req *SearchLeadsRequest) error {
 	if ctx == nil {
-		return notSent("search leads", errNilContext)
+		return c.notSent("search leads", errNilContext)
 	}
 	if c.validate {
 		return req.Validate()

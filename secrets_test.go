@@ -407,11 +407,11 @@ func TestSlogShowsTheRest(t *testing.T) {
 		},
 		"answer of the API": {
 			secretAnswer(),
-			`"clixnow: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead"`,
+			`"clixnow: acme: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead"`,
 		},
 		"its value": {
 			*secretAnswer(),
-			`"clixnow: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead"`,
+			`"clixnow: acme: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead"`,
 		},
 		"embedded in another": {
 			struct{ clixnow.CreateLeadResponse }{clixnow.CreateLeadResponse{LeadID: 7}},

@@ -21,29 +21,119 @@ type request struct {
 	method, path string
 	query        url.Values
 	body         []byte
-	attempts     int                     // at most; 0 = those of the retry policy
-	read         func(body []byte) error // of a 2xx; must not keep the body
-	password     string                  // in the body: hidden where the server repeats it
-	mask         func(text string) string
+	// attempts is the largest number of attempts. 0 means that of the retry
+	// policy.
+	attempts int
+	// read decodes the body of a 2xx. It must not keep the body.
+	read func(body []byte) error
+	// mask hides what the server repeats of the request. A nil mask hides only
+	// the token.
+	mask *textMask
 }
 
-// send is the one path on which requests are sent. Its error is of one of the
-// four classes if the request is a POST.
+// send is the only path on which requests are sent. If the request is a POST,
+// the error is of one of the four classes.
 func (c *Client) send(ctx context.Context, r *request) (call.Outcome, error) {
-	r.mask = func(text string) string { return c.mask(text, r.password) }
+	if r.mask == nil {
+		r.mask = c.newMask(nil)
+	}
 	if ctx == nil {
 		o := call.Outcome{Stopped: errNilContext}
-		return o, r.failure(&o)
+		return o, c.failure(r, &o)
 	}
 	target := *c.urls[r.path]
 	target.RawQuery = r.query.Encode()
 	o := c.caller.Do(ctx, &call.Request{
-		Method: r.method, URL: &target, Body: r.body, Attempts: r.attempts, Read: r.read, Mask: r.mask,
+		Method: r.method, URL: &target, Body: r.body, Attempts: r.attempts, Read: r.read, Mask: r.mask.forLogs,
 	})
-	return o, r.failure(&o)
+	return o, c.failure(r, &o)
 }
 
 var errNilContext = errors.New("nil context")
+
+// callError is any failure that an APIError alone cannot describe. It matches
+// its class and none of the other three classes, whatever its cause matches: an
+// unknown outcome stays unknown if a later attempt was refused.
+type callError struct {
+	brand string
+	// class is one of the four classes of errors. It is nil for a failed read.
+	class error
+	// detail is the text after the brand and the class.
+	detail string
+	cause  error
+	// retryable reports that a GET would be retried after this failure.
+	retryable bool
+}
+
+func (e *callError) Error() string { return errorPrefix(e.brand) + classPrefix(e.class) + e.detail }
+
+func (e *callError) Is(target error) bool {
+	switch target {
+	case ErrOutcomeUnknown, ErrRefused, ErrNotSent, ErrRateLimited:
+		return target == e.class
+	}
+	return errors.Is(e.cause, target)
+}
+
+func (e *callError) As(target any) bool { return errors.As(e.cause, target) }
+
+// Format prints what Error returns for every verb. Without it, verbs such as %d
+// and %#v would print the cause.
+func (e *callError) Format(state fmt.State, verb rune) { formatError(e, state, verb) }
+
+// errorPrefix returns the beginning of an error text. The brand may be "".
+func errorPrefix(brand string) string {
+	if brand == "" {
+		return "clixnow: "
+	}
+	return "clixnow: " + brand + ": "
+}
+
+// classPrefix returns the words for a class with which an error text begins.
+func classPrefix(class error) string {
+	switch class {
+	case ErrOutcomeUnknown: //nolint:errorlint // a class is one of four values
+		return "outcome unknown, the lead may exist: "
+	case ErrNotSent:
+		return "not sent: "
+	}
+	return ""
+}
+
+// errorDetail returns the text of an error of this package without its prefix.
+func errorDetail(err error) string {
+	switch e := err.(type) { //nolint:errorlint // the texts of wrapping errors are kept whole
+	case *callError:
+		return e.detail
+	case *APIError:
+		return e.describe()
+	}
+	return err.Error()
+}
+
+// wrap says what was being done when err happened.
+func (c *Client) wrap(doing string, err error) error {
+	return fmt.Errorf("%s%s: %w", errorPrefix(c.brand), doing, err)
+}
+
+// notSent returns the error of a call that ended before its first attempt.
+func (c *Client) notSent(doing string, cause error) error {
+	return &callError{
+		brand: c.brand, class: ErrNotSent, detail: fmt.Sprintf("%s: %v", doing, cause), cause: cause,
+	}
+}
+
+// isRetryable reports whether err is one that a GET would be retried after.
+func isRetryable(err error) bool {
+	var (
+		failed *callError
+		answer *APIError
+	)
+	if errors.As(err, &failed) {
+		return failed.retryable
+	}
+	return errors.As(err, &answer) && call.RetryableStatus(answer.StatusCode)
+}
 
 // createClass decides what is known of a create from the facts of its last
 // attempt; nil when the answer is a 2xx that was understood.
@@ -72,7 +162,7 @@ func readClass(o *call.Outcome) error {
 
 // failure is the error for a call that has no usable answer; nil when it has
 // one.
-func (r *request) failure(o *call.Outcome) error {
+func (c *Client) failure(r *request, o *call.Outcome) error {
 	if o.Attempts > 0 && !o.Failed() {
 		return nil
 	}
@@ -80,18 +170,18 @@ func (r *request) failure(o *call.Outcome) error {
 	if r.method == http.MethodPost {
 		class = createClass(o)
 	}
-	e := &callError{class: class, text: r.method + " " + r.path + ": ", passes: o.Transient()}
+	e := &callError{brand: c.brand, class: class, detail: r.method + " " + r.path + ": ", retryable: o.Retryable()}
 	// an attempt without an error was answered, if only by a status of 0
 	if o.Status != 0 || o.Attempts > 0 && o.Err == nil {
-		answer := r.apiError(o)
+		answer := c.apiError(r, o)
 		if o.Err == nil && o.Stopped == nil && (class == nil || answer.Is(class)) {
 			return answer
 		}
-		e.text, e.cause = answer.describe(), answer
+		e.detail, e.cause = answer.describe(), answer
 	} else if o.Err != nil {
-		e.text += r.mask(o.Err.Error())
+		e.detail += r.mask.forLogs(o.Err.Error())
 		if o.Attempts > 1 {
-			e.text += fmt.Sprintf(" after %d attempts", o.Attempts)
+			e.detail += fmt.Sprintf(" after %d attempts", o.Attempts)
 		}
 		e.cause = o.Err
 	}
@@ -100,95 +190,44 @@ func (r *request) failure(o *call.Outcome) error {
 		if errors.Is(o.Err, call.ErrTooLarge) {
 			kind = ErrResponseTooLarge
 		}
-		e.text += ": invalid response: " + r.mask(o.Err.Error())
+		e.detail += ": invalid response: " + r.mask.forLogs(o.Err.Error())
 		e.cause = errors.Join(kind, e.cause, o.Err)
 	}
 	if o.Stopped != nil {
 		if o.Attempts > 0 {
-			e.text += "; then "
+			e.detail += "; then "
 		}
-		e.text += r.mask(o.Stopped.Error())
+		e.detail += r.mask.forLogs(o.Stopped.Error())
 		e.cause = errors.Join(e.cause, o.Stopped)
 	}
-	e.text = "clixnow: " + prefix(class) + e.text
 	return e
 }
 
-// passes reports whether a request failed by what a GET is retried on: a later
-// one may do.
-func passes(err error) bool {
-	var (
-		failed *callError
-		answer *APIError
-	)
-	if errors.As(err, &failed) {
-		return failed.passes
-	}
-	return errors.As(err, &answer) && call.TransientStatus(answer.StatusCode)
-}
-
-// prefix begins the text of an error of a class with what the class says.
-func prefix(class error) string {
-	switch class {
-	case ErrOutcomeUnknown: //nolint:errorlint // a class is one of four values
-		return "outcome unknown, the lead may exist: "
-	case ErrNotSent:
-		return "not sent: "
-	}
-	return ""
-}
-
-// callError is a failure that is more, or less, than an answer of the API. It
-// matches its class, and none of the other three whatever its cause would
-// match: "unknown" stays unknown when what followed was refused.
-type callError struct {
-	class  error // one of the four; nil for a read that is none of them
-	text   string
-	cause  error
-	passes bool // by what a GET is retried on
-}
-
-func (e *callError) Error() string { return e.text }
-
-func (e *callError) Is(target error) bool {
-	switch target {
-	case ErrOutcomeUnknown, ErrRefused, ErrNotSent, ErrRateLimited:
-		return target == e.class
-	}
-	return errors.Is(e.cause, target)
-}
-
-func (e *callError) As(target any) bool { return errors.As(e.cause, target) }
-
-// Format keeps fmt from looking into the cause by a verb that asks no Error
-// method, as %d and %#v.
-func (e *callError) Format(state fmt.State, verb rune) { formatError(e, state, verb) }
-
 // apiError is the answer of a call as an error, its secrets masked.
-func (r *request) apiError(o *call.Outcome) *APIError {
+func (c *Client) apiError(r *request, o *call.Outcome) *APIError {
 	problem := readProblem(o)
 	e := &APIError{
-		StatusCode: o.Status, Method: r.method, Path: r.path, Message: problem.Message, Fields: problem.Fields,
-		RequestID:  r.mask(cmp.Or(problem.TraceID, requestID(o.Header))),
+		StatusCode: o.Status, Brand: c.brand, Method: r.method, Path: r.path, Message: problem.Message, Fields: problem.Fields,
+		RequestID:  r.mask.secrets(cmp.Or(problem.TraceID, requestID(o.Header))),
 		RetryAfter: o.RetryAfter, Attempts: o.Attempts, Header: o.Header, Body: o.Body,
 	}
 	e.duplicate, e.country = e.Is(ErrDuplicateLead), e.Is(ErrCountryNotAllowed)
-	e.Message, e.Fields = r.mask(e.Message), r.maskFields(e.Fields)
+	e.Message, e.Fields = r.mask.secrets(e.Message), r.mask.fields(e.Fields)
 	return e
 }
 
-func (r *request) maskFields(fields map[string][]string) map[string][]string {
+func (m *textMask) fields(fields map[string][]string) map[string][]string {
 	masked := maps.Clone(fields) // nil stays nil
 	clear(masked)
 	for name, texts := range fields {
-		name = r.mask(name)
+		name = m.secrets(name)
 		if first, size := utf8.DecodeRuneInString(name); unicode.IsLower(first) { // its case may be wire's doing
-			if asSent := string(unicode.ToUpper(first)) + name[size:]; r.mask(asSent) != asSent {
-				name = r.mask(asSent)
+			if asSent := string(unicode.ToUpper(first)) + name[size:]; m.secrets(asSent) != asSent {
+				name = m.secrets(asSent)
 			}
 		}
 		for _, text := range texts {
-			masked[name] = append(masked[name], r.mask(text))
+			masked[name] = append(masked[name], m.secrets(text))
 		}
 	}
 	return masked
@@ -215,9 +254,4 @@ func requestID(header http.Header) string {
 		}
 	}
 	return ""
-}
-
-// notSent is the error of a call that ended before its first attempt.
-func notSent(doing string, cause error) error {
-	return &callError{class: ErrNotSent, text: fmt.Sprintf("clixnow: %s: not sent: %v", doing, cause), cause: cause}
 }

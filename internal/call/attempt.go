@@ -36,7 +36,7 @@ func (c *Caller) attempt(ctx context.Context, req *Request) (o Outcome) {
 	if err != nil {
 		err = discreet(withoutURL(err))
 		o.Sent = connection.couldCarry(err, c.reportsConnections())
-		o.Err, o.Cut = withContext(ctx, err), true
+		o.Err, o.ConnectionLost = withContext(ctx, err), true
 		return o
 	}
 	restoreLocation(resp)
@@ -116,7 +116,7 @@ func (c *Caller) read(ctx context.Context, req *Request, resp *http.Response, o 
 	case int64(buffer.Len()) > c.MaxBytes:
 		o.Err = fmt.Errorf("%w: more than %d bytes", ErrTooLarge, c.MaxBytes)
 	case err != nil:
-		o.Err, o.Cut = withContext(ctx, fmt.Errorf("reading the body: %w", discreet(err))), true
+		o.Err, o.ConnectionLost = withContext(ctx, fmt.Errorf("reading the body: %w", discreet(err))), true
 	default:
 		o.Err = req.Read(buffer.Bytes())
 	}

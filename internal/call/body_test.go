@@ -127,7 +127,7 @@ func TestBodyOfASuccess(t *testing.T) {
 				assert.Equal(t, -1, read, "handed on in spite of it")
 				assert.NotEmpty(t, o.Body)
 				assert.LessOrEqual(t, len(o.Body), limit+1)
-				assert.Equal(t, !errors.Is(test.err, call.ErrTooLarge), o.Cut)
+				assert.Equal(t, !errors.Is(test.err, call.ErrTooLarge), o.ConnectionLost)
 				return
 			}
 			require.NoError(t, o.Err)
@@ -176,7 +176,7 @@ func TestUnreadableBodyIsKept(t *testing.T) {
 	r.Read = func([]byte) error { return refused }
 	o := caller.Do(t.Context(), r)
 	require.ErrorIs(t, o.Err, refused)
-	assert.False(t, o.Cut)
+	assert.False(t, o.ConnectionLost)
 	assert.Len(t, o.Body, 64<<10)
 	assert.True(t, bytes.HasPrefix(o.Body, []byte("<html>")))
 }

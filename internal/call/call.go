@@ -47,7 +47,7 @@ type Request struct {
 	URL      *url.URL
 	Body     []byte
 	Attempts int                      // at most; 0 = the Caller's
-	Read     func(body []byte) error  // its error is not retried, unless it was made by Again
+	Read     func(body []byte) error  // its error is not retried, unless it was made by Retryable
 	Mask     func(text string) string // hides secrets in what is logged
 }
 
@@ -60,7 +60,7 @@ type Outcome struct {
 	RetryAfter time.Duration // that the answer asks for; 0 = none
 	Sent       bool          // the request could have been written
 	Err        error         // no answer came, or its 2xx body could not be read; nil otherwise
-	Cut        bool          // Err is the connection's: no answer, or a body that ended early
+	ConnectionLost        bool          // Err is the connection's: no answer, or a body that ended early
 	Stopped    error         // why an attempt that was due was not made: the context, or Wait
 }
 
@@ -94,7 +94,7 @@ func (c *Caller) Do(ctx context.Context, req *Request) Outcome {
 		last = next
 		wait, due := last.next(req.Method, c.backoff(last.Attempts), c.MaxBackoff)
 		// a context that cut an attempt is in its error
-		due = due && last.Attempts < limit && (!last.Cut || ctx.Err() == nil)
+		due = due && last.Attempts < limit && (!last.ConnectionLost || ctx.Err() == nil)
 		if due {
 			last.Stopped = outlasts(ctx, wait)
 			due = last.Stopped == nil
@@ -152,15 +152,15 @@ func (o *Outcome) again(method string) bool {
 		return true
 	case method != http.MethodGet:
 		return o.Status == 0 && !o.Sent
-	case o.Cut, isAgain(o.Err):
+	case o.ConnectionLost, isMarkedRetryable(o.Err):
 		return true
 	}
-	return TransientStatus(o.Status)
+	return RetryableStatus(o.Status)
 }
 
-// TransientStatus lists the statuses that a later attempt may well not meet:
+// RetryableStatus lists the statuses that a later attempt may well not meet:
 // 520 to 524 are Cloudflare's words for the origin being down or slow.
-func TransientStatus(status int) bool {
+func RetryableStatus(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
 		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout, 520, 521, 522, 523, 524:
@@ -169,8 +169,8 @@ func TransientStatus(status int) bool {
 	return false
 }
 
-// Transient reports whether the call failed by what a GET is retried on.
-func (o *Outcome) Transient() bool { return o.Failed() && o.again(http.MethodGet) }
+// Retryable reports whether the call failed by what a GET is retried on.
+func (o *Outcome) Retryable() bool { return o.Failed() && o.again(http.MethodGet) }
 
 // backoff is a random part of an exponentially growing span ("full jitter"), so
 // that clients that failed together do not come back together.
@@ -239,19 +239,19 @@ func ContextError(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
-// againError marks an answer that was read, and is to be asked for again as
+// retryableError marks an answer that was read, and is to be asked for again as
 // after a failed connection.
-type againError struct{ error }
+type retryableError struct{ error }
 
-func (e *againError) Unwrap() error { return e.error }
+func (e *retryableError) Unwrap() error { return e.error }
 
-func isAgain(err error) bool {
-	var again *againError
+func isMarkedRetryable(err error) bool {
+	var again *retryableError
 	return errors.As(err, &again)
 }
 
-// Again makes the error of a Read one that a GET is retried on.
-func Again(err error) error { return &againError{err} }
+// Retryable makes the error of a Read one that a GET is retried on.
+func Retryable(err error) error { return &retryableError{err} }
 
 func (c *Caller) log(ctx context.Context, req *Request, o *Outcome, took time.Duration, again bool,
 	wait time.Duration,

@@ -150,7 +150,7 @@ func TestWhatIsSentAgain(t *testing.T) {
 		{name: "204", answer: status(204)},
 		// the POST was carried out, and the GET would be unreadable again
 		{name: "200 unreadable", answer: status(200), read: unreadable},
-		{name: "200 out of order", answer: status(200), read: call.Again(unreadable), get: true},
+		{name: "200 out of order", answer: status(200), read: call.Retryable(unreadable), get: true},
 		{name: "200 too large", answer: answer(200, large)},    // it would be as large again
 		{name: "200 cut", answer: answer(200, cut), get: true}, // the POST was carried out
 
@@ -328,14 +328,14 @@ func TestTransient(t *testing.T) {
 		{"503", call.Outcome{Status: 503}, true},
 		{"429", call.Outcome{Status: 429}, true},
 		{"400", call.Outcome{Status: 400}, false},
-		{"cut", call.Outcome{Status: 200, Err: io.ErrUnexpectedEOF, Cut: true}, true},
+		{"cut", call.Outcome{Status: 200, Err: io.ErrUnexpectedEOF, ConnectionLost: true}, true},
 		{"unreadable", call.Outcome{Status: 200, Err: errors.New("not JSON")}, false},
 		{"success", call.Outcome{Status: 200}, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			assert.Equal(t, test.want, test.outcome.Transient())
+			assert.Equal(t, test.want, test.outcome.Retryable())
 		})
 	}
 }

@@ -219,7 +219,7 @@ func TestWaitEndsWithTheContext(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, cause)
 		defer cancel()
 		o, _ := scripted(ctx, http.MethodGet, answer(200, stalling))
-		assert.True(t, o.Cut)
+		assert.True(t, o.ConnectionLost)
 		require.ErrorIs(t, o.Err, context.DeadlineExceeded)
 		require.ErrorIs(t, o.Err, cause)
 	})
@@ -249,7 +249,7 @@ func TestAttemptTimeout(t *testing.T) {
 	})
 	inBubble(t, "the body has to come in it too", func(t *testing.T) {
 		o, s := scripted(t.Context(), http.MethodPost, answer(201, stalling))
-		assert.True(t, o.Cut)
+		assert.True(t, o.ConnectionLost)
 		require.ErrorIs(t, o.Err, context.DeadlineExceeded)
 		assert.Equal(t, 30*time.Second, time.Since(s.began[0]))
 	})

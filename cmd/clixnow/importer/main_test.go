@@ -123,7 +123,7 @@ func TestRehearsal(t *testing.T) {
 	assert.Contains(t, errOut.String(), "25 rows: 22 registered, 1 recovered, 2 refused\n")
 	assert.Contains(t, out.String(), "\n10,refused,,clixnow: invalid request: email: must be one bare address\n")
 	assert.Contains(t, out.String(),
-		"\n19,refused,,clixnow: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead")
+		"\n19,refused,,clixnow: acme: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead")
 	assert.NotContains(t, out.String()+errOut.String(), "Sample-Password")
 	assert.Equal(t, 26, strings.Count(out.String(), "\n"), "a header, and a line for each row")
 }
