@@ -1,11 +1,8 @@
 package clixnowtest
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/mail"
 	"net/netip"
@@ -59,7 +56,7 @@ type created struct {
 
 const invalid = "One or more validation errors occurred."
 
-func (s *Server) create(data []byte) answer {
+func (s *Server) create(r *http.Request, data []byte) answer {
 	var body createBody
 	if faults := body.read(data); len(faults) > 0 {
 		return problem(http.StatusBadRequest, invalid, faults)
@@ -67,32 +64,31 @@ func (s *Server) create(data []byte) answer {
 	if faults := body.faults(); len(faults) > 0 {
 		return problem(http.StatusBadRequest, invalid, faults)
 	}
-	lead, faults := s.register(&body)
-	if len(faults) > 0 {
-		return problem(http.StatusBadRequest, "Duplicate lead: already registered.", faults)
+	if s.countries != nil && !s.countries[strings.ToUpper(body.CountryCode)] {
+		return problem(http.StatusBadRequest, "Registration is not allowed for country "+body.CountryCode, nil)
+	}
+	lead, refusal := s.register(&body)
+	if refusal != nil {
+		return *refusal
 	}
 	return success(mustMarshal(created{
-		LeadID: lead.ID, RedirectURL: redirectURL(s.Brand, lead.ID), CRMID: lead.CRMID,
+		LeadID: lead.ID, RedirectURL: s.autologinURL(r, lead.ID), CRMID: lead.CRMID,
 		SubCampaign: body.SubCampaign, Placement: body.Placement, Keyword: body.Keyword, Sub2: body.Sub2,
 		ClickID: body.ClickID,
 	}))
 }
 
-// register stores a new lead, unless its email or phone is known.
-func (s *Server) register(body *createBody) (lead clixnow.Lead, faults map[string][]string) {
+// register stores a new lead, or returns why it does not.
+func (s *Server) register(body *createBody) (lead clixnow.Lead, refusal *answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.duplicates {
-		faults = make(map[string][]string)
-		if s.leads.emails[strings.ToLower(body.Email)] > 0 {
-			faults["Email"] = []string{"Email is already registered."}
-		}
-		if s.leads.phones[body.Phone] > 0 {
-			faults["Phone"] = []string{"Phone is already registered."}
-		}
-		if len(faults) > 0 {
-			return lead, faults
-		}
+	if faults := s.leads.duplicates(body); !s.allowDuplicates && len(faults) > 0 {
+		refusal := problem(http.StatusBadRequest, "Duplicate lead: already registered.", faults)
+		return lead, &refusal
+	}
+	if len(s.leads.records) >= s.capacity {
+		refusal := problem(http.StatusBadRequest, s.fullMessage, nil)
+		return lead, &refusal
 	}
 	now := s.now()
 	id := s.leads.nextID()
@@ -108,11 +104,16 @@ func (s *Server) register(body *createBody) (lead clixnow.Lead, faults map[strin
 	return lead, nil
 }
 
-// redirectURL looks like a link that logs a lead in. It is the same in every
-// run, so that tests can expect it.
-func redirectURL(brand string, id int64) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", brand, id))
-	return "https://broker.example/autologin?token=" + base64.RawURLEncoding.EncodeToString(sum[:])
+// duplicates returns the fields of a create that a stored lead already has.
+func (s *store) duplicates(body *createBody) map[string][]string {
+	faults := make(map[string][]string)
+	if s.emails[strings.ToLower(body.Email)] > 0 {
+		faults["Email"] = []string{"Email is already registered."}
+	}
+	if s.phones[body.Phone] > 0 {
+		faults["Phone"] = []string{"Phone is already registered."}
+	}
+	return faults
 }
 
 // read decodes a body. Its faults are of form: no JSON, or a wrong type.

@@ -22,11 +22,12 @@ func TestCreate(t *testing.T) {
 
 	r := create(t, server, allison)
 	require.Equal(t, http.StatusOK, r.status, r.body)
+	link := server.URL + "/autologin?token=123456.F0nwjq4KVeGAB077iNpjF4GvN_Fqp7UdHsHn152Ufb8"
 	assert.Equal(t, "application/json; charset=utf-8", r.header.Get("Content-Type"))
 	assert.Equal(t, "Sun, 08 Aug 2021 12:00:00 GMT", r.header.Get("Date"))
 	assert.JSONEq(t, `{
 		"leadId": 123456,
-		"redirectUrl": "https://broker.example/autologin?token=F0nwjq4KVeGAB077iNpjF4GvN_Fqp7UdHsHn152Ufb8",
+		"redirectUrl": "`+link+`",
 		"subCampaign": "subcampaign",
 		"placement": "landing_page",
 		"keyword": "test",
@@ -271,6 +272,114 @@ func TestCreateDuplicates(t *testing.T) {
 		assert.Equal(t, http.StatusOK, create(t, server, allison).status)
 		assert.Greater(t, server.Leads()[1].ID, id, "an id is never used again")
 	})
+}
+
+func TestCountries(t *testing.T) {
+	t.Parallel()
+	ch := []clixnowtest.Option{clixnowtest.WithCountries("CH")}
+	tests := []struct {
+		name    string
+		options []clixnowtest.Option
+		country string
+		allowed bool
+	}{
+		{"no option", nil, "CH", true},
+		{"allowed", ch, "CH", true},
+		{"allowed, other case of the lead", ch, "ch", true},
+		{"allowed, other case of the option", []clixnowtest.Option{clixnowtest.WithCountries("ch")}, "CH", true},
+		{"refused", ch, "DE", false},
+		{"refused, other case", ch, "de", false},
+		{"second of two", []clixnowtest.Option{clixnowtest.WithCountries("DE", "CH")}, "CH", true},
+		{
+			"two options add up",
+			[]clixnowtest.Option{clixnowtest.WithCountries("CH"), clixnowtest.WithCountries("DE")},
+			"CH", true,
+		},
+		{"no country is allowed", []clixnowtest.Option{clixnowtest.WithCountries()}, "CH", false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			r := create(t, start(t, test.options...), allisonWith(`"CH"`, `"`+test.country+`"`))
+			if test.allowed {
+				assert.Equal(t, http.StatusOK, r.status, r.body)
+				return
+			}
+			assert.Equal(t, http.StatusBadRequest, r.status)
+			assert.JSONEq(t, `{"message":"Registration is not allowed for country `+test.country+`"}`, r.body)
+		})
+	}
+}
+
+func TestCapacity(t *testing.T) {
+	t.Parallel()
+	number := func(i int) string {
+		return strings.NewReplacer("allison", fmt.Sprint("allison", i), "+41123456789",
+			fmt.Sprint("+4112345678", i)).Replace(allison)
+	}
+	server := start(t, clixnowtest.WithCapacity(2, "Daily cap reached"))
+	server.AddLeads(clixnow.Lead{ID: 1})
+	assert.Equal(t, http.StatusOK, create(t, server, number(1)).status, "a lead of AddLeads counts")
+	for range 2 {
+		r := create(t, server, number(2))
+		assert.Equal(t, http.StatusBadRequest, r.status)
+		assert.JSONEq(t, `{"message":"Daily cap reached"}`, r.body)
+	}
+	require.NoError(t, server.DeleteLead(1))
+	assert.Equal(t, http.StatusOK, create(t, server, number(2)).status, "a deleted lead makes room")
+	assert.Len(t, server.Leads(), 2)
+
+	closed := start(t, clixnowtest.WithCapacity(0, "Closed"))
+	assert.JSONEq(t, `{"message":"Closed"}`, create(t, closed, allison).body)
+	assert.Panics(t, func() { clixnowtest.WithCapacity(-1, "") })
+}
+
+// TestOrderOfRefusals sends leads with several faults. The first fault in the
+// order of the checks decides.
+func TestOrderOfRefusals(t *testing.T) {
+	t.Parallel()
+	const (
+		invalid   = "One or more validation errors occurred."
+		country   = "Registration is not allowed for country DE"
+		duplicate = "Duplicate lead: already registered."
+		full      = "No hubs available"
+	)
+	tests := []struct {
+		name, body, message string
+	}{
+		{"all four", allisonWith(`"password":"Password123!"`, `"countryCode":"DE"`), invalid},
+		{"country, duplicate and capacity", allisonWith(`"CH"`, `"DE"`), country},
+		{"duplicate and capacity", allison, duplicate},
+		{
+			"capacity",
+			strings.NewReplacer("allison.brown", "bruno", "+41123456789", "+41987654321").Replace(allison), full,
+		},
+	}
+	server := start(t, clixnowtest.WithCountries("CH"), clixnowtest.WithCapacity(1, full))
+	require.Equal(t, http.StatusOK, create(t, server, allison).status)
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			r := create(t, server, test.body)
+			assert.Equal(t, http.StatusBadRequest, r.status)
+			message, _ := problem(t, r.body)
+			assert.Equal(t, test.message, message)
+		})
+	}
+}
+
+func TestFirstID(t *testing.T) {
+	t.Parallel()
+	server := start(t, clixnowtest.WithFirstID(7))
+	assert.Equal(t, int64(7), server.AddLeads(clixnow.Lead{Email: "a@example.com"})[0].ID)
+	require.Equal(t, http.StatusOK, create(t, server, allison).status)
+	assert.Equal(t, int64(8), server.Leads()[1].ID)
+
+	server = start(t, clixnowtest.WithFirstID(1))
+	server.AddLeads(clixnow.Lead{ID: 50})
+	require.Equal(t, http.StatusOK, create(t, server, allison).status)
+	assert.Equal(t, int64(51), server.Leads()[1].ID, "ids ascend")
+	assert.Panics(t, func() { clixnowtest.WithFirstID(0) })
 }
 
 func TestCreatesAtOnce(t *testing.T) {

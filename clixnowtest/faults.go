@@ -13,7 +13,10 @@ import (
 // Method and Times lets its requests pass, and so postpones the faults after
 // it.
 type Fault struct {
-	Method      string        // "POST" or "GET"; "" = any
+	Method string // "POST" or "GET"; "" = any
+	// Email limits the fault to creates of this email, ignoring case. "" means
+	// any request.
+	Email       string
 	Times       int           // requests that it strikes; 0 = 1
 	HandleFirst bool          // carry the request out, then do the rest: created but answered 502, created but too slow
 	Delay       time.Duration // before what follows; when the client goes away meanwhile, what follows is not done
@@ -49,7 +52,10 @@ func (s *Server) Inject(faults ...Fault) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults = append(s.faults, faults...)
+	for _, fault := range faults {
+		fault.Header = fault.Header.Clone()
+		s.faults = append(s.faults, fault)
+	}
 }
 
 // Faults returns the faults that still wait, in order, each with the Times that
@@ -74,8 +80,8 @@ func (s *Server) ClearFaults() {
 
 // takeFault returns the fault that strikes a request, used up by one time; the
 // zero Fault where none does.
-func (s *Server) takeFault(method string) Fault {
-	i := slices.IndexFunc(s.faults, func(f Fault) bool { return f.Method == "" || f.Method == method })
+func (s *Server) takeFault(r *http.Request, body []byte) Fault {
+	i := slices.IndexFunc(s.faults, func(f Fault) bool { return f.matches(r, body) })
 	if i < 0 {
 		return Fault{}
 	}
@@ -85,6 +91,24 @@ func (s *Server) takeFault(method string) Fault {
 		s.faults = slices.Delete(s.faults, i, i+1)
 	}
 	return fault
+}
+
+func (f Fault) matches(r *http.Request, body []byte) bool {
+	if f.Method != "" && f.Method != r.Method {
+		return false
+	}
+	if f.Email == "" {
+		return true
+	}
+	if r.Method != http.MethodPost || r.URL.Path != leadsPath {
+		return false
+	}
+	var lead struct {
+		Email string `json:"email"`
+	}
+	// A body that is no JSON has no email.
+	_ = json.Unmarshal(body, &lead)
+	return strings.EqualFold(lead.Email, f.Email)
 }
 
 // answer handles a request as far as its fault lets it, and panics where that

@@ -118,6 +118,72 @@ func TestFaultsStrikeBeforeTheToken(t *testing.T) {
 	assert.Empty(t, server.Leads())
 }
 
+func TestFaultsByEmail(t *testing.T) {
+	t.Parallel()
+	const allisons = "allison.brown@example.com"
+	tests := []struct {
+		name, method, target, body string
+		fault                      fault
+		strikes                    bool
+	}{
+		{"same email", "POST", leadsPath, allison, fault{Email: allisons}, true},
+		{"other case", "POST", leadsPath, allison, fault{Email: "Allison.Brown@EXAMPLE.com"}, true},
+		{"name in other case", "POST", leadsPath, `{"EMAIL":"` + allisons + `"}`, fault{Email: allisons}, true},
+		{"and method", "POST", leadsPath, allison, fault{Email: allisons, Method: "POST"}, true},
+		{"wrong type elsewhere", "POST", leadsPath, `{"phone":7,"email":"` + allisons + `"}`, fault{Email: allisons}, true},
+		{"other email", "POST", leadsPath, allison, fault{Email: "brown@example.com"}, false},
+		{"other method", "POST", leadsPath, allison, fault{Email: allisons, Method: "GET"}, false},
+		{"not JSON", "POST", leadsPath, allison + "}", fault{Email: allisons}, false},
+		{"not an object", "POST", leadsPath, `"` + allisons + `"`, fault{Email: allisons}, false},
+		{"no email", "POST", leadsPath, `{}`, fault{Email: allisons}, false},
+		{"empty body", "POST", leadsPath, "", fault{Email: allisons}, false},
+		{"other path", "POST", searchPath, allison, fault{Email: allisons}, false},
+		{"search", "GET", searchPath + "?email=" + allisons, "", fault{Email: allisons}, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			server := start(t)
+			test.fault.Status = http.StatusTeapot
+			server.Inject(test.fault)
+			r := send(t, server, test.method, test.target, test.body, nil)
+			assert.Equal(t, test.strikes, r.status == http.StatusTeapot, r.status)
+			assert.Equal(t, test.strikes, len(server.Faults()) == 0)
+		})
+	}
+}
+
+func TestFirstMatchingFaultStrikes(t *testing.T) {
+	t.Parallel()
+	server := start(t)
+	server.Inject(
+		fault{Email: "bruno@example.com", Times: 2, Status: 501},
+		fault{Method: "GET", Status: 502},
+		fault{Status: 503},
+		fault{Email: "allison.brown@example.com", Status: 504},
+	)
+	var statuses []int
+	for _, email := range []string{"allison.brown", "bruno", "allison.brown", "Bruno", "bruno"} {
+		statuses = append(statuses, create(t, server, allisonWith("allison.brown", email)).status)
+	}
+	assert.Equal(t, []int{503, 501, 504, 501, 200}, statuses)
+	assert.Equal(t, []fault{{Method: "GET", Times: 1, Status: 502}}, server.Faults())
+}
+
+func TestInjectCopiesHeader(t *testing.T) {
+	t.Parallel()
+	server := start(t)
+	header := http.Header{"Retry-After": {"1"}, "X-Kept": {"kept"}}
+	server.Inject(fault{Status: 429, Header: header})
+	header.Set("Retry-After", "9")
+	header["X-Kept"][0] = "changed"
+	header.Set("X-New", "new")
+	r := search(t, server, "")
+	assert.Equal(t, "1", r.header.Get("Retry-After"))
+	assert.Equal(t, "kept", r.header.Get("X-Kept"))
+	assert.Empty(t, r.header.Get("X-New"))
+}
+
 func TestFaultAnswers(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

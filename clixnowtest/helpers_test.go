@@ -128,6 +128,17 @@ func trySend(t *testing.T, server *clixnowtest.Server, method, target, body stri
 	return response{resp.StatusCode, resp.Header, string(data)}, err
 }
 
+// do sends a request and returns the status and the body of its answer.
+func do(t *testing.T, client *http.Client, request *http.Request) (status int, body string) {
+	t.Helper()
+	resp, err := client.Do(request)
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp.StatusCode, string(data)
+}
+
 func create(t *testing.T, server *clixnowtest.Server, body string) response {
 	t.Helper()
 	return send(t, server, http.MethodPost, leadsPath, body, nil)

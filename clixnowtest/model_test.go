@@ -41,7 +41,24 @@ func (m model) put(lead clixnow.Lead, delay time.Duration) {
 	}, lead.Status, visible})
 }
 
-func (m model) search(now time.Time, order string, from, to map[string]time.Time, skip, count int) []int64 {
+// comparison is how the server compares dates with bounds.
+type comparison struct {
+	precision time.Duration
+	exclusive bool
+}
+
+// precedes reports whether a is before b, or at the same time if that counts.
+func (c comparison) precedes(a, b time.Time) bool {
+	if c.precision > 0 {
+		step := c.precision.Milliseconds()
+		a, b = time.UnixMilli(a.UnixMilli()/step), time.UnixMilli(b.UnixMilli()/step)
+	}
+	return a.Before(b) || a.Equal(b) && !c.exclusive
+}
+
+func (m model) search(now time.Time, order string, from, to map[string]time.Time, c comparison,
+	skip, count int,
+) []int64 {
 	var states []state
 	for _, history := range m {
 		for _, s := range slices.Backward(history) {
@@ -53,10 +70,10 @@ func (m model) search(now time.Time, order string, from, to map[string]time.Time
 	}
 	states = slices.DeleteFunc(states, func(s state) bool {
 		for name, date := range s.dates {
-			if bound, ok := from[name]; ok && date.Before(bound) {
+			if bound, ok := from[name]; ok && (date.IsZero() || !c.precedes(bound, date)) {
 				return true
 			}
-			if bound, ok := to[name]; ok && (date.IsZero() || date.After(bound)) {
+			if bound, ok := to[name]; ok && (date.IsZero() || !c.precedes(date, bound)) {
 				return true
 			}
 		}
@@ -95,11 +112,18 @@ func TestSearchAgainstModel(t *testing.T) {
 				now    = begin
 				delay  time.Duration
 				model  = make(model)
+				// compare is how this server compares bounds.
+				compare = comparison{time.Duration(seed) * 3 * time.Millisecond, seed%2 == 1}
+				options = []clixnowtest.Option{
+					clixnowtest.WithClock(func() time.Time { return now }),
+					clixnowtest.WithSearchDelay(func(clixnow.Lead) time.Duration { return delay }),
+					clixnowtest.WithFilterPrecision(compare.precision),
+				}
 			)
-			server := clixnowtest.NewHandler(
-				clixnowtest.WithClock(func() time.Time { return now }),
-				clixnowtest.WithSearchDelay(func(clixnow.Lead) time.Duration { return delay }),
-			)
+			if compare.exclusive {
+				options = append(options, clixnowtest.WithExclusiveBounds())
+			}
+			server := clixnowtest.NewHandler(options...)
 			someTime := func() time.Time { return begin.Add(time.Duration(random.IntN(100)) * time.Millisecond) }
 			for range 1000 {
 				now = now.Add(time.Duration(random.IntN(3)/2) * time.Millisecond)
@@ -120,7 +144,7 @@ func TestSearchAgainstModel(t *testing.T) {
 						model.put(server.Leads()[i], delay)
 					}
 				default:
-					checkSearch(t, random, server, model, now, someTime)
+					checkSearch(t, random, server, model, now, compare, someTime)
 				}
 			}
 		})
@@ -128,7 +152,7 @@ func TestSearchAgainstModel(t *testing.T) {
 }
 
 func checkSearch(t *testing.T, random *rand.Rand, server *clixnowtest.Server, m model, now time.Time,
-	someTime func() time.Time,
+	compare comparison, someTime func() time.Time,
 ) {
 	t.Helper()
 	orders := []string{"Id", "CreatedOn", "ModifiedOn", "FtdDate"}
@@ -147,5 +171,5 @@ func checkSearch(t *testing.T, random *rand.Rand, server *clixnowtest.Server, m 
 	}
 	recorder := serveSearch(server, query.Encode())
 	require.Equal(t, http.StatusOK, recorder.Code)
-	assert.Equal(t, m.search(now, order, from, to, skip, count), ids(t, recorder.Body.String()), query)
+	assert.Equal(t, m.search(now, order, from, to, compare, skip, count), ids(t, recorder.Body.String()), query)
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -27,19 +28,42 @@ type query struct {
 	skip    int
 }
 
-// filter keeps leads that have the date, and have it within the bounds.
+// filter keeps leads that have the date, and have it within the bounds. A nil
+// bound means no bound.
 type filter struct {
 	order    order
-	from, to time.Time
+	from, to *time.Time
+	bounds   bounds
+}
+
+// bounds is how filters compare dates with their bounds.
+type bounds struct {
+	// precision is what dates and bounds are cut to. 0 means that they are not
+	// cut.
+	precision time.Duration
+	// exclusive leaves out dates that equal the bound.
+	exclusive bool
+}
+
+func (b bounds) inOrder(earlier, later time.Time) bool {
+	order := earlier.Truncate(b.precision).Compare(later.Truncate(b.precision))
+	return order < 0 || order == 0 && !b.exclusive
 }
 
 func (f filter) keeps(v *version) bool {
-	date := f.order.date(v)
-	return !date.IsZero() && !date.Before(f.from) && !date.After(f.to)
+	return !f.order.date(v).IsZero() && f.afterFrom(v) && f.beforeTo(v)
+}
+
+func (f filter) afterFrom(v *version) bool {
+	return f.from == nil || f.bounds.inOrder(*f.from, f.order.date(v))
+}
+
+func (f filter) beforeTo(v *version) bool {
+	return f.to == nil || f.bounds.inOrder(f.order.date(v), *f.to)
 }
 
 func (s *Server) search(values url.Values) answer {
-	query, faults := readQuery(values)
+	query, faults := readQuery(values, s.bounds)
 	if len(faults) > 0 {
 		return problem(http.StatusBadRequest, invalid, faults)
 	}
@@ -85,17 +109,8 @@ func (s *store) find(q query) []*version {
 // cut returns those of rows in the filter's own order that lie within its
 // bounds.
 func (f filter) cut(rows []*version) []*version {
-	from,
-		_ := slices.BinarySearchFunc(rows, f.from,
-		func(v *version, t time.Time) int { return f.order.date(v).Compare(t) })
-	rows = rows[from:]
-	to, _ := slices.BinarySearchFunc(rows, f.to, func(v *version, t time.Time) int {
-		if f.order.date(v).After(t) {
-			return 1
-		}
-		return -1
-	})
-	return rows[:to]
+	rows = rows[sort.Search(len(rows), func(i int) bool { return f.afterFrom(rows[i]) }):]
+	return rows[:sort.Search(len(rows), func(i int) bool { return !f.beforeTo(rows[i]) })]
 }
 
 func (s *Server) encode(page []*version) []byte {
@@ -115,20 +130,34 @@ func (s *Server) encodeLead(lead *clixnow.Lead) []byte {
 	if err != nil {
 		panic(err) // it was tried when the lead was stored
 	}
-	if len(s.hidden) == 0 {
+	if len(s.hidden) == 0 && s.dateZone == nil {
 		return data
 	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(data, &members); err != nil {
 		panic(err) // it was encoded just now
 	}
+	if s.dateZone != nil {
+		printIn(s.dateZone, lead, members)
+	}
 	maps.DeleteFunc(members, func(name string, _ json.RawMessage) bool { return s.hidden[strings.ToLower(name)] })
 	return mustMarshal(members)
 }
 
+// printIn replaces the dates of an encoded lead by the local time of a zone.
+func printIn(zone *time.Location, lead *clixnow.Lead, members map[string]json.RawMessage) {
+	for name, date := range map[string]time.Time{
+		"createdOn": lead.CreatedOn, "updatedOn": lead.UpdatedOn, "ftdDate": lead.FTDDate,
+	} {
+		if _, shown := members[name]; shown {
+			members[name] = mustMarshal(date.In(zone).Format("2006-01-02T15:04:05.000"))
+		}
+	}
+}
+
 // readQuery reads what it knows and passes over the rest. An empty value is
 // none.
-func readQuery(values url.Values) (q query, faults map[string][]string) {
+func readQuery(values url.Values, bounds bounds) (q query, faults map[string][]string) {
 	p := parameters{values: make(map[string]string), faults: make(map[string][]string)}
 	for name, given := range values {
 		p.values[strings.ToLower(name)] = given[0]
@@ -140,8 +169,11 @@ func readQuery(values url.Values) (q query, faults map[string][]string) {
 		name  string
 		order order
 	}{{"CreatedOn", byCreatedOn}, {"ModifiedOn", byModifiedOn}, {"FtdDate", byFTDDate}} {
-		if f, given := p.filter(dates.name); given {
-			f.order = dates.order
+		f := filter{
+			order: dates.order, from: p.date(dates.name + "From"), to: p.date(dates.name + "To"),
+			bounds: bounds,
+		}
+		if f.from != nil || f.to != nil {
 			q.filters = append(q.filters, f)
 		}
 	}
@@ -199,24 +231,18 @@ func (p parameters) order() order {
 	return byID
 }
 
-func (p parameters) filter(name string) (f filter, given bool) {
-	latest := time.Date(9999, time.December, 31, 23, 59, 59, 999_999_999, time.UTC)
-	f = filter{from: p.date(name+"From", time.Time{}), to: p.date(name+"To", latest)}
-	return f, p.get(name+"From") != "" || p.get(name+"To") != ""
-}
-
 // date reads a date like 2021-08-08T00:00:00, which is in UTC, with or without
-// a fraction of a second, Z or an offset.
-func (p parameters) date(name string, absent time.Time) time.Time {
+// a fraction of a second, Z or an offset. It returns nil if there is none.
+func (p parameters) date(name string) *time.Time {
 	text := p.get(name)
 	if text == "" {
-		return absent
+		return nil
 	}
 	for _, layout := range []string{"2006-01-02T15:04:05", time.RFC3339} {
 		if date, err := time.Parse(layout, text); err == nil {
-			return date
+			return &date
 		}
 	}
 	p.fault(name, "The value is not a valid date and time.")
-	return absent
+	return nil
 }

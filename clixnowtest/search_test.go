@@ -119,6 +119,119 @@ func TestSearch(t *testing.T) {
 	}
 }
 
+// TestFilterPrecision searches for one lead of 2021-08-08 12:34:56.789.
+func TestFilterPrecision(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		precision   time.Duration
+		exclusive   bool
+		firstFrom   string
+		tooLateFrom string
+		tooEarlyTo  string
+		lastTo      string
+	}{
+		{
+			0, false,
+			"2021-08-08T12:34:56.789", "2021-08-08T12:34:56.790",
+			"2021-08-08T12:34:56.788", "2021-08-08T12:34:56.789",
+		},
+		{
+			time.Millisecond, false,
+			"2021-08-08T12:34:56.7899", "2021-08-08T12:34:56.790",
+			"2021-08-08T12:34:56.7889", "2021-08-08T12:34:56.789",
+		},
+		{
+			time.Second, false,
+			"2021-08-08T12:34:56.999", "2021-08-08T12:34:57.000",
+			"2021-08-08T12:34:55.999", "2021-08-08T12:34:56.000",
+		},
+		{
+			time.Minute, false,
+			"2021-08-08T12:34:59.999", "2021-08-08T12:35:00.000",
+			"2021-08-08T12:33:59.999", "2021-08-08T12:34:00.000",
+		},
+		{
+			time.Hour, false,
+			"2021-08-08T12:59:59.999", "2021-08-08T13:00:00.000",
+			"2021-08-08T11:59:59.999", "2021-08-08T12:00:00.000",
+		},
+		{
+			24 * time.Hour, false,
+			"2021-08-08T23:59:59.999", "2021-08-09T00:00:00.000",
+			"2021-08-07T23:59:59.999", "2021-08-08T00:00:00.000",
+		},
+		{
+			0, true,
+			"2021-08-08T12:34:56.788", "2021-08-08T12:34:56.789",
+			"2021-08-08T12:34:56.789", "2021-08-08T12:34:56.790",
+		},
+		{
+			time.Minute, true,
+			"2021-08-08T12:33:59.999", "2021-08-08T12:34:00.000",
+			"2021-08-08T12:34:59.999", "2021-08-08T12:35:00.000",
+		},
+		{
+			24 * time.Hour, true,
+			"2021-08-07T23:59:59.999", "2021-08-08T00:00:00.000",
+			"2021-08-08T23:59:59.999", "2021-08-09T00:00:00.000",
+		},
+	}
+	when := date("2021-08-08T12:34:56.789Z")
+	for _, test := range tests {
+		t.Run(fmt.Sprint(test.precision, " exclusive=", test.exclusive), func(t *testing.T) {
+			t.Parallel()
+			options := []clixnowtest.Option{clixnowtest.WithFilterPrecision(test.precision)}
+			if test.exclusive {
+				options = append(options, clixnowtest.WithExclusiveBounds())
+			}
+			server := start(t, options...)
+			server.AddLeads(clixnow.Lead{ID: 7, CreatedOn: when, UpdatedOn: when, FTDDate: when})
+			for _, name := range []string{"createdOn", "modifiedOn", "ftdDate"} {
+				for _, order := range []string{"Id", "CreatedOn", "ModifiedOn", "FtdDate"} {
+					find := func(bound, date string) []int64 {
+						return searchIDs(t, server, "orderBy="+order+"&"+name+bound+"="+date)
+					}
+					assert.Equal(t, []int64{7}, find("From", test.firstFrom), name, order)
+					assert.Empty(t, find("From", test.tooLateFrom), name, order)
+					assert.Empty(t, find("To", test.tooEarlyTo), name, order)
+					assert.Equal(t, []int64{7}, find("To", test.lastTo), name, order)
+				}
+			}
+		})
+	}
+	assert.Panics(t, func() { clixnowtest.WithFilterPrecision(-1) })
+}
+
+func TestDateZone(t *testing.T) {
+	t.Parallel()
+	zone := time.FixedZone("UTC+5:45", (5*60+45)*60)
+	clock := newClock("2021-08-08T20:00:00.5Z")
+	server := start(t, clixnowtest.WithDateZone(zone), clixnowtest.WithClock(clock.now),
+		clixnowtest.WithHiddenFields("email", "status"))
+	server.AddLeads(
+		clixnow.Lead{
+			ID: 7, Email: "a@example.com", CreatedOn: date("2021-08-08T12:00:00Z"),
+			FTDDate: date("2021-08-08T18:15:00.001Z"),
+		},
+		clixnow.Lead{ID: 8},
+	)
+	r := search(t, server, "")
+	assert.Equal(t, "Sun, 08 Aug 2021 20:00:00 GMT", r.header.Get("Date"))
+	assert.JSONEq(t, `[{
+		"id": 7,
+		"createdOn": "2021-08-08T17:45:00.000",
+		"updatedOn": "2021-08-08T17:45:00.000",
+		"ftdDate": "2021-08-09T00:00:00.001"
+	}, {
+		"id": 8,
+		"createdOn": "2021-08-09T01:45:00.500",
+		"updatedOn": "2021-08-09T01:45:00.500"
+	}]`, r.body)
+	assert.Equal(t, []int64{7}, searchIDs(t, server, "createdOnTo=2021-08-08T12:00:00"), "filters compare UTC")
+	assert.Equal(t, date("2021-08-08T12:00:00Z"), server.Leads()[0].CreatedOn)
+	assert.Panics(t, func() { clixnowtest.WithDateZone(nil) })
+}
+
 func TestSearchRefuses(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

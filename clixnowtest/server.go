@@ -53,13 +53,22 @@ type Server struct {
 	Brand string
 	Token string // the one that it accepts
 
-	now        func() time.Time
-	pageLimit  int
-	envelope   string
-	hidden     map[string]bool // by name in lower case
-	duplicates bool            // are welcome
+	now          func() time.Time
+	pageLimit    int
+	envelope     string
+	hidden       map[string]bool // by name in lower case
+	requestLimit int             // of arrived
 
-	requestLimit int // of arrived
+	// What creates are refused for. Nil countries means that all are allowed.
+	allowDuplicates bool
+	countries       map[string]bool
+	capacity        int
+	fullMessage     string
+
+	// bounds is how filters compare. A nil dateZone means that dates are
+	// printed in UTC, with a Z.
+	bounds   bounds
+	dateZone *time.Location
 
 	changes sync.Mutex // held while a function of the caller changes a lead; taken before mu
 	mu      sync.Mutex // guards the following
@@ -108,7 +117,7 @@ func NewHandler(opts ...Option) *Server {
 	s := &Server{ //nolint:gosec // G101: the token opens nothing
 		Brand: "acme", Token: "CfDJ8-clixnowtest-token",
 		now: time.Now, pageLimit: clixnow.MaxPageSize, hidden: make(map[string]bool), requestLimit: math.MaxInt,
-		leads: newStore(), closed: make(chan struct{}),
+		capacity: math.MaxInt, leads: newStore(), closed: make(chan struct{}),
 	}
 	s.close = sync.OnceFunc(func() { close(s.closed) })
 	for _, opt := range opts {
@@ -160,11 +169,25 @@ func (s *Server) Client(opts ...clixnow.Option) *clixnow.Client {
 		clixnow.WithBaseURL(s.URL),
 		clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: time.Millisecond, MaxBackoff: 50 * time.Millisecond}),
 	}
-	client, err := clixnow.NewClient(s.Brand, s.Token, append(own, opts...)...)
+	client, err := clixnow.NewClient(s.Brand, s.token(), append(own, opts...)...)
 	if err != nil {
 		panic("clixnowtest: " + err.Error())
 	}
 	return client
+}
+
+// SetToken sets a new token. From then on the server refuses the old one.
+// Clients that exist already keep the old one.
+func (s *Server) SetToken(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Token = token
+}
+
+func (s *Server) token() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Token
 }
 
 // Requests returns what arrived, in order, whatever became of it. A request has
@@ -181,6 +204,10 @@ func (s *Server) Requests() []Request {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == autologinPath {
+		s.serveAutologin(w, r)
+		return
+	}
 	var (
 		body []byte
 		err  error
@@ -226,7 +253,7 @@ func (s *Server) arrive(r *http.Request, body []byte) (*Request, Fault) {
 		s.arrived = s.arrived[1:]
 	}
 	s.arrived = append(s.arrived, request)
-	return request, s.takeFault(r.Method)
+	return request, s.takeFault(r, body)
 }
 
 func (s *Server) settle(request *Request, status int) {
@@ -258,14 +285,14 @@ func (s *Server) handle(r *http.Request, body []byte) answer {
 		refusal := problem(http.StatusMethodNotAllowed, "Method not allowed.", nil)
 		refusal.header.Set("Allow", method)
 		return refusal
-	case subtle.ConstantTimeCompare(authorization, []byte("ApiToken "+s.Token)) == 0:
+	case subtle.ConstantTimeCompare(authorization, []byte("ApiToken "+s.token())) == 0:
 		return problem(http.StatusUnauthorized, "The authentication token is missing or invalid.", nil)
 	case !acceptsJSON(r.Header), method == http.MethodPost && !holdsJSON(r.Header):
 		return problem(http.StatusUnsupportedMediaType, "Wrong Accept or Content-Type.", nil)
 	case len(body) > maxBodyBytes:
 		return problem(http.StatusRequestEntityTooLarge, "The request body is too large.", nil)
 	case method == http.MethodPost:
-		return s.create(body)
+		return s.create(r, body)
 	}
 	return s.search(r.URL.Query())
 }

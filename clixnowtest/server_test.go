@@ -70,7 +70,7 @@ func TestVendorsCommands(t *testing.T) {
 		return string(out)
 	}
 	assert.Regexp(t,
-		`^\{"leadId":123456,"redirectUrl":"https://[^"]+","subCampaign":"subcampaign","placement":"landing_page",`+
+		`^\{"leadId":123456,"redirectUrl":"http://127[^"]+","subCampaign":"subcampaign","placement":"landing_page",`+
 			`"keyword":"test","sub2":"sub2","clickId":"20fn4ngo56n3snf74","crmId":"7123456"\}$`, curl(vendorsCreate))
 	assert.Regexp(t,
 		`^\[\{"id":123456,"email":"allison.brown@example.com","status":"New",.*"createdOn":"2021-08-08T23:59:59.000Z".*\}\]$`,
@@ -170,6 +170,25 @@ func TestOptions(t *testing.T) {
 	assert.Equal(t, http.StatusUnauthorized, send(t, server, http.MethodGet, searchPath, "",
 		http.Header{"Authorization": {"ApiToken CfDJ8-clixnowtest-token"}}).status)
 	assert.Panics(t, func() { clixnowtest.WithPageLimit(9) })
+}
+
+func TestSetToken(t *testing.T) {
+	t.Parallel()
+	server := start(t)
+	old := server.Client()
+	t.Cleanup(old.CloseIdleConnections)
+	server.AddLeads(clixnow.Lead{ID: 7})
+	_, err := old.GetLead(t.Context(), 7)
+	require.NoError(t, err)
+
+	server.SetToken("new-token")
+	assert.Equal(t, "new-token", server.Token)
+	_, err = old.GetLead(t.Context(), 7)
+	require.ErrorIs(t, err, clixnow.ErrUnauthorized)
+	current := server.Client()
+	t.Cleanup(current.CloseIdleConnections)
+	_, err = current.GetLead(t.Context(), 7)
+	require.NoError(t, err)
 }
 
 func TestRequests(t *testing.T) {

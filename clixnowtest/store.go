@@ -27,6 +27,8 @@ type record struct {
 	phone   string
 	current *version
 	shown   *version // in searches; nil = none yet
+	// loggedIn reports that the link of the create was used.
+	loggedIn bool
 }
 
 // version is a state of a lead; it never changes.
@@ -65,10 +67,12 @@ func (o order) compare(a, b *version) int {
 	return cmp.Or(o.date(a).Compare(o.date(b)), cmp.Compare(a.lead.ID, b.lead.ID))
 }
 
+// defaultFirstID is the id of the lead in the API reference.
+const defaultFirstID = 123456
+
 func newStore() store {
-	const firstID = 123456 // as in the API reference
 	return store{
-		lastID: firstID - 1, records: make(map[int64]*record),
+		lastID: defaultFirstID - 1, records: make(map[int64]*record),
 		emails: make(map[string]int), phones: make(map[string]int),
 	}
 }
