@@ -1,3 +1,3 @@
-// Package browser tests in headless Chromium what this module shows a person.
-// All of it is tests.
+// Package browser holds tests of the pages of the programs, in headless
+// Chromium.
 package browser

@@ -40,8 +40,8 @@ func TestLandingByKeyboardOnPhone(t *testing.T) {
 	require.EqualValues(t, 200, response.Status)
 	assertFits(ctx, t)
 
-	// All fields but one. Each Tab goes on to the next field, in the order that
-	// they are read.
+	// The visitor fills all fields except one. Each Tab moves to the next field
+	// in reading order.
 	press(ctx, t, kb.Tab, "Allison", kb.Tab, "Brown", kb.Tab, "allison.brown@example", kb.Tab)
 	waitForFocus(ctx, t, "phone")
 	press(ctx, t, kb.Tab, "Switz", kb.Tab, " ", kb.Tab, kb.Tab)
@@ -49,7 +49,7 @@ func TestLandingByKeyboardOnPhone(t *testing.T) {
 	enter(ctx, t)
 	require.NoError(t, chromedp.Do(ctx, chromedp.WaitReady(chromedp.CSS("#problems"))))
 
-	waitForFocus(ctx, t, "problems") // so a screen reader begins with what is wrong
+	waitForFocus(ctx, t, "problems") // so a screen reader starts with the faults
 	title, err := chromedp.Run(ctx, chromedp.Title())
 	require.NoError(t, err)
 	assert.Equal(t, "Error: Create your account", title)
@@ -97,7 +97,7 @@ func TestLandingDoubleClickWhileSlow(t *testing.T) {
 	t.Parallel()
 	fake := clixnowtest.NewServer()
 	t.Cleanup(fake.Close)
-	// longer than the page's patience
+	// longer than the page waits
 	fake.Inject(clixnowtest.Fault{Method: "POST", HandleFirst: true, Delay: 7 * time.Second})
 	address := startLanding(t, fake)
 	ctx := openBrowser(t)
@@ -116,14 +116,14 @@ func TestLandingDoubleClickWhileSlow(t *testing.T) {
 	require.Eventually(t, func() bool { return len(fake.Requests()) == 1 }, time.Minute, 10*time.Millisecond)
 	require.NoError(t, chromedp.Do(ctx, click, chromedp.WaitVisible(chromedp.CSS("progress"))))
 	assertFits(ctx, t)
-	assertAtBroker(ctx, t) // the page goes on by itself
+	assertAtBroker(ctx, t) // the page continues by itself
 	assert.EqualValues(t, 2, posts.Load())
 	assert.Len(t, fake.Leads(), 1)
 }
 
 // startLanding runs cmd/clixnow/landing as a user would, against a fake
-// Clixnow, and returns its address. It is stopped as a supervisor would, and
-// must then end well.
+// Clixnow, and returns its address. The test stops it by SIGTERM, and it must
+// exit with 0.
 func startLanding(t *testing.T, fake *clixnowtest.Server) (address string) {
 	t.Helper()
 	program := build(t, "landing")
@@ -144,8 +144,8 @@ func startLanding(t *testing.T, fake *clixnowtest.Server) (address string) {
 	return address
 }
 
-// standForBroker answers in the place of https://broker.example, and reports
-// the requests that arrive there.
+// standForBroker answers requests to https://broker.example instead of the
+// broker, and reports them.
 func standForBroker(ctx context.Context, t *testing.T) <-chan *network.Request {
 	t.Helper()
 	arrivals := make(chan *network.Request, 10)
@@ -160,7 +160,7 @@ func standForBroker(ctx context.Context, t *testing.T) <-chan *network.Request {
 				return
 			}
 			arrivals <- event.Request
-			// fails where the test has ended
+			// It fails if the test has ended.
 			_, _ = chromedp.Call(ctx, fetch.FulfillRequest, fetch.FulfillRequestParams{
 				RequestID: event.RequestID, ResponseCode: 200,
 				Body: []byte("<title>Broker</title><h1 id=broker>Welcome</h1>"),
@@ -190,8 +190,8 @@ func assertAtBroker(ctx context.Context, t *testing.T) {
 	assert.True(t, strings.HasPrefix(location, "https://broker.example/autologin?token="), location)
 }
 
-// withoutScripts switches JavaScript off in pages; that of the test itself
-// still runs.
+// withoutScripts turns off the JavaScript of pages. Scripts of the test still
+// run.
 func withoutScripts() chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
 		_,

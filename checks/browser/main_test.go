@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// allocator starts browsers, each for one test.
+// allocator starts a browser for one test.
 func allocator(t *testing.T) context.Context {
 	t.Helper()
 	path := ""
@@ -33,7 +33,7 @@ func allocator(t *testing.T) context.Context {
 		t.Skip("SKIPPED: no Chromium is installed: apt-get install chromium")
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.NoSandbox, // which root may not have
+		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.NoSandbox, // root cannot use the sandbox
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 		chromedp.WSURLReadTimeout(time.Minute))
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
@@ -41,8 +41,8 @@ func allocator(t *testing.T) context.Context {
 	return ctx
 }
 
-// openBrowser returns the context of a new tab of a browser of its own. The
-// test fails when it is not through after two minutes.
+// openBrowser returns the context of a tab in a new browser. The test fails if
+// it takes longer than two minutes.
 func openBrowser(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(allocator(t), 2*time.Minute)
@@ -52,7 +52,7 @@ func openBrowser(t *testing.T) context.Context {
 	return ctx
 }
 
-// build compiles a program of the module and returns its path.
+// build compiles a program of cmd/clixnow and returns its path.
 func build(t *testing.T, folder string) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), filepath.Base(folder))
@@ -63,8 +63,8 @@ func build(t *testing.T, folder string) string {
 	return program
 }
 
-// screenshot takes a picture of the whole page, and keeps it in docs where
-// CLIXNOW_SCREENSHOTS is set.
+// screenshot takes a picture of the whole page. If CLIXNOW_SCREENSHOTS is set,
+// it saves the picture in docs.
 func screenshot(ctx context.Context, t *testing.T, name string) {
 	t.Helper()
 	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100)) // 100 is PNG
@@ -74,14 +74,14 @@ func screenshot(ctx context.Context, t *testing.T, name string) {
 	}
 }
 
-// press types keys, kb.Tab among them.
+// press types keys, for example kb.Tab.
 func press(ctx context.Context, t *testing.T, keys ...string) {
 	t.Helper()
 	require.NoError(t, chromedp.Do(ctx, chromedp.KeyEvent(strings.Join(keys, ""))))
 }
 
-// enter presses the Enter key as a keyboard does: kb.Enter would type a second
-// one where the first has moved the focus.
+// enter presses the Enter key as a keyboard does. kb.Enter would type a second
+// key press after the first one has moved the focus.
 func enter(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for _, event := range []input.DispatchKeyEventType{
@@ -96,16 +96,16 @@ func enter(ctx context.Context, t *testing.T) {
 	}
 }
 
-// focused returns what has the focus: its id, else what labels it, else its
-// name in HTML.
+// focused returns the id of the element with the focus, or else the id of its
+// label, or else its HTML name.
 func focused(ctx context.Context, t *testing.T) string {
 	t.Helper()
 	return evaluate[string](ctx, t,
 		`(e => e.id || e.getAttribute("aria-labelledby") || e.tagName)(document.activeElement || document.body)`)
 }
 
-// waitForFocus waits until that has the focus: a browser moves it when it next
-// draws the page.
+// waitForFocus waits until the element has the focus. A browser moves the focus
+// when it draws the page.
 func waitForFocus(ctx context.Context, t *testing.T, want string) {
 	t.Helper()
 	for now := ""; now != want; now = focused(ctx, t) {
@@ -113,8 +113,7 @@ func waitForFocus(ctx context.Context, t *testing.T, want string) {
 	}
 }
 
-// assertFits looks for what is wider than the screen: it would have to be
-// scrolled sideways.
+// assertFits asserts that the page is not wider than the screen.
 func assertFits(ctx context.Context, t *testing.T) {
 	t.Helper()
 	assert.True(t,

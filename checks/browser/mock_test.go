@@ -29,8 +29,8 @@ func TestMockByKeyboardOnPhone(t *testing.T) {
 		chromedp.Navigate(address+"/")))
 	assertFits(ctx, t)
 
-	// Refresh comes first, then the newest lead: its status, Save, Mark
-	// deposit.
+	// The order is: Refresh, then the newest lead with its status, Save and
+	// "Mark deposit".
 	press(ctx, t, kb.Tab, kb.Tab)
 	require.Equal(t, "Status of lead 123457", evaluate[string](ctx, t, `document.activeElement.ariaLabel`))
 	require.Equal(t, "New", evaluate[string](ctx, t, `getSelection().toString()`),
@@ -59,7 +59,7 @@ func TestMockFaults(t *testing.T) {
 			chromedp.SendKeys(field, "POST status=nope")))
 	enter(ctx, t)
 	require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS(`[role="alert"]`))))
-	waitForFocus(ctx, t, "fault") // it can be mended at once
+	waitForFocus(ctx, t, "fault") // so it can be corrected at once
 	typed, err := chromedp.Run(ctx, chromedp.Value(field))
 	require.NoError(t, err)
 	assert.Equal(t, "POST status=nope", typed)
@@ -85,7 +85,7 @@ func TestMockFaults(t *testing.T) {
 }
 
 // startMock runs cmd/clixnow/mock as a user would, and returns a client of it
-// and its address. It is stopped as by Ctrl-C.
+// and its address. The test stops it by SIGINT, as Ctrl-C does.
 func startMock(t *testing.T) (client *clixnow.Client, address string) {
 	t.Helper()
 	program := build(t, "mock")
@@ -107,7 +107,7 @@ func startMock(t *testing.T) (client *clixnow.Client, address string) {
 	return client, address
 }
 
-// printed is what a program has printed so far.
+// printed is the output of a program so far.
 type printed struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -125,7 +125,7 @@ func (p *printed) String() string {
 	return p.text.String()
 }
 
-// registration is that of the person of a number from 0 to 4.
+// registration returns the sign-up of person number 0 to 4.
 func registration(person int) clixnow.CreateLeadRequest {
 	name := []string{"Allison", "Bruno", "Chloe", "Davide", "Elena"}[person]
 	return clixnow.CreateLeadRequest{
@@ -143,7 +143,7 @@ func registerAtMock(t *testing.T, client *clixnow.Client, persons ...int) {
 	}
 }
 
-// awaitLead waits for a search to show a lead as it should be.
+// awaitLead waits until a search shows the lead in the wanted state.
 func awaitLead(t *testing.T, client *clixnow.Client, id int64, is func(*clixnow.Lead) bool) {
 	t.Helper()
 	require.Eventually(t, func() bool {

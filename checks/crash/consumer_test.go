@@ -1,5 +1,5 @@
-// Package crash_test kills a consumer again and again while it registers leads,
-// and then counts the leads.
+// Package crash_test kills a queue consumer many times while it registers
+// leads, and then counts the leads.
 package crash_test
 
 import (
@@ -15,21 +15,24 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// A job is a line of the file of jobs.
+// A job is one line of the job file.
 type job struct {
 	Number int
 	Lead   clixnow.CreateLeadRequest
 }
 
-// A record is a line of the journal, in which the consumer keeps what must
-// outlive it. A record that was written is there after a SIGKILL; that it is
-// there after a power failure too would take an fsync.
+// A record is one line of the journal. The journal holds what must survive the
+// death of the consumer. A written record survives a SIGKILL. To survive a
+// power failure it would need an fsync.
 type record struct {
-	Number    int
-	First     time.Time // before the first try
-	LeadID    int64     // settled: registered
+	Number int
+	// First is the time before the first attempt.
+	First time.Time
+	// LeadID is set if the lead is registered.
+	LeadID    int64
 	Recovered bool
-	Refused   string // settled: refused, and why
+	// Refused is the reason if the lead was refused.
+	Refused string
 }
 
 func (r record) settles() bool { return r.LeadID != 0 || r.Refused != "" }
@@ -51,7 +54,7 @@ func readLines[T any](name string) ([]T, error) {
 	return values, nil
 }
 
-// consumer works off the jobs, a few at once, and may die at any moment.
+// consumer works on a few jobs at once, and may die at any moment.
 type consumer struct {
 	client *clixnow.Client
 
@@ -70,8 +73,7 @@ func (c *consumer) write(r record) error {
 	return err
 }
 
-// handle is what a consumer of a queue does with one delivery. A nil error
-// acknowledges it.
+// handle handles one delivery of a queue. A nil error acknowledges it.
 func (c *consumer) handle(ctx context.Context, j job, first time.Time) error {
 	if first.IsZero() {
 		if err := c.write(record{Number: j.Number, First: time.Now()}); err != nil {
@@ -85,7 +87,7 @@ func (c *consumer) handle(ctx context.Context, j job, first time.Time) error {
 	case errors.Is(err, clixnow.ErrRefused):
 		return c.write(record{Number: j.Number, Refused: err.Error()})
 	default:
-		return err // to be delivered again
+		return err // deliver it again
 	}
 }
 
@@ -103,7 +105,7 @@ func consume(ctx context.Context, client *clixnow.Client, jobsFile, journalFile 
 	if err != nil {
 		return err
 	}
-	defer func() { _ = journal.Close() }() // what was written is there
+	defer func() { _ = journal.Close() }()
 	first, settled := make(map[int]time.Time), make(map[int]bool)
 	for _, r := range records {
 		if r.settles() {
@@ -119,7 +121,7 @@ func consume(ctx context.Context, client *clixnow.Client, jobsFile, journalFile 
 	for range 4 {
 		workers.Go(func() {
 			for j := range deliveries {
-				for delivered := first[j.Number]; ; { // a failure is delivered again after a while
+				for delivered := first[j.Number]; ; { // deliver a failed job again after a while
 					began := time.Now()
 					if c.handle(ctx, j, delivered) == nil {
 						break

@@ -25,7 +25,7 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// The environment that makes this test binary the consumer.
+// These environment variables turn this test binary into the consumer.
 const (
 	serverEnv = "CLIXNOW_SOAK_SERVER"
 	folderEnv = "CLIXNOW_SOAK_FOLDER"
@@ -54,16 +54,16 @@ func beConsumer(server, folder string) error {
 	return consume(context.Background(), client, filepath.Join(folder, jobsFile), filepath.Join(folder, journalFile))
 }
 
-// A consumer is killed at random moments, and started again, until all of its
-// jobs are done: then each lead is there once, and each job is settled with
-// that lead. CLIXNOW_KILLS=300 kills it that often for each of three seeds;
-// CLIXNOW_SEED=7 runs one seed alone.
+// TestKilledConsumer kills a consumer at random moments and starts it again,
+// until all jobs are done. Then the server has each lead once, and each job is
+// settled with its lead. CLIXNOW_KILLS=300 kills it 300 times for each of three
+// seeds. CLIXNOW_SEED=7 runs one seed.
 func TestKilledConsumer(t *testing.T) {
 	t.Parallel()
 	worlds := map[string]func(*rand.Rand) clixnowtest.Option{
 		"search that lags": func(random *rand.Rand) clixnowtest.Option {
 			return clixnowtest.WithSearchDelay(func(clixnow.Lead) time.Duration {
-				return time.Duration(random.Int64N(int64(600 * time.Millisecond))) // four looks take 350 ms
+				return time.Duration(random.Int64N(int64(600 * time.Millisecond))) // the four looks take 350 ms
 			})
 		},
 		"server that notices no duplicates": func(*rand.Rand) clixnowtest.Option { return clixnowtest.WithoutDuplicateCheck() },
@@ -100,10 +100,12 @@ func size(t *testing.T) (kills int, seeds []uint64) {
 
 func killConsumer(t *testing.T, seed uint64, kills int, world func(*rand.Rand) clixnowtest.Option) {
 	t.Helper()
-	random := rand.New(rand.NewPCG(seed, 1)) // of the kills; what the requests meet differs each time
+	// random decides about the kills. The faults differ in each run.
+	random := rand.New(rand.NewPCG(seed, 1))
 	api := clixnowtest.NewHandler(clixnowtest.WithToken(testToken), world(rand.New(rand.NewPCG(seed, 2))))
 	var arrived atomic.Int64
-	travel := func() { time.Sleep(time.Duration(rand.Int64N(int64(30 * time.Millisecond)))) } // whoever dies meanwhile
+	// travel is the time on the network, in which the consumer may die.
+	travel := func() { time.Sleep(time.Duration(rand.Int64N(int64(30 * time.Millisecond)))) }
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		arrived.Add(1)
 		travel()
@@ -138,7 +140,7 @@ func killConsumer(t *testing.T, seed uint64, kills int, world func(*rand.Rand) c
 			time.Sleep(time.Millisecond)
 		}
 		life := time.Duration(random.Int64N(int64(60 * time.Millisecond)))
-		if random.IntN(4) == 0 { // long enough to look four times, and to send again
+		if random.IntN(4) == 0 { // long enough for four looks and a second send
 			life = time.Duration(random.Int64N(int64(time.Second)))
 		}
 		died := false
@@ -146,11 +148,11 @@ func killConsumer(t *testing.T, seed uint64, kills int, world func(*rand.Rand) c
 		case err := <-ended:
 			require.NoError(t, err)
 		case <-time.After(life):
-			_ = child.Process.Kill() // it may just have come to its end
+			_ = child.Process.Kill() // it may have ended already
 			died = <-ended != nil
 		}
 		if !died {
-			break // everything is done
+			break // all jobs are done
 		}
 		killed++
 	}
@@ -183,7 +185,7 @@ func writeJobs(t *testing.T, folder string, n int) []job {
 
 type counts struct{ recoveries, resends int }
 
-// judge compares what is on the server with what the consumer took down.
+// judge compares the leads of the server with the journal of the consumer.
 func judge(t *testing.T, api *clixnowtest.Server, jobs []job, journal string) counts {
 	t.Helper()
 	ids := make(map[string][]int64)
@@ -223,8 +225,8 @@ func judge(t *testing.T, api *clixnowtest.Server, jobs []job, journal string) co
 	return c
 }
 
-// randomFault returns what goes wrong with a request. A create is not refused,
-// which would be an end.
+// randomFault returns a random fault of a request. It never refuses a create,
+// because a refusal settles the job.
 func randomFault() clixnowtest.Fault {
 	handled := rand.IntN(2) == 0
 	switch rand.IntN(5) {

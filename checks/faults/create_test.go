@@ -16,17 +16,17 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// outcome is what became of a lead, by the word of the client.
+// outcome is what the client reported about a lead.
 type outcome struct {
 	lead int
 	id   int64
 	err  error
 }
 
-// Whatever the network does to a create, the class of its error agrees with
-// what is there: registered is one lead, unknown is one or none, and everything
-// else is none.
-func TestCreateLead(t *testing.T) { //nolint:paralleltest // its clients are many enough
+// TestCreateLead compares the class of each create with the leads of the
+// server: registered means one lead, unknown means one or none, and every other
+// class means none.
+func TestCreateLead(t *testing.T) { //nolint:paralleltest // it runs many clients at once
 	const workers, each = 8, 3
 	overNetworks(t, 600, 400, func(t *testing.T, w *world) {
 		outcomes := make([]outcome, workers*each)
@@ -37,7 +37,7 @@ func TestCreateLead(t *testing.T) { //nolint:paralleltest // its clients are man
 			random := rand.New(rand.NewPCG(w.seed, uint64(worker)))
 			running.Go(func() {
 				for i := range each {
-					time.Sleep(time.Duration(random.Int64N(int64(30 * time.Millisecond)))) // connections idle meanwhile
+					time.Sleep(time.Duration(random.Int64N(int64(30 * time.Millisecond)))) // the connections are idle
 					deadline, number := w.deadline(), worker*each+i
 					hurried := random.IntN(6) == 0
 					if hurried {
@@ -66,12 +66,13 @@ func TestCreateLead(t *testing.T) { //nolint:paralleltest // its clients are man
 	})
 }
 
-// EnsureLead registers a lead once or says why not; and EnsureLeadSince does
-// after an EnsureLead that was broken off.
-func TestEnsureLead(t *testing.T) { //nolint:paralleltest // its clients are many enough
+// TestEnsureLead checks that EnsureLead registers a lead once or returns an
+// error of the right class. So does EnsureLeadSince after an EnsureLead that
+// was cancelled.
+func TestEnsureLead(t *testing.T) { //nolint:paralleltest // it runs many clients at once
 	const leads = 12
-	// The looks take three seconds, much longer than any network holds a
-	// request back.
+	// The looks take three seconds. That is much longer than any of the networks
+	// delays a request.
 	retry := clixnow.RetryPolicy{MinBackoff: 40 * time.Millisecond, MaxBackoff: 2 * time.Second}
 	var allRecovered atomic.Int64
 	overNetworks(t, 600, 400, func(t *testing.T, w *world) {
@@ -79,10 +80,11 @@ func TestEnsureLead(t *testing.T) { //nolint:paralleltest // its clients are man
 		var recovered atomic.Int64
 		var running sync.WaitGroup
 		for number := range leads {
-			client := w.client(t, uint64(number), 2+4*(number%2), retry) // half of them hardly get a search through
+			client := w.client(t, uint64(number), 2+4*(number%2), retry) // half of them rarely get a search through
 			random := rand.New(rand.NewPCG(w.seed, uint64(number)))
 			running.Go(func() {
-				// not all at once, or they would wait for each other
+				// The clients start at different times, or they would wait for
+				// each other.
 				time.Sleep(time.Duration(random.Int64N(int64(time.Second))))
 				ensure := func(deadline time.Duration, since time.Time) outcome {
 					ensured, err := inTime(t, deadline, func(ctx context.Context) (*clixnow.EnsureLeadResponse, error) {
@@ -119,14 +121,15 @@ func TestEnsureLead(t *testing.T) { //nolint:paralleltest // its clients are man
 		if w.calm() {
 			assert.Equal(t, leads, registered, "a calm network loses nothing")
 		}
-		if w.patience == 0 { // else it is a matter of time
+		if w.patience == 0 { // otherwise the outcome depends on time
 			assert.NotZero(t, registered, "many connections go past the network")
 		}
 	})
 	assert.Greater(t, allRecovered.Load(), int64(leads))
 }
 
-// requireAgreement requires that what was reported is what is there.
+// requireAgreement requires that the reported outcomes agree with the leads of
+// the server.
 func (w *world) requireAgreement(t *testing.T, outcomes []outcome) {
 	t.Helper()
 	w.settle(t)
@@ -147,7 +150,7 @@ func (w *world) requireAgreement(t *testing.T, outcomes []outcome) {
 	}
 }
 
-// class returns the one class of the error of a create; of none, nil.
+// class returns the class of the error of a create, or nil for a nil error.
 func class(t *testing.T, err error) (class error) {
 	t.Helper()
 	if err == nil {

@@ -1,9 +1,8 @@
-// Package faults_test puts networks that misbehave between the client and a
-// Clixnow, by toxiproxy, and compares what the client reports with what is
-// there. It is a module of its own, since the client needs no proxy.
+// Package faults_test puts faulty networks between the client and a Clixnow, by
+// toxiproxy, and compares what the client reports with the state of the server.
 //
-// CLIXNOW_SOAK=10 runs ten times as many seeds; CLIXNOW_SEED=7 runs one seed
-// alone, with the same networks, offsets and deadlines.
+// CLIXNOW_SOAK=10 runs ten times as many seeds. CLIXNOW_SEED=7 runs one seed,
+// with the same networks, offsets and deadlines.
 package faults_test
 
 import (
@@ -38,8 +37,8 @@ func TestMain(m *testing.M) {
 	const proxy = "github.com/Shopify/toxiproxy/v2"
 	goleak.VerifyTestMain(
 		m,
-		// toxiproxy itself leaves goroutines behind when a connection ends
-		// whose bytes it still has: they wait for a reader.
+		// If a connection ends while toxiproxy still has bytes of it, toxiproxy
+		// leaves goroutines behind.
 		goleak.IgnoreAnyFunction(proxy+".(*ToxicLink).read"),
 		goleak.IgnoreAnyFunction(proxy+"/toxics.(*ToxicStub).Run"),
 	)
@@ -62,8 +61,8 @@ func seeds(t *testing.T) []int64 {
 	return all
 }
 
-// overNetworks runs a test over each network at the same time: they wait more
-// than they work.
+// overNetworks runs a test over all networks at the same time, because they
+// mostly wait.
 func overNetworks(t *testing.T, request, answer int64, test func(*testing.T, *world)) {
 	t.Helper()
 	for _, seed := range seeds(t) {
@@ -88,22 +87,26 @@ const (
 type world struct {
 	network
 
-	api    *clixnowtest.Server
-	seed   uint64
-	near   string      // the address of the API
-	far    string      // and that behind the network
-	stop   func()      // both
-	ended  atomic.Bool // the misbehaviour
+	api  *clixnowtest.Server
+	seed uint64
+	// near is the address of the API. far is its address behind the network.
+	near, far string
+	// stop stops the API and the network.
+	stop func()
+	// ended is set when the network has become faultless.
+	ended  atomic.Bool
 	log    *slog.Logger
 	logged bytes.Buffer
 
-	open, unclosed atomic.Int64 // connections of all clients, and bodies that they were given
+	// open counts open connections, and unclosed counts response bodies that
+	// were not closed.
+	open, unclosed atomic.Int64
 	clients        []*clixnow.Client
 }
 
 func newWorld(t *testing.T, n network, seed uint64) *world {
 	t.Helper()
-	// Whoever sends a lead twice registers it twice.
+	// The server does not look for duplicates: two sends make two leads.
 	w := &world{
 		network: n, seed: seed,
 		api: clixnowtest.NewHandler(clixnowtest.WithToken(testToken), clixnowtest.WithoutDuplicateCheck()),
@@ -123,12 +126,13 @@ func newWorld(t *testing.T, n network, seed uint64) *world {
 	return w
 }
 
-// client returns a client with connections of its own, which each second one
-// uses once only. One connection in so many goes past the network; 0 = none.
+// client returns a client with its own connections. Every second client uses
+// each connection only once. One connection in bypass goes around the network.
+// 0 means none.
 func (w *world) client(t *testing.T, number uint64, bypass int, retry clixnow.RetryPolicy) *clixnow.Client {
 	t.Helper()
 	random := rand.New(rand.NewPCG(w.seed, number+1))
-	var mu sync.Mutex // a search that prefetches dials at the same time
+	var mu sync.Mutex // a search with Prefetch dials concurrently
 	past := func() bool {
 		mu.Lock()
 		defer mu.Unlock()
@@ -162,8 +166,8 @@ func (w *world) client(t *testing.T, number uint64, bypass int, retry clixnow.Re
 	return client
 }
 
-// settle requires that no client has left anything open, and that nothing
-// secret was logged. Nothing arrives at the API afterwards.
+// settle requires that no client left a connection or body open, and that no
+// secret was logged. No request reaches the API afterwards.
 func (w *world) settle(t *testing.T) {
 	t.Helper()
 	require.Zero(t, w.unclosed.Load(), "bodies that were not closed")
@@ -187,8 +191,7 @@ func (c *countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// countingTransport counts the bodies that it hands out and that are not
-// closed.
+// countingTransport counts the response bodies that are not closed.
 type countingTransport struct {
 	*http.Transport
 
@@ -216,8 +219,8 @@ func (b *countedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// lead is the n-th. Each third one has no click id: by its email alone it is
-// found again.
+// lead returns lead n. Every third lead has no click id, so only its email
+// identifies it.
 func lead(n int) clixnow.CreateLeadRequest {
 	number := strconv.Itoa(n)
 	req := clixnow.CreateLeadRequest{
@@ -238,8 +241,8 @@ func assertNoSecrets(t *testing.T, text string) {
 	}
 }
 
-// inTime makes a call that is given a deadline, and fails the test when it does
-// not heed it.
+// inTime makes a call with a deadline, and fails the test if the call exceeds
+// the deadline.
 func inTime[T any](t *testing.T, deadline time.Duration, call func(context.Context) (T, error)) (result T, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)

@@ -16,27 +16,32 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-const nobody = "127.0.0.1:1" // a reserved port, which no listener of a test is given
+// unused is a reserved port, on which no test listens.
+const unused = "127.0.0.1:1"
 
-// network is one way in which what lies between a client and the API
-// misbehaves.
+// network is one kind of faulty network between a client and the API.
 type network struct {
-	name     string
-	toxics   []toxic
-	off      bool          // nobody listens
-	alone    bool          // somebody listens, with nobody behind
-	idle     time.Duration // after which the API closes a connection that is not used; 0 = never
-	patience time.Duration // of a client, for an attempt; 0 = 30 s
+	name   string
+	toxics []toxic
+	// off means that the proxy does not listen.
+	off bool
+	// alone means that the proxy listens, but the API does not.
+	alone bool
+	// idle is the time after which the API closes an unused connection. 0 means
+	// never.
+	idle time.Duration
+	// patience is the timeout of an attempt. 0 means 30 s.
+	patience time.Duration
 
-	// creates are the classes that creates end in, each of them now and then;
-	// nil = registered.
+	// creates are the classes in which creates end. Each of them must occur. nil
+	// means registered.
 	creates []error
 }
 
-// calm networks are slow, and no more than that.
+// calm networks are slow, but have no other fault.
 func (n *network) calm() bool { return len(n.creates) == 1 && n.creates[0] == nil }
 
-// deadline is enough for a call, where a network answers in the end.
+// deadline is long enough for a call if the network answers at all.
 func (n *network) deadline() time.Duration {
 	if n.patience > 0 {
 		return 4 * n.patience
@@ -44,7 +49,7 @@ func (n *network) deadline() time.Duration {
 	return 5 * time.Minute
 }
 
-// toxic is one of toxiproxy's, as its API takes it.
+// toxic is a toxic in the form of toxiproxy's API.
 type toxic struct {
 	Type       string           `json:"type"`
 	Stream     string           `json:"stream"` // "upstream" or "downstream"
@@ -52,13 +57,13 @@ type toxic struct {
 	Attributes map[string]int64 `json:"attributes"`
 }
 
-// networks returns every toxic in both directions. Connections are cut after
-// random numbers of bytes, which are set off by the seed and reach from the
-// first byte to the third request or answer of the sizes given.
+// networks returns every toxic in both directions. Connections are cut after a
+// random number of bytes, which depends on the seed. It lies between the first
+// byte and the third request or response.
 func networks(seed, request, answer int64) []network {
 	all := []network{
-		{name: "nobody listens", off: true, creates: []error{clixnow.ErrNotSent}},
-		{name: "nobody is behind", alone: true, creates: []error{clixnow.ErrOutcomeUnknown}},
+		{name: "proxy does not listen", off: true, creates: []error{clixnow.ErrNotSent}},
+		{name: "API does not listen", alone: true, creates: []error{clixnow.ErrOutcomeUnknown}},
 	}
 	for _, direction := range []string{"upstream", "downstream"} {
 		size := map[string]int64{"upstream": request, "downstream": answer}[direction]
@@ -91,8 +96,8 @@ func networks(seed, request, answer int64) []network {
 		add("nothing", network{creates: unknown, patience: 2 * time.Second}, toxic{"timeout", "", 1, nil})
 
 		slow := network{creates: registered}
-		// the client does not hear in time that the API has closed an idle
-		// connection, and writes into the void
+		// The client learns too late that the API has closed an idle connection,
+		// and writes to it.
 		if direction == "downstream" {
 			slow = network{creates: mixed, idle: 5 * time.Millisecond}
 		}
@@ -101,23 +106,25 @@ func networks(seed, request, answer int64) []network {
 	return all
 }
 
-// resets makes every close of a connection a reset: toxiproxy prepares the
-// connection for that, whether the toxic strikes or not.
+// resets turns every close of a connection into a reset. toxiproxy prepares the
+// connection for this even if the toxic does not strike.
 var resets = toxic{"reset_peer", "", 0, nil}
 
-// start runs the network in front of an API, and returns the address that it
-// listens on and what ends it.
+// start runs the network in front of an API. It returns the address of the
+// network, and a function that stops it.
 func (n *network) start(t *testing.T, api string) (address string, stop func()) {
 	t.Helper()
 	if n.off {
-		return nobody, func() {}
+		return unused, func() {}
 	}
 	if n.alone {
-		api = nobody
+		api = unused
 	}
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 	proxy := toxiproxy.NewProxy(server, n.name, "127.0.0.1:0", api)
-	for _, kind := range n.toxics { // none is changed later: toxiproxy does that without regard to running connections
+	// No toxic is changed later, because toxiproxy does that without regard to
+	// running connections.
+	for _, kind := range n.toxics {
 		description, err := json.Marshal(kind)
 		require.NoError(t, err)
 		_, err = proxy.Toxics.AddToxicJson(bytes.NewReader(description))
@@ -127,8 +134,8 @@ func (n *network) start(t *testing.T, api string) (address string, stop func()) 
 	return proxy.Listen, proxy.Stop
 }
 
-// cut is a toxic that ends each connection after a random number of bytes,
-// where toxiproxy's limit_data has one number for all.
+// cut is a toxic that ends each connection after a random number of bytes.
+// toxiproxy's limit_data has one number for all connections.
 type cut struct {
 	Seed   uint64 `json:"seed"`
 	Within int64  `json:"within"`
@@ -136,8 +143,8 @@ type cut struct {
 	random *rand.Rand
 }
 
-// NewState draws the number of bytes for one connection. It is called for one
-// connection at a time.
+// NewState chooses the number of bytes for one connection. It is not called
+// concurrently.
 func (c *cut) NewState() any {
 	if c.random == nil {
 		c.random = rand.New(rand.NewPCG(c.Seed, 0))
@@ -145,7 +152,7 @@ func (c *cut) NewState() any {
 	return c.random.Int64N(c.Within) + 1
 }
 
-// Pipe passes on that many bytes.
+// Pipe forwards this number of bytes.
 func (c *cut) Pipe(stub *toxics.ToxicStub) {
 	left := stub.State.(int64)
 	for chunk := range stub.Input {
@@ -157,7 +164,7 @@ func (c *cut) Pipe(stub *toxics.ToxicStub) {
 		stub.Output <- chunk
 	}
 	stub.Close()
-	for range stub.Input { // until the other end has heard of it
+	for range stub.Input { // until the other end has noticed
 		continue
 	}
 }

@@ -19,7 +19,7 @@ import (
 
 const pageSize = 50
 
-// addLeads puts leads in, in the same order by id and by date.
+// addLeads adds leads whose order by id is their order by date.
 func (w *world) addLeads(n int) []int64 {
 	leads := make([]clixnow.Lead, n)
 	began := time.Now().Add(-time.Hour)
@@ -36,9 +36,9 @@ func (w *world) addLeads(n int) []int64 {
 	return ids
 }
 
-// A search yields all leads in order, or the first of them and an error: never
-// fewer and no error, and never one out of place.
-func TestSearchLeads(t *testing.T) { //nolint:paralleltest // its clients are many enough
+// TestSearchLeads checks that a search yields all leads in order, or the first
+// of them and then an error.
+func TestSearchLeads(t *testing.T) { //nolint:paralleltest // it runs many clients at once
 	const walks = 8
 	overNetworks(t, 300, 10_000, func(t *testing.T, w *world) {
 		ids := w.addLeads(4*pageSize + 7)
@@ -60,7 +60,7 @@ func TestSearchLeads(t *testing.T) { //nolint:paralleltest // its clients are ma
 						}
 						read = append(read, lead.ID)
 					}
-					return nil, nil //nolint:nilnil // there is nothing but the leads
+					return nil, nil //nolint:nilnil // there is no error
 				})
 				if errs[walk] == nil {
 					assert.Equal(t, ids, read, "%+v", req)
@@ -86,20 +86,20 @@ var (
 	errDies = errors.New("killed before it saved")
 )
 
-// Who follows the changes through a network that misbehaves, and goes on from
-// what was saved, has the last state of every lead when the network is well
-// again.
-func TestLeadChanges(t *testing.T) { //nolint:paralleltest // its clients are many enough
+// TestLeadChanges follows changes over a faulty network and continues from the
+// saved position. When the network has become faultless, the copy has the last
+// state of every lead.
+func TestLeadChanges(t *testing.T) { //nolint:paralleltest // it runs many clients at once
 	const leads, changes = 2 * pageSize, 60
 	overNetworks(t, 400, 10_000, func(t *testing.T, w *world) {
 		ids := w.addLeads(leads)
 		follower := &follower{w: w, saved: make(map[int64]string)}
-		client := w.client(t, 1, 4, clixnow.RetryPolicy{MaxAttempts: 1}) // or it would hide what the network does
+		client := w.client(t, 1, 4, clixnow.RetryPolicy{MaxAttempts: 1}) // retries would hide the faults of the network
 
 		var writing sync.WaitGroup
 		writing.Go(func() {
 			for i := 0; i < changes || follower.turns.Load() < 4 && w.patience == 0; i++ {
-				time.Sleep(10 * time.Millisecond) // the pace of the writes
+				time.Sleep(10 * time.Millisecond) // between two writes
 				assert.NoError(t,
 					w.api.UpdateLead(ids[i*31%leads], func(lead *clixnow.Lead) { lead.Status = strconv.Itoa(i) }))
 			}
@@ -124,13 +124,16 @@ type follower struct {
 	saved map[int64]string
 	since time.Time
 
-	turns          atomic.Int64 // passes and failures
+	// turns counts passes and failures.
+	turns          atomic.Int64
 	passes, failed int
-	calm           int // passes that ended when the network was well and nobody wrote any more
+	// calm counts the passes that ended after the network had become faultless
+	// and the writes had ended.
+	calm int
 }
 
-// follow reads until the copy is whole. It dies now and then before it has
-// saved, and begins again from what it has.
+// follow reads until the copy is complete. Sometimes it dies before it has
+// saved, and starts again from the saved position.
 func (f *follower) follow(ctx context.Context, t *testing.T, client *clixnow.Client) error {
 	t.Helper()
 	for {
@@ -149,7 +152,7 @@ func (f *follower) follow(ctx context.Context, t *testing.T, client *clixnow.Cli
 				return f.compare()
 			},
 		}, &batch)
-		f.failed-- // the last error is not of the network
+		f.failed-- // the last error is not a fault of the network
 		if !errors.Is(err, errDies) {
 			return err
 		}
@@ -178,8 +181,8 @@ func (f *follower) read(ctx context.Context, client *clixnow.Client, req clixnow
 	return last
 }
 
-// compare returns errDone when the copy is whole. It has to be after a pass
-// that began when all was written.
+// compare returns errDone if the copy is complete. It must be complete after a
+// pass that began after the last write.
 func (f *follower) compare() error {
 	if !f.w.ended.Load() {
 		return nil

@@ -3,11 +3,11 @@
 //
 //	go run -C checks/mutate . [-sample 300] [-seed 1] [-files regexp]
 //
-// A breakage flips a comparison, an operator or a truth value, changes a
-// number, drops a statement or an error, or decides a condition. It is noticed
-// when a test fails, panics or hangs. The tests of its own folder are asked
-// first, then those of the root. What is known to change no behaviour stands in
-// equivalent.txt with the reason, and does not count.
+// A breakage flips a comparison, an operator or a boolean, changes a number,
+// removes a statement or an error, or fixes a condition. It is noticed if a
+// test fails, panics or hangs. The tests of the same folder run first, then
+// those of the root. equivalent.txt lists the breakages that change no
+// behaviour, with reasons. They do not count.
 package main
 
 import (
@@ -42,13 +42,14 @@ func main() {
 	}
 }
 
-// rooms are the folders that are broken.
-var rooms = []string{".", "internal/call", "internal/wire", "internal/walk"}
+// folders are the folders whose files are broken.
+var folders = []string{".", "internal/call", "internal/wire", "internal/walk"}
 
 type runner struct {
 	root, temp string
 	timeout    time.Duration
-	sources    map[string][]byte // by file
+	// sources holds the text of each file.
+	sources map[string][]byte
 }
 
 func run(ctx context.Context, out io.Writer, args []string) error {
@@ -71,7 +72,7 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(temp) }() // what is left of it is the system's to clean
+	defer func() { _ = os.RemoveAll(temp) }() // the system cleans up the rest
 	r := &runner{root: *root, temp: temp, timeout: *timeout, sources: make(map[string][]byte)}
 	all, err := r.mutants(pattern)
 	if err != nil {
@@ -79,7 +80,7 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	}
 	chosen := all
 	if *sample > 0 && *sample < len(all) {
-		random := rand.New(rand.NewPCG(*seed, 0)) //nolint:gosec // a seed repeats it
+		random := rand.New(rand.NewPCG(*seed, 0)) //nolint:gosec // a seed makes it repeatable
 		random.Shuffle(len(all), func(i, k int) { all[i], all[k] = all[k], all[i] })
 		chosen = all[:*sample]
 	}
@@ -91,9 +92,9 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	return r.try(ctx, out, chosen, equivalent, *atOnce)
 }
 
-// mutants returns the breakages of every file that is no test.
+// mutants returns the breakages of every file that is not a test.
 func (r *runner) mutants(pattern *regexp.Regexp) (all []*mutant, err error) {
-	for _, room := range rooms {
+	for _, room := range folders {
 		names, err := filepath.Glob(filepath.Join(r.root, room, "*.go"))
 		if err != nil {
 			return nil, err
@@ -127,7 +128,7 @@ func readEquivalents(name string) (map[string]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = file.Close() }() // it was read
+	defer func() { _ = file.Close() }()
 	known := make(map[string]bool)
 	lines := bufio.NewScanner(file)
 	for lines.Scan() {
@@ -195,7 +196,8 @@ func (r *runner) try(ctx context.Context, out io.Writer, chosen []*mutant, equiv
 	return errors.Join(failed, ctx.Err())
 }
 
-// judge builds the tests with the breakage in place of the file, and runs them.
+// judge builds the tests with the broken file instead of the original, and runs
+// them.
 func (r *runner) judge(ctx context.Context, folder string, m *mutant) (verdict, error) {
 	root, err := filepath.Abs(r.root)
 	if err != nil {
@@ -232,8 +234,8 @@ func (r *runner) judge(ctx context.Context, folder string, m *mutant) (verdict, 
 	return survived, nil
 }
 
-// passes runs a test program, which a breakage may have made greedy: it gets 10
-// GiB of addresses and a time.
+// passes runs a test program. A breakage may make it use too much memory or
+// time, so it gets 10 GiB of address space and a time limit.
 func (r *runner) passes(ctx context.Context, program, folder string) (bool, error) {
 	test := exec.CommandContext(ctx, "sh", "-c", "ulimit -v 10485760; exec \"$@\"", "sh", program,
 		//nolint:gosec // our own files

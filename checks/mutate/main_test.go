@@ -51,8 +51,7 @@ func f(n int, err error) error {
 	}, got)
 }
 
-// A module with one test that notices half of the breakages of its one
-// function.
+// The module has one test, which notices half of the breakages of its function.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()

@@ -8,17 +8,18 @@ import (
 	"strings"
 )
 
-// mutant is one small breakage: text that takes the place of a part of a file.
+// mutant is one small breakage: a text that replaces a part of a file.
 type mutant struct {
-	file       string // from the root of the module
-	line       int
-	start, end int // bytes
+	file string // from the root of the module
+	line int
+	// start and end are byte offsets.
+	start, end int
 	old, text  string
 	context    string // the line that it is in
 }
 
-// name tells a mutant from all others as long as its line is not changed,
-// wherever the line is.
+// name identifies a mutant as long as its line does not change. The line may
+// move.
 func (m *mutant) name() string {
 	return m.file + ": " + m.context + ": " + strconv.Quote(m.old) + " becomes " + strconv.Quote(m.text)
 }

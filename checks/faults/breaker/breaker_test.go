@@ -1,6 +1,5 @@
-// Package breakertest_test shows that a circuit breaker and this client
-// understand each other: what the breaker refuses was not sent. It is a module
-// of its own, since the client needs no breaker.
+// Package breaker_test puts a circuit breaker into the transport of a client.
+// A request that the breaker refuses was not sent, and the client reports so.
 package breaker_test
 
 import (
@@ -18,9 +17,9 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// breaker is a RoundTripper that gives up on a server for a while when it fails
-// too often. A refusal of its own wraps clixnow.ErrNotSent; every other error
-// goes through as it is.
+// breaker is a RoundTripper that refuses requests for a while after too many
+// failures. Its refusals wrap clixnow.ErrNotSent. It returns all other errors
+// unchanged.
 type breaker struct {
 	next    http.RoundTripper
 	breaker *gobreaker.CircuitBreaker[*http.Response]
@@ -30,7 +29,7 @@ func newBreaker(settings gobreaker.Settings) *breaker {
 	return &breaker{
 		new(http.Transport),
 		gobreaker.NewCircuitBreaker[*http.Response](settings),
-	} //nolint:bodyclose // none is made here
+	} //nolint:bodyclose // there is no body
 }
 
 func (b *breaker) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -39,7 +38,7 @@ func (b *breaker) RoundTrip(req *http.Request) (*http.Response, error) {
 		var err error
 		answer, err = b.next.RoundTrip(req)
 		if err == nil && answer.StatusCode >= http.StatusInternalServerError {
-			return nil, errors.New(answer.Status) // for the breaker's counts alone
+			return nil, errors.New(answer.Status) // only for the counts of the breaker
 		}
 		return answer, err
 	})
@@ -103,7 +102,7 @@ func TestOpenBreaker(t *testing.T) {
 			t.Parallel()
 			server, client := setUp(t, gobreaker.Settings{Timeout: time.Hour, ReadyToTrip: trip(2)})
 			server.Inject(fault)
-			for range 2 { // what the breaker let through is what it is without one
+			for range 2 { // the breaker does not change these errors
 				_, err := client.CreateLead(t.Context(), lead())
 				require.ErrorIs(t, err, clixnow.ErrOutcomeUnknown)
 				require.NotErrorIs(t, err, clixnow.ErrNotSent)
@@ -122,13 +121,13 @@ func TestOpenBreaker(t *testing.T) {
 	}
 }
 
-// An earlier try stays in doubt while the breaker refuses to look.
+// An earlier attempt stays in doubt while the breaker refuses the looks.
 func TestOpenBreakerAfterAnEarlierTry(t *testing.T) {
 	t.Parallel()
 	server, client := setUp(t, gobreaker.Settings{Timeout: time.Hour, ReadyToTrip: trip(1)})
 	first := time.Now()
 	server.Inject(clixnowtest.Fault{HandleFirst: true, Status: 502})
-	_, err := client.EnsureLead(t.Context(), lead()) // the breaker opens in between
+	_, err := client.EnsureLead(t.Context(), lead()) // the breaker opens during the call
 	require.ErrorIs(t, err, clixnow.ErrOutcomeUnknown)
 	require.NotErrorIs(t, err, clixnow.ErrNotSent)
 	require.ErrorIs(t, err, gobreaker.ErrOpenState)
@@ -140,7 +139,7 @@ func TestOpenBreakerAfterAnEarlierTry(t *testing.T) {
 	assert.Len(t, server.Requests(), 1)
 }
 
-// A breaker that closes again within the looks: the lead is found.
+// If the breaker closes again before the last look, the lead is found.
 func TestBreakerCloses(t *testing.T) {
 	t.Parallel()
 	server, client := setUp(t, gobreaker.Settings{Timeout: time.Millisecond, ReadyToTrip: trip(1)})
