@@ -20,7 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.PlainBodyDecoder) // it knows text/plain alone
+	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.PlainBodyDecoder) // it knows only text/plain
 	goleak.VerifyTestMain(m)
 }
 
@@ -29,13 +29,15 @@ const (
 	searchPath = "/api/system/v1/leads/search"
 )
 
-// description is the contract.
+// description is openapi.yaml.
 type description struct {
-	doc    *openapi3.T
-	closed bool // it knows no members and parameters but those that it names
+	doc *openapi3.T
+	// closed means that only the named members and parameters are allowed.
+	closed bool
 
-	mu     sync.Mutex
-	judged map[[sha256.Size]byte]bool // the requests and answers that were judged, by their sums
+	mu sync.Mutex
+	// judged holds the hashes of the requests and responses that were checked.
+	judged map[[sha256.Size]byte]bool
 }
 
 // describe reads openapi.yaml.
@@ -47,9 +49,9 @@ func describe(t *testing.T) *description {
 	}
 }
 
-// describeClosed reads it without the leave that it gives to members which it
-// does not name: with that leave a misspelt member passes for one of a brand,
-// as does the one that the vendor's example misspells.
+// describeClosed reads openapi.yaml and allows no members that it does not
+// name. The description itself allows them, because brands have fields of their
+// own. So a misspelled member, as in the vendor's example, would pass.
 func describeClosed(t *testing.T) *description {
 	t.Helper()
 	const leave, misspelt = "additionalProperties: true", " subcampaign: "
@@ -68,12 +70,12 @@ func load(t *testing.T, change func(string) string) *openapi3.T {
 	return doc
 }
 
-// validate holds a document against the OpenAPI specification, its examples
-// against its schemas.
+// validate checks a document against the OpenAPI specification, and its
+// examples against its schemas.
 func validate(ctx context.Context, doc *openapi3.T) error {
 	err := doc.Validate(ctx, openapi3.EnableExamplesValidation(), openapi3.EnableSchemaFormatValidation(),
 		openapi3.EnableMultiError())
-	// which Validate passes over
+	// Validate does not check these.
 	return errors.Join(err, doc.WalkSchemas(func(pointer string, schema *openapi3.SchemaRef) error {
 		for _, example := range schema.Value.Examples {
 			if err := schema.Value.VisitJSON(example, openapi3.EnableJSONSchema2020()); err != nil {
@@ -113,16 +115,19 @@ func TestDescriptionIsValidated(t *testing.T) {
 	}
 }
 
-// The vendor's own words, as the API reference prints them.
+// These are the vendor's examples, as the API reference prints them.
 const (
-	vendorsBody = `{"firstName":"Allison","lastName":"Brown","email":"[email protected]","phone":"+41123456789","countryCode":"CH",
+	vendorsBody = `{"firstName":"Allison","lastName":"Brown","email":"[email protected]","phone":"+41123456789",
+		"countryCode":"CH",
 		"referralUrl":"https://website.com","subcampaign":"subcampaign","keyword":"test","placement":"landing_page",
 		"clickId":"20fn4ngo56n3snf74","ipAddress":"1.1.1.1","languageCode":"EN","password":"Password123!","sub2":"sub2",
 		"deviceType":"Mobile","deviceName":"iPhone16","osName":"iOS","browser":"Safari Mobile","carrier":"Mobile"}`
-	vendorsAnswer = `{"leadId":123456,"redirectUrl":"https:…","subCampaign":"subcampaign","placement":"placement","keyword":"keyword",
+	vendorsAnswer = `{"leadId":123456,"redirectUrl":"https:…","subCampaign":"subcampaign","placement":"placement",
+		"keyword":"keyword",
 		"sub2":"sub2","clickId":"clickId","crmId":"crmId"}`
-	vendorsLandingPage = "https://landing.com/?a_id=1&c_id=2&f_id=3&subcampaign=subcampaign&sub2=sub_name&keyword=test" +
-		"&clickid=1c33d66a941ac90a6&placement=test" // with numbers for its placeholders
+	vendorsLandingPage = "https://landing.com/?a_id=1&c_id=2&f_id=3&subcampaign=subcampaign" +
+		"&sub2=sub_name&keyword=test" +
+		"&clickid=1c33d66a941ac90a6&placement=test" // numbers replace the placeholders
 )
 
 func TestVendorsExamples(t *testing.T) {
@@ -130,7 +135,7 @@ func TestVendorsExamples(t *testing.T) {
 	document := pointers(t, describe(t).doc)
 	create := "/paths/~1api~1system~1v1~1leads/post"
 
-	// which the vendor's own host has masked
+	// The vendor's host has masked the email.
 	body := strings.Replace(vendorsBody, "[email protected]", "allison.brown@example.com", 1)
 	assert.JSONEq(t, body, document[create+"/requestBody/content/application~1json/examples/vendor/value"])
 	assert.JSONEq(t, vendorsAnswer,
@@ -151,14 +156,16 @@ func TestVendorsExamples(t *testing.T) {
 	}, examples)
 }
 
-// What the reference says of each status, in its own words.
+// These are the words of the reference about each status.
 func TestVendorsStatuses(t *testing.T) {
 	t.Parallel()
 	document := pointers(t, describe(t).doc)
 	statuses := map[string]string{
-		"BadRequest":           "General error when fulfilling the request would cause an invalid state. Domain validation errors, missing data, etc.",
-		"Unauthorized":         "Error code response for missing or invalid authentication token.",
-		"Forbidden":            "The user is not authorized to perform the operation, or a certain item is unavailable for some reason.",
+		"BadRequest": "General error when fulfilling the request would cause an invalid state. " +
+			"Domain validation errors, missing data, etc.",
+		"Unauthorized": "Error code response for missing or invalid authentication token.",
+		"Forbidden": "The user is not authorized to perform the operation, " +
+			"or a certain item is unavailable for some reason.",
 		"UnsupportedMediaType": "Wrong Accept/Content-Type.",
 	}
 	for name, words := range statuses {
@@ -176,9 +183,9 @@ func TestVendorsStatuses(t *testing.T) {
 	assert.Nil(t, search.Responses.Value("201"), "a search creates nothing")
 }
 
-// Each point where the API reference is silent, contradicts itself or is
-// contradicted, and a word that its x-doubt has to say. There is no other
-// x-doubt.
+// TestDoubts lists each point where the API reference says nothing, contradicts
+// itself or is contradicted by other sources. The x-doubt of this point
+// contains the word. The description has no other x-doubt.
 func TestDoubts(t *testing.T) {
 	t.Parallel()
 	const (
@@ -244,8 +251,8 @@ func TestDoubts(t *testing.T) {
 	}
 }
 
-// pointers returns every value of a document, as JSON, by its JSON pointer;
-// parameters stand under their names.
+// pointers returns every value of a document, as JSON, by its JSON pointer.
+// Parameters are found under their names.
 func pointers(t *testing.T, doc *openapi3.T) map[string]string {
 	t.Helper()
 	data, err := doc.MarshalJSON()
@@ -284,7 +291,7 @@ func quoted(t *testing.T, value any) string {
 	return strings.TrimSpace(text.String())
 }
 
-// operations returns that which creates and that which searches.
+// operations returns the operations that create and search.
 func operations(t *testing.T, d *description) []*openapi3.Operation {
 	t.Helper()
 	create, search := d.doc.Paths.Find(leadsPath).Post, d.doc.Paths.Find(searchPath).Get

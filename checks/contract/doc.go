@@ -1,4 +1,3 @@
-// Package contract holds openapi.yaml, the description of the API, and the
-// tests that hold it, the client and the fake server to each other. It is all
-// tests; README.md says which.
+// Package contract holds openapi.yaml, the description of the API, and tests
+// that compare the client and the fake server with it. See README.md.
 package contract

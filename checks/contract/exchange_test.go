@@ -19,27 +19,30 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 )
 
-// exchange is a request, and the answer to it if there was one.
+// exchange is a request and its response, if there was one.
 type exchange struct {
 	Method string
 	URL    string
 	Header http.Header
 	Body   []byte
 
-	Status       int // 0 = no answer
+	// Status is 0 if there was no response.
+	Status       int
 	AnswerHeader http.Header
 	Answer       []byte
 
-	Unvalidated bool // the client was told not to judge what it sends
+	// Unvalidated means that the client had WithoutValidation.
+	Unvalidated bool
 }
 
-// request tells requests apart that are not the same to the description.
+// request returns a key that differs for requests which the description may
+// treat differently.
 func (e *exchange) request() string {
 	u, _ := url.Parse(e.URL)
 	return fmt.Sprintf("%s %s %v %s", e.Method, u.RequestURI(), e.Header, e.Body)
 }
 
-// answer does the same for answers.
+// answer does the same for responses.
 func (e *exchange) answer() string {
 	u, _ := url.Parse(e.URL)
 	header := e.AnswerHeader.Clone()
@@ -47,12 +50,12 @@ func (e *exchange) answer() string {
 	return fmt.Sprintf("%s %s %d %v %s", e.Method, u.Path, e.Status, header, e.Answer)
 }
 
-// errNoOperation: the description has nothing to say of a request's method and
-// path.
+// errNoOperation means that the description has no operation with the method
+// and path of the request.
 var errNoOperation = errors.New("the description has no such operation")
 
-// firstOf reports whether something is to be judged for the first time. Most
-// traffic repeats itself, and the validator compiles its schema anew each time.
+// firstOf reports whether something was not checked before. Most traffic
+// repeats itself, and the validator compiles its schema for each check.
 func (d *description) firstOf(what string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -62,8 +65,7 @@ func (d *description) firstOf(what string) bool {
 	return !known
 }
 
-// judgeRequest returns what is wrong with a request by the description. Of what
-// is the same it tells once.
+// judgeRequest returns the faults of a request. It reports equal requests once.
 func (d *description) judgeRequest(ctx context.Context, e *exchange) error {
 	if !d.firstOf("request " + e.request()) {
 		return nil
@@ -84,8 +86,8 @@ func (d *description) judgeRequest(ctx context.Context, e *exchange) error {
 	return nil
 }
 
-// judgeAnswer does the same for an answer. Where there is no operation, its
-// body has to be that of an error at least.
+// judgeAnswer does the same for a response. If there is no operation, the body
+// must be that of an error.
 func (d *description) judgeAnswer(ctx context.Context, e *exchange) error {
 	if !d.firstOf("answer " + e.answer()) {
 		return nil
@@ -119,8 +121,8 @@ func (d *description) judgeError(e *exchange) error {
 	return nil
 }
 
-// input finds the operation of a request, whatever host and path of a proxy are
-// in front of it.
+// input finds the operation of a request. Any host and any path prefix are
+// allowed.
 func (d *description) input(ctx context.Context, e *exchange) (*openapi3filter.RequestValidationInput, error) {
 	request, err := http.NewRequestWithContext(ctx, e.Method, e.URL, bytes.NewReader(e.Body))
 	if err != nil {
@@ -148,7 +150,7 @@ func (d *description) input(ctx context.Context, e *exchange) (*openapi3filter.R
 	}, nil
 }
 
-// hasToken checks the form of the one security scheme.
+// hasToken checks the form of the security scheme.
 func hasToken(_ context.Context, input *openapi3filter.AuthenticationInput) error {
 	scheme := input.SecurityScheme
 	token, ok := strings.CutPrefix(input.RequestValidationInput.Request.Header.Get(scheme.Name), "ApiToken ")
@@ -158,7 +160,7 @@ func hasToken(_ context.Context, input *openapi3filter.AuthenticationInput) erro
 	return nil
 }
 
-// reason shortens an error, which would print whole schemas.
+// reason shortens an error. Otherwise it would print whole schemas.
 func reason(err error) error {
 	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' })
 	const enough = 6
@@ -166,8 +168,8 @@ func reason(err error) error {
 	return errors.New(strings.Join(kept[:min(len(kept), enough)], "; "))
 }
 
-// seen is what of the description an exchange makes use of: "POST firstName",
-// "GET skip", "200 POST leadId".
+// seen returns the parts of the description that an exchange uses, such as
+// "POST firstName", "GET skip" and "200 POST leadId".
 func (e *exchange) seen() (names []string) {
 	if u, err := url.Parse(e.URL); err == nil {
 		for name := range u.Query() {
@@ -181,8 +183,8 @@ func (e *exchange) seen() (names []string) {
 	return names
 }
 
-// members returns the names of an object, or those of all the objects in a
-// list, which may be in an envelope.
+// members returns the member names of an object, or of all objects in a list.
+// The list may be in an envelope.
 func members(prefix string, body []byte) (names []string) {
 	var object map[string]json.RawMessage
 	var list []map[string]json.RawMessage
@@ -204,7 +206,7 @@ func members(prefix string, body []byte) (names []string) {
 	return names
 }
 
-// named returns what the description names of requests, and of answers with
+// named returns what the description names in requests and in responses with
 // status 200, in the form of seen.
 func (d *description) named() (names []string) {
 	for _, parameter := range d.doc.Paths.Find(searchPath).Get.Parameters {
@@ -221,8 +223,8 @@ func (d *description) named() (names []string) {
 	return names
 }
 
-// record sends a request on and notes both it and the answer, which can still
-// be read.
+// record forwards a request, and records the request and the response. The
+// response can still be read.
 func record(next http.RoundTripper, request *http.Request) (*exchange, *http.Response, error) {
 	e := &exchange{Method: request.Method, URL: request.URL.String(), Header: request.Header.Clone()}
 	if request.GetBody != nil {
@@ -240,7 +242,7 @@ func record(next http.RoundTripper, request *http.Request) (*exchange, *http.Res
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
-	rest := cmp.Or(err, io.EOF) // a body that was cut stays so
+	rest := cmp.Or(err, io.EOF) // a truncated body stays truncated
 	answer.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failingReader{rest}))
 	if err == nil {
 		e.Status, e.AnswerHeader, e.Answer = answer.StatusCode, answer.Header.Clone(), body

@@ -11,21 +11,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// variant is a value that a schema allows, as encoding/json decodes it with
-// numbers left as they are written, and what is special about it.
+// variant is a value that a schema allows, and a text that says what is special
+// about it. The value is decoded by encoding/json with UseNumber.
 type variant struct {
 	what  string
 	value any
 }
 
-// variants returns values that a schema allows, the same in every run: each of
-// its examples and of its enum, each branch of a union, null where it may be,
-// the bounds of lengths and numbers; of an object all members at once, each
-// optional one absent in turn, and each member in each of its own variants.
+// variants returns values that a schema allows, the same in every run. These
+// are each example, each value of an enum, each branch of a union, null if it
+// is allowed, and the bounds of lengths and numbers. For an object these are:
+// all members at once, each optional member absent in turn, and each member in
+// each of its own variants.
 func variants(t *testing.T, ref *openapi3.SchemaRef) (all []variant) {
 	t.Helper()
 	all = candidates(t, ref.Value)
-	if s := ref.Value; s.Not != nil || len(s.Properties) == 0 && s.Items == nil { // others are made of what is allowed
+	// other values are built from allowed parts
+	if s := ref.Value; s.Not != nil || len(s.Properties) == 0 && s.Items == nil {
 		all = slices.DeleteFunc(all, func(v variant) bool { return !allows(ref.Value, v.value) })
 	}
 	require.NotEmpty(t, all, "nothing can be generated from schema %s", ref.Ref)
@@ -54,8 +56,7 @@ func candidates(t *testing.T, schema *openapi3.Schema) (all []variant) {
 	return all
 }
 
-// exact returns a value as encoding/json would decode it, with numbers as they
-// are written.
+// exact returns a value as encoding/json decodes it with UseNumber.
 func exact(t *testing.T, value any) any {
 	t.Helper()
 	return decoded(t, []byte(quoted(t, value)))
@@ -83,7 +84,7 @@ func ofKind(t *testing.T, schema *openapi3.Schema, kind string) []variant {
 	return nil
 }
 
-// integers returns the bounds, and the first number that a float cannot hold.
+// integers returns the bounds, and the first number that a float64 cannot hold.
 func integers(schema *openapi3.Schema) (all []variant) {
 	least, most := "1", "9223372036854775807"
 	if schema.Min != nil {
@@ -116,8 +117,8 @@ func texts(t *testing.T, schema *openapi3.Schema) []variant {
 	return all
 }
 
-// lists returns the empty one, one for each variant of the element, and one
-// with all of these.
+// lists returns the empty list, a list for each variant of the element, and a
+// list with all of these.
 func lists(t *testing.T, schema *openapi3.Schema) []variant {
 	t.Helper()
 	all := []variant{{"no elements", []any{}}}
@@ -165,8 +166,8 @@ func objects(t *testing.T, schema *openapi3.Schema) (all []variant) {
 	return all
 }
 
-// furtherMembers returns objects with a member of each variant, and one with a
-// member of each branch of the union.
+// furtherMembers returns objects with one further member of each variant, and
+// an object with a member of each branch of the union.
 func furtherMembers(t *testing.T, schema *openapi3.SchemaRef) (all []variant) {
 	t.Helper()
 	for _, v := range variants(t, schema) {

@@ -26,7 +26,7 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// decoded reads JSON with numbers as they are written.
+// decoded decodes JSON with UseNumber.
 func decoded(t *testing.T, data []byte) (value any) {
 	t.Helper()
 	decoder := json.NewDecoder(bytes.NewReader(data))
@@ -35,8 +35,8 @@ func decoded(t *testing.T, data []byte) (value any) {
 	return value
 }
 
-// answering is a RoundTripper that gives one answer to every request, and keeps
-// the body and the query of the last one.
+// answering is a RoundTripper that returns the same response to every request.
+// It keeps the body and the query of the last request.
 type answering struct {
 	status      int
 	contentType string
@@ -73,8 +73,7 @@ func clientFor(t *testing.T, transport http.RoundTripper) *clixnow.Client {
 	return client
 }
 
-// success returns all that an operation may answer with a status, by the
-// description's schema and examples.
+// success returns all bodies that an operation may return with a status.
 func success(t *testing.T, operation *openapi3.Operation, status int) []variant {
 	t.Helper()
 	response := operation.Responses.Status(status)
@@ -82,7 +81,7 @@ func success(t *testing.T, operation *openapi3.Operation, status int) []variant 
 	return bodies(t, response.Value.Content["application/json"])
 }
 
-// bodies returns the examples and the variants of a body.
+// bodies returns the examples and variants of a body.
 func bodies(t *testing.T, media *openapi3.MediaType) (all []variant) {
 	t.Helper()
 	for _, name := range slices.Sorted(maps.Keys(media.Examples)) {
@@ -99,9 +98,9 @@ func bodies(t *testing.T, media *openapi3.MediaType) (all []variant) {
 	return all
 }
 
-// finders say, by the name of a member of an object, where its value is to be
-// found again. The names are written out here once more: taken from the client,
-// a misspelt one would not be noticed.
+// finders map the name of a member to the place of its value in a Go struct.
+// The names are written here again. If they came from the client, a misspelled
+// name would not be noticed.
 type finders[T any] map[string]func(*T) any
 
 func leadMembers() finders[clixnow.Lead] {
@@ -137,7 +136,7 @@ func createdMembers() finders[clixnow.CreateLeadResponse] {
 	}
 }
 
-// same finds the values of an object again in a Go value.
+// same compares the values of an object with those of a Go value.
 func (m finders[T]) same(t *testing.T, object any, got *T, extra map[string]json.RawMessage) {
 	t.Helper()
 	rest := maps.Clone(object.(map[string]any))
@@ -151,8 +150,8 @@ func (m finders[T]) same(t *testing.T, object any, got *T, extra map[string]json
 	assert.Equal(t, rest, anyOf(t, extra), "Extra")
 }
 
-// expected is a value of JSON as a Go value of the kind of another one. Null,
-// or nothing, is its zero value.
+// expected converts a JSON value to the type of a Go value. Null and absent are
+// the zero value.
 func expected(t *testing.T, value, kind any) any {
 	t.Helper()
 	text := fmt.Sprint(value)
@@ -191,8 +190,8 @@ func properties(d *description, schema string) []string {
 	return slices.Sorted(maps.Keys(d.doc.Components.Schemas[schema].Value.Properties))
 }
 
-// Every answer to a create that the description allows is read, and its values
-// are found again.
+// The client reads every response to a create that the description allows, and
+// loses no value.
 func TestGeneratedCreated(t *testing.T) {
 	t.Parallel()
 	contract := describe(t)
@@ -213,7 +212,7 @@ func TestGeneratedCreated(t *testing.T) {
 	}
 }
 
-// So is every answer to a search, in a list of its own or in an envelope.
+// The client reads every response to a search, as a list or in an envelope.
 func TestGeneratedLeads(t *testing.T) {
 	t.Parallel()
 	contract := describe(t)
@@ -236,8 +235,8 @@ func TestGeneratedLeads(t *testing.T) {
 	}
 }
 
-// unwrapped returns the list in an answer: the answer itself, or the one member
-// of it that is a list with elements.
+// unwrapped returns the list in a response: the response itself, or its only
+// member that is a list with elements.
 func unwrapped(t *testing.T, answer any) []any {
 	t.Helper()
 	found := listsIn(answer)
@@ -248,7 +247,7 @@ func unwrapped(t *testing.T, answer any) []any {
 	return found[0]
 }
 
-// listsIn returns the lists with elements.
+// listsIn returns the lists that have elements.
 func listsIn(answer any) (found [][]any) {
 	members, ok := answer.(map[string]any)
 	if !ok {
@@ -262,7 +261,7 @@ func listsIn(answer any) (found [][]any) {
 	return found
 }
 
-// concrete returns statuses that a key of responses stands for.
+// concrete returns the statuses that a key of responses means.
 func concrete(t *testing.T, key string) []int {
 	t.Helper()
 	ranges := map[string][]int{
@@ -277,8 +276,8 @@ func concrete(t *testing.T, key string) []int {
 	return []int{status}
 }
 
-// Every answer that is no success, in every form of its body, is an error of
-// the right kind that tells what the body says.
+// Every response that is not a success, in every form of its body, becomes an
+// error of the right kind with the text of the body.
 func TestGeneratedErrors(t *testing.T) {
 	t.Parallel()
 	contract := describe(t)
@@ -306,10 +305,9 @@ func TestGeneratedErrors(t *testing.T) {
 	}
 }
 
-const createLead = "createLead" // and searchLeads
+const createLead = "createLead"
 
-// call calls the client's method for an operation, with a request that is
-// right.
+// call calls the client's method for an operation, with a valid request.
 func call(ctx context.Context, client *clixnow.Client, operation *openapi3.Operation) (err error) {
 	if operation.OperationID == createLead {
 		_, err = client.CreateLead(ctx, fullLead(1))
@@ -349,7 +347,7 @@ func fails(t *testing.T, operation *openapi3.Operation, transport answering, bod
 	assert.Equal(t, fieldTexts(object["errors"]), answer.Fields, what)
 }
 
-// class is what a create that fails with a status is.
+// class is the class of a create that fails with a status.
 func class(status int) error {
 	switch {
 	case status == 303, status >= 500:
@@ -379,8 +377,8 @@ func text(value any) string {
 	return s
 }
 
-// fieldTexts returns the texts by field, under names that begin with a small
-// letter.
+// fieldTexts returns the texts by field, under names that begin with a
+// lower-case letter.
 func fieldTexts(value any) map[string][]string {
 	var all map[string][]string
 	errors, _ := value.(map[string]any)
@@ -403,7 +401,7 @@ func fieldTexts(value any) map[string][]string {
 	return all
 }
 
-// A field of a request, and how a Go value of a request is given it.
+// These functions set the fields of a request.
 type setters[T any] map[string]func(request *T, value any)
 
 func texted[T any](field func(*T) *string) func(*T, any) {
@@ -444,8 +442,8 @@ func generatedRequests(t *testing.T, d *description) []variant {
 	return bodies(t, operations(t, d)[0].RequestBody.Value.Content["application/json"])
 }
 
-// The client sends every request that the description allows, as it stands
-// there. What is empty, or false by default, is left out.
+// The client sends every request that the description allows, unchanged. It
+// leaves out empty values and false.
 func TestGeneratedCreateIsSent(t *testing.T) {
 	t.Parallel()
 	contract := describe(t)
@@ -457,7 +455,7 @@ func TestGeneratedCreateIsSent(t *testing.T) {
 		t.Run(generated.what, func(t *testing.T) {
 			t.Parallel()
 			body := maps.Clone(generated.value.(map[string]any))
-			if value, ok := body["subcampaign"]; ok { // as the vendor's example has it; names match in any case
+			if value, ok := body["subcampaign"]; ok { // the vendor's example has it; names match in any case
 				delete(body, "subcampaign")
 				body["subCampaign"] = value
 			}
@@ -478,8 +476,8 @@ func TestGeneratedCreateIsSent(t *testing.T) {
 	}
 }
 
-// The fake server takes every one of them, stores what it keeps as it was sent,
-// and says it in its answer.
+// The fake server accepts each of these requests, stores its values unchanged,
+// and returns them.
 func TestGeneratedCreateIsTaken(t *testing.T) {
 	t.Parallel()
 	contract := describe(t)
@@ -511,8 +509,8 @@ func TestGeneratedCreateIsTaken(t *testing.T) {
 	}
 }
 
-// It refuses what the description forbids: a mandatory field that is absent,
-// and a value of a wrong type in any.
+// The fake server refuses what the description forbids: a missing mandatory
+// field, and a value of a wrong type in any field.
 func TestGeneratedCreateIsRefused(t *testing.T) {
 	t.Parallel()
 	contract := describe(t)
@@ -574,8 +572,8 @@ func searchSetters() setters[clixnow.SearchLeadsRequest] {
 	}
 }
 
-// Every value of every parameter of a search is sent as the description has it,
-// and taken by the fake server.
+// The client sends every value of every search parameter in the form of the
+// description, and the fake server accepts it.
 func TestGeneratedSearch(t *testing.T) {
 	t.Parallel()
 	setters := searchSetters()
@@ -594,7 +592,7 @@ func TestGeneratedSearch(t *testing.T) {
 				_, err := clientFor(t, transport).SearchLeadsPage(t.Context(), request)
 				require.NoError(t, err)
 				want := url.Values{"orderBy": {"Id"}, parameter.Name: {fmt.Sprint(v.value)}}
-				if v.value == json.Number("0") { // the default is left out
+				if v.value == json.Number("0") { // the default is not sent
 					delete(want, parameter.Name)
 				}
 				assert.Equal(t, want, transport.sentQuery)
@@ -610,7 +608,7 @@ func TestGeneratedSearch(t *testing.T) {
 	}
 }
 
-// ask has the fake server answer a request that its token comes with.
+// ask sends a request with the token to the fake server.
 func ask(server *clixnowtest.Server, request *http.Request) (status int, answer []byte) {
 	request.Header.Set("Authorization", "ApiToken "+server.Token)
 	recorder := httptest.NewRecorder()

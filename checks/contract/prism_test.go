@@ -25,8 +25,9 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// TestPrism has a second reader of the description, Stoplight Prism, make a
-// server of it, and stand between the client and the fake server.
+// TestPrism lets a second implementation of OpenAPI, Stoplight Prism, act as a
+// server made from the description, and as a proxy between the client and the
+// fake server.
 func TestPrism(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -43,7 +44,7 @@ func TestPrism(t *testing.T) {
 	})
 	t.Run("proxy", func(t *testing.T) {
 		t.Parallel()
-		servers := map[string]*clixnowtest.Server{ // behind one Prism, which takes seconds to start
+		servers := map[string]*clixnowtest.Server{ // they share one Prism, because it takes seconds to start
 			"a list": clixnowtest.NewHandler(clixnowtest.WithToken("CfDJ8-list"), clixnowtest.WithPageLimit(10)),
 			"an envelope": clixnowtest.NewHandler(clixnowtest.WithToken("CfDJ8-envelope"),
 				clixnowtest.WithEnvelope("items")),
@@ -73,14 +74,15 @@ func TestPrism(t *testing.T) {
 	})
 }
 
-const mockToken = "CfDJ8-token" // of which Prism wants no more than that there is one
+const mockToken = "CfDJ8-token" // Prism accepts any token
 
-// preferring asks Prism for a certain answer, and fails the test where Prism
-// found anything wrong.
+// preferring asks Prism for a certain response, and fails the test if Prism
+// finds a fault.
 type preferring struct {
 	next   http.RoundTripper
 	prefer string
-	seed   int // of a made-up answer; 0 = none is made up
+	// seed selects a generated response. 0 means an example.
+	seed int
 
 	mu         sync.Mutex
 	violations []string
@@ -185,9 +187,9 @@ func mockEveryMethod(t *testing.T, mock string) {
 	require.NoError(t, use(t.Context(), client, clixnowtest.NewHandler()))
 }
 
-// mockDynamic reads answers that Prism makes up. It does not heed all of the
-// description: what it makes up against the schema, or against what is said
-// there in words alone, is left out.
+// mockDynamic reads responses that Prism generates. Prism does not follow all
+// of the description. Responses that contradict the schema, or what the
+// description says in words, are left out.
 func mockDynamic(t *testing.T, mock string) {
 	t.Helper()
 	contract := describe(t)
@@ -223,7 +225,7 @@ func mockDynamic(t *testing.T, mock string) {
 	assert.GreaterOrEqual(t, used, fewest)
 }
 
-// contradicts says in what an answer to a search is none of the description.
+// contradicts reports where a response to a search contradicts the description.
 func contradicts(t *testing.T, contract *description, answer any) string {
 	t.Helper()
 	lists := listsIn(answer)
@@ -263,7 +265,7 @@ func proxyEveryMethod(t *testing.T, proxy string, server *clixnowtest.Server) {
 
 	_, err := client.CreateLead(t.Context(), fullLead(1))
 	require.ErrorIs(t, err, clixnow.ErrDuplicateLead)
-	server.Inject( // none without a body: it may be so, but the description cannot say it
+	server.Inject( // each with a body: the description cannot describe an empty one
 		clixnowtest.Fault{Status: 403, Body: `{"message":"Forbidden"}`},
 		clixnowtest.Fault{Status: 400, Body: `{"message":"Registration is not allowed for country KP"}`},
 		clixnowtest.Fault{Status: 502, Body: "<html>Bad Gateway</html>"})
@@ -273,8 +275,7 @@ func proxyEveryMethod(t *testing.T, proxy string, server *clixnowtest.Server) {
 	}
 }
 
-// proxyNotices holds Prism itself to its word: it finds fault where there is
-// any.
+// proxyNotices checks that Prism reports faults.
 func proxyNotices(t *testing.T, proxy string, server *clixnowtest.Server) {
 	t.Helper()
 	server.Inject(clixnowtest.Fault{Status: 200, Body: `[{"identifier":123456}]`})
@@ -289,14 +290,14 @@ func proxyNotices(t *testing.T, proxy string, server *clixnowtest.Server) {
 	require.ErrorContains(t, err, "422")
 }
 
-// startPrism starts Prism on a free port and returns its URL. It ends with the
-// test.
+// startPrism starts Prism on a free port and returns its URL. Prism ends with
+// the test.
 func startPrism(t *testing.T, cli string, args ...string) (url string) {
 	t.Helper()
 	args = slices.Concat([]string{"--require", "./prism/end-with-parent.js", cli}, args,
 		[]string{"--port", "0", "--host", "127.0.0.1"})
 	command := exec.CommandContext(t.Context(), "node", args...)
-	_, err := command.StdinPipe() // open as long as this process lives
+	_, err := command.StdinPipe() // it stays open as long as this process lives
 	require.NoError(t, err)
 	output, err := command.StdoutPipe()
 	require.NoError(t, err)
@@ -315,11 +316,11 @@ func startPrism(t *testing.T, cli string, args ...string) (url string) {
 			}
 		}
 	}()
-	t.Cleanup(func() { // after the end of t.Context, which kills it
+	t.Cleanup(func() { // the end of t.Context has killed it
 		<-done
-		_ = command.Wait() // that it was killed
+		_ = command.Wait() // the error says that it was killed
 		if t.Failed() {
-			const enough = 4000 // of its end
+			const enough = 4000 // bytes from the end of the output
 			t.Logf("Prism: %s", log.Bytes()[max(0, log.Len()-enough):])
 		}
 	})
@@ -334,8 +335,8 @@ func startPrism(t *testing.T, cli string, args ...string) (url string) {
 	return url
 }
 
-// installPrism returns the program of Prism, in the versions of
-// prism/package-lock.json. It is kept in the user's cache.
+// installPrism installs Prism in the versions of prism/package-lock.json, and
+// returns its program. The user's cache keeps it.
 func installPrism(t *testing.T) (cli string) {
 	t.Helper()
 	lock, err := os.ReadFile("prism/package-lock.json")
@@ -354,9 +355,10 @@ func installPrism(t *testing.T) (cli string) {
 	}
 	require.NoError(t, os.MkdirAll(filepath.Dir(place), 0o700))
 	temporary,
-		err := os.MkdirTemp(filepath.Dir(place), "installing-") //nolint:usetesting // beside its place, to be renamed
+		err := os.MkdirTemp(filepath.Dir(place),
+		"installing-") //nolint:usetesting // in the same folder, because it is renamed
 	require.NoError(t, err)
-	defer func() { require.NoError(t, os.RemoveAll(temporary)) }() // what is left of it where that fails
+	defer func() { require.NoError(t, os.RemoveAll(temporary)) }() // remove the rest of a failed installation
 	for _, name := range []string{"package.json", "package-lock.json"} {
 		data, err := os.ReadFile(filepath.Join("prism", name))
 		require.NoError(t, err)
@@ -370,23 +372,26 @@ func installPrism(t *testing.T) (cli string) {
 		t.Skipf("SKIPPED: npm is out of reach: %s", output)
 	}
 	require.NoError(t, err, "npm ci: %s", output)
-	if err := os.Rename(temporary, place); err != nil { // another run may have been faster
+	if err := os.Rename(temporary, place); err != nil { // another run may have installed it first
 		require.FileExists(t, cli, "%v", err)
 	}
 	return cli
 }
 
-// outOfReach finds the errors of a network that is not there in what npm says.
+// outOfReach reports whether the output of npm says that there is no network.
 func outOfReach(output []byte) bool {
-	return regexp.MustCompile(`\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT)\b`).Match(output)
+	return regexp.MustCompile(`\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|` +
+		`ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT)\b`).Match(output)
 }
 
 func TestOutOfReach(t *testing.T) {
 	t.Parallel()
 	assert.True(t, outOfReach([]byte("npm error code ECONNREFUSED\nnpm error syscall connect")))
 	assert.True(t,
-		outOfReach([]byte("npm error code ENOTFOUND\nnpm error network request to https://registry.npmjs.org/ajv failed")))
+		outOfReach([]byte("npm error code ENOTFOUND\nnpm error network request "+
+			"to https://registry.npmjs.org/ajv failed")))
 	assert.False(t, outOfReach([]byte("npm error code EINTEGRITY\nnpm error sha512-... integrity checksum failed")))
 	assert.False(t,
-		outOfReach([]byte("npm error code E404\nnpm error 404 Not Found - GET https://registry.npmjs.org/@stoplight%2fprism")))
+		outOfReach([]byte("npm error code E404\nnpm error 404 Not Found - "+
+			"GET https://registry.npmjs.org/@stoplight%2fprism")))
 }

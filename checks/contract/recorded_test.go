@@ -16,10 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestRecorded runs the tests of the module itself, has them record all that
-// the client sends and all that the fake server answers, and holds it against
-// the description. The recorders are compiled in by the overlay of the go
-// command, so that the library has no hook for them; they are in testdata.
+// TestRecorded runs the tests of the root module and records all requests of
+// the client and all responses of the fake server. It checks them against the
+// description. The overlay of the go command compiles the recorders in, so that
+// the library needs no hook. The recorders are in testdata.
 func TestRecorded(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it runs the tests of the whole module; not with -short")
@@ -38,7 +38,7 @@ func TestRecorded(t *testing.T) {
 	t.Logf("left out: %d requests of clients that were told to send anything (WithoutValidation)", all.unvalidated)
 	t.Logf("%d requests were made by hand, to what is no operation: their answers are valid errors", all.noOperation)
 	require.NoError(t, errors.Join(all.faults...))
-	const fewest = 1000 // of thousands: the tests would have to be others
+	const fewest = 1000 // there are thousands, unless the tests have changed
 	assert.Greater(t, all.requests, fewest)
 	assert.Greater(t, all.answers, fewest)
 	for _, name := range contract.named() {
@@ -46,7 +46,7 @@ func TestRecorded(t *testing.T) {
 	}
 }
 
-// runRecording runs tests of the module with recorders in it.
+// runRecording runs tests of the root module with the recorders.
 func runRecording(t *testing.T, records string) {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -60,8 +60,8 @@ func runRecording(t *testing.T, records string) {
 	t.Logf("%s", output)
 }
 
-// overlay writes the overlay file of the go command: each recorder takes the
-// name of a function, which gets another one.
+// overlay writes the overlay file of the go command. Each recorder takes the
+// name of a function, and the function gets another name.
 func overlay(t *testing.T, root string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -94,20 +94,21 @@ func overlay(t *testing.T, root string) string {
 	return file
 }
 
-// tally is what came of recorded traffic.
+// tally is the result of checking recorded traffic.
 type tally struct {
 	requests, answers        int
 	unvalidated, noOperation int
-	lists                    map[string][]json.RawMessage // elements of lists, by the name of the envelope
-	seen                     map[string]bool
-	faults                   []error
+	// lists holds the elements of lists, by the name of the envelope.
+	lists  map[string][]json.RawMessage
+	seen   map[string]bool
+	faults []error
 }
 
 func newTally() *tally {
 	return &tally{lists: make(map[string][]json.RawMessage), seen: make(map[string]bool)}
 }
 
-// read hands on every exchange in files.
+// read calls handle for every exchange in the files.
 func read(t *testing.T, pattern string, take func(*exchange)) {
 	t.Helper()
 	files, err := filepath.Glob(pattern)
@@ -125,7 +126,8 @@ func read(t *testing.T, pattern string, take func(*exchange)) {
 	}
 }
 
-// request judges what the client sent, unless it was told to send anything.
+// request checks a request of the client, unless the client had
+// WithoutValidation.
 func (a *tally) request(t *testing.T, contract *description, e *exchange) {
 	t.Helper()
 	if e.Unvalidated {
@@ -137,9 +139,9 @@ func (a *tally) request(t *testing.T, contract *description, e *exchange) {
 	a.fault(contract.judgeRequest(t.Context(), e))
 }
 
-// answer judges what the fake server answered by itself. Lists are put together
-// first, since judging one thing a thousand times takes a thousand times as
-// long as judging a list of a thousand.
+// answer checks a response of the fake server. Lists are joined first, because
+// one check of a list of a thousand elements is as fast as one check of one
+// element.
 func (a *tally) answer(t *testing.T, contract *description, e *exchange) {
 	t.Helper()
 	a.answers++
@@ -158,7 +160,7 @@ func (a *tally) answer(t *testing.T, contract *description, e *exchange) {
 	a.fault(contract.judgeAnswer(t.Context(), e))
 }
 
-// list returns the elements of the answer to a search, and the name of its
+// list returns the elements of a response to a search, and the name of its
 // envelope.
 func list(e *exchange) (envelope string, elements []json.RawMessage, ok bool) {
 	var members map[string]json.RawMessage
@@ -179,7 +181,7 @@ func list(e *exchange) (envelope string, elements []json.RawMessage, ok bool) {
 	return envelope, elements, ok
 }
 
-// judgeLists judges what was put together.
+// judgeLists checks the joined lists.
 func (a *tally) judgeLists(t *testing.T, contract *description) {
 	t.Helper()
 	const atOnce = 1000

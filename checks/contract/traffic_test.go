@@ -23,7 +23,7 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// judge is a RoundTripper that holds all that passes against the description.
+// judge is a RoundTripper that checks all traffic against the description.
 type judge struct {
 	next     http.RoundTripper
 	contract *description
@@ -69,8 +69,7 @@ func (j *judge) note(err error) {
 	}
 }
 
-// passed fails the test where something was against the description, or where
-// nothing passed.
+// passed fails the test if there was a fault, or no traffic.
 func (j *judge) passed(t *testing.T) {
 	t.Helper()
 	j.mu.Lock()
@@ -80,7 +79,7 @@ func (j *judge) passed(t *testing.T) {
 	t.Logf("validated %d requests and %d answers", j.requests, j.answers)
 }
 
-// client returns a client of a server whose traffic is judged.
+// client returns a client of a server. Its traffic is checked.
 func (j *judge) client(t *testing.T, server *clixnowtest.Server, opts ...clixnow.Option) *clixnow.Client {
 	t.Helper()
 	return j.clientAt(t, server.URL, server.Token, opts...)
@@ -96,13 +95,13 @@ func (j *judge) clientAt(t *testing.T, baseURL, token string, opts ...clixnow.Op
 	return client
 }
 
-// use makes use of every method of the client that sends something, and of
-// every field of its requests. It returns all that went wrong.
+// use calls every method of the client that sends a request, with every field.
+// It returns all errors.
 func use(ctx context.Context, client *clixnow.Client, server *clixnowtest.Server) error {
 	return errors.Join(create(ctx, client), search(ctx, client, server), follow(ctx, client))
 }
 
-// fullLead is the vendor's lead with all the fields that the vendor's has not.
+// fullLead is the vendor's lead with all other fields added.
 func fullLead(number int) clixnow.CreateLeadRequest {
 	return clixnow.CreateLeadRequest{
 		FirstName: "Allison", LastName: "Brown", Email: fmt.Sprintf("allison.%d@example.com", number),
@@ -189,8 +188,8 @@ func drain(leads iter.Seq2[clixnow.Lead, error]) (last error) {
 	return last
 }
 
-// addLeads puts leads of all sorts into a server: more than a page takes, with
-// deposit and without.
+// addLeads adds leads of all kinds to a server: more than a page, with and
+// without a deposit.
 func addLeads(server *clixnowtest.Server) {
 	day := time.Date(2022, 12, 19, 11, 1, 58, 302e6, time.UTC)
 	for i := range 30 {
@@ -208,7 +207,8 @@ func addLeads(server *clixnowtest.Server) {
 	}
 }
 
-// Every method of the client, against every option of the fake server.
+// TestOptionsOfTheServer calls every method of the client against a fake server
+// with each of its options.
 func TestOptionsOfTheServer(t *testing.T) {
 	t.Parallel()
 	contract := describeClosed(t)
@@ -216,7 +216,7 @@ func TestOptionsOfTheServer(t *testing.T) {
 	fields := []string{
 		"status", "crmId", "brandId", "brandName", "ftdDate", "clickId", "sub2", "subCampaign", "keyword",
 		"placement", "clientType",
-	} // but email: without it EnsureLeadSince must not decide
+	} // except email: without it EnsureLeadSince cannot decide
 	for name, opts := range map[string][]clixnowtest.Option{
 		"none":                  nil,
 		"WithBrand":             {clixnowtest.WithBrand("other")},
@@ -226,7 +226,9 @@ func TestOptionsOfTheServer(t *testing.T) {
 		"WithEnvelope":          {clixnowtest.WithEnvelope("items")},
 		"WithEnvelope, another": {clixnowtest.WithEnvelope("Any Name")},
 		"WithHiddenFields":      {clixnowtest.WithHiddenFields(fields...)},
-		"WithSearchDelay":       {clixnowtest.WithSearchDelay(func(clixnow.Lead) time.Duration { return time.Millisecond })},
+		"WithSearchDelay": {
+			clixnowtest.WithSearchDelay(func(clixnow.Lead) time.Duration { return time.Millisecond }),
+		},
 		"WithoutDuplicateCheck": {clixnowtest.WithoutDuplicateCheck()},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -247,7 +249,8 @@ func TestOptionsOfTheServer(t *testing.T) {
 	}
 }
 
-// Every method of the client, with every option of it.
+// TestOptionsOfTheClient calls every method of a client with each of its
+// options.
 func TestOptionsOfTheClient(t *testing.T) {
 	t.Parallel()
 	contract := describeClosed(t)
@@ -276,7 +279,7 @@ type limiter struct{}
 
 func (limiter) Wait(context.Context) error { return nil }
 
-// A base URL with a path of its own.
+// The base URL has a path.
 func TestBaseURL(t *testing.T) {
 	t.Parallel()
 	fake := clixnowtest.NewHandler()
@@ -288,8 +291,7 @@ func TestBaseURL(t *testing.T) {
 	judge.passed(t)
 }
 
-// Fields and parameters that the description does not name: of brands, given
-// under Extra.
+// Extra holds fields and parameters that the description does not name.
 func TestExtra(t *testing.T) {
 	t.Parallel()
 	server := clixnowtest.NewServer()
@@ -312,7 +314,7 @@ func TestExtra(t *testing.T) {
 	assert.ErrorContains(t, closed.faults[1], "country")
 }
 
-// The answers of the fake server to what it refuses.
+// The fake server refuses these requests.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	server := clixnowtest.NewServer()
@@ -331,8 +333,8 @@ func TestRefusals(t *testing.T) {
 	judge.passed(t)
 }
 
-// What the client is told to send unchecked is noticed as wrong, and so is the
-// form of the fake server's refusal judged.
+// With WithoutValidation, invalid requests are noticed, and the refusals of the
+// fake server have the described form.
 func TestWithoutValidation(t *testing.T) {
 	t.Parallel()
 	server := clixnowtest.NewServer()
@@ -361,8 +363,8 @@ func TestWithoutValidation(t *testing.T) {
 	}
 }
 
-// Every method of the client while every kind of fault strikes: what is sent
-// again is as right as what was sent first.
+// Every method of the client is called with every kind of fault: retries send
+// correct requests too.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	contract := describeClosed(t)
@@ -389,9 +391,9 @@ func TestFaults(t *testing.T) {
 			addLeads(server)
 			judge := newJudge(t, contract)
 			client := judge.client(t, server)
-			for range 3 { // in the middle of other requests each time
+			for range 3 { // each time between other requests
 				server.Inject(clixnowtest.Fault{Times: 2}, fault, clixnowtest.Fault{Times: 3}, fault, fault, fault)
-				_ = use(t.Context(), client, server) // what it comes to is told by other tests
+				_ = use(t.Context(), client, server) // other tests check the result
 			}
 			fault.Times = many
 			server.Inject(fault)
