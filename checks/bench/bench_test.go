@@ -17,8 +17,8 @@ import (
 
 const testLeads = 2*pageSize + 345
 
-// TestContenders makes sure that what is compared is the same work: all fields
-// of all leads, and the same body created.
+// TestContenders checks that all contenders do the same work: they read all
+// fields of all leads, and create the same lead.
 func TestContenders(t *testing.T) {
 	t.Parallel()
 	var want tally

@@ -17,7 +17,7 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// These stand out from white and from black alike.
+// These colours are visible on white and on black.
 var (
 	ink    = color.NRGBA{R: 0x80, G: 0x88, B: 0x90, A: 0xff}
 	accent = color.NRGBA{R: 0x1f, G: 0x8f, B: 0xff, A: 0xff}
@@ -25,13 +25,13 @@ var (
 )
 
 // drawChart writes a chart of the times in rows to an SVG file without a
-// background. rows are the first table's.
+// background. rows are those of the first table.
 func drawChart(file, title string, rows []row) error {
 	if len(rows) == 0 {
-		return fmt.Errorf("%s: the table of reading was not made", file)
+		return fmt.Errorf("%s: the table of reading was not measured", file)
 	}
 	rows = slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.name == sdkPrefetch4 })
-	// the first is at the bottom
+	// The first bar is at the bottom.
 	slices.SortFunc(rows, func(a, b row) int { return int(b.median.Wall - a.median.Wall) })
 
 	p := plot.New()
@@ -56,16 +56,17 @@ func drawChart(file, title string, rows []row) error {
 	if _, err := canvas.WriteTo(&svg); err != nil {
 		return err
 	}
-	// No reader has the fonts that the library reckons with; this one is about
-	// as wide.
+	// Readers do not have the fonts that the library expects. This font is
+	// about as wide.
 	out := strings.ReplaceAll(svg.String(), "font-family:Liberation Sans", "font-family:Helvetica,Arial,sans-serif")
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil { //nolint:gosec // documentation, for all to read
+	if err := os.MkdirAll(filepath.Dir(file),
+		0o755); err != nil { //nolint:gosec // documentation that everyone may read
 		return err
 	}
-	return os.WriteFile(file, []byte(out), 0o644) //nolint:gosec // likewise
+	return os.WriteFile(file, []byte(out), 0o644) //nolint:gosec // documentation that everyone may read
 }
 
-// addBar adds one bar and the figure behind it.
+// addBar adds one bar, and the figure next to it.
 func addBar(p *plot.Plot, at int, r row) error {
 	millis := float64(r.median.Wall.Microseconds()) / 1000
 	bar, err := plotter.NewBarChart(plotter.Values{millis}, vg.Points(13))

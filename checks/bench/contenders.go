@@ -13,13 +13,15 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// client is one contender's way to do the work. What it cannot do is nil.
+// client is how one contender does the work. A nil function means that it
+// cannot do this work.
 type client struct {
-	read   func(ctx context.Context, t *tally) error // all leads, in pages of pageSize, each shown to t
+	// read reads all leads, in pages of pageSize, and passes each lead to t.
+	read   func(ctx context.Context, t *tally) error
 	create func(ctx context.Context) error
 }
 
-// contenders by the names under which the tables show them; each is made for a
+// contenders maps the names in the tables to functions that make a client for a
 // base URL.
 var contenders = map[string]func(baseURL string) (client, error){
 	floor:        newFloor,
@@ -56,8 +58,8 @@ const (
 	retryableNamed = "go-retryablehttp"
 )
 
-// tally proves that a contender has read every field of every lead: all of them
-// must come to the same one.
+// tally proves that a contender has read every field of every lead: all
+// contenders must get the same tally.
 type tally struct {
 	Leads, IDs, Brands, Texts, Times int64
 }
@@ -76,11 +78,12 @@ func (t *tally) lead(id, brandID int64, times [3]time.Time, texts ...string) {
 	}
 }
 
-// newTransport is what each contender has that does not bring its own.
+// newTransport returns the transport of the contenders that have none of their
+// own.
 func newTransport() *http.Transport { return http.DefaultTransport.(*http.Transport).Clone() }
 
-// pages reads page after page as most programs do: from where the page before
-// ended, until one is not full.
+// pages reads pages as most programs do: each starts where the page before
+// ended, until a page is not full.
 func pages[T any](ctx context.Context, fetch func(ctx context.Context, skip int) ([]T, error), each func(*T)) error {
 	for skip := 0; ; skip += pageSize {
 		page, err := fetch(ctx, skip)
@@ -96,10 +99,10 @@ func pages[T any](ctx context.Context, fetch func(ctx context.Context, skip int)
 	}
 }
 
-// newFloor reads the same bytes and throws them away.
+// newFloor reads the same bytes and discards them.
 func newFloor(baseURL string) (client, error) {
 	hc := &http.Client{Transport: newTransport()}
-	const leastLead = 100 // bytes: what is shorter than a page of them was the last one
+	const leastLead = 100 // bytes; a body shorter than pageSize of them is the last page
 	return client{read: func(ctx context.Context, _ *tally) error {
 		for skip := 0; ; skip += pageSize {
 			req, err := newSearch(ctx, baseURL, skip)
@@ -168,8 +171,8 @@ func checkID(id int64) error {
 	return nil
 }
 
-// klauspost asks for gzip itself, so that net/http leaves the answer packed,
-// and unpacks it.
+// klauspost requests gzip by itself, so that net/http does not decompress the
+// response, and decompresses it.
 type klauspost struct{ http.RoundTripper }
 
 func (k klauspost) RoundTrip(req *http.Request) (*http.Response, error) {

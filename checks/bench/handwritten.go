@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// This file is the client that a careful user writes by hand: the fields typed,
-// both forms of ids and of dates read, statuses looked at, the connection used
-// again. It has no retries, no limits and no care for leads that move.
+// This file is the client that a careful user writes by hand. It has typed
+// fields, reads both forms of ids and dates, checks statuses, and reuses
+// connections. It has no retries and no limits, and loses leads that move.
 
 // handLead has the fields of the vendor's page.
 type handLead struct {
@@ -44,7 +44,7 @@ func (l *handLead) show(t *tally) {
 		string(l.ClickID), l.Sub2, l.SubCampaign, l.Keyword, l.Placement, l.ClientType)
 }
 
-// flexText takes a text or a number.
+// flexText accepts a text or a number.
 type flexText string
 
 func (t *flexText) UnmarshalJSON(data []byte) error {
@@ -58,7 +58,7 @@ func (t *flexText) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*string)(t))
 }
 
-// flexTime takes a date with or without a zone.
+// flexTime accepts a date with or without a zone.
 type flexTime struct{ time.Time }
 
 func (t *flexTime) UnmarshalJSON(data []byte) (err error) {
@@ -75,7 +75,7 @@ func (t *flexTime) UnmarshalJSON(data []byte) (err error) {
 func parseDate(text string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return time.Parse("2006-01-02T15:04:05", text) // takes a fraction too
+		return time.Parse("2006-01-02T15:04:05", text) // it also accepts a fraction
 	}
 	return t.UTC(), nil
 }
@@ -149,7 +149,7 @@ func handWrittenClient(baseURL string, hc *http.Client) client {
 			}, func(l *handLead) { l.show(t) })
 		},
 		create: func(ctx context.Context) error {
-			body, err := json.Marshal(lead) //nolint:gosec // the API takes the password so
+			body, err := json.Marshal(lead) //nolint:gosec // the API wants the password like this
 			if err != nil {
 				return err
 			}
@@ -197,6 +197,6 @@ func do(hc *http.Client, req *http.Request, into any) error {
 	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
 		return err
 	}
-	_, err = io.Copy(io.Discard, resp.Body) // to its end, or the connection is not used again
+	_, err = io.Copy(io.Discard, resp.Body) // to the end, or the connection is not reused
 	return err
 }

@@ -8,18 +8,20 @@ import (
 
 const pageSize = 1000
 
-// leadList is JSON of leads, made once; any part of it is cut out without
-// encoding anything anew.
+// leadList is the JSON of many leads. A page is a part of it and needs no
+// encoding.
 type leadList struct {
-	text   []byte // "{...},{...},"
-	starts []int  // of each lead in text, and the end
+	// text is "{...},{...},".
+	text []byte
+	// starts holds the offset of each lead in text, and the end.
+	starts []int
 }
 
 // makeLeads returns n leads as a .NET server would print them: with nulls,
-// absent fields, escapes of what is not ASCII (its default encoder writes them,
-// but hosts may be told otherwise, so some stand plain), ids that are numbers
-// and ids that are text, dates with and without a zone. They stand in the same
-// order by id, creation and modification.
+// absent fields, ids that are numbers and ids that are text, and dates with and
+// without a zone. Some non-ASCII text is escaped, as .NET's default encoder
+// does, and some is not. The order by id is the order by creation and by
+// modification.
 func makeLeads(n int) *leadList {
 	l := &leadList{text: make([]byte, 0, n*400), starts: make([]int, 0, n+1)}
 	for i := range n {
@@ -30,8 +32,8 @@ func makeLeads(n int) *leadList {
 	return l
 }
 
-// cut returns the leads from skip on, at most count of the first total, without
-// brackets around them.
+// cut returns at most count of the first total leads, from skip on, without
+// brackets.
 func (l *leadList) cut(total, skip, count int) []byte {
 	total = min(total, len(l.starts)-1)
 	from := min(skip, total)
@@ -68,7 +70,7 @@ func appendLead(b []byte, i int) []byte {
 	switch i % 8 {
 	case 3:
 		b = fmt.Appendf(b, `,"ftdDate":"%s"`, date(created.Add(4*time.Hour), i))
-	case 6: // absent
+	case 6: // the field is absent
 	default:
 		b = append(b, `,"ftdDate":null`...)
 	}
@@ -94,8 +96,8 @@ func email(i int) string {
 	return fmt.Sprintf("first.last%d@example.com", i)
 }
 
-// date is printed without a zone, and with seven digits, where the server took
-// its kind for unspecified.
+// date prints a date. One of six has no zone and seven digits, as .NET prints
+// dates of unspecified kind.
 func date(t time.Time, i int) string {
 	if i%6 == 1 {
 		return t.Format("2006-01-02T15:04:05.0000000")

@@ -50,7 +50,7 @@ func newRetryable(baseURL string) (client, error) {
 	hc := c.StandardClient()
 	lead := handWrittenLead()
 	return client{create: func(ctx context.Context) error {
-		body, err := json.Marshal(lead) //nolint:gosec // the API takes the password so
+		body, err := json.Marshal(lead) //nolint:gosec // the API wants the password like this
 		if err != nil {
 			return err
 		}
@@ -133,7 +133,7 @@ func oapiLead() oapi.CreateLeadRequest {
 	}
 }
 
-// value is what p points at, or the zero value.
+// value returns the value that p points to, or the zero value.
 func value[T any](p *T) (v T) {
 	if p != nil {
 		v = *p
@@ -148,7 +148,7 @@ func oapiText(v *oapi.NumberOrText) string {
 	if text, err := v.AsNumberOrText1(); err == nil {
 		return text
 	}
-	number, _ := v.AsNumberOrText0() // it is one or the other
+	number, _ := v.AsNumberOrText0()
 	return strconv.FormatInt(number, 10)
 }
 
@@ -164,12 +164,12 @@ func parseDates(texts ...string) (times [3]time.Time, err error) {
 	return times, nil
 }
 
-// ogenToken gives ogen's client its header.
+// ogenToken sets the Authorization header of ogen's client.
 type ogenToken struct{}
 
 func (ogenToken) ApiToken(context.Context, ogen.OperationName) (ogen.ApiToken,
 	error,
-) { //nolint:revive,staticcheck // the name that ogen generated
+) { //nolint:revive,staticcheck // ogen generated this name
 	return ogen.ApiToken{APIKey: "ApiToken " + token}, nil
 }
 

@@ -1,12 +1,12 @@
-// Bench measures this SDK beside what a user would pick instead, over loopback,
-// and prints the results as tables of Markdown. README.md says what is measured
-// how.
+// Bench measures this SDK next to what a user would choose instead, over
+// loopback. It prints the results as Markdown tables. docs/speed.md says what
+// is measured, and how.
 //
-//	go run -C checks/bench .                               all of it, in about ten minutes
-//	go run -C checks/bench . -quick                        a small part, within a minute
-//	go run -C checks/bench . -chart ../../docs/speed.svg   also draws the chart of the README
+//	go run -C checks/bench .            everything, in about ten minutes
+//	go run -C checks/bench . -quick     a small part, within a minute
+//	go run -C checks/bench . -chart F   everything, and writes a chart to F
 //
-// It starts itself again as the server, and as each client.
+// It starts itself again as the server and as each client.
 package main
 
 import (
@@ -74,14 +74,18 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// size is how much is measured.
+// size is the amount of work that is measured.
 type size struct {
-	rounds   int
-	leads    int             // read where nothing else is said
-	lists    []int           // of so many leads memory, and cost per lead, is measured
-	delays   []time.Duration // before each answer
-	creates  int
-	delayed  int // leads read with delay
+	rounds int
+	// leads is the number of leads that most tables read.
+	leads int
+	// lists are the numbers of leads in the table of memory.
+	lists []int
+	// delays are the times before each response.
+	delays  []time.Duration
+	creates int
+	// delayed is the number of leads that are read with a delay.
+	delayed  int
 	deadline time.Duration
 }
 
@@ -102,16 +106,19 @@ type bench struct {
 	size     size
 	rounds   int
 	profiles string
-	profiled int // how many were written
+	// profiled is the number of profiles that were written.
+	profiled int
 	only     string
 
-	programs map[string]string // by contender; "" is for all that have none of their own
+	// programs maps contenders to programs. "" is the program of all others.
+	programs map[string]string
 	server   *exec.Cmd
 	host     string
 	temp     string
 
-	reading []row  // what the chart shows
-	goals   []goal // in order
+	// reading is the table that the chart shows.
+	reading []row
+	goals   []goal
 }
 
 // start builds the second program and starts the server.
@@ -148,15 +155,16 @@ func (b *bench) start(ctx context.Context) (err error) {
 	return err
 }
 
-// build compiles this program with the experiment, whose encoding/json is
-// another one.
+// build compiles this program with the experiment jsonv2, which replaces
+// encoding/json.
 func (b *bench) build(ctx context.Context) (string, error) {
 	program := filepath.Join(b.temp, "jsonv2")
-	command := exec.CommandContext(ctx, "go", "build", "-o", program, ".") //nolint:gosec // in a folder of our own
+	command := exec.CommandContext(ctx, "go", "build", "-o", program,
+		".") //nolint:gosec // in the folder of this program
 	command.Env = append(os.Environ(), "GOEXPERIMENT=jsonv2")
 	if out, err := command.CombinedOutput(); err != nil {
 		return "",
-			fmt.Errorf("go build, which needs the folder of its source as working directory: %w: %s", err,
+			fmt.Errorf("go build (run this program in the folder of its source): %w: %s", err,
 				bytes.TrimSpace(out))
 	}
 	return program, nil
@@ -168,12 +176,12 @@ func (b *bench) close() {
 	_ = os.RemoveAll(b.temp)
 }
 
-// missing says that a contender cannot be run.
+// missing is the error of a contender that cannot be run.
 func (b *bench) missing(contender string) bool {
 	return contender == handWrittenV2 && b.programs[contender] == ""
 }
 
-// do runs a job in a process of its own.
+// do runs a job in a new process.
 func (b *bench) do(ctx context.Context, j job) (figures, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
@@ -187,7 +195,7 @@ func (b *bench) do(ctx context.Context, j job) (figures, error) {
 		return figures{}, err
 	}
 	command := exec.CommandContext(ctx, program,
-		"-role=client") //nolint:gosec // this program, or the same built otherwise
+		"-role=client") //nolint:gosec // it starts itself, or its variant
 	command.Stdin, command.Stdout, command.Stderr = &in, &out, &problem
 	if err := command.Run(); err != nil {
 		return figures{}, fmt.Errorf("%w: %s", err, problem.String())
@@ -196,4 +204,4 @@ func (b *bench) do(ctx context.Context, j job) (figures, error) {
 	return f, gob.NewDecoder(&out).Decode(&f)
 }
 
-var errTally = errors.New("read something else than the others")
+var errTally = errors.New("read other data than the other contenders")

@@ -16,11 +16,13 @@ import (
 
 const token = "bench-token"
 
-// scenario is how the server behaves. It stands in the path of the base URL, so
-// that every client can be pointed at it.
+// scenario is how the server behaves. It is part of the path of the base URL,
+// so that every client can use it.
 type scenario struct {
-	leads int           // in the list
-	delay time.Duration // before each answer
+	// leads is the number of leads in the list.
+	leads int
+	// delay is the time before each response.
+	delay time.Duration
 	gzip  bool
 }
 
@@ -39,8 +41,8 @@ func parseScenario(r *http.Request) (s scenario, err error) {
 	return s, err
 }
 
-// serve answers on loopback until standard input ends, as it does when the
-// process that started it ends. It prints its address first.
+// serve prints its address and serves on loopback until standard input ends.
+// Standard input ends when the process that started the server ends.
 func serve(ctx context.Context, leads int) error {
 	list := makeLeads(leads)
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
@@ -53,15 +55,17 @@ func serve(ctx context.Context, leads int) error {
 		_ = listener.Close()
 	}()
 	server := http.Server{Handler: newHandler(list), ReadHeaderTimeout: time.Minute}
-	_ = server.Serve(listener) // ends when the listener is closed
+	_ = server.Serve(listener) // it returns when the listener is closed
 	return nil
 }
 
 type handler struct {
 	list *leadList
 
-	mu     sync.Mutex
-	zipped map[zipKey][]byte // pages asked for before: compressing anew would measure the server
+	mu sync.Mutex
+	// zipped holds compressed pages. To compress each time would measure the
+	// server.
+	zipped map[zipKey][]byte
 }
 
 type zipKey struct{ total, skip, count int }
@@ -74,7 +78,7 @@ func newHandler(list *leadList) http.Handler {
 	return mux
 }
 
-// admit does what precedes any answer.
+// admit does what comes before any response.
 func admit(w http.ResponseWriter, r *http.Request) (scenario, bool) {
 	s, err := parseScenario(r)
 	switch {
@@ -124,7 +128,7 @@ func (h *handler) zip(key zipKey) []byte {
 	if !ok {
 		var buffer bytes.Buffer
 		writer := gzip.NewWriter(&buffer)
-		_, _ = fmt.Fprintf(writer, "[%s]", h.list.cut(key.total, key.skip, key.count)) // a Buffer takes all
+		_, _ = fmt.Fprintf(writer, "[%s]", h.list.cut(key.total, key.skip, key.count)) // a Buffer never fails
 		_ = writer.Close()
 		page = buffer.Bytes()
 		h.zipped[key] = page
@@ -133,8 +137,10 @@ func (h *handler) zip(key zipKey) []byte {
 }
 
 // created is the vendor's example.
-const created = `{"leadId":123456,"redirectUrl":"https://brand.example/autologin?t=0123456789abcdef0123456789abcdef",` +
-	`"subCampaign":"subcampaign","placement":"placement","keyword":"keyword","sub2":"sub2","clickId":"clickId","crmId":"crmId"}`
+const created = `{"leadId":123456,` +
+	`"redirectUrl":"https://brand.example/autologin?t=0123456789abcdef0123456789abcdef",` +
+	`"subCampaign":"subcampaign","placement":"placement","keyword":"keyword",` +
+	`"sub2":"sub2","clickId":"clickId","crmId":"crmId"}`
 
 func (h *handler) create(w http.ResponseWriter, r *http.Request) {
 	if _, ok := admit(w, r); !ok {

@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// row is the medians of one contender in one table.
+// row holds the medians of one contender in one table.
 type row struct {
 	name   string
 	median figures
 }
 
-// goal is what the SDK is to reach, and what it did.
+// goal is a figure that the SDK should reach, and the measured figure.
 type goal struct {
 	what     string
 	measured float64
@@ -26,7 +26,7 @@ type goal struct {
 	unit     string
 }
 
-// tables measures and prints all there is.
+// tables measures and prints all tables.
 func (b *bench) tables(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, b.size.deadline)
 	defer cancel()
@@ -55,8 +55,8 @@ func (b *bench) tables(ctx context.Context) error {
 	return nil
 }
 
-// rows runs one job for each contender, in turns, so that what else the machine
-// does strikes them alike.
+// rows runs one job for each contender, in turns, so that other work of the
+// machine affects all of them.
 func (b *bench) rows(ctx context.Context, names []string, rounds int, j job) ([]row, error) {
 	names = slices.DeleteFunc(slices.Clone(names), b.missing)
 	all := make(map[string][]figures)
@@ -87,7 +87,7 @@ func (b *bench) rows(ctx context.Context, names []string, rounds int, j job) ([]
 	return rows, b.profile(ctx, names, j)
 }
 
-// median takes the median of each figure by itself.
+// median returns the median of each figure.
 func median(all []figures) figures {
 	return figures{
 		Wall: middle(all, func(f figures) time.Duration { return f.Wall }),
@@ -153,7 +153,7 @@ func (b *bench) read(ctx context.Context) error {
 	return nil
 }
 
-// profile has each contender do the job once more, and its CPU profile written.
+// profile lets each contender do the job once more, and writes a CPU profile.
 func (b *bench) profile(ctx context.Context, names []string, j job) error {
 	if b.profiles == "" || j.Memory {
 		return nil
@@ -200,7 +200,7 @@ func (b *bench) readLate(ctx context.Context) error {
 func (b *bench) readZipped(ctx context.Context) error {
 	names := []string{sdk, sdkKlauspost, sdkPrefetch2, ogenName, handWritten, floor}
 	j := job{URL: scenario{leads: b.size.leads, gzip: true}.url(b.host)}
-	if _, err := b.rows(ctx, []string{sdk, floor}, 1, j); err != nil { // lets the server compress each page once
+	if _, err := b.rows(ctx, []string{sdk, floor}, 1, j); err != nil { // the server compresses each page once
 		return err
 	}
 	rows, err := b.rows(ctx, names, min(b.rounds, 5), j)
@@ -302,7 +302,7 @@ func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float
 
 func mebibytes(n uint64) float64 { return float64(n) / (1 << 20) }
 
-// processor is the name of it, where the system has it in this file.
+// processor returns the name of the processor, if the system has this file.
 func processor() string {
 	text, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(text)) {

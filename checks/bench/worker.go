@@ -17,27 +17,36 @@ import (
 	"time"
 )
 
-// job is what one client process does: one contender, once.
+// job is the work of one client process: one contender, once.
 type job struct {
-	Client  string
-	URL     string // of the scenario
-	Warm    string // of a small one, to be read first
-	Creates int    // 0 = read all leads instead
-	AtOnce  int    // creates at once
-	Memory  bool   // watch the heap instead of the time
-	Profile string // file for a CPU profile; "" = none
+	Client string
+	// URL is the base URL of the scenario.
+	URL string
+	// Warm is the base URL of a small scenario that is read first.
+	Warm string
+	// Creates is the number of creates. 0 means to read all leads.
+	Creates int
+	// AtOnce is the number of concurrent creates.
+	AtOnce int
+	// Memory means to watch the heap instead of the time.
+	Memory bool
+	// Profile is the file for a CPU profile. "" means none.
+	Profile string
 }
 
-// figures are what one job cost its process.
+// figures are the costs of one job.
 type figures struct {
 	Wall, CPU     time.Duration
 	Allocs, Bytes uint64
-	Heap          uint64 // Memory: the highest above the idle one; live objects, and dead ones not yet freed
-	Resident      uint64 // the most memory that the process had, as the system counts it
-	Tally         tally
+	// Heap is the highest heap above the idle heap, if Memory is set. It counts
+	// live objects, and dead objects that are not yet freed.
+	Heap uint64
+	// Resident is the largest resident set size of the process.
+	Resident uint64
+	Tally    tally
 }
 
-// work does the job that stands on standard input and prints its figures.
+// work reads a job from standard input, does it, and prints its figures.
 func work(ctx context.Context) error {
 	var j job
 	if err := gob.NewDecoder(os.Stdin).Decode(&j); err != nil {
@@ -80,8 +89,8 @@ func (j *job) do(ctx context.Context) (figures, error) {
 	return f, err
 }
 
-// warmUp lets what happens once in a process happen before it counts. The
-// client that is measured is a new one.
+// warmUp does what happens once in a process before the measurement. The
+// measured client is a new one.
 func (j *job) warmUp(ctx context.Context) error {
 	c, err := contenders[j.Client](j.Warm)
 	if err != nil {
@@ -93,9 +102,9 @@ func (j *job) warmUp(ctx context.Context) error {
 	return c.read(ctx, new(tally))
 }
 
-// measure takes the figures of run.
+// measure returns the figures of run.
 func (f *figures) measure(run func() error) error {
-	debug.FreeOSMemory() // begins with a collection
+	debug.FreeOSMemory() // it also collects garbage
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	cpu, start := cpuTime(), time.Now()
@@ -106,8 +115,8 @@ func (f *figures) measure(run func() error) error {
 	return err
 }
 
-// peak watches the heap while run runs, and returns how far above its idle size
-// it was at most.
+// peak watches the heap during run, and returns its highest size above the idle
+// size.
 func peak(run func() error) (uint64, error) {
 	debug.FreeOSMemory()
 	idle := heap()
@@ -141,7 +150,7 @@ func heap() uint64 {
 func usage() syscall.Rusage {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err) // of these arguments it cannot be
+		panic(err) // it cannot fail with these arguments
 	}
 	return u
 }
@@ -152,11 +161,11 @@ func cpuTime() time.Duration {
 }
 
 func resident() uint64 {
-	const unit = 1 << 10                 // on Linux; macOS counts bytes
+	const unit = 1 << 10                 // Linux counts in KiB
 	return uint64(usage().Maxrss) * unit //nolint:gosec // never negative
 }
 
-// createMany makes n creates, a number of them at once.
+// createMany makes n creates, some of them at once.
 func createMany(ctx context.Context, c client, n, atOnce int) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -182,7 +191,7 @@ func profile(file string) (stop func(), err error) {
 		return func() {}, nil
 	}
 	var w io.WriteCloser
-	if w, err = os.Create(file); err != nil { //nolint:gosec // a file that the user names
+	if w, err = os.Create(file); err != nil { //nolint:gosec // the user names the file
 		return nil, err
 	}
 	if err := pprof.StartCPUProfile(w); err != nil {

@@ -119,7 +119,8 @@ func fullLead(number int) clixnow.CreateLeadRequest {
 
 func shortLead(number int) clixnow.CreateLeadRequest {
 	return clixnow.CreateLeadRequest{
-		FirstName: "Ünï \"quoted\" \\ \u2028", LastName: "Brown", Email: fmt.Sprintf("allison.%d@example.com", number),
+		FirstName: "Ünï \"quoted\" \\ \u2028", LastName: "Brown",
+		Email: fmt.Sprintf("allison.%d@example.com", number),
 		Phone: fmt.Sprint("+4112345", number), Password: "Password123!", CountryCode: "ch",
 	}
 }

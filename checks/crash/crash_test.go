@@ -66,7 +66,9 @@ func TestKilledConsumer(t *testing.T) {
 				return time.Duration(random.Int64N(int64(600 * time.Millisecond))) // the four looks take 350 ms
 			})
 		},
-		"server that notices no duplicates": func(*rand.Rand) clixnowtest.Option { return clixnowtest.WithoutDuplicateCheck() },
+		"server that notices no duplicates": func(*rand.Rand) clixnowtest.Option {
+			return clixnowtest.WithoutDuplicateCheck()
+		},
 	}
 	kills, seeds := size(t)
 	for name, world := range worlds {

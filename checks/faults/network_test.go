@@ -33,8 +33,8 @@ type network struct {
 	// patience is the timeout of an attempt. 0 means 30 s.
 	patience time.Duration
 
-	// creates are the classes in which creates end. Each of them must occur. nil
-	// means registered.
+	// creates are the classes in which creates end. Each of them must occur.
+	// nil means registered.
 	creates []error
 }
 
@@ -96,8 +96,8 @@ func networks(seed, request, answer int64) []network {
 		add("nothing", network{creates: unknown, patience: 2 * time.Second}, toxic{"timeout", "", 1, nil})
 
 		slow := network{creates: registered}
-		// The client learns too late that the API has closed an idle connection,
-		// and writes to it.
+		// The client learns too late that the API has closed an idle
+		// connection, and writes to it.
 		if direction == "downstream" {
 			slow = network{creates: mixed, idle: 5 * time.Millisecond}
 		}

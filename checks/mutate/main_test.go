@@ -56,9 +56,10 @@ func TestRun(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	for name, text := range map[string]string{
-		"go.mod":    "module x\n\ngo 1.25\n",
-		"x.go":      "package x\n\nfunc Less(a, b int) bool { return a < b }\n\nfunc Most() int { return 10 }\n",
-		"x_test.go": "package x\n\nimport \"testing\"\n\nfunc TestLess(t *testing.T) {\n\tif Less(1, 1) {\n\t\tt.Fatal()\n\t}\n}\n",
+		"go.mod": "module x\n\ngo 1.25\n",
+		"x.go":   "package x\n\nfunc Less(a, b int) bool { return a < b }\n\nfunc Most() int { return 10 }\n",
+		"x_test.go": "package x\n\nimport \"testing\"\n\n" +
+			"func TestLess(t *testing.T) {\n\tif Less(1, 1) {\n\t\tt.Fatal()\n\t}\n}\n",
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(root, name), []byte(text), 0o600))
 	}

@@ -1,5 +1,6 @@
-// Package peers holds clients that were generated from an OpenAPI description of the API. Their generators are pinned here,
-// and not in go.mod, which their many dependencies would only burden: nothing else of them is needed.
+// Package peers holds clients that were generated from an OpenAPI description
+// of the API. Their generators are pinned here, and not in go.mod, because only
+// their output is needed.
 package peers
 
 //go:generate go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 -config oapi/config.yaml openapi30.yaml
