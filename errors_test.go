@@ -144,29 +144,29 @@ func TestAPIErrorText(t *testing.T) {
 	}{
 		"with everything the API says": {
 			clixnow.APIError{
-				StatusCode: 400, Method: "POST", Path: path, Message: "Duplicate lead",
+				StatusCode: 400, Brand: "acme", Method: "POST", Path: path, Message: "Duplicate lead",
 				Fields: texts{"email": {"already registered"}}, RequestID: "00-4bf9", Attempts: 1,
 			},
 			"clixnow: acme: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead (email: already registered) [request 00-4bf9]",
 		},
 		"fields in order": {
 			clixnow.APIError{
-				StatusCode: 422, Method: "POST", Path: path,
+				StatusCode: 422, Brand: "acme", Method: "POST", Path: path,
 				Fields: texts{"phone": {"a", "b"}, "email": {"c"}},
 			},
 			"clixnow: acme: POST /api/system/v1/leads: 422 Unprocessable Entity (email: c; phone: a, b)",
 		},
 		"nothing said": {
-			clixnow.APIError{StatusCode: 401, Method: "GET", Path: path + "/search"},
+			clixnow.APIError{StatusCode: 401, Brand: "acme", Method: "GET", Path: path + "/search"},
 			"clixnow: acme: GET /api/system/v1/leads/search: 401 Unauthorized",
 		},
 		"a status unknown": {
-			clixnow.APIError{StatusCode: 521, Method: "GET", Path: path},
+			clixnow.APIError{StatusCode: 521, Brand: "acme", Method: "GET", Path: path},
 			"clixnow: acme: GET /api/system/v1/leads: 521",
 		},
 		"attempts and wait": {
 			clixnow.APIError{
-				StatusCode: 429, Method: "GET", Path: path, Attempts: 3,
+				StatusCode: 429, Brand: "acme", Method: "GET", Path: path, Attempts: 3,
 				RetryAfter: 90 * time.Second,
 			},
 			"clixnow: acme: GET /api/system/v1/leads: 429 Too Many Requests after 3 attempts, retry after 1m30s",
@@ -174,7 +174,7 @@ func TestAPIErrorText(t *testing.T) {
 		"literal of a mock": {clixnow.APIError{StatusCode: 403}, "clixnow: 403 Forbidden"},
 		"breaks of lines": {
 			clixnow.APIError{
-				StatusCode: 400, Method: "POST", Path: path,
+				StatusCode: 400, Brand: "acme", Method: "POST", Path: path,
 				Message: " a\r\n\tb\u2028c\u0085\x00d\x1b[31m ", Fields: texts{"x\ny": {"p\nq"}}, RequestID: "r\ns",
 			},
 			"clixnow: acme: POST /api/system/v1/leads: 400 Bad Request: a b c d [31m (x y: p q) [request r s]",
@@ -568,7 +568,7 @@ func TestAPIErrorJSON(t *testing.T) {
 	written, err := json.Marshal(got)
 	require.NoError(t, err)
 	assert.JSONEq(t,
-		`{"StatusCode":400,"Method":"POST","Path":"/api/system/v1/leads","Message":"m","Fields":{"email":["x"]},
+		`{"StatusCode":400,"Brand":"acme","Method":"POST","Path":"/api/system/v1/leads","Message":"m","Fields":{"email":["x"]},
 		"RequestID":"t","RetryAfter":0,"Attempts":1}`, string(written))
 	var read clixnow.APIError
 	require.NoError(t, json.Unmarshal(written, &read))

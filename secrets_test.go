@@ -192,7 +192,7 @@ func printedTypes(t *testing.T) map[string]printed {
 func secretAnswer() *clixnow.APIError {
 	all := strings.Join(secrets, " ")
 	return &clixnow.APIError{
-		StatusCode: 400, Method: "POST", Path: "/api/system/v1/leads", Message: "Duplicate lead",
+		StatusCode: 400, Brand: "acme", Method: "POST", Path: "/api/system/v1/leads", Message: "Duplicate lead",
 		Header: http.Header{"Location": {all}, "X-" + testToken: {"1"}}, Body: []byte(all),
 	}
 }
