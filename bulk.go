@@ -104,16 +104,18 @@ func (c *Client) checkBulk(ctx context.Context, reqs iter.Seq[CreateLeadRequest]
 ) error {
 	var faults []FieldError
 	if reqs == nil {
-		faults = append(faults, FieldError{"reqs", "is nil"})
+		faults = append(faults, FieldError{Field: "reqs", Code: ProblemMissing, Problem: "is nil"})
 	}
 	if result == nil {
-		faults = append(faults, FieldError{"result", "is nil"})
+		faults = append(faults, FieldError{Field: "result", Code: ProblemMissing, Problem: "is nil"})
 	}
 	if opts.Concurrency < 0 {
-		faults = append(faults, FieldError{"concurrency", "must not be negative"})
+		faults = append(faults, FieldError{
+			Field: "concurrency", Code: ProblemOutOfRange, Problem: "must not be negative",
+		})
 	}
 	if !opts.FirstAttempt.IsZero() && !opts.Ensure {
-		faults = append(faults, FieldError{"firstAttempt", "needs Ensure"})
+		faults = append(faults, FieldError{Field: "firstAttempt", Code: ProblemOutOfRange, Problem: "needs Ensure"})
 	}
 	if faults == nil && ctx == nil {
 		return c.notSent("create leads", errNilContext)

@@ -203,16 +203,20 @@ func (c *Client) checkChanges(ctx context.Context, req *LeadChangesRequest) erro
 	}
 	var faults []FieldError
 	if req.PollInterval < 0 {
-		faults = append(faults, FieldError{"pollInterval", "must not be negative"})
+		faults = append(faults, FieldError{Field: "pollInterval", Code: ProblemOutOfRange, Problem: "must not be negative"})
 	}
 	if req.PageSize < 0 {
-		faults = append(faults, FieldError{"pageSize", "must not be negative"})
+		faults = append(faults, FieldError{Field: "pageSize", Code: ProblemOutOfRange, Problem: "must not be negative"})
 	}
 	if c.validate && req.PageSize > MaxPageSize {
-		faults = append(faults, FieldError{"pageSize", fmt.Sprintf("must be at most %d", MaxPageSize)})
+		faults = append(faults, FieldError{
+			Field: "pageSize", Code: ProblemOutOfRange, Problem: fmt.Sprintf("must be at most %d", MaxPageSize),
+		})
 	}
 	if year := req.Since.UTC().Year(); year < 1 || year > 9999 {
-		faults = append(faults, FieldError{"since", "must lie in the years 1 to 9999"})
+		faults = append(faults, FieldError{
+			Field: "since", Code: ProblemOutOfRange, Problem: "must lie in the years 1 to 9999",
+		})
 	}
 	return invalid(faults)
 }

@@ -122,8 +122,8 @@ func TestValidationErrorIs(t *testing.T) {
 		}
 	}
 	literal := &clixnow.ValidationError{Fields: []clixnow.FieldError{
-		{"email", "is missing"},
-		{"countryCode", "must be two letters"},
+		{Field: "email", Problem: "is missing"},
+		{Field: "countryCode", Problem: "must be two letters"},
 	}}
 	assert.Equal(t, "clixnow: invalid request: email: is missing; countryCode: must be two letters", literal.Error())
 }

@@ -4,15 +4,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/clixnow/clixnow-go/internal/wire"
 )
 
-// requestFields is the wire form of a request without its Extra, in the order
-// of the reference.
+// requestFields returns the wire form of a request without its Extra, in the
+// order of the reference.
 func requestFields(r *CreateLeadRequest) []wire.Field {
 	return []wire.Field{
 		{Name: "firstName", Value: &r.FirstName, Keep: true},
@@ -53,7 +55,7 @@ func responseObject(r *CreateLeadResponse) wire.Object {
 	}}
 }
 
-// fieldNames lists the names under which a server may find fault.
+// fieldNames lists the names that a server may give to fields in an error.
 func fieldNames() []string {
 	var names []string
 	for _, field := range requestFields(new(CreateLeadRequest)) {
@@ -65,8 +67,9 @@ func fieldNames() []string {
 	return names
 }
 
-// MarshalJSON encodes the request as it is sent, password included.
-func (r CreateLeadRequest) MarshalJSON() ([]byte, error) { return appendRequest(sendable(&r)) }
+// MarshalJSON encodes the request in the form in which it is sent, with its
+// password.
+func (r CreateLeadRequest) MarshalJSON() ([]byte, error) { return appendRequest(wireForm(&r)) }
 
 func appendRequest(object wire.Object, faults []FieldError) ([]byte, error) {
 	const usual = 1024 // bytes
@@ -76,47 +79,67 @@ func appendRequest(object wire.Object, faults []FieldError) ([]byte, error) {
 	return object.Append(make([]byte, 0, usual))
 }
 
-// sendable returns the wire form of a request, and finds fault with what cannot
-// be sent at all.
-func sendable(r *CreateLeadRequest) (object wire.Object, faults []FieldError) {
+// wireForm returns the wire form of a request, and the faults for which it
+// cannot be sent at all. It changes IPAddress into the form that is sent.
+func wireForm(r *CreateLeadRequest) (object wire.Object, faults []FieldError) {
 	r.IPAddress = r.IPAddress.Unmap().WithZone("")
 	object.Fields = requestFields(r)
-	for _, field := range object.Fields {
-		if text, ok := field.Value.(*string); ok && !utf8.ValidString(*text) {
-			faults = append(faults, FieldError{field.Name, "must be valid UTF-8"})
-		}
+	faults = encodingFaults(object.Fields)
+	if len(r.Extra) > 0 {
+		extra, extraFaults := encodeExtra(r.Extra)
+		object.Extra = &extra
+		faults = append(faults, extraFaults...)
 	}
-	if len(r.Extra) == 0 {
-		return object, faults
-	}
-	extra := make(map[string]json.RawMessage, len(r.Extra))
-	for _, name := range slices.Sorted(maps.Keys(r.Extra)) {
-		value, problem := encodeExtra(object.Fields, name, r.Extra[name])
-		if problem != "" {
-			faults = append(faults, FieldError{strings.ToValidUTF8(name, "\uFFFD"), problem})
-		}
-		extra[name] = value
-	}
-	object.Extra = &extra
 	return object, faults
 }
 
-func encodeExtra(fields []wire.Field, name string, value any) (raw json.RawMessage, problem string) {
+// encodingFaults returns a fault for each text that is not valid UTF-8.
+func encodingFaults(fields []wire.Field) (faults []FieldError) {
+	for _, field := range fields {
+		if text, ok := field.Value.(*string); ok && !utf8.ValidString(*text) {
+			faults = append(faults, FieldError{Field: field.Name, Code: ProblemUTF8, Problem: notUTF8})
+		}
+	}
+	return faults
+}
+
+const notUTF8 = "must be valid UTF-8"
+
+// encodeExtra returns the members of Extra that can be sent, and a fault for
+// each of the others.
+func encodeExtra(extra map[string]any) (encoded map[string]json.RawMessage, faults []FieldError) {
+	names := requestFields(new(CreateLeadRequest))
+	encoded = make(map[string]json.RawMessage, len(extra))
+	for _, name := range slices.Sorted(maps.Keys(extra)) {
+		value, fault := encodeMember(names, name, extra[name])
+		if fault.Code != "" {
+			fault.Field = strings.ToValidUTF8(name, "\uFFFD")
+			faults = append(faults, fault)
+			continue
+		}
+		encoded[name] = value
+	}
+	return encoded, faults
+}
+
+// encodeMember encodes one member of Extra. The fault has no Code if there is
+// none.
+func encodeMember(fields []wire.Field, name string, value any) (raw json.RawMessage, fault FieldError) {
 	if slices.ContainsFunc(fields, func(f wire.Field) bool { return strings.EqualFold(f.Name, name) }) {
-		return nil, "is a field of its own and must not be in Extra"
+		return nil, FieldError{Code: ProblemReserved, Problem: "is a field of the request and must not be in Extra"}
 	}
 	raw, err := json.Marshal(value)
 	switch {
 	case err != nil:
-		return nil, "cannot be encoded as JSON"
+		return nil, FieldError{Code: ProblemNotEncodable, Problem: "cannot be encoded as JSON"}
 	case !utf8.ValidString(name), !utf8.Valid(raw), !wire.ValidText(value):
-		return nil, "must be valid UTF-8"
+		return nil, FieldError{Code: ProblemUTF8, Problem: notUTF8}
 	}
-	return raw, ""
+	return raw, FieldError{}
 }
 
-// UnmarshalJSON decodes what MarshalJSON encodes, and any body in the form of
-// the API reference.
+// UnmarshalJSON decodes what MarshalJSON encodes, and any body of a create in
+// the form of the API reference.
 func (r *CreateLeadRequest) UnmarshalJSON(data []byte) error {
 	var raw map[string]json.RawMessage
 	object := func(r *CreateLeadRequest) wire.Object { return wire.Object{Fields: requestFields(r), Extra: &raw} }
@@ -129,7 +152,8 @@ func (r *CreateLeadRequest) UnmarshalJSON(data []byte) error {
 			read.Extra = make(map[string]any, len(raw))
 		}
 		decoder := json.NewDecoder(strings.NewReader(string(value)))
-		decoder.UseNumber() // a float64 would change a long number
+		// A float64 would change a long number.
+		decoder.UseNumber()
 		var member any
 		if err := decoder.Decode(&member); err != nil {
 			return fmt.Errorf("clixnow: decode create lead request: %w", err)
@@ -140,7 +164,7 @@ func (r *CreateLeadRequest) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// MarshalJSON encodes the response as the API does, redirect URL included.
+// MarshalJSON encodes the response as the API does, with its redirect URL.
 func (r CreateLeadResponse) MarshalJSON() ([]byte, error) { return responseObject(&r).Append(nil) }
 
 // UnmarshalJSON decodes a response of the API.
@@ -148,8 +172,8 @@ func (r *CreateLeadResponse) UnmarshalJSON(data []byte) error {
 	return decode(r, data, "create lead response", responseObject)
 }
 
-// decode is the UnmarshalJSON of a type. What was there before is left alone by
-// an error and, as is the convention, by null.
+// decode implements UnmarshalJSON for a type. After an error, and for null, it
+// leaves the value unchanged.
 func decode[T any](into *T, data []byte, what string, object func(*T) wire.Object) error {
 	if string(data) == "null" {
 		return nil
@@ -168,7 +192,7 @@ func ensuredObject(r *EnsureLeadResponse) wire.Object {
 	return object
 }
 
-// MarshalJSON encodes the response as the API does, redirect URL included, and
+// MarshalJSON encodes the response as the API does, with its redirect URL, and
 // adds "recovered".
 func (r EnsureLeadResponse) MarshalJSON() ([]byte, error) { return ensuredObject(&r).Append(nil) }
 
@@ -177,7 +201,7 @@ func (r *EnsureLeadResponse) UnmarshalJSON(data []byte) error {
 	return decode(r, data, "ensure lead response", ensuredObject)
 }
 
-// leadObject is the wire form of a lead, in the order of the reference.
+// leadObject returns the wire form of a lead, in the order of the reference.
 func leadObject(l *Lead) wire.Object {
 	return wire.Object{Extra: &l.Extra, Fields: []wire.Field{
 		{Name: "id", Value: &l.ID, Keep: true},
@@ -198,11 +222,43 @@ func leadObject(l *Lead) wire.Object {
 	}}
 }
 
-// MarshalJSON encodes the lead as the API does; dates have at least
+// MarshalJSON encodes the lead as the API does. Dates have at least
 // milliseconds.
 func (l Lead) MarshalJSON() ([]byte, error) { return leadObject(&l).Append(nil) }
 
 // UnmarshalJSON decodes a lead of the API.
 func (l *Lead) UnmarshalJSON(data []byte) error {
 	return decode(l, data, "lead", leadObject)
+}
+
+// plainAPIError is an APIError without methods. With methods, encoding/json
+// would call them again.
+type plainAPIError APIError
+
+// apiErrorJSON adds the durations of an APIError in seconds.
+type apiErrorJSON struct {
+	plainAPIError
+
+	RetryAfter float64 `json:"retryAfter"`
+}
+
+// MarshalJSON encodes the error without its Header and Body.
+func (e APIError) MarshalJSON() ([]byte, error) {
+	return json.Marshal(apiErrorJSON{plainAPIError(e), e.RetryAfter.Seconds()})
+}
+
+// UnmarshalJSON decodes what MarshalJSON encodes.
+func (e *APIError) UnmarshalJSON(data []byte) error {
+	var read apiErrorJSON
+	if string(data) == "null" {
+		return nil
+	}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return fmt.Errorf("clixnow: decode API error: %w", err)
+	}
+	const longest = math.MaxInt64 / 2
+	nanoseconds := math.Round(read.RetryAfter * float64(time.Second))
+	read.plainAPIError.RetryAfter = time.Duration(max(-longest, min(nanoseconds, longest)))
+	*e = APIError(read.plainAPIError)
+	return nil
 }

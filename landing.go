@@ -3,27 +3,36 @@ package clixnow
 import (
 	"errors"
 	"net/url"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 )
 
-// LandingURL is the address under which visitors reach a landing page, taken
-// apart (Clixnow API reference, "Landing page URL Example"). Empty parameters
-// are left out.
+// LandingURL is the parts of the URL under which a visitor reaches a landing
+// page (Clixnow API reference, "Landing page URL Example").
 type LandingURL struct {
-	Page string // "https://landing.com/"; its own query is kept, and so is its fragment
+	// Page is for example "https://landing.com/". Its own query and its
+	// fragment are kept. URL returns an error if it is "".
+	Page string
 
-	AffiliateID   string // a_id
-	LandingPageID string // c_id
-	FunnelID      string // f_id
-	SubCampaign   string // subcampaign
-	Sub2          string // sub2
-	Keyword       string // keyword
-	ClickID       string // clickid
-	Placement     string // placement
+	// AffiliateID is the parameter a_id. "" leaves it out.
+	AffiliateID string
+	// LandingPageID is the parameter c_id. "" leaves it out.
+	LandingPageID string
+	// FunnelID is the parameter f_id. "" leaves it out.
+	FunnelID string
+	// SubCampaign is the parameter subcampaign. "" leaves it out.
+	SubCampaign string
+	// Sub2 is the parameter sub2. "" leaves it out.
+	Sub2 string
+	// Keyword is the parameter keyword. "" leaves it out.
+	Keyword string
+	// ClickID is the parameter clickid. "" leaves it out.
+	ClickID string
+	// Placement is the parameter placement. "" leaves it out.
+	Placement string
 }
 
+// parameter is a query parameter of a landing page.
 type parameter struct {
 	name  string
 	value *string
@@ -42,9 +51,10 @@ func landingParameters(u *LandingURL) []parameter {
 	}
 }
 
-// URL puts the address together: the query of Page, without parameters that are
-// set here too, then ours in the order of the reference. It is an error when
-// Page is empty, cannot be parsed, or is absolute and neither http nor https.
+// URL builds the URL. The query has first the parameters of Page that no field
+// sets, and then the fields in the order of the reference. URL returns an error
+// if Page is empty, cannot be parsed, or is absolute and neither http nor
+// https.
 func (u LandingURL) URL() (*url.URL, error) {
 	if u.Page == "" {
 		return nil, errors.New("clixnow: landing URL: Page is empty")
@@ -71,10 +81,10 @@ func (u LandingURL) URL() (*url.URL, error) {
 	return page, nil
 }
 
-// ParseLandingURL takes the address of a visit apart. It may be absolute, or
-// relative as the r.URL of a handler is. Other parameters, and ours where their
-// value cannot be decoded, stay in Page; of one that is repeated the first that
-// is not empty counts. The error does not print the URL.
+// ParseLandingURL reads the URL of a visit. It may be absolute, or relative as
+// the r.URL of a handler is. Other parameters stay in Page. So does a parameter
+// whose value cannot be decoded. If a parameter is repeated, the first one that
+// is not empty counts. The error does not contain the URL.
 func ParseLandingURL(rawURL string) (LandingURL, error) {
 	page, err := parsePage(rawURL)
 	if err != nil {
@@ -100,13 +110,16 @@ func ParseLandingURL(rawURL string) (LandingURL, error) {
 	return u, nil
 }
 
-// Apply carries the tracking of a visit into the request of its sign-up. It
-// fills what req leaves empty: the tracking fields, and ReferralURL with the
-// whole URL where Page is absolute. What Validate would refuse is left out,
-// since a broken tracking value must not cost the sign-up.
+// Apply copies the tracking of a visit into a request. It fills only what req
+// leaves empty: the tracking fields, and ReferralURL with the whole URL if Page
+// is absolute.
+//
+// It leaves out a value that Validate would refuse, because a broken tracking
+// value must not cost the sign-up. It also leaves out a value that is still a
+// macro, such as {clickid}, because all visitors would have the same one.
 func (u LandingURL) Apply(req *CreateLeadRequest) {
 	fill := func(field *string, value string) {
-		if *field == "" && utf8.ValidString(value) {
+		if *field == "" && utf8.ValidString(value) && !isMacro(value) {
 			*field = value
 		}
 	}
@@ -138,8 +151,8 @@ func splitQuery(raw string) []string {
 	return strings.Split(raw, "&")
 }
 
-// findParameter returns the parameter that a pair of a query sets; nil when it
-// is none of ours.
+// findParameter returns the parameter that a pair of a query sets. It returns
+// nil if the pair sets another parameter.
 func findParameter(parameters []parameter, pair string) *parameter {
 	escaped, _, _ := strings.Cut(pair, "=")
 	name, err := url.QueryUnescape(escaped)
@@ -154,8 +167,21 @@ func findParameter(parameters []parameter, pair string) *parameter {
 	return nil
 }
 
-// macro matches a placeholder that a tracker should have replaced by a value.
-var macro = regexp.MustCompile(`^(\{\{?[^{}]*\}\}?|\$\{[^{}]*\}|\[[^\[\]]*\]|<[^<>]*>|##.*##|__.*__|(?i:%7b).*(?i:%7d))$`)
-
-// isMacro reports whether a tracking value is a placeholder such as {clickid}.
-func isMacro(value string) bool { return macro.MatchString(strings.TrimSpace(value)) }
+// isMacro reports whether a tracking value is still a placeholder such as
+// {clickid}, which the tracker should have replaced by a value.
+func isMacro(value string) bool {
+	if unescaped, err := url.PathUnescape(value); err == nil {
+		value = unescaped
+	}
+	value = strings.TrimSpace(value)
+	for _, marks := range [...]struct{ open, end string }{
+		{"{", "}"}, {"{{", "}}"}, {"${", "}"}, {"[", "]"}, {"<", ">"}, {"##", "##"}, {"__", "__"},
+	} {
+		inner, opened := strings.CutPrefix(value, marks.open)
+		inner, ended := strings.CutSuffix(inner, marks.end)
+		if opened && ended && !strings.Contains(inner, marks.open) && !strings.Contains(inner, marks.end) {
+			return true
+		}
+	}
+	return false
+}

@@ -3,10 +3,11 @@ package clixnow
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
-	"net/mail"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -17,88 +18,137 @@ import (
 
 // CreateLeadRequest is a lead to register (Clixnow API reference, "Create a
 // Lead via API"). Values are sent as they are given: nothing is trimmed or
-// re-cased. Empty optional fields are not sent.
+// changed in case. Empty optional fields are not sent.
 //
-// It marshals to the body that is sent, password included, and unmarshals from
+// It marshals to the body that is sent, with the password, and unmarshals from
 // it, so that it can wait in a queue. fmt and slog hide its password and the
-// values of Extra, but slog's JSON handler writes them where it is given a
-// struct, slice or map of yours with a request in it. A struct of yours that
-// stores a request with more beside it should name the field: an embedded
-// request promotes its MarshalJSON, and what is beside it is lost.
+// values of Extra. One exception: slog's JSON handler writes them if it is
+// given a struct, slice or map of yours that contains a request.
+//
+// A struct of yours that stores a request and other values should name the
+// field. An embedded request promotes its MarshalJSON, and the other values are
+// then not in the JSON.
 type CreateLeadRequest struct {
-	FirstName   string // mandatory
-	LastName    string // mandatory
-	Email       string // mandatory; one bare address
-	Phone       string // mandatory; the reference shows "+" and digits
-	Password    string // mandatory; at least 8 characters, one of them neither letter nor digit. A secret
-	CountryCode string // mandatory; ISO 3166-1 alpha-2 ("CH")
+	// These six fields are mandatory. A value of only white space counts as
+	// empty, and an empty one is refused.
 
-	LanguageCode             string // ISO 639-1 ("EN"); mandatory where the brand detects the language by it
+	// FirstName is any text.
+	FirstName string
+	// LastName is any text.
+	LastName string
+	// Email is one bare address, such as "allison.brown@example.com".
+	Email string
+	// Phone is any text. The reference shows "+" and digits.
+	Phone string
+	// Password has at least 8 characters. At least one of them is neither a
+	// letter nor a digit. It is a secret.
+	Password string
+	// CountryCode is an ISO 3166-1 alpha-2 code, such as "CH".
+	CountryCode string
+
+	// LanguageCode is an ISO 639-1 code, such as "EN". Some brands need it. ""
+	// is not sent.
+	LanguageCode string
+	// AcceptTermsAndConditions reports that the visitor accepted the terms.
+	// False is not sent.
 	AcceptTermsAndConditions bool
-	AcceptPromotions         bool
-	ReferralURL              string // of the landing page; absolute http or https
+	// AcceptPromotions reports that the visitor accepted promotions. False is
+	// not sent.
+	AcceptPromotions bool
+	// ReferralURL is the absolute http or https URL of the landing page. "" is
+	// not sent.
+	ReferralURL string
 
-	// Tracking: any text; the brand can send it back in a postback.
-	SubCampaign string // source or campaign
-	Placement   string // landing page or ad
-	Keyword     string
-	Sub2        string
-	ClickID     string // unique per sign-up, if you can: EnsureLead recognises a lead by it
+	// The next five fields are for tracking. Each is any text, and the brand
+	// can send it back in a postback.
 
-	// The visitor's device.
+	// SubCampaign is the source or the campaign. "" is not sent.
+	SubCampaign string
+	// Placement is the landing page or the advertisement. "" is not sent.
+	Placement string
+	// Keyword is the search word. "" is not sent.
+	Keyword string
+	// Sub2 is a second source. "" is not sent.
+	Sub2 string
+	// ClickID is a text that is different for each sign-up. EnsureLead
+	// recognises a lead by it. "" is not sent.
+	ClickID string
+
+	// DeviceType is the visitor's device, such as "Mobile". "" is not sent.
 	DeviceType string
+	// DeviceName is for example "iPhone16". "" is not sent.
 	DeviceName string
-	OSName     string
-	Browser    string
-	Carrier    Carrier
-	IPAddress  netip.Addr // of the visitor; the zero Addr is not sent. IPv4 in IPv6 is sent as IPv4, a zone is left out
+	// OSName is for example "iOS". "" is not sent.
+	OSName string
+	// Browser is for example "Safari Mobile". "" is not sent.
+	Browser string
+	// Carrier is how the visitor's device is connected. "" is not sent.
+	Carrier Carrier
+	// IPAddress is the visitor's address. An IPv4 address in IPv6 form is sent
+	// as IPv4, and a zone is not sent. The zero Addr is not sent.
+	IPAddress netip.Addr
 
-	Comment string // at most 1000 characters
+	// Comment has at most 1000 characters. "" is not sent.
+	Comment string
 
-	// Extra holds further fields that a brand asks for, by their names on the
-	// wire. Values are encoded by encoding/json; unmarshalled, numbers are
-	// json.Number. A name of a field above, in any case, is refused.
+	// Extra holds further fields that a brand asks for, by their wire names.
+	// encoding/json encodes the values. After unmarshalling, numbers have the
+	// type json.Number. A name of a field above is refused, in any case. Nil
+	// means none.
 	Extra map[string]any
 }
 
-// Carrier is how the visitor's device is connected. Other values than the two
-// documented ones are sent as they are.
+// Carrier is how the visitor's device is connected. Values other than the two
+// documented ones are allowed.
 type Carrier string
 
 // The documented carriers.
 const (
+	// CarrierMobile means a mobile network.
 	CarrierMobile Carrier = "Mobile"
-	CarrierWiFi   Carrier = "WiFi"
+	// CarrierWiFi means a wireless local network.
+	CarrierWiFi Carrier = "WiFi"
 )
 
 // CreateLeadResponse is a registered lead (Clixnow API reference, "Response").
-// It marshals to the API's JSON, and unmarshals from it. fmt and slog hide its
-// RedirectURL and the values of Extra; see [CreateLeadRequest] for embedding
-// and for slog's JSON handler.
+// It marshals to the API's own JSON and unmarshals from it. fmt and slog hide
+// its RedirectURL and the values of Extra. See [CreateLeadRequest] for
+// embedding and for slog's JSON handler.
 type CreateLeadResponse struct {
-	LeadID      int64  // always positive
-	RedirectURL string // send the visitor there. It logs the lead in at the brand: a secret
-	SubCampaign string // this and the following as the API returned them
+	// LeadID is always positive.
+	LeadID int64
+	// RedirectURL logs the lead in at the brand. Send the visitor there, and
+	// treat it as a secret. "" means that the API gave none.
+	RedirectURL string
+
+	// The next five fields repeat those of the request. "" means that the API
+	// did not repeat the field.
+
+	SubCampaign string
 	Placement   string
 	Keyword     string
 	Sub2        string
 	ClickID     string
-	CRMID       string // in the system of the brand: number or text; "" = hidden or none
+	// CRMID is the lead's id in the system of the brand, a number or a text. ""
+	// means hidden or none.
+	CRMID string
 
-	// Extra holds fields of the response that this version does not know; nil
-	// when there are none.
+	// Extra holds the fields of the response that this version does not know.
+	// Nil means none.
 	Extra map[string]json.RawMessage
 }
 
-// CreateLead registers a lead. It is sent again only where it provably never
-// reached the server, or was answered 429: never after a 5xx, a timeout or a
-// cut connection, where the lead may exist. Each error matches exactly one of
-// [ErrOutcomeUnknown], [ErrRefused], [ErrNotSent] and [ErrRateLimited]; they
-// say what to do.
+// CreateLead registers a lead. The request is sent again only if it provably
+// never reached the server, or was answered 429. It is never sent again after a
+// 5xx, a timeout or a lost connection, because the lead may exist. Each error
+// matches exactly one of [ErrOutcomeUnknown], [ErrRefused], [ErrNotSent] and
+// [ErrRateLimited].
 //
-// A handler should not let a visitor who closes the tab cut the create off:
+// If a visitor closes the page, the context of the handler ends. Pass a context
+// that outlives it, so that the create is not cut off:
 //
-//	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), time.Minute)
+//	ctx := context.WithoutCancel(r.Context())
+//	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 func (c *Client) CreateLead(ctx context.Context, req CreateLeadRequest) (*CreateLeadResponse, error) {
 	body, err := c.encode(&req)
 	if err != nil {
@@ -108,8 +158,8 @@ func (c *Client) CreateLead(ctx context.Context, req CreateLeadRequest) (*Create
 	return resp, err
 }
 
-// create sends a request that was encoded, at most attempts times (0 = those of
-// the retry policy).
+// create sends an encoded request, at most attempts times. 0 means the number
+// of the retry policy.
 func (c *Client) create(ctx context.Context, body []byte, mask *textMask, attempts int) (*CreateLeadResponse,
 	call.Outcome, error,
 ) {
@@ -134,57 +184,160 @@ func (c *Client) create(ctx context.Context, body []byte, mask *textMask, attemp
 
 // encode checks a request and returns the body to send.
 func (c *Client) encode(req *CreateLeadRequest) ([]byte, error) {
-	object, faults := sendable(req)
+	var faults []FieldError
 	if c.validate {
-		faults = append(judge(object.Fields), faults...)
+		faults = ruleFaults(req)
 	}
-	return appendRequest(object, faults)
+	object, encodingFaults := wireForm(req)
+	return appendRequest(object, append(faults, encodingFaults...))
 }
 
-// Validate returns nil, or a [*ValidationError] with all that the API is known
-// to refuse, and what cannot be sent. [Client.CreateLead] calls it first,
-// unless [WithoutValidation] was given.
+// Validate returns nil, or a [*ValidationError] with all faults at once: what
+// the API is known to refuse, and what cannot be encoded. [Client.CreateLead]
+// calls it first. See [WithoutValidation].
 func (r CreateLeadRequest) Validate() error {
-	object, unsendable := sendable(&r)
-	return invalid(append(judge(object.Fields), unsendable...))
+	_, encodingFaults := wireForm(&r)
+	return invalid(append(ruleFaults(&r), encodingFaults...))
 }
 
-// judge finds fault with the fields of a request that the API is known to
-// refuse.
-func judge(fields []wire.Field) (faults []FieldError) {
-	check := func(ok bool, field, problem string) {
-		if !ok {
-			faults = append(faults, FieldError{field, problem})
-		}
+// DropInvalidOptional empties the optional fields that Validate would refuse,
+// and removes such members from Extra. It cuts a comment that is too long. It
+// returns the faults that it found in optional fields. Mandatory fields stay
+// unchanged.
+//
+// Use it for values that the visitor did not type, such as those of the
+// browser. They must not cost the sign-up.
+func (r *CreateLeadRequest) DropInvalidOptional() []FieldError {
+	fields := requestFields(r)
+	faults := slices.DeleteFunc(append(ruleFaults(r), encodingFaults(fields)...),
+		func(fault FieldError) bool { return isMandatory(fault.Field) })
+	for _, fault := range faults {
+		drop(fields, fault)
 	}
-	for _, field := range fields {
-		text, _ := field.Value.(*string)
+	return append(faults, r.dropExtra()...)
+}
+
+// isMandatory reports whether a field of a request is mandatory.
+func isMandatory(field string) bool {
+	return slices.ContainsFunc(checks(new(CreateLeadRequest)),
+		func(c check) bool { return c.mandatory && c.field == field })
+}
+
+// drop empties the field at fault, or cuts it if it is too long.
+func drop(fields []wire.Field, fault FieldError) {
+	i := slices.IndexFunc(fields, func(f wire.Field) bool { return f.Name == fault.Field })
+	text, _ := fields[i].Value.(*string)
+	if characters := []rune(*text); fault.Code == ProblemTooLong && len(characters) > maxComment {
+		*text = string(characters[:maxComment])
+		return
+	}
+	*text = ""
+}
+
+// dropExtra removes the members of Extra that cannot be sent. It does not
+// change the caller's map.
+func (r *CreateLeadRequest) dropExtra() []FieldError {
+	_, faults := encodeExtra(r.Extra)
+	if len(faults) == 0 {
+		return nil
+	}
+	fields := requestFields(r)
+	r.Extra = maps.Clone(r.Extra)
+	maps.DeleteFunc(r.Extra, func(name string, value any) bool {
+		_, fault := encodeMember(fields, name, value)
+		return fault.Code != ""
+	})
+	return faults
+}
+
+// ruleFaults returns the faults for which the API is known to refuse a request.
+func ruleFaults(r *CreateLeadRequest) (faults []FieldError) {
+	for _, c := range checks(r) {
 		switch {
-		case field.Keep && strings.TrimSpace(*text) == "":
-			check(false, field.Name, "is missing")
-		case field.Name == "email":
-			check(isAddress(*text), field.Name, "must be one bare address")
-		case field.Name == "password":
-			check(utf8.RuneCountInString(*text) >= 8, field.Name, "must have at least 8 characters")
-			check(strings.ContainsFunc(*text, isSpecial), field.Name,
-				"must have a character that is neither letter nor digit")
-		case field.Name == "countryCode", field.Name == "languageCode" && *text != "":
-			check(isAlpha2(*text), field.Name, "must be two letters")
-		case field.Name == "referralUrl" && *text != "":
-			check(isWebURL(*text), field.Name, "must be an absolute http or https URL")
-		case field.Name == "comment":
-			check(utf8.RuneCountInString(*text) <= 1000, field.Name, "must have at most 1000 characters")
+		case c.mandatory && strings.TrimSpace(c.value) == "":
+			faults = append(faults, FieldError{Field: c.field, Code: ProblemMissing, Problem: "is missing"})
+			continue
+		case c.value == "":
+			continue
+		}
+		for _, rule := range c.rules {
+			if rule.isValid != nil && !rule.isValid(c.value) {
+				faults = append(faults, FieldError{Field: c.field, Code: rule.code, Problem: rule.problem})
+			}
 		}
 	}
 	return faults
 }
 
-func isAddress(text string) bool {
-	address, err := mail.ParseAddress(text)
-	return err == nil && address.Address == text
+// check holds the rules of the API reference for one field.
+type check struct {
+	field, value string
+	mandatory    bool
+	rules        [2]rule
 }
 
-func isSpecial(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }
+// rule is one rule. A nil isValid means that there is no rule.
+type rule struct {
+	isValid func(string) bool
+	code    ProblemCode
+	problem string
+}
+
+const (
+	minPassword = 8
+	maxComment  = 1000
+)
+
+// checks returns the rules by field. Fields that may have any value are not in
+// it.
+func checks(r *CreateLeadRequest) []check {
+	const mandatory, optional = true, false
+	isTwoLetters := rule{isAlpha2, ProblemTwoLetters, "must be two letters"}
+	return []check{
+		{"firstName", r.FirstName, mandatory, [2]rule{}},
+		{"lastName", r.LastName, mandatory, [2]rule{}},
+		{"email", r.Email, mandatory, [2]rule{{isAddress, ProblemEmail, "must be one bare address"}}},
+		{"phone", r.Phone, mandatory, [2]rule{}},
+		{"password", r.Password, mandatory, [2]rule{
+			{isLongPassword, ProblemPasswordLength, "must have at least 8 characters"},
+			{hasSpecial, ProblemPasswordSpecial, "must have a character that is neither letter nor digit"},
+		}},
+		{"countryCode", r.CountryCode, mandatory, [2]rule{isTwoLetters}},
+		{"languageCode", r.LanguageCode, optional, [2]rule{isTwoLetters}},
+		{"referralUrl", r.ReferralURL, optional, [2]rule{
+			{isWebURL, ProblemURL, "must be an absolute http or https URL"},
+		}},
+		{"comment", r.Comment, optional, [2]rule{
+			{isShortComment, ProblemTooLong, "must have at most 1000 characters"},
+		}},
+	}
+}
+
+// isAddress reports whether text is one bare email address. It accepts dots in
+// a row, because some carriers give such addresses. The API decides about the
+// rest.
+func isAddress(text string) bool {
+	local, domain, _ := strings.Cut(text, "@")
+	return local != "" && strings.Contains(strings.Trim(domain, "."), ".") &&
+		!strings.ContainsAny(text, `<>(),;:"[]\`) && !strings.Contains(domain, "@") &&
+		!strings.ContainsFunc(text, isInvisible)
+}
+
+// isInvisible reports whether r is a space, a control character, or another
+// character that one cannot see.
+func isInvisible(r rune) bool {
+	const brailleBlank = '\u2800'
+	return !unicode.IsPrint(r) || r == ' ' || r == brailleBlank ||
+		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
+func isLongPassword(text string) bool { return utf8.RuneCountInString(text) >= minPassword }
+
+func hasSpecial(text string) bool {
+	return strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+}
+
+func isShortComment(text string) bool { return utf8.RuneCountInString(text) <= maxComment }
 
 func isAlpha2(text string) bool {
 	letter := func(b byte) bool { return b|0x20 >= 'a' && b|0x20 <= 'z' }

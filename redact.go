@@ -6,18 +6,16 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/clixnow/clixnow-go/internal/wire"
 )
 
-// What fmt and slog show of the types that hold secrets. Methods are promoted
-// to whoever embeds a type, so that EnsureLeadResponse needs its own, or its
-// Recovered would be lost.
+// This file has what fmt and slog show of the types that hold secrets. Methods
+// are promoted to a type that embeds another one. So EnsureLeadResponse needs
+// its own, or its Recovered would be lost.
 
-// hide keeps it visible that a secret is missing.
+// hide returns "" for an empty secret, so that one can see that it is missing.
 func hide(secret string) string {
 	if secret == "" {
 		return ""
@@ -34,7 +32,8 @@ func keysOnly[V any](extra map[string]V) map[string]V {
 	return extra
 }
 
-// The same structs without methods: fmt would call Format again.
+// These are the same structs without methods. With methods, fmt would call
+// Format again.
 type (
 	plainRequest  CreateLeadRequest
 	plainResponse CreateLeadResponse
@@ -45,12 +44,14 @@ type (
 	plainResult BulkResult
 )
 
-// Format prints the request without its password, and of Extra the keys alone.
+// Format prints the request without its password. Of Extra it prints only the
+// keys.
 func (r CreateLeadRequest) Format(state fmt.State, verb rune) {
 	formatPlain(state, verb, plainRequest(r.redacted()))
 }
 
-// LogValue logs the request without its password, and of Extra the keys alone.
+// LogValue logs the request without its password. Of Extra it logs only the
+// keys.
 func (r CreateLeadRequest) LogValue() slog.Value {
 	r = r.redacted()
 	return logFields(requestFields(&r), slices.Sorted(maps.Keys(r.Extra)))
@@ -61,14 +62,14 @@ func (r CreateLeadRequest) redacted() CreateLeadRequest {
 	return r
 }
 
-// Format prints the response without its redirect URL, and of Extra the keys
-// alone.
+// Format prints the response without its redirect URL. Of Extra it prints only
+// the keys.
 func (r CreateLeadResponse) Format(state fmt.State, verb rune) {
 	formatPlain(state, verb, plainResponse(r.redacted()))
 }
 
-// LogValue logs the response without its redirect URL, and of Extra the keys
-// alone.
+// LogValue logs the response without its redirect URL. Of Extra it logs only
+// the keys.
 func (r CreateLeadResponse) LogValue() slog.Value {
 	r = r.redacted()
 	return logFields(responseObject(&r).Fields, slices.Sorted(maps.Keys(r.Extra)))
@@ -79,14 +80,14 @@ func (r CreateLeadResponse) redacted() CreateLeadResponse {
 	return r
 }
 
-// Format prints the response without its redirect URL, and of Extra the keys
-// alone.
+// Format prints the response without its redirect URL. Of Extra it prints only
+// the keys.
 func (r EnsureLeadResponse) Format(state fmt.State, verb rune) {
 	formatPlain(state, verb, plainEnsured{plainResponse(r.redacted()), r.Recovered})
 }
 
-// LogValue logs the response without its redirect URL, and of Extra the keys
-// alone.
+// LogValue logs the response without its redirect URL. Of Extra it logs only
+// the keys.
 func (r EnsureLeadResponse) LogValue() slog.Value {
 	r.CreateLeadResponse = r.redacted()
 	return logFields(ensuredObject(&r).Fields, slices.Sorted(maps.Keys(r.Extra)))
@@ -95,8 +96,7 @@ func (r EnsureLeadResponse) LogValue() slog.Value {
 // Format prints the result without the secrets of its request and response.
 func (r BulkResult) Format(state fmt.State, verb rune) { formatPlain(state, verb, plainResult(r)) }
 
-// LogValue keeps slog's JSON handler from encoding the request and the response
-// whole.
+// LogValue logs the result without the secrets of its request and response.
 func (r BulkResult) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.Int("index", r.Index), slog.Any("request", r.Request)}
 	if r.Response != nil {
@@ -112,8 +112,8 @@ func formatPlain(state fmt.State, verb rune, plain any) {
 	_, _ = fmt.Fprintf(state, fmt.FormatString(state, verb), plain)
 }
 
-// logFields is a group of the fields that are set, under their names on the
-// wire, and the keys of what comes beside them.
+// logFields returns a group of the fields that are set, by their wire names,
+// and of the keys of Extra.
 func logFields(fields []wire.Field, extra []string) slog.Value {
 	var attrs []slog.Attr
 	for _, field := range fields {
@@ -140,7 +140,7 @@ func logFields(fields []wire.Field, extra []string) slog.Value {
 
 const hidden = "[hidden]"
 
-// textMask hides secrets, and lead data, in texts that a server sent or that
+// textMask hides secrets and lead data in texts that a server sent or that
 // net/http made. It belongs to one call.
 type textMask struct {
 	// tokens are all tokens that the call used.
@@ -158,38 +158,68 @@ func (c *Client) newMask(req *CreateLeadRequest) *textMask {
 	return m
 }
 
-// secrets hides tokens and the password. Shorter ones are left, since they may
-// be part of common words.
+// secrets hides tokens and the password, and cuts URLs. A short token or
+// password stays, because it may be part of a common word.
 func (m *textMask) secrets(text string) string {
 	const shortestToken, shortestPassword = 4, 8
-	for _, token := range m.tokens {
-		if len(token) >= shortestToken {
-			text = maskSecret(text, token)
-		}
+	longestFirst := func(a, b string) int { return len(b) - len(a) }
+	for _, token := range slices.SortedFunc(slices.Values(m.tokens), longestFirst) {
+		text = hideAll(text, secret{text: token, shortest: shortestToken})
 	}
-	if utf8.RuneCountInString(m.password) >= shortestPassword {
-		text = maskSecret(text, m.password)
+	text = hideAll(text, secret{text: m.password, shortest: shortestPassword})
+	return cutURLs(text)
+}
+
+// forLogs hides what secrets hides, and the email and the phone of the lead.
+func (m *textMask) forLogs(text string) string {
+	const shortestEmail, shortestPhone = 4, 5
+	text = m.secrets(text)
+	text = hideAll(text, secret{text: strings.TrimSpace(m.email), shortest: shortestEmail, anyCase: true})
+	phone := strings.TrimSpace(m.phone)
+	for _, form := range []string{phone, strings.TrimPrefix(phone, "+"), digits(phone)} {
+		text = hideAll(text, secret{text: form, shortest: shortestPhone})
 	}
 	return text
 }
 
-// forLogs hides what secrets hides, and lead data.
-func (m *textMask) forLogs(text string) string { return m.secrets(text) }
+// fields applies secrets to the texts. The names are masked before their case
+// is changed, in readProblem.
+func (m *textMask) fields(fields map[string][]string) map[string][]string {
+	masked := maps.Clone(fields)
+	for name, texts := range fields {
+		masked[name] = nil
+		for _, text := range texts {
+			masked[name] = append(masked[name], m.secrets(text))
+		}
+	}
+	return masked
+}
 
-// maskSecret hides a secret as it is, and as %q prints it: so net/http quotes
-// an answer that it cannot understand.
-func maskSecret(text, secret string) string {
-	quoted := strconv.Quote(secret)
-	return strings.NewReplacer(secret, hidden, quoted[1:len(quoted)-1], hidden).Replace(text)
+// digits returns the digits of a phone, as a server may show it.
+func digits(phone string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return r
+		}
+		return -1
+	}, phone)
+}
+
+// mask hides in e what the server repeats of the request. It first looks for
+// the words of the sentinel errors, because the mask may hide them.
+func (m *textMask) mask(e *APIError) {
+	e.duplicate, e.country = e.Is(ErrDuplicateLead), e.Is(ErrCountryNotAllowed)
+	e.Message, e.Fields, e.RequestID = m.secrets(e.Message), m.fields(e.Fields), m.secrets(e.RequestID)
+	e.mask = m.forLogs
 }
 
 func formatError(err error, state fmt.State, verb rune) {
 	_, _ = fmt.Fprintf(state, fmt.FormatString(state, verb), err.Error())
 }
 
-// Format prints what Error says, whatever the verb: neither Body nor Header
-// belongs into a log.
+// Format prints what Error returns, for every verb. It never prints Body or
+// Header.
 func (e APIError) Format(state fmt.State, verb rune) { formatError(&e, state, verb) }
 
-// LogValue logs what Error says.
+// LogValue logs what Error returns.
 func (e APIError) LogValue() slog.Value { return slog.StringValue(e.Error()) }

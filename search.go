@@ -220,7 +220,7 @@ func (c *Client) SearchLeadsPage(ctx context.Context, req SearchLeadsRequest) (*
 // GetLead reads one lead by its id; [ErrLeadNotFound] where the API shows none.
 func (c *Client) GetLead(ctx context.Context, id int64) (*Lead, error) {
 	if id <= 0 {
-		return nil, invalid([]FieldError{{"id", "must be positive"}})
+		return nil, invalid([]FieldError{{Field: "id", Code: ProblemOutOfRange, Problem: "must be positive"}})
 	}
 	leads, _, err := c.searchPage(ctx, (&SearchLeadsRequest{ID: id}).query(), 1, nil, nil)
 	if err != nil {
@@ -325,14 +325,20 @@ func (r SearchLeadsRequest) Validate() error {
 	switch r.OrderBy {
 	case "", OrderByID, OrderByCreatedOn, OrderByModifiedOn, OrderByFTDDate, OrderByFTDFate:
 	default:
-		faults = append(faults, FieldError{"orderBy", "must be Id, CreatedOn, ModifiedOn, FtdDate or FtdFate"})
+		faults = append(faults, FieldError{
+			Field: "orderBy", Code: ProblemUnknownValue, Problem: "must be Id, CreatedOn, ModifiedOn, FtdDate or FtdFate",
+		})
 	}
 	if r.Count > MaxPageSize {
-		faults = append(faults, FieldError{"count", fmt.Sprintf("must be at most %d", MaxPageSize)})
+		faults = append(faults, FieldError{
+			Field: "count", Code: ProblemOutOfRange, Problem: fmt.Sprintf("must be at most %d", MaxPageSize),
+		})
 	}
 	for _, period := range r.periods() {
 		if !period.from.IsZero() && !period.to.IsZero() && period.to.Before(period.from) {
-			faults = append(faults, FieldError{period.name + "To", "must not be before " + period.name + "From"})
+			faults = append(faults, FieldError{
+				Field: period.name + "To", Code: ProblemOutOfRange, Problem: "must not be before " + period.name + "From",
+			})
 		}
 	}
 	return invalid(append(faults, r.unsendable()...))
@@ -362,7 +368,9 @@ func (r SearchLeadsRequest) unsendable() (faults []FieldError) {
 		{"prefetch", int64(r.Prefetch)},
 	} {
 		if number.value < 0 {
-			faults = append(faults, FieldError{number.name, "must not be negative"})
+			faults = append(faults, FieldError{
+				Field: number.name, Code: ProblemOutOfRange, Problem: "must not be negative",
+			})
 		}
 	}
 	names := []string{"id", "orderBy", "count", "skip"}
@@ -373,13 +381,17 @@ func (r SearchLeadsRequest) unsendable() (faults []FieldError) {
 		}{{period.name + "From", period.from}, {period.name + "To", period.to}} {
 			names = append(names, bound.name)
 			if year := bound.date.UTC().Year(); year < 1 || year > 9999 {
-				faults = append(faults, FieldError{bound.name, "must lie in the years 1 to 9999"})
+				faults = append(faults, FieldError{
+					Field: bound.name, Code: ProblemOutOfRange, Problem: "must lie in the years 1 to 9999",
+				})
 			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Extra)) {
 		if slices.ContainsFunc(names, func(known string) bool { return strings.EqualFold(known, name) }) {
-			faults = append(faults, FieldError{name, "is a field of its own and must not be in Extra"})
+			faults = append(faults, FieldError{
+				Field: name, Code: ProblemReserved, Problem: "is a field of the request and must not be in Extra",
+			})
 		}
 	}
 	return faults

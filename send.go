@@ -5,12 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/clixnow/clixnow-go/internal/call"
 	"github.com/clixnow/clixnow-go/internal/wire"
@@ -205,39 +202,21 @@ func (c *Client) failure(r *request, o *call.Outcome) error {
 
 // apiError is the answer of a call as an error, its secrets masked.
 func (c *Client) apiError(r *request, o *call.Outcome) *APIError {
-	problem := readProblem(o)
+	problem := readProblem(o, r.mask)
 	e := &APIError{
 		StatusCode: o.Status, Brand: c.brand, Method: r.method, Path: r.path, Message: problem.Message, Fields: problem.Fields,
-		RequestID:  r.mask.secrets(cmp.Or(problem.TraceID, requestID(o.Header))),
+		RequestID:  cmp.Or(problem.TraceID, requestID(o.Header)),
 		RetryAfter: o.RetryAfter, Attempts: o.Attempts, Header: o.Header, Body: o.Body,
 	}
-	e.duplicate, e.country = e.Is(ErrDuplicateLead), e.Is(ErrCountryNotAllowed)
-	e.Message, e.Fields = r.mask.secrets(e.Message), r.mask.fields(e.Fields)
+	r.mask.mask(e)
 	return e
-}
-
-func (m *textMask) fields(fields map[string][]string) map[string][]string {
-	masked := maps.Clone(fields) // nil stays nil
-	clear(masked)
-	for name, texts := range fields {
-		name = m.secrets(name)
-		if first, size := utf8.DecodeRuneInString(name); unicode.IsLower(first) { // its case may be wire's doing
-			if asSent := string(unicode.ToUpper(first)) + name[size:]; m.secrets(asSent) != asSent {
-				name = m.secrets(asSent)
-			}
-		}
-		for _, text := range texts {
-			masked[name] = append(masked[name], m.secrets(text))
-		}
-	}
-	return masked
 }
 
 // readProblem reads the body of an answer, whatever it is; HTML says nothing
 // that is worth repeating. The texts of a 2xx are not told: they may be a
 // create's answer that was cut, with its redirect URL.
-func readProblem(o *call.Outcome) wire.Problem {
-	problem, ok := wire.DecodeProblem(o.Body, fieldNames())
+func readProblem(o *call.Outcome, mask *textMask) wire.Problem {
+	problem, ok := wire.DecodeProblem(o.Body, fieldNames(), mask.secrets)
 	if o.Status >= 200 && o.Status <= 299 {
 		return wire.Problem{TraceID: problem.TraceID}
 	}

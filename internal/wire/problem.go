@@ -21,7 +21,8 @@ type Problem struct {
 // which is then the message. Members of an unexpected form are passed over,
 // for half an explanation is better than none; ok is false where the body is
 // neither. The keys of Fields are the given names where they match in any case.
-func DecodeProblem(body []byte, names []string) (p Problem, ok bool) {
+// Before that, mask may change the server's names. A nil mask changes nothing.
+func DecodeProblem(body []byte, names []string, mask func(name string) string) (p Problem, ok bool) {
 	if !json.Valid(body) {
 		return Problem{}, false
 	}
@@ -47,7 +48,7 @@ func DecodeProblem(body []byte, names []string) (p Problem, ok bool) {
 		}
 	}
 	p.TraceID = text(members.TraceID)
-	p.Fields = fieldTexts(members.Errors, names)
+	p.Fields = fieldTexts(members.Errors, names, mask)
 	return p, true
 }
 
@@ -65,7 +66,7 @@ func text(value json.RawMessage) (s string) {
 }
 
 // fieldTexts reads an object of texts, or lists of texts, by field name.
-func fieldTexts(object json.RawMessage, names []string) map[string][]string {
+func fieldTexts(object json.RawMessage, names []string, mask func(string) string) map[string][]string {
 	var members map[string]json.RawMessage
 	_ = json.Unmarshal(object, &members) // anything but an object leaves it empty
 	var fields map[string][]string
@@ -74,7 +75,11 @@ func fieldTexts(object json.RawMessage, names []string) map[string][]string {
 		if json.Unmarshal(members[key], &values) != nil {
 			values = []json.RawMessage{members[key]}
 		}
-		name := fieldName(key, names)
+		name := key
+		if mask != nil {
+			name = mask(key)
+		}
+		name = fieldName(name, names)
 		for _, value := range values {
 			if s := text(value); s != "" {
 				if fields == nil {
