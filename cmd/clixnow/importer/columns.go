@@ -11,8 +11,8 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// field is a field of a request, by its name on the wire. The error of set says
-// what the value must be, and does not repeat it.
+// field is a field of a request. Its name is the name in the API. The error of
+// set says what the value must be, and does not contain the value.
 type field struct {
 	name string
 	set  func(value string) error
@@ -24,7 +24,8 @@ func fields(r *clixnow.CreateLeadRequest) []field {
 		{"lastName", text(&r.LastName)},
 		{"email", text(&r.Email)},
 		{"phone", text(&r.Phone)},
-		{"password", func(value string) error { r.Password = value; return nil }}, // a blank may belong to it
+		// A password may begin or end with a space.
+		{"password", func(value string) error { r.Password = value; return nil }},
 		{"countryCode", text(&r.CountryCode)},
 		{"languageCode", text(&r.LanguageCode)},
 		{"acceptTermsAndConditions", yesOrNo(&r.AcceptTermsAndConditions)},
@@ -79,21 +80,23 @@ func address(into *netip.Addr) func(string) error {
 			return nil
 		}
 		if *into, err = netip.ParseAddr(value); err != nil {
-			return errors.New("must be an IPv4 or IPv6 address") // without the value, which the cause repeats
+			return errors.New("must be an IPv4 or IPv6 address") // err is left out, because it contains the value
 		}
 		return nil
 	}
 }
 
-// Targets of columns that are no field of ours.
+// These are the targets of columns other than the names of columnNames.
 const (
-	leaveOut    = "-"
-	extraPrefix = "extra:" // a further field that a brand asks for
+	leaveOut = "-"
+	// extraPrefix is in front of the name of a further field that a brand asks
+	// for.
+	extraPrefix = "extra:"
 )
 
-// targetsOf says where each column of the header goes. All that is wrong is
-// told at once.
-func targetsOf(header []string, s settings) ([]string, error) {
+// columnTargets returns the target of each column of the header: the name of a
+// field, leaveOut, or extraPrefix and a name. Its error lists all faults.
+func columnTargets(header []string, s settings) ([]string, error) {
 	mapping, err := parseMapping(s.mapping)
 	if err != nil {
 		return nil, err
@@ -102,17 +105,17 @@ func targetsOf(header []string, s settings) ([]string, error) {
 	var unknown []string
 	targets := make([]string, len(header))
 	for i, column := range header {
-		target, mapped := mapping[plain(column)]
-		delete(mapping, plain(column))
+		target, mapped := mapping[normalize(column)]
+		delete(mapping, normalize(column))
 		if !mapped {
 			target = column
 		}
 		switch {
 		case target == leaveOut, strings.HasPrefix(target, extraPrefix) && target != extraPrefix:
-		case knownAs(target) != "":
-			target = knownAs(target)
+		case fieldName(target) != "":
+			target = fieldName(target)
 		case mapped:
-			faults = append(faults, fmt.Errorf("-map: %q is no field of a lead", target))
+			faults = append(faults, fmt.Errorf("-map: %q is not a field of a lead", target))
 		case s.ignoreUnknown:
 			target = leaveOut
 		default:
@@ -125,17 +128,17 @@ func targetsOf(header []string, s settings) ([]string, error) {
 	}
 	if len(unknown) > 0 {
 		faults = append(faults,
-			fmt.Errorf("unknown columns %s: name them by -map or leave them out by -ignore-unknown; known are %s",
-				strings.Join(unknown, ", "), strings.Join(columnNames(), ", ")))
+			fmt.Errorf("unknown columns %s: map them with -map, or leave them out with -ignore-unknown; "+
+				"the known columns are %s", strings.Join(unknown, ", "), strings.Join(columnNames(), ", ")))
 	}
 	for column := range mapping {
 		faults = append(faults, fmt.Errorf("-map: there is no column %q", column))
 	}
-	if missing := missingFrom(targets); len(missing) > 0 {
+	if missing := missingFields(targets); len(missing) > 0 {
 		faults = append(faults, fmt.Errorf("missing columns %s", strings.Join(missing, ", ")))
 	}
 	if len(header) == 1 && faults != nil {
-		faults = append(faults, errors.New("there is only one column: is it -comma ';' or -comma tab?"))
+		faults = append(faults, errors.New("there is only one column: does the file need -comma ';' or -comma tab?"))
 	}
 	return targets, errors.Join(faults...)
 }
@@ -148,31 +151,34 @@ func parseMapping(flag string) (map[string]string, error) {
 	}
 	for pair := range strings.SplitSeq(flag, ",") {
 		column, target, ok := strings.Cut(pair, "=")
-		if _, twice := mapping[plain(column)]; !ok || twice {
-			return nil, fmt.Errorf("-map: %q is not of the form column=field, or names a column again", pair)
+		if _, repeated := mapping[normalize(column)]; !ok || repeated {
+			return nil, fmt.Errorf("-map: %q is not of the form column=field, or repeats a column", pair)
 		}
-		mapping[plain(column)] = strings.TrimSpace(target)
+		mapping[normalize(column)] = strings.TrimSpace(target)
 	}
 	return mapping, nil
 }
 
-func knownAs(column string) string {
+// fieldName returns the name of the field that a column header means. It
+// returns "" if there is no such field.
+func fieldName(column string) string {
 	for _, name := range columnNames() {
-		if plain(name) == plain(column) {
+		if normalize(name) == normalize(column) {
 			return name
 		}
 	}
 	return ""
 }
 
-// plain is a name as people write it in many ways: "First Name", "first_name",
+// normalize returns the same text for "First Name", "first_name" and
 // "firstName".
-func plain(name string) string {
+func normalize(name string) string {
 	return strings.NewReplacer(" ", "", "_", "", "-", "").Replace(strings.ToLower(strings.TrimSpace(name)))
 }
 
-// missingFrom lists what no lead can be without: the SDK knows it.
-func missingFrom(targets []string) (names []string) {
+// missingFields returns the mandatory fields that have no column. It takes them
+// from the validation of an empty request.
+func missingFields(targets []string) (names []string) {
 	if fault, ok := errors.AsType[*clixnow.ValidationError](clixnow.CreateLeadRequest{}.Validate()); ok {
 		for _, f := range fault.Fields {
 			if !slices.Contains(targets, f.Field) {

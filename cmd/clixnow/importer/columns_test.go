@@ -17,11 +17,12 @@ func TestColumns(t *testing.T) {
 	tests := map[string]struct {
 		header string
 		flags  settings
-		want   string // the targets, or
+		// want is the list of targets. It is "" if there are faults.
+		want   string
 		faults []string
 	}{
 		"wire names": {header: mandatory + ",clickId", want: mandatory + ",clickId"},
-		"as people type": {
+		"other spellings": {
 			header: "FIRST NAME,last_name,E-Mail, phone ,Password,Country Code,sub_campaign",
 			want:   mandatory + ",subCampaign",
 		},
@@ -40,7 +41,7 @@ func TestColumns(t *testing.T) {
 		"unknown": {
 			header: mandatory + ",age,notes",
 			faults: []string{
-				`unknown columns "age", "notes"`, "known are firstName, lastName", "-ignore-unknown",
+				`unknown columns "age", "notes"`, "the known columns are firstName, lastName", "-ignore-unknown",
 				"comment",
 			},
 		},
@@ -48,44 +49,47 @@ func TestColumns(t *testing.T) {
 			header: "email,firstName,lastName",
 			faults: []string{"missing columns phone, password, countryCode"},
 		},
-		"twice": {header: mandatory + ",E-mail", faults: []string{"two columns are email"}},
-		"twice by mapping": {
+		"repeated": {header: mandatory + ",E-mail", faults: []string{"two columns are email"}},
+		"repeated by the mapping": {
 			header: mandatory + ",Mobile", flags: settings{mapping: "Mobile=phone"},
 			faults: []string{"two columns are phone"},
 		},
-		"mapped to nothing": {
+		"mapped to an unknown field": {
 			header: mandatory + ",age", flags: settings{mapping: "age=years"},
-			faults: []string{`-map: "years" is no field of a lead`},
+			faults: []string{`-map: "years" is not a field of a lead`},
 		},
-		"mapped from nothing": {
+		"mapped from an unknown column": {
 			header: mandatory, flags: settings{mapping: "age=sub2"},
 			faults: []string{`-map: there is no column "age"`},
 		},
 		"mapped twice": {
 			header: mandatory, flags: settings{mapping: "phone=phone,Phone=sub2"},
-			faults: []string{"names a column again"},
+			faults: []string{"repeats a column"},
 		},
-		"no mapping": {
+		"mapping without =": {
 			header: mandatory, flags: settings{mapping: "phone"},
 			faults: []string{`-map: "phone" is not of the form column=field`},
 		},
-		"an extra field without a name": {
+		"extra field without a name": {
 			header: mandatory + ",a", flags: settings{mapping: "a=extra:"},
-			faults: []string{`"extra:" is no field`},
+			faults: []string{`"extra:" is not a field`},
 		},
-		"all that is wrong at once": {
+		"several faults": {
 			header: "email,email,age", flags: settings{mapping: "x=y"},
 			faults: []string{
 				"two columns are email", `unknown columns "age"`, "there is no column",
 				"missing columns firstName",
 			},
 		},
-		"another delimiter": {header: strings.ReplaceAll(mandatory, ",", ";"), faults: []string{"is it -comma ';'"}},
+		"another delimiter": {
+			header: strings.ReplaceAll(mandatory, ",", ";"),
+			faults: []string{"does the file need -comma ';'"},
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			targets, err := targetsOf(strings.Split(test.header, ","), test.flags)
+			targets, err := columnTargets(strings.Split(test.header, ","), test.flags)
 			if test.faults == nil {
 				require.NoError(t, err)
 				assert.Equal(t, test.want, strings.Join(targets, ","))
@@ -97,7 +101,7 @@ func TestColumns(t *testing.T) {
 	}
 }
 
-// Every field of the API has its column.
+// TestColumnsAreComplete checks that every field of the API has a column.
 func TestColumnsAreComplete(t *testing.T) {
 	t.Parallel()
 	values := map[string]string{
@@ -116,20 +120,21 @@ func TestColumnsAreComplete(t *testing.T) {
 	sent, err := lead.MarshalJSON()
 	require.NoError(t, err)
 	assert.JSONEq(t, `{
-		"firstName":"firstName","lastName":"lastName","email":"a@example.com","phone":"phone","password":"Password123!","countryCode":"CH",
-		"languageCode":"EN","acceptTermsAndConditions":true,"acceptPromotions":true,"referralUrl":"https://example.com",
+		"firstName":"firstName","lastName":"lastName","email":"a@example.com","phone":"phone",
+		"password":"Password123!","countryCode":"CH","languageCode":"EN",
+		"acceptTermsAndConditions":true,"acceptPromotions":true,"referralUrl":"https://example.com",
 		"subCampaign":"subCampaign","placement":"placement","keyword":"keyword","sub2":"sub2","clickId":"clickId",
 		"deviceType":"deviceType","deviceName":"deviceName","osName":"osName","browser":"browser","carrier":"carrier",
 		"ipAddress":"192.0.2.1","comment":"comment"}`, string(sent))
 }
 
-// fading is a file that cannot be read a second time.
-type fading struct {
+// seekOnceFile is a file whose second Seek fails.
+type seekOnceFile struct {
 	*strings.Reader
 	seeks int
 }
 
-func (f *fading) Seek(offset int64, whence int) (int64, error) {
+func (f *seekOnceFile) Seek(offset int64, whence int) (int64, error) {
 	if f.seeks++; f.seeks > 1 {
 		return 0, errors.New("gone")
 	}
@@ -138,10 +143,10 @@ func (f *fading) Seek(offset int64, whence int) (int64, error) {
 
 func TestUnreadable(t *testing.T) {
 	t.Parallel()
-	leads, err := openSheet(&fading{Reader: strings.NewReader(people(1))}, settings{comma: ","})
+	leads, err := openSheet(&seekOnceFile{Reader: strings.NewReader(csvOf(1))}, settings{comma: ","})
 	require.NoError(t, err)
 	_, err = leads.survey(nil)
-	assert.EqualError(t, err, "read the leads: go to the start: gone")
+	assert.EqualError(t, err, "read the leads: seek to the start: gone")
 }
 
 func TestDryRun(t *testing.T) {
@@ -150,45 +155,53 @@ func TestDryRun(t *testing.T) {
 		content, flags, want string
 		code                 int
 	}{
-		"fine": {people(3), "", "3 rows: 0 invalid, 0 repeat what an earlier one has. Nothing was sent.\n", exitDone},
-		"with the mark of UTF-8, CRLF and semicolons": {
-			"\uFEFF" + strings.NewReplacer(",", ";", "\n", "\r\n").Replace(people(3)), "-comma=;",
-			"3 rows: 0 invalid, 0 repeat", exitDone,
+		"fine": {
+			csvOf(3), "",
+			"3 rows: 0 invalid, 0 with a value of an earlier row. Nothing was sent.\n", exitDone,
 		},
-		"with tabs": {strings.ReplaceAll(people(3), ",", "\t"), "-comma=tab", "3 rows: 0 invalid, 0 repeat", exitDone},
-		"invalid rows, where one goes over two lines": {
-			strings.ReplaceAll(header, "clickId",
-				"ip address") +
-				"\"Alli\nson\",Brown,a@example.com,+411,Password!,CH,\nAllison,Brown,b at home,+412,short,Swiss,300.1.1.1\n", "",
+		"byte order mark, CRLF and semicolons": {
+			"\uFEFF" + strings.NewReplacer(",", ";", "\n", "\r\n").Replace(csvOf(3)), "-comma=;",
+			"3 rows: 0 invalid, 0 with", exitDone,
+		},
+		"tabs": {strings.ReplaceAll(csvOf(3), ",", "\t"), "-comma=tab", "3 rows: 0 invalid, 0 with", exitDone},
+		"invalid row after a row of two lines": {
+			strings.ReplaceAll(header, "clickId", "ip address") +
+				"\"Alli\nson\",Brown,a@example.com,+411,Password!,CH,\n" +
+				"Allison,Brown,b at home,+412,short,Swiss,300.1.1.1\n", "",
 			"line 4: ipAddress must be an IPv4 or IPv6 address\n" +
 				"line 4: email must be one bare address\n" +
 				"line 4: password must have at least 8 characters\n" +
 				"line 4: password must have a character that is neither letter nor digit\n" +
 				"line 4: countryCode must be two letters\n" +
-				"2 rows: 1 invalid, 0 repeat what an earlier one has. Nothing was sent.\n", exitRefused,
+				"2 rows: 1 invalid, 0 with a value of an earlier row. Nothing was sent.\n", exitRefused,
 		},
-		"no UTF-8": {
+		"invalid UTF-8": {
 			header + "Andr\xe9,Brown,a@example.com,+411,Password!,CH,1\n", "",
 			"line 2: firstName must be valid UTF-8\n1 rows: 1 invalid", exitRefused,
 		},
-		"yes and no": {
-			strings.ReplaceAll(header, "clickId",
-				"acceptPromotions") + "Allison,Brown,a@example.com,+411,Password!,CH,maybe\n", "",
+		"neither yes nor no": {
+			strings.ReplaceAll(header, "clickId", "acceptPromotions") +
+				"Allison,Brown,a@example.com,+411,Password!,CH,maybe\n", "",
 			"line 2: acceptPromotions must be true or false, yes or no, 1 or 0\n", exitRefused,
 		},
-		"repeated rows": {
-			people(2) +
-				"A,B,LEAD1@example.com,0041,Password!,CH,\nA,B,c@example.com,+41 79 000 00 02,Password!,CH,click-1\nA,B,d@example.com,+413,Password!,CH,\n", "",
-			"line 4: email is the same as on line 2\nline 5: phone is the same as on line 3\nline 5: clickId is the same as on line 2\n" +
-				"5 rows: 0 invalid, 2 repeat what an earlier one has. Nothing was sent.\n", exitRefused,
+		"repeated values": {
+			csvOf(2) +
+				"A,B,LEAD1@example.com,0041,Password!,CH,\n" +
+				"A,B,c@example.com,+41 79 000 00 02,Password!,CH,click-1\n" +
+				"A,B,d@example.com,+413,Password!,CH,\n", "",
+			"line 4: email is the same as on line 2\n" +
+				"line 5: phone is the same as on line 3\n" +
+				"line 5: clickId is the same as on line 2\n" +
+				"5 rows: 0 invalid, 2 with a value of an earlier row. Nothing was sent.\n", exitRefused,
 		},
-		"broken rows": {
-			people(1) + "A,B\n" + people(1)[len(header):] + "A,B,C,D,E,F,G,H\n", "",
-			"importer: line 3: 2 columns, where the header has 7\nline 5: 8 columns, where the header has 7\n",
+		"rows with a wrong number of columns": {
+			csvOf(1) + "A,B\n" + csvOf(1)[len(header):] + "A,B,C,D,E,F,G,H\n", "",
+			"importer: line 3: the row has 2 columns, but the header has 7\n" +
+				"line 5: the row has 8 columns, but the header has 7\n",
 			exitInput,
 		},
 		"broken quotes": {
-			people(1) + `A,"B"B,`, "",
+			csvOf(1) + `A,"B"B,`, "",
 			`importer: read the leads: parse error on line 3, column 5: extraneous or missing " in quoted-field`,
 			exitInput,
 		},
@@ -196,15 +209,15 @@ func TestDryRun(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, test.content)
+			f := newFixture(t, test.content)
 			flags := []string{"-dry-run"}
 			if test.flags != "" {
 				flags = append(flags, test.flags)
 			}
-			assert.Equal(t, test.code, w.run(t, flags...))
-			assert.Contains(t, w.output.String(), test.want)
-			assert.Empty(t, w.Requests())
-			assert.NoDirExists(t, w.folder)
+			assert.Equal(t, test.code, f.run(t, flags...))
+			assert.Contains(t, f.output.String(), test.want)
+			assert.Empty(t, f.Requests())
+			assert.NoDirExists(t, f.folder)
 		})
 	}
 }

@@ -13,30 +13,32 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// outcome is what became of a row in one run, as the results tell it.
+// outcome is the result of a row in one run, as the results file has it. The
+// README explains each one.
 type outcome string
 
 const (
 	registered    outcome = "registered"
-	recovered     outcome = "recovered"      // registered, but the answer was lost and the lead found by search
-	refused       outcome = "refused"        // not registered, and would be refused again
-	unknown       outcome = "unknown"        // perhaps registered: the next run looks for it first
-	notSent       outcome = "not sent"       // not registered; sent by the next run
-	rateLimited   outcome = "rate limited"   // the same
-	accessRefused outcome = "access refused" // the same: the token or the address is at fault, not the row
+	recovered     outcome = "recovered"
+	refused       outcome = "refused"
+	unknown       outcome = "unknown"
+	notSent       outcome = "not sent"
+	rateLimited   outcome = "rate limited"
+	accessRefused outcome = "access refused"
 )
 
-func (o outcome) settles() bool { return o == registered || o == recovered || o == refused }
+// isFinal reports whether later runs skip a row with this outcome.
+func (o outcome) isFinal() bool { return o == registered || o == recovered || o == refused }
 
 var (
 	errAccess = errors.New("the API refused access; check CLIXNOW_TOKEN and -brand")
-	errGaveUp = errors.New("stopped: too many rows in a row came to nothing; try later")
+	errGaveUp = errors.New("stopped, because too many rows in a row could not be finished; try again later")
 )
 
-// judge says what a result means. In doubt is a row that an earlier run may
-// have sent: of it nothing is known but what a search finds, whatever stopped
-// this run from looking.
-func judge(r *clixnow.BulkResult, inDoubt bool) outcome {
+// outcomeOf returns the outcome of a row. A row is in doubt if an earlier run
+// may have sent it. If the search for it failed, its outcome is still unknown,
+// whatever the error is.
+func outcomeOf(r *clixnow.BulkResult, inDoubt bool) outcome {
 	switch {
 	case r.Err == nil && r.Response.Recovered:
 		return recovered
@@ -48,20 +50,21 @@ func judge(r *clixnow.BulkResult, inDoubt bool) outcome {
 		return notSent
 	case errors.Is(r.Err, clixnow.ErrRateLimited):
 		return rateLimited
-	case deniesAccess(r.Err):
+	case isAccessError(r.Err):
 		return accessRefused
 	default:
 		return refused
 	}
 }
 
-// deniesAccess reports whether every further row would meet the same.
-func deniesAccess(err error) bool {
-	answer, ok := errors.AsType[*clixnow.APIError](err)
+// isAccessError reports whether every other row would fail in the same way,
+// because the token or the address is wrong.
+func isAccessError(err error) bool {
+	apiErr, ok := errors.AsType[*clixnow.APIError](err)
 	if !ok {
 		return false
 	}
-	switch answer.StatusCode {
+	switch apiErr.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
 		http.StatusUnsupportedMediaType:
 		return true
@@ -69,59 +72,64 @@ func deniesAccess(err error) bool {
 	return errors.Is(err, clixnow.ErrRedirect)
 }
 
-// importer is one run over the file.
+// importer registers the rows of the file in one run of the program.
 type importer struct {
 	client      *clixnow.Client
 	leads       *sheet
 	ledger      *ledger
 	concurrency int
 	meter       *meter
-	failures    int // outcomes in a row that settle nothing
+	// failures counts the rows without a final outcome since the last row with
+	// one.
+	failures int
 }
 
-// run registers what is not settled yet. First come the rows that are in doubt,
-// each looked for before it is sent; the others need no look. When ctx ends,
-// what is in flight is finished and nothing more begun: so creates do not go by
-// it.
+// run registers the rows that are not finished. It begins with the rows in
+// doubt, because it must search for each of them before it sends it. When ctx
+// ends, run starts no more rows, but it finishes the rows in flight.
 func (i *importer) run(ctx context.Context) error {
-	told := make(chan struct{})
+	printed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		defer close(told)
-		i.meter.say("Stopping when what is in flight is finished. Again to stop at once.")
+		defer close(printed)
+		i.meter.println("Stopping after the rows in flight are finished. Interrupt again to stop at once.")
 	})
 	defer func() {
 		if !stop() {
-			<-told
+			<-printed
 		}
 	}()
-	if doubts := i.ledger.doubts(); doubts > 0 {
-		i.meter.say(fmt.Sprintf("Looking for %d rows that an earlier run may have registered: up to half a minute for a few.", doubts))
-		if err := i.pass(ctx, true); err != nil || ctx.Err() != nil {
+	if n := i.ledger.countInDoubt(); n > 0 {
+		i.meter.println(fmt.Sprintf("Searching for %d rows that an earlier run may have registered. "+
+			"This can take half a minute for a few rows.", n))
+		if err := i.registerRows(ctx, true); err != nil || ctx.Err() != nil {
 			return err
 		}
 	}
-	return i.pass(ctx, false)
+	return i.registerRows(ctx, false)
 }
 
-func (i *importer) pass(ctx context.Context, inDoubt bool) error {
+// registerRows registers either the rows in doubt or the other unfinished rows.
+// The creates do not use the cancellation of ctx, so that a row in flight is
+// finished.
+func (i *importer) registerRows(ctx context.Context, inDoubt bool) error {
 	opts := clixnow.BulkOptions{Concurrency: i.concurrency, Ensure: true}
 	if inDoubt {
 		opts.FirstAttempt = i.ledger.began
 	}
-	var lines sync.Map // of what is in flight, by index
-	var broken error   // what ended the taking of rows
-	requests := i.requests(ctx, inDoubt, &lines, &broken)
+	var lines sync.Map // the line of each row in flight, by BulkResult.Index
+	var rowErr error   // the error of reading or preparing a row
+	requests := i.requests(ctx, inDoubt, &lines, &rowErr)
 	err := i.client.CreateLeads(context.WithoutCancel(ctx), requests, opts, func(r clixnow.BulkResult) error {
 		line, _ := lines.LoadAndDelete(r.Index)
-		return i.settle(ctx, line.(int), &r, inDoubt)
+		return i.handle(ctx, line.(int), &r, inDoubt)
 	})
-	return errors.Join(err, broken)
+	return errors.Join(err, rowErr)
 }
 
-// requests yields the rows of a pass, each noted in the ledger before it is
-// sent.
+// requests yields the requests of the rows to send. It notes each row in the
+// ledger first. If it fails, it stops and sets rowErr.
 func (i *importer) requests(ctx context.Context, inDoubt bool, lines *sync.Map,
-	broken *error,
+	rowErr *error,
 ) iter.Seq[clixnow.CreateLeadRequest] {
 	return func(yield func(clixnow.CreateLeadRequest) bool) {
 		index := 0
@@ -134,7 +142,7 @@ func (i *importer) requests(ctx context.Context, inDoubt bool, lines *sync.Map,
 				ready, err = i.prepare(&row, inDoubt)
 			}
 			if err != nil {
-				*broken = err
+				*rowErr = err
 				return
 			}
 			if !ready {
@@ -149,51 +157,56 @@ func (i *importer) requests(ctx context.Context, inDoubt bool, lines *sync.Map,
 	}
 }
 
-// prepare reports whether a row is to be sent in this pass.
+// prepare notes in the ledger that a row will be sent, and returns true. It
+// returns false if the row is not among the rows to register, or if it is
+// invalid: then prepare notes the refusal.
 func (i *importer) prepare(row *row, inDoubt bool) (bool, error) {
 	switch {
-	case !i.ledger.due(row.line, inDoubt):
+	case !i.ledger.selects(row.line, inDoubt):
 		return false, nil
 	case row.fault != nil:
 		i.meter.add()
-		return false, i.ledger.finish(row.line, refused, nil, row.fault)
+		return false, i.ledger.noteOutcome(row.line, refused, nil, row.fault)
 	}
-	return true, i.ledger.start(row.line)
+	return true, i.ledger.noteStart(row.line)
 }
 
-// settle writes an outcome down, and stops the import where going on would do
-// harm.
-func (i *importer) settle(ctx context.Context, line int, r *clixnow.BulkResult, inDoubt bool) error {
-	const patience = 10
-	result := judge(r, inDoubt)
+// handle notes the outcome of a row. It returns an error if the import must
+// stop, because further rows would fail too. After a 429 it waits, which delays
+// the next creates.
+func (i *importer) handle(ctx context.Context, line int, r *clixnow.BulkResult, inDoubt bool) error {
+	const maxFailures = 10
+	result := outcomeOf(r, inDoubt)
 	i.meter.add()
-	if err := i.ledger.finish(line, result, r.Response, r.Err); err != nil {
+	if err := i.ledger.noteOutcome(line, result, r.Response, r.Err); err != nil {
 		return err
 	}
-	if i.failures++; result.settles() {
+	if i.failures++; result.isFinal() {
 		i.failures = 0
 	}
 	switch {
-	case deniesAccess(r.Err):
+	case isAccessError(r.Err):
 		return fmt.Errorf("%w: %w", errAccess, r.Err)
-	case i.failures >= patience && !inDoubt: // rows that stay in doubt, run after run, must not hold up the others
+	case i.failures >= maxFailures && !inDoubt:
+		// Rows in doubt do not stop the import. Some may stay in doubt in every
+		// run, and the rows after them must still be registered.
 		return errGaveUp
 	case result == rateLimited:
-		wait(ctx, r.Err)
+		waitRetryAfter(ctx, r.Err)
 	}
 	return nil
 }
 
-// wait does as the API asks that answered 429: a result that takes its time
-// holds up the creates.
-func wait(ctx context.Context, err error) {
+// waitRetryAfter waits for the Retry-After of a 429, for two minutes at most,
+// or until ctx is done.
+func waitRetryAfter(ctx context.Context, err error) {
 	const longest = 2 * time.Minute
-	answer, ok := errors.AsType[*clixnow.APIError](err)
+	apiErr, ok := errors.AsType[*clixnow.APIError](err)
 	if !ok {
 		return
 	}
 	select {
-	case <-time.After(min(answer.RetryAfter, longest)):
+	case <-time.After(min(apiErr.RetryAfter, longest)):
 	case <-ctx.Done():
 	}
 }

@@ -25,51 +25,64 @@ const (
 	lockName    = "lock"
 )
 
-// ledger keeps, in a folder, what must outlive the program. A row is noted in
-// the journal before it is sent, and in the results once its outcome is known.
-// So one that is in the journal more often than in the results was in flight
-// when the program died, and its lead may exist. Both files are on the disk
-// before work goes on: a power failure loses no more than a kill.
+// ledger stores the progress of an import in a folder. It writes the line of a
+// row to the journal before the row is sent, and to the results when the
+// outcome is known. If a line is in the journal more often than in the results,
+// the program died while the row was in flight, and its lead may exist. Each
+// write is synced to the disk before it returns, so that a power failure loses
+// no more than a kill does.
 type ledger struct {
-	began time.Time // the import, in its first run
+	// began is the time when the first run of the import began.
+	began time.Time
 
-	lock         *flock.Flock // two runs at once would register leads twice
+	// lock prevents two runs at once, which would register leads twice.
+	lock         *flock.Flock
 	redirectURLs bool
-	columns      string // of the results
-	headed       bool   // the results have their header
+	// columns is the header of the results.
+	columns string
+	// hasHeader reports whether the results file has its header.
+	hasHeader bool
 
 	mu      sync.Mutex
 	journal *os.File
 	results *os.File
-	rows    []progress      // by line: a few bytes a row are all the memory that grows with the file
-	total   map[outcome]int // rows that are settled, of all runs
-	open    map[outcome]int // outcomes of this run that settle nothing
+	// rows is indexed by line. It has a few bytes for each row, and is the only
+	// memory that grows with the file.
+	rows []progress
+	// total counts the finished rows of all runs.
+	total map[outcome]int
+	// unfinished counts the outcomes of this run that are not final.
+	unfinished map[outcome]int
 }
 
+// progress is the state of one row.
 type progress struct {
-	settled bool
-	pending int16 // times that it was sent, or was about to be, with no outcome or an unknown one
+	// finished reports whether the row has a final outcome.
+	finished bool
+	// pending counts the starts of the row that have no outcome or an unknown
+	// one.
+	pending int16
 }
 
-// openLedger opens the ledger of an import, or makes a new one. Progress of
-// another import is refused.
-func openLedger(folder string, lastLine int, redirectURLs bool, fingerprint string) (kept *ledger, err error) {
+// openLedger opens the ledger of an import, or creates it. It returns an error
+// if the folder has the progress of another import.
+func openLedger(folder string, lastLine int, redirectURLs bool, fingerprint string) (_ *ledger, err error) {
 	l := &ledger{
 		lock: flock.New(filepath.Join(folder, lockName)), columns: "line,outcome,lead_id,error",
 		redirectURLs: redirectURLs,
-		rows:         make([]progress, lastLine+1), total: make(map[outcome]int), open: make(map[outcome]int),
+		rows:         make([]progress, lastLine+1), total: make(map[outcome]int), unfinished: make(map[outcome]int),
 	}
 	if redirectURLs {
 		l.columns += ",redirect_url"
 	}
 	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, fmt.Errorf("make the folder of the import: %w", err)
+		return nil, fmt.Errorf("create the folder of the import: %w", err)
 	}
 	root, err := os.OpenRoot(folder)
 	if err != nil {
 		return nil, fmt.Errorf("open the folder of the import: %w", err)
 	}
-	defer func() { _ = root.Close() }() // what was opened in it stays open
+	defer func() { _ = root.Close() }() // files opened in it stay open
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.close())
@@ -79,31 +92,31 @@ func openLedger(folder string, lastLine int, redirectURLs bool, fingerprint stri
 	case err != nil:
 		return nil, fmt.Errorf("lock %s: %w", folder, err)
 	case !locked:
-		return nil, fmt.Errorf("another importer works in %s: two at once would register leads twice", folder)
+		return nil, fmt.Errorf("another importer is running in %s: two at once would register leads twice", folder)
 	}
-	readStart := func(line string) error { return l.readStart(line, fingerprint) }
-	if l.journal, err = openLines(root, journalName, readStart); err != nil {
+	readJournal := func(line string) error { return l.readJournal(line, fingerprint) }
+	if l.journal, err = openLines(root, journalName, readJournal); err != nil {
 		return nil, err
 	}
 	if l.results, err = openLines(root, resultsName, l.readResult); err != nil {
 		return nil, err
 	}
 	if l.began.IsZero() {
-		if l.headed {
-			return nil, fmt.Errorf("%s has results and no journal: choose another -folder", folder)
+		if l.hasHeader {
+			return nil, fmt.Errorf("%s has results but no journal: choose another -folder", folder)
 		}
 		l.began = time.Now()
 		err = appendLine(l.journal, fingerprint+" "+l.began.Format(time.RFC3339Nano))
 	}
-	if err == nil && !l.headed {
+	if err == nil && !l.hasHeader {
 		err = appendLine(l.results, l.columns)
 	}
 	return l, err
 }
 
-// openLines opens a file of lines for writing at its end. It hands over the
-// lines that are there, and cuts off a last one that was not written to its
-// end.
+// openLines opens a file of lines, calls read with each complete line, and sets
+// the file's position to its end for writing. It cuts off an incomplete last
+// line.
 func openLines(folder *os.Root, name string, read func(line string) error) (*os.File, error) {
 	file, err := folder.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -124,7 +137,7 @@ func openLines(folder *os.Root, name string, read func(line string) error) (*os.
 		_, err = file.Seek(end, io.SeekStart)
 	}
 	if err != nil {
-		_ = file.Close() // nothing was written
+		_ = file.Close()
 		return nil, fmt.Errorf("read the progress in %s: %w", file.Name(), err)
 	}
 	return file, nil
@@ -132,19 +145,23 @@ func openLines(folder *os.Root, name string, read func(line string) error) (*os.
 
 func appendLine(file *os.File, line string) error {
 	if _, err := file.WriteString(line + "\n"); err != nil {
-		return fmt.Errorf("write down the progress: %w", err)
+		return fmt.Errorf("write the progress: %w", err)
 	}
 	if err := file.Sync(); err != nil {
-		return fmt.Errorf("write down the progress: %w", err)
+		return fmt.Errorf("write the progress: %w", err)
 	}
 	return nil
 }
 
-func (l *ledger) readStart(line, fingerprint string) (err error) {
+// readJournal reads a line of the journal. The first line has the fingerprint
+// and the time when the import began. Each other line has the line number of a
+// row that was about to be sent.
+func (l *ledger) readJournal(line, fingerprint string) (err error) {
 	if l.began.IsZero() {
 		owner, began, _ := strings.Cut(line, " ")
 		if owner != fingerprint {
-			return errors.New("it belongs to another file, or to another -brand, -base-url, -comma or -map: choose another -folder")
+			return errors.New("the progress belongs to another file, or to another -brand, -base-url, -comma " +
+				"or -map: choose another -folder")
 		}
 		l.began, err = time.Parse(time.RFC3339Nano, began)
 		return err
@@ -157,10 +174,10 @@ func (l *ledger) readStart(line, fingerprint string) (err error) {
 }
 
 func (l *ledger) readResult(line string) error {
-	if !l.headed {
-		l.headed = true
+	if !l.hasHeader {
+		l.hasHeader = true
 		if line != l.columns {
-			return fmt.Errorf("its columns are not %s: was -redirect-urls set before?", l.columns)
+			return fmt.Errorf("its columns are not %s: was the earlier run with or without -redirect-urls?", l.columns)
 		}
 		return nil
 	}
@@ -176,37 +193,38 @@ func (l *ledger) readResult(line string) error {
 func (l *ledger) row(line string) (*progress, error) {
 	number, err := strconv.Atoi(line)
 	if err != nil || number < 1 || number >= len(l.rows) {
-		return nil, errors.New("it holds a line that the importer did not write")
+		return nil, errors.New("it has a line that the importer did not write")
 	}
 	return &l.rows[number], nil
 }
 
+// count updates the state of a row after an outcome.
 func (l *ledger) count(row *progress, result outcome) {
 	switch {
-	case result.settles() && !row.settled:
-		row.settled = true
+	case result.isFinal() && !row.finished:
+		row.finished = true
 		l.total[result]++
 	case result != unknown:
 		row.pending--
 	}
 }
 
-// start notes that a row is about to be sent.
-func (l *ledger) start(line int) error {
+// noteStart writes to the journal that a row is about to be sent.
+func (l *ledger) noteStart(line int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.rows[line].pending++
 	return appendLine(l.journal, strconv.Itoa(line))
 }
 
-// finish writes down what became of a row.
-func (l *ledger) finish(line int, result outcome, lead *clixnow.EnsureLeadResponse, failure error) error {
+// noteOutcome writes the outcome of a row to the results.
+func (l *ledger) noteOutcome(line int, result outcome, lead *clixnow.EnsureLeadResponse, failure error) error {
 	id, redirectURL, text := "", "", ""
 	if lead != nil {
 		id, redirectURL = strconv.FormatInt(lead.LeadID, 10), lead.RedirectURL
 	}
 	if failure != nil {
-		text = strings.Join(strings.Fields(failure.Error()), " ") // one line for a row
+		text = strings.Join(strings.Fields(failure.Error()), " ") // without line breaks
 	}
 	record := []string{strconv.Itoa(line), string(result), id, quoted(text)}
 	if l.redirectURLs {
@@ -215,13 +233,13 @@ func (l *ledger) finish(line int, result outcome, lead *clixnow.EnsureLeadRespon
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.count(&l.rows[line], result)
-	if !result.settles() {
-		l.open[result]++
+	if !result.isFinal() {
+		l.unfinished[result]++
 	}
 	return appendLine(l.results, strings.Join(record, ","))
 }
 
-// quoted is a value of a CSV file.
+// quoted returns text as a value of a CSV file.
 func quoted(text string) string {
 	if !strings.ContainsAny(text, `,"`) {
 		return text
@@ -229,41 +247,43 @@ func quoted(text string) string {
 	return `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
 }
 
-// due reports whether a row is to be run: one that is in doubt, or one that is
-// not.
-func (l *ledger) due(line int, inDoubt bool) bool {
+// selects reports whether a row is unfinished and in doubt. If inDoubt is
+// false, it reports whether the row is unfinished and not in doubt.
+func (l *ledger) selects(line int, inDoubt bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	row := l.rows[line]
-	return !row.settled && (row.pending > 0) == inDoubt
+	return !row.finished && (row.pending > 0) == inDoubt
 }
 
-// doubts counts the rows whose leads an earlier run may have registered.
-func (l *ledger) doubts() (n int) {
+// countInDoubt counts the rows whose leads an earlier run may have registered.
+func (l *ledger) countInDoubt() (n int) {
 	for _, row := range l.rows {
-		if !row.settled && row.pending > 0 {
+		if !row.finished && row.pending > 0 {
 			n++
 		}
 	}
 	return n
 }
 
-func (l *ledger) settled() int { return l.total[registered] + l.total[recovered] + l.total[refused] }
+func (l *ledger) countFinished() int {
+	return l.total[registered] + l.total[recovered] + l.total[refused]
+}
 
-// summary reads like "25 rows: 20 registered, 1 recovered, 2 refused; 2
-// unfinished, in this run: 1 unknown, 1 not sent".
+// summary returns a text like "25 rows: 20 registered, 1 recovered, 2 refused;
+// 2 unfinished, in this run: 1 unknown, 1 not sent".
 func (l *ledger) summary(rows int) string {
 	text := fmt.Sprintf("%d rows: %d registered, %d recovered, %d refused", rows, l.total[registered],
 		l.total[recovered], l.total[refused])
-	if left := rows - l.settled(); left > 0 {
-		text += fmt.Sprintf("; %d unfinished", left)
+	if remaining := rows - l.countFinished(); remaining > 0 {
+		text += fmt.Sprintf("; %d unfinished", remaining)
 	}
-	var open []string
-	for _, result := range slices.Sorted(maps.Keys(l.open)) {
-		open = append(open, fmt.Sprintf("%d %s", l.open[result], result))
+	var outcomes []string
+	for _, result := range slices.Sorted(maps.Keys(l.unfinished)) {
+		outcomes = append(outcomes, fmt.Sprintf("%d %s", l.unfinished[result], result))
 	}
-	if open != nil {
-		text += ", in this run: " + strings.Join(open, ", ")
+	if outcomes != nil {
+		text += ", in this run: " + strings.Join(outcomes, ", ")
 	}
 	return text
 }

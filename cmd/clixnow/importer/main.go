@@ -1,10 +1,11 @@
-// Command importer registers the leads of a CSV file, each exactly once however
-// often it is interrupted, and writes down what became of every row. Without
-// flags it rehearses: it registers a sample with a fake Clixnow that it starts
-// on loopback.
+// Command importer registers the leads of a CSV file. It registers each lead
+// exactly once, even if it is interrupted and run again, and it writes the
+// outcome of every row to a results file. Without -brand it rehearses: it
+// registers the leads with a fake Clixnow that it starts on loopback. Without a
+// file it uses a sample. In the folder cmd/clixnow:
 //
-//	go run . -dry-run leads.csv
-//	CLIXNOW_TOKEN=... go run . -brand your-brand leads.csv
+//	go run ./importer -dry-run leads.csv
+//	CLIXNOW_TOKEN=... go run ./importer -brand your-brand leads.csv
 package main
 
 import (
@@ -30,7 +31,7 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// The exit codes, as -h tells them.
+// The usage text explains the exit codes.
 const (
 	exitDone       = 0
 	exitRefused    = 1
@@ -41,19 +42,21 @@ const (
 
 const usage = `Usage: importer [flags] [leads.csv]
 
-Registers the leads of a CSV file with a header. Without a file it takes a sample; without -brand it rehearses against a
-fake Clixnow on loopback. The token is read from the environment: CLIXNOW_TOKEN. What became of each row is in
-leads.csv.import/results.csv. To go on after an interruption, run the same command again.
+importer registers the leads of a CSV file. The file must have a header. Without a file, importer uses a sample.
+Without -brand, it rehearses with a fake Clixnow on loopback. It reads the token from the environment variable
+CLIXNOW_TOKEN. It writes the outcome of each row to leads.csv.import/results.csv. If it was interrupted, run the same
+command again to continue.
 
-Columns are named as in the API; case, blanks, "_" and "-" do not matter ("First Name" is firstName). They are
+Columns have the names of the API's fields. Upper and lower case, spaces, "_" and "-" make no difference: "First Name"
+is firstName. The columns are
 %s.
 
 Exit codes:
-  0  every row is registered (with -dry-run: could be)
-  1  every row is settled, and some were refused (with -dry-run: would be)
-  2  the flags or the file are at fault; nothing was sent
+  0  every row is registered (with -dry-run: every row can be sent)
+  1  every row is finished, and some were refused (with -dry-run: some are invalid or repeated)
+  2  the flags or the file are wrong; nothing was sent
   3  some rows are unfinished; run the same command again
-  4  the API refused the token, or is not at this address; run again when that is mended
+  4  the API refused the token, or this address has no such API; fix that and run the same command again
 
 Flags:
 `
@@ -63,8 +66,8 @@ var sample []byte
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// a second signal ends the program at once, and the next run looks for what
-	// was in flight
+	// After stop, a second signal ends the program at once. The next run then
+	// searches for the rows that were in flight.
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Getenv("CLIXNOW_TOKEN"), os.Stdout, os.Stderr))
 }
@@ -81,19 +84,19 @@ func parse(args []string, help io.Writer) (s settings, err error) {
 	flags := flag.NewFlagSet("importer", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors are returned
 	flags.StringVar(&s.brand, "brand", "", "register at this `brand`, with the token in CLIXNOW_TOKEN")
-	flags.StringVar(&s.baseURL, "base-url", "", "with -brand: a host that serves the API under another `URL`")
+	flags.StringVar(&s.baseURL, "base-url", "", "with -brand: the `URL` of another host that serves the API")
 	flags.StringVar(&s.folder, "folder", "",
-		"with -brand: where progress and results are kept (default: the file's name and \".import\")")
+		"with -brand: the folder for progress and results (default: the name of the file and \".import\")")
 	flags.StringVar(&s.mapping, "map", "",
-		"where columns of other names go: 'First=firstName,Age=extra:age,Notes=-'; \"-\" leaves one out")
-	flags.StringVar(&s.comma, "comma", ",", "what separates columns; \"tab\" is one")
+		"the fields of columns with other names: 'First=firstName,Age=extra:age,Notes=-'; \"-\" leaves a column out")
+	flags.StringVar(&s.comma, "comma", ",", "the character that separates columns, or \"tab\"")
 	flags.BoolVar(&s.dryRun, "dry-run", false,
-		"check every row, find those that share an email, phone or click id, and send nothing")
-	flags.BoolVar(&s.ignoreUnknown, "ignore-unknown", false, "leave out columns that are not known")
+		"check every row, find rows with the same email, phone or click id, and send nothing")
+	flags.BoolVar(&s.ignoreUnknown, "ignore-unknown", false, "leave out unknown columns")
 	flags.BoolVar(&s.redirectURLs, "redirect-urls", false,
-		"write redirect URLs to the results: secrets, since each logs its lead in at the brand")
-	flags.Float64Var(&s.perSecond, "rate", 5, "requests per second at most, those that look for leads included")
-	flags.IntVar(&s.concurrency, "concurrency", 4, "rows registered at once")
+		"write redirect URLs to the results; they are secrets, because each one logs its lead in at the brand")
+	flags.Float64Var(&s.perSecond, "rate", 5, "the largest number of requests per second, including searches")
+	flags.IntVar(&s.concurrency, "concurrency", 4, "the number of rows that are registered at once")
 	err = flags.Parse(args)
 	s.file = flags.Arg(0)
 	switch {
@@ -109,19 +112,19 @@ func parse(args []string, help io.Writer) (s settings, err error) {
 	case err != nil:
 		return s, err
 	case flags.NArg() > 1:
-		return s, errors.New("more than one file, or a flag behind the file: flags come first")
+		return s, errors.New("give one file, and give flags before the file")
 	case s.brand == "" && (s.baseURL != "" || s.folder != ""):
 		return s, errors.New("-base-url and -folder need -brand")
 	case s.brand != "" && s.file == "":
-		return s, errors.New("-brand needs a file: the sample is for rehearsals")
+		return s, errors.New("-brand needs a file: the sample is only for rehearsals")
 	case s.perSecond <= 0, s.concurrency < 1:
 		return s, errors.New("-rate and -concurrency must be positive")
 	}
 	if s.comma == "tab" {
 		s.comma = "\t"
 	}
-	if comma, size := utf8.DecodeRuneInString(s.comma); size != len(s.comma) || !separates(comma) {
-		return s, errors.New("-comma must be one character, and neither a quote nor a line break")
+	if comma, size := utf8.DecodeRuneInString(s.comma); size != len(s.comma) || !validComma(comma) {
+		return s, errors.New("-comma must be one character, but not a quote or a line break")
 	}
 	if s.folder == "" {
 		s.folder = s.file + ".import"
@@ -129,7 +132,8 @@ func parse(args []string, help io.Writer) (s settings, err error) {
 	return s, nil
 }
 
-// run is the program. Options of the client are for tests.
+// run runs the program and returns its exit code. Tests pass opts for the
+// client.
 func run(ctx context.Context, args []string, token string, out, errOut io.Writer, opts ...clixnow.Option) int {
 	s, err := parse(args, out)
 	if errors.Is(err, flag.ErrHelp) {
@@ -152,7 +156,7 @@ func start(ctx context.Context, s settings, token string, out, errOut io.Writer,
 		if err != nil {
 			return exitInput, fmt.Errorf("open the leads: %w", err)
 		}
-		defer func() { _ = opened.Close() }() // it was only read
+		defer func() { _ = opened.Close() }()
 		file = opened
 	}
 	leads, err := openSheet(file, s)
@@ -176,14 +180,17 @@ func start(ctx context.Context, s settings, token string, out, errOut io.Writer,
 	return code, err
 }
 
-// rehearse registers the leads with a fake Clixnow and shows the results.
+// rehearse registers the leads with a fake Clixnow and prints the results.
 func rehearse(ctx context.Context, s settings, leads *sheet, found survey, out, errOut io.Writer,
 	opts []clixnow.Option,
 ) (int, error) {
-	fmt.Fprintln(errOut, "A rehearsal with a fake Clixnow on loopback. With -brand and CLIXNOW_TOKEN it is for real.")
+	fmt.Fprintln(errOut, "This is a rehearsal with a fake Clixnow on loopback. "+
+		"To use the API, set -brand and CLIXNOW_TOKEN.")
 	server := clixnowtest.NewServer()
 	defer server.Close()
-	server.Inject( // one create is carried out, and its answer lost: the lead is found again by search
+	// The server creates the lead of the eighth POST, but its response is lost.
+	// The importer then finds the lead by search.
+	server.Inject(
 		clixnowtest.Fault{Method: "POST", Times: 7},
 		clixnowtest.Fault{Method: "POST", Drop: clixnowtest.DropAfterHandling},
 	)
@@ -196,12 +203,12 @@ func rehearse(ctx context.Context, s settings, leads *sheet, found survey, out, 
 	results, failure := fs.ReadFile(os.DirFS(folder), resultsName)
 	fmt.Fprintf(out, "%s", results)
 	if code == exitRefused {
-		fmt.Fprintln(errOut, "Two rows of the sample are refused on purpose, to show it; hence the exit code 1.")
+		fmt.Fprintln(errOut, "The sample has two rows that are refused on purpose. So the exit code is 1.")
 	}
 	return code, errors.Join(err, failure, os.RemoveAll(folder))
 }
 
-// register runs the import and tells the exit code.
+// register runs the import and returns the exit code.
 func register(
 	ctx context.Context, s settings, token string, leads *sheet, found survey, errOut io.Writer, opts []clixnow.Option,
 ) (code int, err error) {
@@ -220,27 +227,27 @@ func register(
 		return exitInput, err
 	}
 	defer client.CloseIdleConnections()
-	kept, err := openLedger(s.folder, found.lastLine, s.redirectURLs, leads.fingerprint(found, s.brand, s.baseURL))
+	l, err := openLedger(s.folder, found.lastLine, s.redirectURLs, leads.fingerprint(found, s.brand, s.baseURL))
 	if err != nil {
 		return exitInput, err
 	}
-	defer func() { err = errors.Join(err, kept.close()) }()
+	defer func() { err = errors.Join(err, l.close()) }()
 
-	progress := newMeter(errOut, found.rows, kept.settled())
-	i := &importer{client: client, leads: leads, ledger: kept, concurrency: s.concurrency, meter: progress}
-	stopped := i.run(ctx)
+	progress := newMeter(errOut, found.rows, l.countFinished())
+	i := &importer{client: client, leads: leads, ledger: l, concurrency: s.concurrency, meter: progress}
+	runErr := i.run(ctx)
 	progress.close()
-	fmt.Fprintln(errOut, kept.summary(found.rows))
-	unfinished := found.rows - kept.settled()
+	fmt.Fprintln(errOut, l.summary(found.rows))
+	unfinished := found.rows - l.countFinished()
 	switch {
-	case errors.Is(stopped, errAccess):
-		return exitAccess, stopped
-	case unfinished > 0 && stopped == nil:
+	case errors.Is(runErr, errAccess):
+		return exitAccess, runErr
+	case unfinished > 0 && runErr == nil:
 		return exitUnfinished, errors.New("some rows are unfinished: run the same command again")
 	case unfinished > 0:
-		return exitUnfinished, stopped
-	case kept.total[refused] > 0:
-		return exitRefused, stopped
+		return exitUnfinished, runErr
+	case l.total[refused] > 0:
+		return exitRefused, runErr
 	}
-	return exitDone, stopped
+	return exitDone, runErr
 }

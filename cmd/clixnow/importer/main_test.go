@@ -23,59 +23,62 @@ import (
 
 const token = "CfDJ8-s3cr3t-t0ken"
 
-// TestMain is the importer itself where a test started it, to be killed.
+// TestMain runs the importer if a test started this binary as the importer that
+// it kills.
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
-		os.Exit(run(context.Background(), os.Args[1:], os.Getenv("CLIXNOW_TOKEN"), os.Stdout, os.Stderr, quick()))
+		os.Exit(run(context.Background(), os.Args[1:], os.Getenv("CLIXNOW_TOKEN"), os.Stdout, os.Stderr, fastRetries()))
 	}
 	goleak.VerifyTestMain(m)
 }
 
-func quick() clixnow.Option {
+// fastRetries shortens the waits between attempts and searches.
+func fastRetries() clixnow.Option {
 	return clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 2 * time.Millisecond, MaxBackoff: 100 * time.Millisecond})
 }
 
-// world is a fake API and the files of an import.
-type world struct {
+// fixture is a fake API and the files of an import.
+type fixture struct {
 	*clixnowtest.Server
 	file, folder string
-	output       strings.Builder // of the last run
+	// output is the output of the last run.
+	output strings.Builder
 }
 
-func newWorld(t *testing.T, content string, opts ...clixnowtest.Option) *world {
+func newFixture(t *testing.T, content string, opts ...clixnowtest.Option) *fixture {
 	t.Helper()
-	w := &world{
+	f := &fixture{
 		Server: clixnowtest.NewServer(append(opts, clixnowtest.WithToken(token))...),
 		file:   filepath.Join(t.TempDir(), "leads.csv"),
 	}
-	t.Cleanup(w.Close)
-	w.folder = w.file + ".import"
-	w.write(t, w.file, content)
-	return w
+	t.Cleanup(f.Close)
+	f.folder = f.file + ".import"
+	f.write(t, f.file, content)
+	return f
 }
 
-func (w *world) write(t *testing.T, name, content string) {
+func (f *fixture) write(t *testing.T, name, content string) {
 	t.Helper()
 	require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o700))
 	require.NoError(t, os.WriteFile(name, []byte(content), 0o600))
 }
 
-func (w *world) args(flags ...string) []string {
-	return append(append([]string{"-brand", w.Brand, "-base-url", w.URL, "-rate", "100000"}, flags...), w.file)
+func (f *fixture) args(flags ...string) []string {
+	return append(append([]string{"-brand", f.Brand, "-base-url", f.URL, "-rate", "100000"}, flags...), f.file)
 }
 
-// run is one run of the importer. It returns the exit code.
-func (w *world) run(t *testing.T, flags ...string) int {
+// run runs the importer once and returns its exit code.
+func (f *fixture) run(t *testing.T, flags ...string) int {
 	t.Helper()
-	w.output.Reset()
-	return run(t.Context(), w.args(flags...), token, &w.output, &w.output, quick())
+	f.output.Reset()
+	return run(t.Context(), f.args(flags...), token, &f.output, &f.output, fastRetries())
 }
 
-// outcomes are those of the results by line, the last one of each.
-func (w *world) outcomes(t *testing.T) map[int]string {
+// outcomes returns the last outcome of each line in the results.
+func (f *fixture) outcomes(t *testing.T) map[int]string {
 	t.Helper()
 	outcomes := make(map[int]string)
-	for _, record := range w.records(t) {
+	for _, record := range f.records(t) {
 		line, err := strconv.Atoi(record[0])
 		require.NoError(t, err)
 		outcomes[line] = record[1]
@@ -83,20 +86,20 @@ func (w *world) outcomes(t *testing.T) map[int]string {
 	return outcomes
 }
 
-func (w *world) records(t *testing.T) [][]string {
+func (f *fixture) records(t *testing.T) [][]string {
 	t.Helper()
-	file, err := os.Open(filepath.Join(w.folder, resultsName))
+	file, err := os.Open(filepath.Join(f.folder, resultsName))
 	require.NoError(t, err)
-	defer func() { _ = file.Close() }() // it was only read
+	defer func() { _ = file.Close() }()
 	records, err := csv.NewReader(file).ReadAll()
 	require.NoError(t, err)
 	return records[1:]
 }
 
 // posts counts the creates that arrived.
-func (w *world) posts() int {
+func (f *fixture) posts() int {
 	n := 0
-	for _, request := range w.Requests() {
+	for _, request := range f.Requests() {
 		if request.Method == http.MethodPost {
 			n++
 		}
@@ -106,8 +109,8 @@ func (w *world) posts() int {
 
 const header = "firstName,lastName,email,phone,password,countryCode,clickId\n"
 
-// people is a file of n leads, on lines 2 to n+1.
-func people(n int) string {
+// csvOf returns a file with n leads on the lines 2 to n+1.
+func csvOf(n int) string {
 	text := strings.Builder{}
 	text.WriteString(header)
 	for i := 1; i <= n; i++ {
@@ -119,11 +122,12 @@ func people(n int) string {
 func TestRehearsal(t *testing.T) {
 	t.Parallel()
 	var out, errOut strings.Builder
-	assert.Equal(t, exitRefused, run(t.Context(), []string{"-rate", "100000"}, "", &out, &errOut, quick()))
+	assert.Equal(t, exitRefused, run(t.Context(), []string{"-rate", "100000"}, "", &out, &errOut, fastRetries()))
 	assert.Contains(t, errOut.String(), "25 rows: 22 registered, 1 recovered, 2 refused\n")
 	assert.Contains(t, out.String(), "\n10,refused,,clixnow: invalid request: email: must be one bare address\n")
 	assert.Contains(t, out.String(),
 		"\n19,refused,,clixnow: acme: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead")
+	assert.Contains(t, errOut.String(), "The sample has two rows that are refused on purpose.")
 	assert.NotContains(t, out.String()+errOut.String(), "Sample-Password")
 	assert.Equal(t, 26, strings.Count(out.String(), "\n"), "a header, and a line for each row")
 }
@@ -135,20 +139,24 @@ func TestOutcomes(t *testing.T) {
 	tests := map[string]struct {
 		faults []clixnowtest.Fault
 		code   int
-		first  string // what becomes of the lead
-		says   string
-		again  string // and in the next run; "" = it was settled
+		// first is the outcome of the first run.
+		first string
+		says  string
+		// second is the outcome of the second run. It is "" if the first one is
+		// final.
+		second string
 	}{
-		"registered": {nil, exitDone, "registered", "1 rows: 1 registered, 0 recovered, 0 refused\n", ""},
+		"registered": {
+			nil,
+			exitDone, "registered", "1 rows: 1 registered, 0 recovered, 0 refused\n", "",
+		},
 		"recovered": {
 			[]clixnowtest.Fault{lost},
-			exitDone, "recovered",
-			"1 rows: 0 registered, 1 recovered, 0 refused\n", "",
+			exitDone, "recovered", "1 rows: 0 registered, 1 recovered, 0 refused\n", "",
 		},
-		"created on the second send": {
+		"created by the second POST": {
 			[]clixnowtest.Fault{post(clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling})},
-			exitDone,
-			"registered", "1 registered", "",
+			exitDone, "registered", "1 registered", "",
 		},
 		"country refused": {
 			[]clixnowtest.Fault{{Status: 400, Body: `{"message":"Registration is not allowed for country CH"}`}},
@@ -164,21 +172,21 @@ func TestOutcomes(t *testing.T) {
 		},
 		"rate limited": {
 			[]clixnowtest.Fault{{Status: 429, Times: 3}},
-			exitUnfinished, "rate limited",
-			"1 rate limited\n", "registered",
+			exitUnfinished, "rate limited", "1 rate limited\n", "registered",
 		},
 		"wrong token": {
 			[]clixnowtest.Fault{{Status: 401}},
-			exitAccess, "access refused", "check CLIXNOW_TOKEN",
-			"registered",
+			exitAccess, "access refused", "check CLIXNOW_TOKEN", "registered",
 		},
 		"forbidden": {
 			[]clixnowtest.Fault{{Status: 403}},
-			exitAccess, "access refused", "check CLIXNOW_TOKEN",
-			"registered",
+			exitAccess, "access refused", "check CLIXNOW_TOKEN", "registered",
 		},
-		"other address": {[]clixnowtest.Fault{{Status: 404}}, exitAccess, "access refused", "-brand", "registered"},
-		"moved": {
+		"wrong address": {
+			[]clixnowtest.Fault{{Status: 404}},
+			exitAccess, "access refused", "-brand", "registered",
+		},
+		"redirect": {
 			[]clixnowtest.Fault{{Status: 301, Header: http.Header{"Location": {"https://other.example"}}}},
 			exitAccess, "access refused", "1 access refused\n", "registered",
 		},
@@ -186,38 +194,38 @@ func TestOutcomes(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, people(1))
-			w.Inject(test.faults...)
-			assert.Equal(t, test.code, w.run(t))
-			assert.Contains(t, w.output.String(), test.says)
-			assert.Equal(t, map[int]string{2: test.first}, w.outcomes(t))
+			f := newFixture(t, csvOf(1))
+			f.Inject(test.faults...)
+			assert.Equal(t, test.code, f.run(t))
+			assert.Contains(t, f.output.String(), test.says)
+			assert.Equal(t, map[int]string{2: test.first}, f.outcomes(t))
 
-			before := len(w.Requests())
-			if test.again == "" {
-				assert.Equal(t, test.code, w.run(t))
-				assert.Len(t, w.Requests(), before, "what is settled is not touched")
+			before := len(f.Requests())
+			if test.second == "" {
+				assert.Equal(t, test.code, f.run(t))
+				assert.Len(t, f.Requests(), before, "a finished row is not sent")
 				return
 			}
-			assert.Equal(t, exitDone, w.run(t))
-			assert.Equal(t, map[int]string{2: test.again}, w.outcomes(t))
-			assert.Len(t, w.Leads(), 1)
+			assert.Equal(t, exitDone, f.run(t))
+			assert.Equal(t, map[int]string{2: test.second}, f.outcomes(t))
+			assert.Len(t, f.Leads(), 1)
 		})
 	}
 }
 
 func TestNotSent(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, people(30))
-	url := w.URL
-	w.Close() // nobody listens
-	assert.Equal(t, exitUnfinished, w.run(t))
-	assert.Contains(t, w.output.String(), "stopped: too many rows in a row came to nothing")
-	for line, result := range w.outcomes(t) {
+	f := newFixture(t, csvOf(30))
+	url := f.URL
+	f.Close()
+	assert.Equal(t, exitUnfinished, f.run(t))
+	assert.Contains(t, f.output.String(), "stopped, because too many rows in a row could not be finished")
+	for line, result := range f.outcomes(t) {
 		assert.Equal(t, "not sent", result, "line %d", line)
 	}
-	assert.Less(t, len(w.records(t)), 30)
+	assert.Less(t, len(f.records(t)), 30)
 
-	// Where the connection comes back, rows that were not sent need no look.
+	// When the API can be reached, rows that were not sent need no search.
 	api := &http.Server{
 		Addr:    strings.TrimPrefix(url, "http://"),
 		Handler: clixnowtest.NewHandler(clixnowtest.WithToken(token)),
@@ -228,59 +236,59 @@ func TestNotSent(t *testing.T) {
 		assert.NoError(t, api.Close())
 		assert.ErrorIs(t, <-listening, http.ErrServerClosed)
 	}()
-	assert.Eventually(t, func() bool { return w.run(t) == exitDone }, time.Minute, time.Millisecond)
+	assert.Eventually(t, func() bool { return f.run(t) == exitDone }, time.Minute, time.Millisecond)
 	assert.Len(t, api.Handler.(*clixnowtest.Server).Leads(), 30)
 	for _, request := range api.Handler.(*clixnowtest.Server).Requests() {
 		assert.Equal(t, http.MethodPost, request.Method)
 	}
 }
 
-// Rows that no run can settle do not keep the others from being registered.
-func TestLastingDoubtHoldsUpNothing(t *testing.T) {
+// TestRowsThatStayInDoubt checks that the other rows are registered if no run
+// can finish some of the rows.
+func TestRowsThatStayInDoubt(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, people(20), clixnowtest.WithHiddenFields("email", "clickId"))
-	w.AddLeads(clixnow.Lead{Email: "masked"}) // may be any of them
-	w.journal(t, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
-	assert.Equal(t, exitUnfinished, w.run(t))
-	assert.Contains(t, w.output.String(),
+	f := newFixture(t, csvOf(20), clixnowtest.WithHiddenFields("email", "clickId"))
+	f.AddLeads(clixnow.Lead{Email: "masked"}) // this may be the lead of any row
+	f.journal(t, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
+	assert.Equal(t, exitUnfinished, f.run(t))
+	assert.Contains(t, f.output.String(),
 		"20 rows: 8 registered, 0 recovered, 0 refused; 12 unfinished, in this run: 12 unknown\n")
 }
 
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, people(40))
-	w.Inject(clixnowtest.Fault{Method: http.MethodPost, Times: 8},
+	f := newFixture(t, csvOf(40))
+	f.Inject(clixnowtest.Fault{Method: http.MethodPost, Times: 8},
 		clixnowtest.Fault{Method: http.MethodPost, Delay: 50 * time.Millisecond, Times: 32})
 	ctx, interrupt := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
-	go func() { ended <- run(ctx, w.args(), token, &w.output, &w.output, quick()) }()
-	require.Eventually(t, func() bool { return w.posts() >= 10 }, time.Minute, time.Millisecond)
+	go func() { ended <- run(ctx, f.args(), token, &f.output, &f.output, fastRetries()) }()
+	require.Eventually(t, func() bool { return f.posts() >= 10 }, time.Minute, time.Millisecond)
 	interrupt()
 	require.Equal(t, exitUnfinished, <-ended)
-	assert.Contains(t, w.output.String(), "Stopping when what is in flight is finished.")
-	assert.Less(t, len(w.Leads()), 40)
-	assert.Len(t, w.records(t), len(w.Leads()), "what was in flight is settled, and nothing else was begun")
+	assert.Contains(t, f.output.String(), "Stopping after the rows in flight are finished.")
+	assert.Less(t, len(f.Leads()), 40)
+	assert.Len(t, f.records(t), len(f.Leads()), "the rows in flight were finished, and no other row was started")
 
-	require.Equal(t, exitDone, w.run(t))
-	assert.Len(t, w.Leads(), 40)
-	for line, result := range w.outcomes(t) {
+	require.Equal(t, exitDone, f.run(t))
+	assert.Len(t, f.Leads(), 40)
+	for line, result := range f.outcomes(t) {
 		assert.Equal(t, "registered", result, "line %d", line)
 	}
-	assert.Equal(t, 40, w.posts())
-	assert.Len(t, w.Requests(), 40, "no row is in doubt, so none is looked for")
+	assert.Equal(t, 40, f.posts())
+	assert.Len(t, f.Requests(), 40, "no row is in doubt, so there is no search")
 }
 
-// Of a row that an earlier run may have sent, no failure of this one says that
-// it is not registered.
-func TestJudge(t *testing.T) {
+// TestOutcomeOf checks that a row in doubt stays unknown after any failure.
+func TestOutcomeOf(t *testing.T) {
 	t.Parallel()
 	for _, failure := range []error{
 		clixnow.ErrOutcomeUnknown, clixnow.ErrNotSent, clixnow.ErrRateLimited,
 		&clixnow.APIError{StatusCode: 401},
 	} {
-		assert.Equal(t, unknown, judge(&clixnow.BulkResult{Err: failure}, true), "%v", failure)
+		assert.Equal(t, unknown, outcomeOf(&clixnow.BulkResult{Err: failure}, true), "%v", failure)
 	}
-	assert.Equal(t, notSent, judge(&clixnow.BulkResult{Err: clixnow.ErrNotSent}, false))
+	assert.Equal(t, notSent, outcomeOf(&clixnow.BulkResult{Err: clixnow.ErrNotSent}, false))
 }
 
 func TestMeter(t *testing.T) {
@@ -293,56 +301,55 @@ func TestMeter(t *testing.T) {
 			m.add()
 		}
 		m.close()
-		assert.Equal(t,
-			"10 of 110 rows were settled before.\n50 of 100 rows, 5.1 a second, 10s left\n100 of 100 rows, 5.1 a second, 0s left\n", out.String())
+		assert.Equal(t, "10 of 110 rows were finished before this run.\n"+
+			"50 of 100 rows, 5.1 a second, 10s left\n"+
+			"100 of 100 rows, 5.1 a second, 0s left\n", out.String())
 	})
 }
 
-func TestTooMany(t *testing.T) {
+func TestRateLimited(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, people(10))
-	w.Inject(clixnowtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"3600"}}})
+	f := newFixture(t, csvOf(10))
+	f.Inject(clixnowtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"3600"}}})
 	ctx, interrupt := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
-	go func() { ended <- run(ctx, w.args("-concurrency", "1"), token, &w.output, &w.output, quick()) }()
+	go func() { ended <- run(ctx, f.args("-concurrency", "1"), token, &f.output, &f.output, fastRetries()) }()
 	require.Eventually(t, func() bool {
-		results, err := os.ReadFile(filepath.Join(w.folder, resultsName))
+		results, err := os.ReadFile(filepath.Join(f.folder, resultsName))
 		return err == nil && strings.Contains(string(results), "\n2,rate limited,,")
 	}, time.Minute, time.Millisecond)
 	interrupt()
 	assert.Equal(t, exitUnfinished, <-ended)
-	assert.Equal(t, 1, w.posts(), "it waited")
-	assert.Equal(t, exitDone, w.run(t))
+	assert.Equal(t, 1, f.posts(), "it waited for the Retry-After")
+	assert.Equal(t, exitDone, f.run(t))
 }
 
-// An API that answers 429 is given the time that it asks for, before anything
-// else is sent.
-func TestWait(t *testing.T) {
+func TestWaitRetryAfter(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		err  error
 		want time.Duration
 	}{
-		"as long as it asks": {&clixnow.APIError{StatusCode: 429, RetryAfter: time.Minute}, time.Minute},
-		"but not for ever": {
+		"a minute": {&clixnow.APIError{StatusCode: 429, RetryAfter: time.Minute}, time.Minute},
+		"an hour": {
 			fmt.Errorf("try: %w", &clixnow.APIError{StatusCode: 429, RetryAfter: time.Hour}),
 			2 * time.Minute,
 		},
-		"it asks for nothing": {&clixnow.APIError{StatusCode: 429}, 0},
-		"no answer":           {clixnow.ErrRateLimited, 0},
+		"no Retry-After": {&clixnow.APIError{StatusCode: 429}, 0},
+		"no APIError":    {clixnow.ErrRateLimited, 0},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
-				wait(t.Context(), test.err)
+				waitRetryAfter(t.Context(), test.err)
 				assert.Equal(t, test.want, time.Since(began))
 
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
-				wait(ctx, test.err)
-				assert.Equal(t, test.want, time.Since(began), "an interruption ends it")
+				waitRetryAfter(ctx, test.err)
+				assert.Equal(t, test.want, time.Since(began), "a done context ends the wait")
 			})
 		})
 	}
@@ -350,9 +357,9 @@ func TestWait(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, people(2))
+	f := newFixture(t, csvOf(2))
 	broken := filepath.Join(t.TempDir(), "broken.csv")
-	w.write(t, broken, header+"Allison,Brown\nAllison,Brown,a@example.com,+41,Password!,CH,1,2\n")
+	f.write(t, broken, header+"Allison,Brown\nAllison,Brown,a@example.com,+41,Password!,CH,1,2\n")
 	tests := map[string]struct {
 		args  []string
 		token string
@@ -361,33 +368,34 @@ func TestUsage(t *testing.T) {
 	}{
 		"help":              {[]string{"-h"}, token, exitDone, "4  the API refused the token"},
 		"unknown flag":      {[]string{"-x"}, token, exitInput, "-x"},
-		"two files":         {[]string{"a.csv", "b.csv"}, token, exitInput, "flags come first"},
-		"no such file":      {[]string{"-brand", "acme", w.file + "x"}, token, exitInput, "open the leads"},
-		"no token":          {[]string{"-brand", "acme", w.file}, "", exitInput, "CLIXNOW_TOKEN is not set"},
+		"two files":         {[]string{"a.csv", "b.csv"}, token, exitInput, "give flags before the file"},
+		"no such file":      {[]string{"-brand", "acme", f.file + "x"}, token, exitInput, "open the leads"},
+		"no token":          {[]string{"-brand", "acme", f.file}, "", exitInput, "CLIXNOW_TOKEN is not set"},
 		"no file":           {[]string{"-brand", "acme"}, token, exitInput, "-brand needs a file"},
-		"no brand":          {[]string{"-base-url", w.URL, w.file}, token, exitInput, "need -brand"},
-		"a brand is a name": {[]string{"-brand", "a.b", w.file}, token, exitInput, "brand"},
-		"no rate":           {[]string{"-rate", "0"}, token, exitInput, "must be positive"},
-		"no concurrency":    {[]string{"-concurrency", "0"}, token, exitInput, "must be positive"},
+		"no brand":          {[]string{"-base-url", f.URL, f.file}, token, exitInput, "need -brand"},
+		"brand with a dot":  {[]string{"-brand", "a.b", f.file}, token, exitInput, "brand"},
+		"rate 0":            {[]string{"-rate", "0"}, token, exitInput, "must be positive"},
+		"concurrency 0":     {[]string{"-concurrency", "0"}, token, exitInput, "must be positive"},
 		"long comma":        {[]string{"-comma", ";;"}, token, exitInput, "-comma must be one character"},
 		"quote for a comma": {[]string{"-comma", `"`}, token, exitInput, "-comma must be one character"},
-		"wrong comma":       {[]string{"-comma", ";", w.file}, token, exitInput, "is it -comma"},
-		"an empty file":     {[]string{os.DevNull}, token, exitInput, "read the header: EOF"},
-		"broken rows": {
-			[]string{"-brand", "acme", "-base-url", w.URL, broken},
+		"wrong comma":       {[]string{"-comma", ";", f.file}, token, exitInput, "does the file need -comma"},
+		"empty file":        {[]string{os.DevNull}, token, exitInput, "read the header: EOF"},
+		"rows with a wrong number of columns": {
+			[]string{"-brand", "acme", "-base-url", f.URL, broken},
 			token, exitInput,
-			"line 2: 2 columns, where the header has 7\nline 3: 8 columns, where the header has 7\n",
+			"line 2: the row has 2 columns, but the header has 7\n" +
+				"line 3: the row has 8 columns, but the header has 7\n",
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var out strings.Builder
-			assert.Equal(t, test.code, run(t.Context(), test.args, test.token, &out, &out, quick()))
+			assert.Equal(t, test.code, run(t.Context(), test.args, test.token, &out, &out, fastRetries()))
 			assert.Contains(t, out.String(), test.says)
 		})
 	}
-	t.Cleanup(func() { assert.Empty(t, w.Requests(), "nothing is sent") })
+	t.Cleanup(func() { assert.Empty(t, f.Requests(), "nothing is sent") })
 }
 
 func TestSecrets(t *testing.T) {
@@ -395,8 +403,8 @@ func TestSecrets(t *testing.T) {
 	for _, redirectURLs := range []bool{false, true} {
 		t.Run(fmt.Sprintf("redirect URLs %t", redirectURLs), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, people(5))
-			w.Inject(
+			f := newFixture(t, csvOf(5))
+			f.Inject(
 				clixnowtest.Fault{
 					Method: http.MethodPost, Status: 400,
 					Body: `{"message":"the password Password-1! is weak"}`,
@@ -406,11 +414,11 @@ func TestSecrets(t *testing.T) {
 					Body: `{"message":"Password-2! of ` + token + `"}`,
 				},
 			)
-			assert.Equal(t, exitRefused, w.run(t, "-concurrency", "1", fmt.Sprintf("-redirect-urls=%t", redirectURLs)))
+			assert.Equal(t, exitRefused, f.run(t, "-concurrency", "1", fmt.Sprintf("-redirect-urls=%t", redirectURLs)))
 			var all strings.Builder
-			all.WriteString(w.output.String())
+			all.WriteString(f.output.String())
 			for _, name := range []string{resultsName, journalName} {
-				path := filepath.Join(w.folder, name)
+				path := filepath.Join(f.folder, name)
 				content, err := os.ReadFile(path)
 				require.NoError(t, err)
 				all.Write(content)

@@ -11,23 +11,24 @@ import (
 	"golang.org/x/term"
 )
 
-// meter shows how far a run is: a bar on a terminal, a line now and then
-// elsewhere.
+// meter shows the progress of a run. On a terminal it draws a bar. Elsewhere it
+// prints a line every ten seconds.
 type meter struct {
-	out   io.Writer
-	bar   *progressbar.ProgressBar // nil = lines
+	out io.Writer
+	// bar is nil if out is not a terminal.
+	bar   *progressbar.ProgressBar
 	total int
 
-	mu    sync.Mutex
-	done  int
-	began time.Time
-	told  time.Time
+	mu      sync.Mutex
+	done    int
+	began   time.Time
+	printed time.Time
 }
 
-func newMeter(out io.Writer, rows, settled int) *meter {
-	m := &meter{out: out, total: rows - settled, told: time.Now()}
-	if settled > 0 {
-		fmt.Fprintf(out, "%d of %d rows were settled before.\n", settled, rows)
+func newMeter(out io.Writer, rows, finished int) *meter {
+	m := &meter{out: out, total: rows - finished, printed: time.Now()}
+	if finished > 0 {
+		fmt.Fprintf(out, "%d of %d rows were finished before this run.\n", finished, rows)
 	}
 	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		m.bar = progressbar.NewOptions(m.total, progressbar.OptionSetWriter(out),
@@ -39,20 +40,21 @@ func newMeter(out io.Writer, rows, settled int) *meter {
 	return m
 }
 
+// add counts one more row.
 func (m *meter) add() {
 	const interval = 10 * time.Second
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.done == 0 {
-		m.began = time.Now() // until now it only looked for the first row that is left
+		m.began = time.Now() // the time spent on finding the first row does not count
 	}
 	m.done++
 	if m.bar != nil {
-		_ = m.bar.Add(1) // what it cannot draw is no reason to stop
+		_ = m.bar.Add(1)
 		return
 	}
-	if time.Since(m.told) >= interval || m.done == m.total {
-		m.told = time.Now()
+	if time.Since(m.printed) >= interval || m.done == m.total {
+		m.printed = time.Now()
 		perSecond := float64(m.done) / max(1, time.Since(m.began).Seconds())
 		left := time.Duration(float64(m.total-m.done) / perSecond * float64(time.Second))
 		fmt.Fprintf(m.out, "%d of %d rows, %.1f a second, %s left\n", m.done, m.total, perSecond,
@@ -60,8 +62,8 @@ func (m *meter) add() {
 	}
 }
 
-// say writes a line without tearing the bar.
-func (m *meter) say(text string) {
+// println prints a line and keeps the bar intact.
+func (m *meter) println(text string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.bar != nil {

@@ -12,22 +12,26 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// sheet is the file of leads. It is read from its start for each purpose, a row
-// at a time.
+// sheet is the CSV file of leads. Each reading starts at the beginning of the
+// file and reads one row at a time.
 type sheet struct {
-	file    io.ReadSeeker
-	comma   rune
-	targets []string // of its columns
+	file  io.ReadSeeker
+	comma rune
+	// targets has the result of columnTargets for each column.
+	targets []string
 }
 
-// row is a lead of the file.
+// row is one lead of the file.
 type row struct {
-	line  int // on which it begins
-	lead  clixnow.CreateLeadRequest
-	fault *clixnow.ValidationError // nil = it can be sent
+	// line is the line on which the row begins, from 1.
+	line int
+	lead clixnow.CreateLeadRequest
+	// fault is nil if the row can be sent.
+	fault *clixnow.ValidationError
 }
 
-func separates(comma rune) bool {
+// validComma reports whether encoding/csv accepts comma.
+func validComma(comma rune) bool {
 	return comma != '"' && comma != '\r' && comma != '\n' && comma != '\uFFFD'
 }
 
@@ -41,27 +45,28 @@ func openSheet(file io.ReadSeeker, s settings) (*sheet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the header: %w", err)
 	}
-	leads.targets, err = targetsOf(header, s)
+	leads.targets, err = columnTargets(header, s)
 	return leads, err
 }
 
-// reader reads from the start. What it reads is written to copied, too.
+// reader returns a reader that starts at the beginning of the file. Everything
+// that it reads is also written to copied.
 func (s *sheet) reader(copied io.Writer) (*csv.Reader, error) {
 	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("go to the start: %w", err)
+		return nil, fmt.Errorf("seek to the start: %w", err)
 	}
 	buffered := bufio.NewReader(io.TeeReader(s.file, copied))
-	// the mark of UTF-8 that spreadsheets put in front
+	// Spreadsheets put a byte order mark before UTF-8.
 	if mark, _, err := buffered.ReadRune(); err == nil && mark != '\uFEFF' {
-		_ = buffered.UnreadRune() // it was just read
+		_ = buffered.UnreadRune()
 	}
 	reader := csv.NewReader(buffered)
 	reader.Comma = s.comma
 	return reader, nil
 }
 
-// rows yields the rows, and as errors what is wrong with the form of the file.
-// After a wrong number of columns it goes on.
+// rows yields the rows of the file. It yields an error for a row with a wrong
+// number of columns, and goes on. Any other error is the last.
 func (s *sheet) rows(copied io.Writer) iter.Seq2[row, error] {
 	return func(yield func(row, error) bool) {
 		reader, err := s.reader(copied)
@@ -81,8 +86,8 @@ func (s *sheet) rows(copied io.Writer) iter.Seq2[row, error] {
 			case errors.Is(err, io.EOF):
 				return
 			case errors.Is(err, csv.ErrFieldCount):
-				err = fmt.Errorf("line %d: %d columns, where the header has %d", lineOf(reader), len(values),
-					len(s.targets))
+				err = fmt.Errorf("line %d: the row has %d columns, but the header has %d", lineOf(reader),
+					len(values), len(s.targets))
 			default:
 				yield(r, fmt.Errorf("read the leads: %w", err))
 				return
@@ -99,6 +104,7 @@ func lineOf(reader *csv.Reader) int {
 	return line
 }
 
+// row reads and validates the values of one row.
 func (s *sheet) row(line int, values []string) row {
 	r := row{line: line}
 	known := make(map[string]field, len(s.targets))

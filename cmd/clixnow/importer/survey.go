@@ -11,24 +11,27 @@ import (
 	"strings"
 )
 
-// survey is what one reading of the whole file finds.
+// survey is the result of reading the whole file once.
 type survey struct {
 	rows, lastLine int
-	invalid        int    // rows that cannot be sent
-	sum            string // of the file's content
+	// invalid is the number of rows that cannot be sent.
+	invalid int
+	// sum is the hash of the file's content.
+	sum string
 }
 
-// survey reads the whole file, shows each row that is well formed, and fails
-// where the form is not: an import does not begin on a file that it could not
+// survey reads the whole file. It calls show with each row that has the right
+// number of columns. If other rows have not, or the file is not valid CSV, it
+// returns an error. So an import does not start with a file that it could not
 // finish.
 func (s *sheet) survey(show func(row)) (found survey, err error) {
-	const most = 20 // faults that are told
+	const maxFaults = 20
 	hash := sha256.New()
 	var faults []error
 	for r, fault := range s.rows(hash) {
 		if fault != nil {
-			if faults = append(faults, fault); len(faults) == most {
-				faults = append(faults, errors.New("and maybe more"))
+			if faults = append(faults, fault); len(faults) == maxFaults {
+				faults = append(faults, errors.New("there may be more faults"))
 				break
 			}
 			continue
@@ -46,19 +49,20 @@ func (s *sheet) survey(show func(row)) (found survey, err error) {
 	return found, errors.Join(faults...)
 }
 
-// fingerprint names what progress belongs to: the same rows, read in the same
-// way, for the same API.
+// fingerprint identifies an import. Progress belongs to an import with the same
+// fingerprint: the same file, read in the same way, for the same API.
 func (s *sheet) fingerprint(found survey, brand, baseURL string) string {
 	parts := append([]string{found.sum, string(s.comma), brand, baseURL}, s.targets...)
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\n")))
 	return hex.EncodeToString(sum[:])
 }
 
-// dryRun tells what an import would find fault with, by line and field. It
-// keeps some 100 bytes for each value that must not come twice.
+// dryRun prints the faults of the rows by line and field, and the values that
+// must be unique but are repeated. It keeps about 100 bytes of memory for each
+// such value.
 func dryRun(leads *sheet, out io.Writer) (int, error) {
 	repeated := 0
-	seen := make(map[uint64]int) // hashes, not the values: files are long
+	seen := make(map[uint64]int) // the first line, by the hash of the value
 	seed := maphash.MakeSeed()
 	found, err := leads.survey(func(r row) {
 		if r.fault != nil {
@@ -66,21 +70,21 @@ func dryRun(leads *sheet, out io.Writer) (int, error) {
 				fmt.Fprintf(out, "line %d: %s %s\n", r.line, f.Field, f.Problem)
 			}
 		}
-		again := false
+		isRepeat := false
 		for _, unique := range identities(&r) {
 			hash := maphash.String(seed, unique.name+unique.value)
-			if first, twice := seen[hash]; twice {
+			if first, known := seen[hash]; known {
 				fmt.Fprintf(out, "line %d: %s is the same as on line %d\n", r.line, unique.name, first)
-				again = true
+				isRepeat = true
 			} else {
 				seen[hash] = r.line
 			}
 		}
-		if again {
+		if isRepeat {
 			repeated++
 		}
 	})
-	fmt.Fprintf(out, "%d rows: %d invalid, %d repeat what an earlier one has. Nothing was sent.\n", found.rows,
+	fmt.Fprintf(out, "%d rows: %d invalid, %d with a value of an earlier row. Nothing was sent.\n", found.rows,
 		found.invalid, repeated)
 	switch {
 	case err != nil:
@@ -93,8 +97,9 @@ func dryRun(leads *sheet, out io.Writer) (int, error) {
 
 type identity struct{ name, value string }
 
-// identities are the values of which the API, or the search for a lead whose
-// answer was lost, takes two for the same lead.
+// identities returns the values that must be unique. The API refuses a second
+// lead with the same email or phone, and a search after a lost response takes
+// leads with the same email or click id for the same lead.
 func identities(r *row) []identity {
 	digits := strings.Map(func(c rune) rune {
 		if c < '0' || c > '9' {
