@@ -12,13 +12,16 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// field is one field of the form. Its name is that of the API, by which the
-// faults of SDK and API find it.
+// field is one field of the form. It has the name of the API's field, because
+// the errors of the SDK and the API name their fields so.
 type field struct {
 	Name, Label, Hint, Type, Autocomplete string
-	Fault                                 string   // what to say when it is missing or cannot be right
-	Options                               []option // of a select
-	Value, Problem                        string   // as they are shown
+	// Fault is the text for a value that is missing or cannot be right.
+	Fault string
+	// Options are the options of a select. It is nil for other types.
+	Options []option
+	// Value and Problem are what the page shows in and beside the field.
+	Value, Problem string
 }
 
 type option struct{ Code, Name string }
@@ -45,7 +48,7 @@ func fields() []field {
 		{
 			Name: "countryCode", Label: "Country", Type: "select", Autocomplete: "country",
 			Fault: "Choose your country",
-			Options: []option{ // those that your campaign is aimed at
+			Options: []option{ // list the countries of your campaign here
 				{"AT", "Austria"},
 				{"FR", "France"},
 				{"DE", "Germany"},
@@ -64,14 +67,14 @@ func fields() []field {
 	}
 }
 
-// form is what a visitor sent, by the names of the fields, and two hidden ones:
-// "form", which is made anew for each form that is shown, and "tracking", the
-// query of the URL of the visit.
+// form has the values that a visitor sent, by the names of the fields. It also
+// has two hidden fields. "form" is a random id, which is new each time the page
+// shows a form. "tracking" is the query of the URL that the visitor opened.
 type form map[string]string
 
 func newForm(tracking string) form {
-	const longest = 4 << 10 // bytes; a tampered one must not fill our memory, nor a lead
-	if len(tracking) > longest {
+	const maxTracking = 4 << 10 // bytes; visitors can change it, so its size is limited
+	if len(tracking) > maxTracking {
 		tracking = ""
 	}
 	return form{"form": rand.Text(), "tracking": tracking}
@@ -81,49 +84,51 @@ func readForm(sent url.Values) form {
 	f := newForm(sent.Get("tracking"))
 	f["form"] = cmp.Or(sent.Get("form"), f["form"])
 	for _, field := range fields() {
-		f[field.Name] = strings.TrimSpace(sent.Get(field.Name)) // the keyboards of phones add blanks
+		f[field.Name] = strings.TrimSpace(sent.Get(field.Name)) // the keyboards of phones add spaces
 	}
 	return f
 }
 
-// id names a sign-up: the same email in the same form is the same sign-up, sent
-// twice. Another email is another person, who came back to the form by the
-// browser's history.
+// id identifies a sign-up. If the same form comes twice with the same email, it
+// is the same sign-up. If it comes with another email, another person used the
+// form again from the browser's history.
 func (f form) id() string {
 	sum := sha256.Sum256([]byte(f["form"] + "\n" + strings.ToLower(f["email"])))
 	return hex.EncodeToString(sum[:16])
 }
 
-// request returns the lead to register, for a page of this address.
+// request returns the lead to register. page is the URL of the landing page
+// without its query.
 func (f form) request(page url.URL) clixnow.CreateLeadRequest {
+	separators := strings.NewReplacer(" ", "", "-", "", ".", "", "/", "", "(", "", ")", "")
 	req := clixnow.CreateLeadRequest{
 		FirstName: f["firstName"], LastName: f["lastName"], Email: f["email"], CountryCode: f["countryCode"],
-		Phone: strings.NewReplacer(" ", "", "-", "", ".", "", "/", "", "(", "", ")",
-			"").Replace(f["phone"]),
+		Phone:                    separators.Replace(f["phone"]),
 		Password:                 newPassword(),
-		LanguageCode:             "EN", // of the page
+		LanguageCode:             "EN", // the language of the page
 		AcceptTermsAndConditions: f["acceptTermsAndConditions"] != "",
 		AcceptPromotions:         f["acceptPromotions"] != "",
 	}
 	page.RawQuery = f["tracking"]
-	if landing, err := clixnow.ParseLandingURL(page.String()); err == nil { // broken tracking must not cost the sign-up
+	// If the tracking is broken, the visitor can still sign up without it.
+	if landing, err := clixnow.ParseLandingURL(page.String()); err == nil {
 		landing.Apply(&req)
 	}
-	// The click id of a tracker is passed on: the affiliate is paid by it, and
-	// trackers make one for each click. Without one, ours tells EnsureLead that
-	// a lead is this sign-up. It is as unique as the sign-up, where a shared
-	// link's may not be.
+	// The click id of a tracker is kept, because the affiliate is paid by it.
+	// Without one, the id of the sign-up is the click id. EnsureLead recognises
+	// a lead by its click id.
 	req.ClickID = cmp.Or(req.ClickID, f.id())
 	return req
 }
 
-// newPassword makes a password that the visitor never sees: the redirect logs
-// them in, and the brand lets them choose another. Its first characters satisfy
-// any rule about kinds of characters; the rest are 80 random bits.
+// newPassword returns a random password. The visitor never sees it, because the
+// redirect logs the visitor in, and the brand lets them choose a new one. Its
+// first characters satisfy rules about kinds of characters. The rest has 80
+// random bits.
 func newPassword() string { return "Aa1-" + rand.Text()[:16] }
 
-// check returns what is wrong with a request before it is sent: what the SDK
-// finds, and what this page asks for besides.
+// check validates a request before it is sent. It adds the rule of this page
+// that the terms and conditions must be accepted.
 func check(req clixnow.CreateLeadRequest) error {
 	invalid := new(clixnow.ValidationError)
 	errors.As(req.Validate(), &invalid)

@@ -1,16 +1,20 @@
-// Command landing is a sign-up page: it registers its visitors as leads, each
-// exactly once, and sends them on to the brand. Without flags it runs against a
-// fake Clixnow on loopback and prints the address to open. Against the real
-// API:
+// Command landing serves a sign-up page. It registers each visitor as a lead,
+// exactly once, and redirects the visitor to the brand. Without flags it uses a
+// fake Clixnow on loopback and prints the address to open:
 //
-//	CLIXNOW_TOKEN=... landing -brand acme -addr :8080 -url https://landing.example.com -trusted-proxies 10.0.0.0/8
+//	go run ./landing
 //
-// It keeps the registrations of the last minutes in its memory. SIGINT and
-// SIGTERM let those that are under way finish, which can take 90 seconds: allow
-// it that before it is killed. Several of these behind one balancer need sticky
-// sessions. One that has to survive a crash writes its sign-ups to a queue
-// first; "From a queue" in the README of clixnow-go shows how that one
-// registers.
+// With -brand it uses the API:
+//
+//	CLIXNOW_TOKEN=... landing -brand acme -addr :8080 \
+//		-url https://landing.example.com -trusted-proxies 10.0.0.0/8
+//
+// It keeps the registrations of the last minutes in memory. After SIGINT or
+// SIGTERM it finishes the registrations that are in progress. This can take 90
+// seconds, so do not kill it earlier. If several instances run behind one load
+// balancer, they need sticky sessions. A page whose sign-ups must survive a
+// crash has to write them to a queue first: see docs/exactly-once.md and the
+// command outbox.
 package main
 
 import (
@@ -49,18 +53,19 @@ func main() {
 	}
 }
 
-// parseFlags ends the program where they are wrong. The token is none of them:
-// other users of a machine see its flags.
+// parseFlags reads the options from the flags. If they are wrong, it ends the
+// program. It reads the token from the environment, because other users of the
+// machine can see flags.
 func parseFlags(args []string) options {
 	opts := options{token: os.Getenv("CLIXNOW_TOKEN")}
 	flags := flag.NewFlagSet("landing", flag.ExitOnError)
-	flags.StringVar(&opts.addr, "addr", "127.0.0.1:0", "listen on this `address`; port 0 is any free one")
+	flags.StringVar(&opts.addr, "addr", "127.0.0.1:0", "the `address` to listen on; port 0 means any free port")
 	flags.StringVar(&opts.brand, "brand", "",
-		"register at this `brand`, with the token in CLIXNOW_TOKEN; empty: at a fake Clixnow on loopback")
+		"register at this `brand`, with the token in CLIXNOW_TOKEN; if empty, at a fake Clixnow on loopback")
 	flags.StringVar(&opts.api, "api", "",
-		"base `URL` of the API, where it is not https://integration.BRAND.clixnow.com")
+		"the base `URL` of the API; if empty, https://integration.BRAND.clixnow.com")
 	flags.Func("url",
-		"`URL` under which visitors reach this page, sent along as the referral URL; empty: none is sent",
+		"the `URL` of this page for its visitors; it is sent as the referral URL; if empty, no referral URL is sent",
 		func(text string) error {
 			address, err := url.Parse(text)
 			if err != nil || address.Host == "" || (address.Scheme != "https" && address.Scheme != "http") {
@@ -70,7 +75,7 @@ func parseFlags(args []string) options {
 			return nil
 		})
 	flags.Func("trusted-proxies",
-		"`networks`, such as 10.0.0.0/8,fd00::/8, whose X-Forwarded-For is believed; empty: nobody's",
+		"the `networks` of trusted proxies, such as 10.0.0.0/8,fd00::/8; X-Forwarded-For of others is ignored",
 		func(text string) (err error) {
 			opts.trusted, err = parseNetworks(text)
 			return err
@@ -79,19 +84,19 @@ func parseFlags(args []string) options {
 		fmt.Fprint(flags.Output(), "landing serves a sign-up page that registers its visitors as leads.\n\n")
 		flags.PrintDefaults()
 	}
-	_ = flags.Parse(args) // it has ended the program where it failed
+	_ = flags.Parse(args) // it ends the program if it fails
 	return opts
 }
 
-// run serves the page until ctx ends, and then until the registrations under
-// way are done.
+// run serves the page until ctx ends. Then it finishes the registrations that
+// are in progress.
 func run(ctx context.Context, opts options, out io.Writer, logger *slog.Logger) error {
 	if opts.brand == "" {
 		fake := clixnowtest.NewServer()
 		defer fake.Close()
 		opts.brand, opts.token, opts.api = fake.Brand, fake.Token, fake.URL
-		fmt.Fprintln(out,
-			"Registers at a fake Clixnow. It sends its leads on to https://broker.example, which does not exist.")
+		fmt.Fprintln(out, "This page registers at a fake Clixnow on loopback. "+
+			"It redirects to https://broker.example, which does not exist.")
 	}
 	client, err := connect(opts, logger)
 	if err != nil {
@@ -123,7 +128,7 @@ func serve(ctx context.Context, listener net.Listener, s *site) error {
 		Handler:           s.handler(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
-		WriteTimeout:      30 * time.Second, // more than the patience of an answer
+		WriteTimeout:      30 * time.Second, // must be longer than site.maxWait
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
@@ -134,9 +139,9 @@ func serve(ctx context.Context, listener net.Listener, s *site) error {
 	select {
 	case failure = <-ended:
 	case <-ctx.Done():
-		logger.Info("stopping: the registrations under way are finished first; a second signal gives them up")
+		logger.Info("stopping after the registrations in progress are finished; a second signal stops at once")
 	}
-	s.registrations.finish() // visitors who wait are still served
+	s.registrations.finish() // visitors who are waiting are still served
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), server.WriteTimeout)
 	defer cancel()
 	if err := errors.Join(failure, server.Shutdown(ctx)); err != nil {

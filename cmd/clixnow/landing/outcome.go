@@ -13,122 +13,137 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// meaning is what a failed registration means to those whom it concerns.
-type meaning struct {
+// explanation explains a failed registration to the operator and to the
+// visitor.
+type explanation struct {
+	// level and operator are the log line. It says what happened and what to
+	// do.
 	level    slog.Level
-	operator string // what happened, and what to do about it
-	status   int    // of the page
-	visitor  string // in plain words; "" = said elsewhere
-	field    string // that these words belong to; "" = none
+	operator string
+	// status is the status code of the page.
+	status int
+	// visitor is the text for the visitor. It is "" if the page or the fields
+	// already explain the failure.
+	visitor string
+	// field is the field beside which the text for the visitor is shown. ""
+	// means the whole form.
+	field string
 }
 
-// explain asks for the unknown outcome first: it may come with any of the
-// others.
-func explain(err error) meaning {
-	// proxies replace a 502 or 504
+// explain checks for the unknown outcome first, because such an error can also
+// match the others.
+func explain(err error) explanation {
+	// The status is not 502 or 504, because proxies replace their pages.
 	const visitorsFault, ourFault = http.StatusUnprocessableEntity, http.StatusServiceUnavailable
 	switch {
 	case errors.Is(err, clixnow.ErrOutcomeUnknown):
-		return meaning{
-			level: slog.LevelError, status: ourFault, // the visitor sees a page of its own
-			operator: "outcome unknown: look for this click id at Clixnow before anybody registers the visitor by hand",
+		return explanation{ // the page "unknown" explains it to the visitor
+			level: slog.LevelError, status: ourFault,
+			operator: "outcome unknown: search for this click id at Clixnow before you register the visitor yourself",
 		}
 	case errors.Is(err, clixnow.ErrDuplicateLead):
-		return meaning{
+		return explanation{
 			level: slog.LevelInfo, status: visitorsFault,
-			operator: "duplicate: email or phone is registered already; nothing to do",
-			visitor:  "This email address or phone number is registered already. There is no need to sign up again.",
+			operator: "duplicate: the email or phone is already registered; there is nothing to do",
+			visitor:  "This email address or phone number is already registered. You do not need to sign up again.",
 		}
 	case errors.Is(err, clixnow.ErrCountryNotAllowed):
-		return meaning{
+		return explanation{
 			level: slog.LevelWarn, status: visitorsFault, field: "countryCode",
-			operator: "country refused: aim the campaign at countries that the brand takes",
+			operator: "country refused: limit the campaign to countries that the brand accepts",
 			visitor:  "We are sorry: people from this country cannot sign up here",
 		}
 	case len(problemsOf(err)) > 0:
-		return meaning{
-			level: slog.LevelInfo, status: visitorsFault, // told beside the fields
-			operator: "refused: the visitor was asked to mend these fields",
+		return explanation{ // the fields explain it to the visitor
+			level: slog.LevelInfo, status: visitorsFault,
+			operator: "refused: the visitor was asked to correct these fields",
 		}
 	case errors.Is(err, clixnow.ErrNotSent):
-		return meaning{
+		return explanation{
 			level: slog.LevelError, status: ourFault,
-			operator: "API out of reach, not registered: check the network, and the brand",
-			visitor:  "We could not reach our partner, so you are not signed up yet. Please try again in a few minutes.",
+			operator: "not registered, because the API cannot be reached: check the network and the brand",
+			visitor: "We could not reach our partner, so you are not signed up yet. " +
+				"Please try again in a few minutes.",
 		}
 	case errors.Is(err, clixnow.ErrRateLimited):
-		return meaning{
+		return explanation{
 			level: slog.LevelWarn, status: ourFault,
-			operator: "too many requests, not registered: slow the campaign down, or ask Clixnow for more",
-			visitor:  "Too many people are signing up just now, and you are not signed up yet. Please try again in a few minutes.",
+			operator: "not registered, because of too many requests: slow the campaign down, " +
+				"or ask Clixnow for a higher limit",
+			visitor: "Too many people are signing up at the moment, and you are not signed up yet. " +
+				"Please try again in a few minutes.",
 		}
 	default:
-		return meaning{
+		return explanation{
 			level: slog.LevelError, status: ourFault,
-			operator: "refused, and no visitor can mend it: check CLIXNOW_TOKEN after 401 and 403, the brand after 3xx; else ask Clixnow",
-			visitor:  "Nobody can sign up here at the moment. That is our fault, not yours, and you are not signed up yet. Please try again later.",
+			operator: "refused, and the visitor cannot correct it: after 401 or 403 check CLIXNOW_TOKEN, " +
+				"after 3xx check the brand, otherwise ask Clixnow",
+			visitor: "Sign-up is not possible at the moment. This is our fault, not yours. " +
+				"You are not signed up yet. Please try again later.",
 		}
 	}
 }
 
-// report logs the outcome for the operator. What the API wrote is left out,
-// since it may repeat what the visitor typed.
+// report logs the outcome for the operator. It leaves out the API's message,
+// which may repeat what the visitor typed.
 func report(ctx context.Context, logger *slog.Logger, clickID string, r *registration) {
 	if r.err == nil {
 		logger.InfoContext(ctx, "registered", "click_id", clickID, "lead_id", r.lead.LeadID, "recovered",
-			r.lead.Recovered, "sent_on", onward(r.lead) != "")
+			r.lead.Recovered, "redirected", secureRedirect(r.lead) != "")
 		return
 	}
-	about := []any{"click_id", clickID}
-	if answer := new(clixnow.APIError); errors.As(r.err, &answer) {
-		about = append(about, "status", answer.StatusCode, "request_id", answer.RequestID, "retry_after",
-			answer.RetryAfter,
-			"fields", slices.Sorted(maps.Keys(answer.Fields)))
+	attrs := []any{"click_id", clickID}
+	if apiErr := new(clixnow.APIError); errors.As(r.err, &apiErr) {
+		attrs = append(attrs, "status", apiErr.StatusCode, "request_id", apiErr.RequestID, "retry_after",
+			apiErr.RetryAfter, "fields", slices.Sorted(maps.Keys(apiErr.Fields)))
 	} else {
-		about = append(about, "error", r.err)
+		attrs = append(attrs, "error", r.err)
 	}
-	told := explain(r.err)
-	logger.Log(ctx, told.level, told.operator, about...)
+	e := explain(r.err)
+	logger.Log(ctx, e.level, e.operator, attrs...)
 }
 
-// problem is what a visitor is told of a field, or with "" of the whole form.
+// problem is a text for the visitor about one field. If Field is "", it is
+// about the whole form.
 type problem struct{ Field, Text string }
 
-// tell returns what the visitor is told of a failure, that of the whole form
-// first, then in the order of the fields.
-func tell(err error) (status int, problems []problem) {
-	told := explain(err)
-	if told.visitor != "" {
-		problems = append(problems, problem{told.field, told.visitor})
+// problemsFor returns the status code and the texts of the page that shows a
+// failure. The text about the whole form comes first. The others have the order
+// of the fields.
+func problemsFor(err error) (status int, problems []problem) {
+	e := explain(err)
+	if e.visitor != "" {
+		problems = append(problems, problem{e.field, e.visitor})
 	}
-	for _, more := range problemsOf(err) {
-		if more.Field != told.field {
-			problems = append(problems, more)
+	for _, p := range problemsOf(err) {
+		if p.Field != e.field {
+			problems = append(problems, p)
 		}
 	}
-	return told.status, problems
+	return e.status, problems
 }
 
-// problemsOf returns what was found wrong with fields of the form: by the SDK
-// in our own words, by the API in its own.
+// problemsOf returns the faults of the form's fields in err. For faults that
+// the SDK found, it uses the texts of this page. For others it uses those of
+// the API.
 func problemsOf(err error) (problems []problem) {
-	invalid, answer := new(clixnow.ValidationError), new(clixnow.APIError)
+	invalid, apiErr := new(clixnow.ValidationError), new(clixnow.APIError)
 	errors.As(err, &invalid)
-	errors.As(err, &answer)
+	errors.As(err, &apiErr)
 	for _, f := range fields() {
-		isIt := func(fault clixnow.FieldError) bool { return fault.Field == f.Name }
-		if slices.ContainsFunc(invalid.Fields, isIt) {
+		isField := func(fault clixnow.FieldError) bool { return fault.Field == f.Name }
+		if slices.ContainsFunc(invalid.Fields, isField) {
 			problems = append(problems, problem{f.Name, f.Fault})
-		} else if texts := answer.Fields[f.Name]; len(texts) > 0 {
+		} else if texts := apiErr.Fields[f.Name]; len(texts) > 0 {
 			problems = append(problems, problem{f.Name, strings.Join(texts, " ")})
 		}
 	}
 	return problems
 }
 
-// onward returns where a new lead is sent, or "". A link that logs somebody in
-// is not followed where others can read along.
-func onward(lead *clixnow.EnsureLeadResponse) string {
+// secureRedirect returns the redirect URL of a lead. It returns "" if the URL
+// is not https, because the URL logs the visitor in and others could read it.
+func secureRedirect(lead *clixnow.EnsureLeadResponse) string {
 	link, err := url.Parse(lead.RedirectURL)
 	if err != nil || link.Scheme != "https" || link.Host == "" {
 		return ""

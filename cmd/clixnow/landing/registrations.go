@@ -11,19 +11,23 @@ import (
 )
 
 const (
-	registrationTimeout = 90 * time.Second // a minute more than that of one attempt: see EnsureLead
-	// how long an outcome waits for its visitor, and a second click is known as
-	// one
-	remembered     = 5 * time.Minute
-	mostRemembered = 5000 // each takes a few KiB
-	// how long one of unknown outcome can be checked again without being sent
-	// anew
-	inDoubt = time.Hour
+	// registrationTimeout is a minute longer than the timeout of one attempt:
+	// see EnsureLead.
+	registrationTimeout = 90 * time.Second
+	// keepFor is the time for which an outcome is kept for its visitor. A
+	// second click within this time is not a second sign-up.
+	keepFor = 5 * time.Minute
+	// keepUnknownFor is the same for an unknown outcome, which the visitor can
+	// check again.
+	keepUnknownFor = time.Hour
+	// maxRegistrations bounds the memory: a registration takes a few KiB.
+	maxRegistrations = 5000
 )
 
-// registrations are the sign-ups under way and those of the last minutes, by
-// their ids. They belong to no connection: a visitor who leaves is registered
-// all the same, and one who clicks twice is registered once.
+// registrations holds the sign-ups in progress and those of the last minutes,
+// by their ids. A registration does not belong to a connection. So a visitor
+// who leaves is still registered, and a visitor who clicks twice is registered
+// once.
 type registrations struct {
 	client *clixnow.Client
 	logger *slog.Logger
@@ -36,60 +40,63 @@ type registrations struct {
 
 // registration is one sign-up.
 type registration struct {
-	form         form
-	inDoubtSince time.Time     // the first attempt of unknown outcome; zero = none
-	done         chan struct{} // closed when what follows, and inDoubtSince, is final
-	lead         *clixnow.EnsureLeadResponse
-	err          error
+	form form
+	// inDoubtSince is the time of the first attempt of unknown outcome. It is
+	// zero if there was none.
+	inDoubtSince time.Time
+	// done is closed when inDoubtSince, lead and err are final.
+	done chan struct{}
+	lead *clixnow.EnsureLeadResponse
+	err  error
 }
 
 func newRegistrations(client *clixnow.Client, logger *slog.Logger) *registrations {
 	return &registrations{client: client, logger: logger, byID: make(map[string]*registration)}
 }
 
-// begin registers a sign-up, or returns the registration of its id that is
-// under way or has succeeded. One that failed is tried again. It returns nil
-// when there are too many, or the program is about to end.
-func (r *registrations) begin(ctx context.Context, f form, req clixnow.CreateLeadRequest) *registration {
+// start starts the registration of a sign-up. If one with the same id is in
+// progress or has succeeded, start returns that one. If that one has failed,
+// start starts a new one. It returns nil if there are too many registrations,
+// or if the program is stopping.
+func (r *registrations) start(ctx context.Context, f form, req clixnow.CreateLeadRequest) *registration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	begun := &registration{form: f, done: make(chan struct{})}
+	started := &registration{form: f, done: make(chan struct{})}
 	known := r.byID[f.id()]
 	switch {
 	case known != nil && (r.closed || !known.failed()):
 		return known
-	case r.closed, known == nil && len(r.byID) >= mostRemembered:
+	case r.closed, known == nil && len(r.byID) >= maxRegistrations:
 		return nil
 	case known != nil:
-		begun.inDoubtSince = known.inDoubtSince
+		started.inDoubtSince = known.inDoubtSince
 	}
-	r.byID[f.id()] = begun
-	// the visitor who leaves must not cut it off
-	r.running.Go(func() { r.register(context.WithoutCancel(ctx), begun, req) })
-	return begun
+	r.byID[f.id()] = started
+	// The registration goes on if the visitor closes the connection.
+	r.running.Go(func() { r.register(context.WithoutCancel(ctx), started, req) })
+	return started
 }
 
-func (r *registrations) register(ctx context.Context, begun *registration, req clixnow.CreateLeadRequest) {
+func (r *registrations) register(ctx context.Context, started *registration, req clixnow.CreateLeadRequest) {
 	ctx, cancel := context.WithTimeout(ctx, registrationTimeout)
 	defer cancel()
-	start, keep := time.Now(), remembered
-	// EnsureLead, where nothing is in doubt
-	begun.lead, begun.err = r.client.EnsureLeadSince(ctx, req, begun.inDoubtSince)
-	if errors.Is(begun.err, clixnow.ErrOutcomeUnknown) {
-		keep = inDoubt
-		if begun.inDoubtSince.IsZero() {
-			begun.inDoubtSince = start
+	begin, keep := time.Now(), keepFor
+	started.lead, started.err = r.client.EnsureLeadSince(ctx, req, started.inDoubtSince)
+	if errors.Is(started.err, clixnow.ErrOutcomeUnknown) {
+		keep = keepUnknownFor
+		if started.inDoubtSince.IsZero() {
+			started.inDoubtSince = begin
 		}
 	}
-	report(ctx, r.logger, req.ClickID, begun)
-	close(begun.done)
-	time.AfterFunc(keep, func() { r.forget(begun) })
+	report(ctx, r.logger, req.ClickID, started)
+	close(started.done)
+	time.AfterFunc(keep, func() { r.forget(started) })
 }
 
 func (r *registrations) forget(old *registration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.byID[old.form.id()] == old { // it was not tried again since
+	if r.byID[old.form.id()] == old { // a newer one with the same id is kept
 		delete(r.byID, old.form.id())
 	}
 }
@@ -101,7 +108,7 @@ func (r *registrations) find(id string) *registration {
 	return r.byID[id]
 }
 
-// finish takes no more sign-ups, and returns when those under way have ended.
+// finish stops new sign-ups, and returns when those in progress have ended.
 func (r *registrations) finish() {
 	r.mu.Lock()
 	r.closed = true

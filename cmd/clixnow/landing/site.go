@@ -16,40 +16,41 @@ import (
 //go:embed page.html style.css
 var files embed.FS
 
-// site is the pages that visitors see. They work without JavaScript and have
-// none.
+// site serves the pages that visitors see. The pages have no JavaScript.
 type site struct {
 	registrations *registrations
-	url           url.URL // under which visitors reach it; zero = not known
-	trusted       []netip.Prefix
-	patience      time.Duration // how long an answer waits for the outcome
-	pages         *template.Template
+	// url is the URL of the page for its visitors. Zero means unknown.
+	url     url.URL
+	trusted []netip.Prefix
+	// maxWait is the longest time that a response waits for the outcome.
+	maxWait time.Duration
+	pages   *template.Template
 }
 
 func newSite(r *registrations, opts options) *site {
 	return &site{
-		registrations: r, url: opts.url, trusted: opts.trusted, patience: 5 * time.Second,
+		registrations: r, url: opts.url, trusted: opts.trusted, maxWait: 5 * time.Second,
 		pages: template.Must(template.ParseFS(files, "page.html")),
 	}
 }
 
 func (s *site) handler() http.Handler {
-	const mostSent = 16 << 10 // bytes
+	const maxBody = 16 << 10 // bytes
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.showForm)
 	mux.HandleFunc("POST /{$}", s.signUp)
 	mux.HandleFunc("GET /registration", s.showRegistration)
 	mux.Handle("GET /style.css", http.FileServerFS(files))
-	protected := http.NewCrossOriginProtection().Handler(http.MaxBytesHandler(mux, mostSent))
+	protected := http.NewCrossOriginProtection().Handler(http.MaxBytesHandler(mux, maxBody))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
-		header.Set("Cache-Control", "no-store") // what was typed, and the link that logs in
-		// Chromium asks form-action about the redirect that follows a form,
-		// too.
+		// Responses have personal data and the login link.
+		header.Set("Cache-Control", "no-store")
+		// Chromium applies form-action also to the redirect after a form.
 		header.Set("Content-Security-Policy",
 			"default-src 'none'; style-src 'self'; form-action 'self' https:; frame-ancestors 'none'; base-uri 'none'")
-		// the brand learns nothing; no-referrer would hide from us too who sent
-		// a form
+		// The brand gets no referrer. With no-referrer, browsers would send the
+		// forms with "Origin: null", which the protection refuses.
 		header.Set("Referrer-Policy", "same-origin")
 		header.Set("X-Content-Type-Options", "nosniff")
 		protected.ServeHTTP(w, r)
@@ -60,7 +61,7 @@ func (s *site) showForm(w http.ResponseWriter, r *http.Request) {
 	s.render(w, http.StatusOK, "form", newForm(r.URL.RawQuery), nil)
 }
 
-const busy = "We cannot take sign-ups just now, so you are not signed up yet. Please try again in a minute."
+const busyText = "We cannot take sign-ups at the moment, so you are not signed up yet. Please try again in a minute."
 
 func (s *site) signUp(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil {
@@ -78,76 +79,76 @@ func (s *site) signUp(w http.ResponseWriter, r *http.Request) {
 		s.showFailure(w, f, err)
 		return
 	}
-	begun := s.registrations.begin(r.Context(), f, req)
-	if begun == nil {
-		s.registrations.logger.Warn("a visitor was turned away: this program is stopping, or too many sign up at once")
-		s.showProblems(w, http.StatusServiceUnavailable, f, []problem{{"", busy}})
+	started := s.registrations.start(r.Context(), f, req)
+	if started == nil {
+		s.registrations.logger.Warn("a sign-up was refused: this program is stopping, or there are too many sign-ups")
+		s.showProblems(w, http.StatusServiceUnavailable, f, []problem{{"", busyText}})
 		return
 	}
 	http.SetCookie(w, s.cookie(f.id()))
-	s.answer(w, r, begun)
+	s.respond(w, r, started)
 }
 
-// cookie lets the page that waits find its registration. In the URL the id
-// would be in logs, and with it the link that logs in.
+// cookie lets the waiting page find its registration. The id is not in the URL,
+// because URLs are logged, and whoever knows the id gets the login link.
 func (s *site) cookie(id string) *http.Cookie {
-	return &http.Cookie{ //nolint:gosec // a Secure one would not come back to a page that is tried out without TLS
-		Name: "registration", Value: id, MaxAge: int(remembered.Seconds()),
+	return &http.Cookie{ //nolint:gosec // Secure depends on the URL, so that the page can be tried without TLS
+		Name: "registration", Value: id, MaxAge: int(keepFor.Seconds()),
 		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.url.Scheme == "https",
 	}
 }
 
 func (s *site) showRegistration(w http.ResponseWriter, r *http.Request) {
-	var begun *registration
+	var started *registration
 	if cookie, err := r.Cookie("registration"); err == nil {
-		begun = s.registrations.find(cookie.Value)
+		started = s.registrations.find(cookie.Value)
 	}
-	if begun == nil {
-		s.render(w, http.StatusNotFound, "forgotten", nil, nil)
+	if started == nil {
+		s.render(w, http.StatusNotFound, "not found", nil, nil)
 		return
 	}
-	s.answer(w, r, begun)
+	s.respond(w, r, started)
 }
 
-// answer waits a little for the outcome. Making sure can take a minute, so then
-// it shows a page that asks again by itself.
-func (s *site) answer(w http.ResponseWriter, r *http.Request, begun *registration) {
+// respond waits for the outcome of a registration and shows it. An outcome can
+// take a minute. So after maxWait it shows a page that reloads itself.
+func (s *site) respond(w http.ResponseWriter, r *http.Request, started *registration) {
 	select {
-	case <-begun.done:
-	case <-r.Context().Done(): // nobody is there to be answered
+	case <-started.done:
+	case <-r.Context().Done():
 		return
-	case <-time.After(s.patience):
+	case <-time.After(s.maxWait):
 		s.render(w, http.StatusOK, "wait", nil, nil)
 		return
 	}
 	switch {
-	case begun.err != nil:
-		s.showFailure(w, begun.form, begun.err)
-	case onward(begun.lead) == "":
+	case started.err != nil:
+		s.showFailure(w, started.form, started.err)
+	case secureRedirect(started.lead) == "":
 		s.render(w, http.StatusOK, "thanks", nil, nil)
 	default:
-		http.Redirect(w, r, onward(begun.lead),
-			http.StatusSeeOther) //nolint:gosec // from the API, not from the visitor
+		http.Redirect(w, r, secureRedirect(started.lead),
+			http.StatusSeeOther) //nolint:gosec // the URL comes from the API, not from the visitor
 	}
 }
 
 func (s *site) showFailure(w http.ResponseWriter, f form, err error) {
 	if errors.Is(err, clixnow.ErrOutcomeUnknown) {
-		s.render(w, http.StatusServiceUnavailable, "unknown", f, nil) // the same form sent again is the same sign-up
+		// The page sends the same form, so it continues this sign-up.
+		s.render(w, http.StatusServiceUnavailable, "unknown", f, nil)
 		return
 	}
-	status, problems := tell(err)
+	status, problems := problemsFor(err)
 	s.showProblems(w, status, f, problems)
 }
 
-// showProblems shows the form again, with all that was typed, for a new
-// sign-up.
+// showProblems shows the problems and a new form with the values of f.
 func (s *site) showProblems(w http.ResponseWriter, status int, f form, problems []problem) {
-	again := newForm(f["tracking"])
+	next := newForm(f["tracking"])
 	for _, field := range fields() {
-		again[field.Name] = f[field.Name]
+		next[field.Name] = f[field.Name]
 	}
-	s.render(w, status, "form", again, problems)
+	s.render(w, status, "form", next, problems)
 }
 
 func (s *site) render(w http.ResponseWriter, status int, page string, f form, problems []problem) {
@@ -163,11 +164,11 @@ func (s *site) render(w http.ResponseWriter, status int, page string, f form, pr
 	var body bytes.Buffer
 	err := s.pages.ExecuteTemplate(&body, page, map[string]any{"Form": f, "Fields": shown, "Problems": problems})
 	if err != nil {
-		s.registrations.logger.Error("a page cannot be shown: mend its template", "page", page, "error", err)
-		http.Error(w, "This page is broken. That is our fault, not yours.", http.StatusInternalServerError)
+		s.registrations.logger.Error("cannot show a page: fix its template", "page", page, "error", err)
+		http.Error(w, "This page is broken. This is our fault, not yours.", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = body.WriteTo(w) // it fails where the visitor has left
+	_, _ = body.WriteTo(w) // it fails if the visitor has closed the connection
 }

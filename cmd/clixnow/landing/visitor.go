@@ -8,11 +8,12 @@ import (
 	"strings"
 )
 
-// visitorIP returns the address of the visitor: that of the connection or,
-// where it is a trusted proxy, the last one in X-Forwarded-For that is not.
-// Each proxy appends the address that it was called from, so what stands
-// further left was written by whoever called, and may be made up. The zero
-// Addr, which is not sent, says that no address can be believed.
+// visitorIP returns the address of the visitor. It is the address of the
+// connection. If that is a trusted proxy, it is the last address in
+// X-Forwarded-For that is not a trusted proxy. Each proxy appends the address
+// of its client, so an untrusted client may have invented the addresses before
+// its own. If no address can be trusted, visitorIP returns the zero Addr, which
+// is not sent.
 func visitorIP(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, hop := range slices.Backward(append(hops, r.RemoteAddr)) {
@@ -25,19 +26,20 @@ func visitorIP(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	return netip.Addr{}
 }
 
-// parseHop reads an address with or without port, brackets and zone, as
-// different proxies write it.
+// parseHop reads an address with or without a port, brackets and a zone,
+// because proxies write different forms. It returns the zero Addr if text is
+// not an address.
 func parseHop(text string) netip.Addr {
 	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"))
 	if err != nil {
-		withPort, _ := netip.ParseAddrPort(text) // failing that too, it is the zero Addr
+		withPort, _ := netip.ParseAddrPort(text) // zero if it fails
 		addr = withPort.Addr()
 	}
 	return addr.Unmap().WithZone("")
 }
 
-// parseNetworks reads a list of networks, or single addresses, with commas
-// between.
+// parseNetworks reads a list of networks or single addresses, separated by
+// commas.
 func parseNetworks(text string) (networks []netip.Prefix, err error) {
 	for part := range strings.SplitSeq(text, ",") {
 		part = strings.TrimSpace(part)
@@ -46,7 +48,7 @@ func parseNetworks(text string) (networks []netip.Prefix, err error) {
 			network, err = addr.Prefix(addr.BitLen())
 		}
 		if err != nil || network.Addr().Is4In6() {
-			return nil, fmt.Errorf("%q is no network like 10.0.0.0/8 or fd00::/8", part)
+			return nil, fmt.Errorf("%q is not a network like 10.0.0.0/8 or fd00::/8", part)
 		}
 		networks = append(networks, network.Masked())
 	}
