@@ -15,8 +15,8 @@ import (
 
 const maxControlBytes = 8 << 20
 
-// routes are the page and the control endpoint. A page of another site, open in
-// the browser of who runs this, may use neither.
+// routes returns the handler of the page and the control endpoint. It refuses
+// requests of other sites' pages in the developer's browser.
 func (m *mock) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", http.RedirectHandler("/_mock/", http.StatusSeeOther))
@@ -37,21 +37,22 @@ func (m *mock) routes() http.Handler {
 	return new(http.CrossOriginProtection).Handler(http.MaxBytesHandler(mux, maxControlBytes))
 }
 
-// respond answers with what a function returns, as JSON: nothing with 204.
+// respond returns a handler that writes the result of handle as JSON. If the
+// result is nil, the status is 204.
 func respond(handle func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		answer, err := handle(r)
+		result, err := handle(r)
 		status := statusOf(err)
 		if err != nil {
-			answer = map[string]string{"message": err.Error()}
+			result = map[string]string{"message": err.Error()}
 		}
-		if answer == nil {
+		if result == nil {
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(answer) // an error is that the client left
+		_ = json.NewEncoder(w).Encode(result) // it fails if the client has closed the connection
 	}
 }
 
@@ -77,7 +78,8 @@ func (m *mock) addLeads(r *http.Request) (any, error) {
 	return m.fake.Load().AddLeads(leads...), nil
 }
 
-// change is what a broker does to a lead. Nil leaves as it is.
+// change is a change of a lead, as a broker makes it. A nil field changes
+// nothing.
 type change struct {
 	Status    *string `json:"status"`
 	Deposited *bool   `json:"deposited"`
@@ -107,7 +109,7 @@ func (m *mock) changeLead(r *http.Request, c change) (id int64, err error) {
 func leadID(r *http.Request) (int64, error) {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%q is no id of a lead", r.PathValue("id"))
+		return 0, fmt.Errorf("%q is not the id of a lead", r.PathValue("id"))
 	}
 	return id, nil
 }

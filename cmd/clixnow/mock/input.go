@@ -19,16 +19,18 @@ import (
 
 const (
 	maxDelay = 10 * time.Minute
-	maxID    = 1 << 53 // beyond it, programs that read JSON numbers as floats see another one
+	// maxID is the largest integer that programs which read JSON numbers as
+	// floats read correctly.
+	maxID = 1 << 53
 )
 
-// parseFault reads a fault as people write it: "POST status=503 times=2". The
-// package comment has the words.
+// parseFault reads a fault like "POST status=503 times=2". The package comment
+// explains the words.
 func parseFault(text string) (fault clixnowtest.Fault, err error) {
 	seen := make(map[string]bool)
 	rest := strings.TrimSpace(text)
 	if rest == "" {
-		return fault, errors.New("an empty fault: write one like POST status=503 times=2")
+		return fault, errors.New("the fault is empty: write one like POST status=503 times=2")
 	}
 	for rest != "" {
 		word := rest
@@ -37,7 +39,7 @@ func parseFault(text string) (fault clixnowtest.Fault, err error) {
 		}
 		rest = strings.TrimLeftFunc(rest[len(word):], unicode.IsSpace)
 		_, value, _ := strings.Cut(word, "=")
-		name := strings.TrimSuffix(word, value) // with its =
+		name := strings.TrimSuffix(word, value) // includes the "="
 		if seen[name] && name != "header=" {
 			return fault, fmt.Errorf("%s is given twice", name)
 		}
@@ -48,11 +50,11 @@ func parseFault(text string) (fault clixnowtest.Fault, err error) {
 	}
 	switch {
 	case seen["GET"] && seen["POST"]:
-		return fault, errors.New("leave out GET and POST for any request")
+		return fault, errors.New("GET and POST are both given: leave them out to match any request")
 	case fault.Status == 0 && (seen["header="] || seen["body="]):
-		return fault, errors.New("header= and body= are of an answer: give its status= too")
+		return fault, errors.New("header= and body= need a response: add status=")
 	case fault.Status != 0 && fault.Drop != clixnowtest.NoDrop:
-		return fault, errors.New("leave out status= or drop=: a connection that is cut has no status")
+		return fault, errors.New("status= and drop= exclude each other: a connection that is cut has no status")
 	}
 	return fault, nil
 }
@@ -71,11 +73,11 @@ func setWord(fault *clixnowtest.Fault, name, value string) (err error) {
 		}
 	case "times=":
 		if fault.Times, err = strconv.Atoi(value); err != nil || fault.Times < 1 {
-			return fmt.Errorf("times=%s must be a number from 1 on", value)
+			return fmt.Errorf("times=%s must be a number of at least 1", value)
 		}
 	case "delay=":
 		if fault.Delay, err = time.ParseDuration(value); err != nil || fault.Delay <= 0 || fault.Delay > maxDelay {
-			return fmt.Errorf("delay=%s must be at most 10m, and have a unit: 300ms, 2s, 1m", value)
+			return fmt.Errorf("delay=%s must be positive, at most 10m, and have a unit: 300ms, 2s, 1m", value)
 		}
 	case "drop=":
 		if fault.Drop = clixnowtest.Drop(slices.Index(drops(), value)); fault.Drop <= clixnowtest.NoDrop {
@@ -91,19 +93,20 @@ func setWord(fault *clixnowtest.Fault, name, value string) (err error) {
 		}
 		fault.Header.Add(field, text)
 	default:
-		return fmt.Errorf("%q is not known: there are GET, POST, times=, status=, header=, handle-first, delay=, drop= and body=", name+value)
+		return fmt.Errorf("unknown word %q: the words are GET, POST, times=, status=, header=, handle-first, "+
+			"delay=, drop= and body=", name+value)
 	}
 	return nil
 }
 
-// drops are the values of clixnowtest.Drop in words.
+// drops returns the words for the values of clixnowtest.Drop.
 func drops() []string { return []string{"", "before-handling", "after-handling", "mid-body"} }
 
-// formatFault writes a fault as parseFault reads it.
+// formatFault returns the text that parseFault reads as fault.
 func formatFault(fault clixnowtest.Fault) string {
 	words := []string{fault.Method, fmt.Sprint("times=", max(1, fault.Times))}
-	add := func(given bool, word ...any) {
-		if given {
+	add := func(isSet bool, word ...any) {
+		if isSet {
 			words = append(words, fmt.Sprint(word...))
 		}
 	}
@@ -120,14 +123,14 @@ func formatFault(fault clixnowtest.Fault) string {
 	return strings.TrimSpace(strings.Join(words, " "))
 }
 
-// readLeads reads a JSON array of leads, or one lead a line.
+// readLeads reads a JSON array of leads, or one lead per line.
 func readLeads(data []byte) ([]clixnow.Lead, error) {
 	var elements []json.RawMessage
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("[")) {
 		if err := json.Unmarshal(data, &elements); err != nil {
 			line := 1
-			if wrong := new(json.SyntaxError); errors.As(err, &wrong) {
-				line += bytes.Count(data[:wrong.Offset], []byte("\n"))
+			if syntax := new(json.SyntaxError); errors.As(err, &syntax) {
+				line += bytes.Count(data[:syntax.Offset], []byte("\n"))
 			}
 			return nil, fmt.Errorf("line %d of the array of leads: %w", line, err)
 		}
@@ -139,14 +142,14 @@ func readLeads(data []byte) ([]clixnow.Lead, error) {
 		}
 	}
 	leads := make([]clixnow.Lead, len(elements))
-	numbers := make(map[int64]int) // of leads by id
+	numbers := make(map[int64]int) // the position of each lead in data, from 1, by its id
 	for i, element := range elements {
 		lead, err := readLead(element)
 		if err != nil {
 			return nil, fmt.Errorf("lead %d: %w", i+1, err)
 		}
 		if first := numbers[lead.ID]; first > 0 && lead.ID > 0 {
-			return nil, fmt.Errorf("lead %d: has the id of lead %d; without id it is given one", i+1, first)
+			return nil, fmt.Errorf("lead %d: has the id of lead %d; leave the id out to get a new one", i+1, first)
 		}
 		leads[i], numbers[lead.ID] = lead, i+1
 	}
@@ -155,9 +158,8 @@ func readLeads(data []byte) ([]clixnow.Lead, error) {
 
 func readLead(data []byte) (lead clixnow.Lead, err error) {
 	if err := json.Unmarshal(data, &lead); err != nil {
-		return lead,
-			fmt.Errorf(`%w; write a JSON array of leads or one lead a line, each like {"email":"a@example.com","status":"New",`+
-				`"createdOn":"2022-12-19T11:01:58.302Z"}`, err)
+		return lead, fmt.Errorf(`%w; write a JSON array of leads, or one lead per line, like `+
+			`{"email":"a@example.com","status":"New","createdOn":"2022-12-19T11:01:58.302Z"}`, err)
 	}
 	isPassword := func(name string) bool { return strings.EqualFold(name, "password") }
 	fields := slices.Sorted(maps.Keys(lead.Extra))
@@ -165,11 +167,11 @@ func readLead(data []byte) (lead clixnow.Lead, err error) {
 	case slices.ContainsFunc(fields, isPassword):
 		return lead, errors.New("has a password, so it is a registration: POST it to /api/system/v1/leads")
 	case lead.ID == 0 && lead.Email == "":
-		return lead,
-			fmt.Errorf("has neither id nor email, but %q: give leads as searches return them, and nothing around them", fields)
+		return lead, fmt.Errorf("has neither id nor email, but %q: write leads in the form of a search result, "+
+			"without an object around them", fields)
 	case lead.ID < 0 || lead.ID > maxID:
 		return lead, fmt.Errorf("id must be from 1 to %d", int64(maxID))
 	}
-	_, err = lead.MarshalJSON() // what has no JSON form could not be shown
+	_, err = lead.MarshalJSON() // a lead that cannot be encoded could not be returned later
 	return lead, err
 }

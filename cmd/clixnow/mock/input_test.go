@@ -14,9 +14,10 @@ import (
 func TestParseFault(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		text   string
-		fault  clixnowtest.Fault
-		format string // "" = text
+		text  string
+		fault clixnowtest.Fault
+		// format is the result of formatFault. "" means text.
+		format string
 	}{
 		{"POST times=2 status=503", clixnowtest.Fault{Method: "POST", Times: 2, Status: 503}, ""},
 		{"\t status=503\n  POST ", clixnowtest.Fault{Method: "POST", Status: 503}, "POST times=1 status=503"},
@@ -63,20 +64,20 @@ func TestParseFault(t *testing.T) {
 func TestParseFaultRefuses(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ text, want string }{
-		{"", "an empty fault"},
-		{" \t", "an empty fault"},
-		{"503", `"503" is not known: there are GET, POST,`},
-		{"post", `"post" is not known`},
-		{"GET=1", `"GET=1" is not known`},
-		{"handle-first=true", `"handle-first=true" is not known`},
-		{"status", `"status" is not known`},
-		{"GET POST", "leave out GET and POST"},
+		{"", "the fault is empty"},
+		{" \t", "the fault is empty"},
+		{"503", `unknown word "503": the words are GET, POST,`},
+		{"post", `unknown word "post"`},
+		{"GET=1", `unknown word "GET=1"`},
+		{"handle-first=true", `unknown word "handle-first=true"`},
+		{"status", `unknown word "status"`},
+		{"GET POST", "GET and POST are both given"},
 		{"status=500 status=501", "status= is given twice"},
 		{"status=199", "from 200 to 999"},
 		{"status=1000", "from 200 to 999"},
 		{"status=", "from 200 to 999"},
-		{"times=0", "from 1 on"},
-		{"times=two", "from 1 on"},
+		{"times=0", "a number of at least 1"},
+		{"times=two", "a number of at least 1"},
 		{"delay=2", "have a unit"},
 		{"delay=-2s", "at most 10m"},
 		{"delay=0s", "at most 10m"},
@@ -85,8 +86,8 @@ func TestParseFaultRefuses(t *testing.T) {
 		{"drop=always", "before-handling, after-handling or mid-body"},
 		{"status=503 header=Retry-After", "a name and a colon"},
 		{"status=503 header=:5", "a name and a colon"},
-		{"header=Retry-After:5", "give its status= too"},
-		{"body=x", "give its status= too"},
+		{"header=Retry-After:5", "need a response: add status="},
+		{"body=x", "need a response: add status="},
 		{"status=503 drop=mid-body", "a connection that is cut has no status"},
 	}
 	for _, test := range tests {
@@ -98,8 +99,8 @@ func TestParseFaultRefuses(t *testing.T) {
 	}
 }
 
-// What is understood can be written and understood again, and the server takes
-// it.
+// FuzzParseFault checks that a fault that parseFault accepts can be injected,
+// and that formatFault returns a text that parseFault reads as the same fault.
 func FuzzParseFault(f *testing.F) {
 	for _, text := range []string{
 		"POST times=2 status=503 handle-first delay=2s", "GET drop=mid-body",
@@ -113,11 +114,11 @@ func FuzzParseFault(f *testing.F) {
 			return
 		}
 		clixnowtest.NewHandler().Inject(fault)
-		written := formatFault(fault)
-		again, err := parseFault(written)
-		require.NoError(t, err, written)
+		formatted := formatFault(fault)
+		parsed, err := parseFault(formatted)
+		require.NoError(t, err, formatted)
 		fault.Times = max(1, fault.Times)
-		assert.Equal(t, fault, again)
-		assert.Equal(t, written, formatFault(again))
+		assert.Equal(t, fault, parsed)
+		assert.Equal(t, formatted, formatFault(parsed))
 	})
 }

@@ -30,12 +30,12 @@ import (
 const (
 	leadsPath  = "/api/system/v1/leads"
 	searchPath = "/api/system/v1/leads/search"
-	allison    = `{"firstName":"Allison","lastName":"Brown","email":"allison.brown@example.com","phone":"+41123456789",` +
-		`"password":"Password123!","countryCode":"CH","clickId":"20fn4ngo56n3snf74"}`
+	allison    = `{"firstName":"Allison","lastName":"Brown","email":"allison.brown@example.com",` +
+		`"phone":"+41123456789","password":"Password123!","countryCode":"CH","clickId":"20fn4ngo56n3snf74"}`
 	authorization = "ApiToken CfDJ8-clixnowtest-token"
 )
 
-// TestMain runs the program itself where a test started this binary for that.
+// TestMain runs the program if a test started this binary as the program.
 func TestMain(m *testing.M) {
 	if arguments, ok := os.LookupEnv("CLIXNOW_MOCK_ARGUMENTS"); ok {
 		os.Args = append(os.Args[:1], strings.Fields(arguments)...)
@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// output is what a program printed so far.
+// output holds what a program has printed.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -63,7 +63,8 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// waitFor returns the first match of a pattern in what is printed.
+// waitFor waits until the output matches a pattern, and returns the first
+// match.
 func (o *output) waitFor(t *testing.T, pattern string) string {
 	t.Helper()
 	var found string
@@ -74,12 +75,13 @@ func (o *output) waitFor(t *testing.T, pattern string) string {
 	return found
 }
 
-// program is one that runs in this process.
+// program is the mock running in this process.
 type program struct {
 	output
 
-	url  string
-	stop func() error // ends it, and returns what run returned
+	url string
+	// stop stops the program and returns the result of run.
+	stop func() error
 }
 
 func start(t *testing.T, args ...string) *program {
@@ -97,9 +99,9 @@ func start(t *testing.T, args ...string) *program {
 	return p
 }
 
-// send makes one request, with the right token where header says nothing of it.
-// A connection that was cut is status 0.
-func (p *program) send(t *testing.T, method, target, body string, header ...string) (status int, answer string) {
+// send sends one request. It adds the right token, unless header has another
+// Authorization. The status is 0 if the connection was cut.
+func (p *program) send(t *testing.T, method, target, body string, header ...string) (status int, reply string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, p.url+target, strings.NewReader(body))
 	require.NoError(t, err)
@@ -120,7 +122,7 @@ func (p *program) send(t *testing.T, method, target, body string, header ...stri
 		return 0, ""
 	}
 	defer response.Body.Close()
-	data, _ := io.ReadAll(response.Body) // an error is that the connection was cut
+	data, _ := io.ReadAll(response.Body) // it fails if the connection was cut
 	if location := response.Header.Get("Location"); location != "" {
 		return response.StatusCode, location
 	}
@@ -135,13 +137,13 @@ func (p *program) create(t *testing.T) int {
 
 func (p *program) search(t *testing.T, query string) string {
 	t.Helper()
-	status, answer := p.send(t, "GET", searchPath+"?"+query, "")
-	require.Equal(t, 200, status, answer)
-	return answer
+	status, reply := p.send(t, "GET", searchPath+"?"+query, "")
+	require.Equal(t, 200, status, reply)
+	return reply
 }
 
-// submit sends what a form of the page sends.
-func (p *program) submit(t *testing.T, target, form string) (status int, answer string) {
+// submit sends a form of the page.
+func (p *program) submit(t *testing.T, target, form string) (status int, reply string) {
 	t.Helper()
 	return p.send(t, "POST", target, form, "Content-Type", "application/x-www-form-urlencoded", "Origin", p.url)
 }
@@ -193,7 +195,7 @@ func TestFlags(t *testing.T) {
 			assert.Contains(t, p.String(), "token        another ")
 		}},
 		{"brand", "-brand", "globex", func(t *testing.T, p *program) {
-			assert.Contains(t, p.String(), "of brand globex")
+			assert.Contains(t, p.String(), "with brand globex")
 		}},
 		{
 			"seed", "-seed", file(t, `[{"id":7,"email":"a@example.com","status":"Call back"}]`),
@@ -247,15 +249,15 @@ func TestWrongFlags(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ args, want string }{
 		{"-port|8080", "flag provided but not defined: -port"},
-		{"serve", `"serve" is no flag`},
-		{"-page-limit|9", "from 10 on"},
-		{"-page-limit|many", "from 10 on"},
-		{"-search-delay|5", "a time with its unit"},
-		{"-search-delay|-5s", "a time with its unit"},
-		{"-token|it's", "without blanks and apostrophes"},
-		{"-token|", "without blanks and apostrophes"},
+		{"serve", `unexpected argument "serve"`},
+		{"-page-limit|9", "a number of at least 10"},
+		{"-page-limit|many", "a number of at least 10"},
+		{"-search-delay|5", "a time with a unit"},
+		{"-search-delay|-5s", "a time with a unit"},
+		{"-token|it's", "without spaces and apostrophes"},
+		{"-token|", "without spaces and apostrophes"},
 		{"-hide|emial", "the fields of a lead are id,email,"},
-		{"-fault|POST stat=503", `"stat=503" is not known: there are GET, POST, times=,`},
+		{"-fault|POST stat=503", `unknown word "stat=503": the words are GET, POST, times=,`},
 	}
 	for _, test := range tests {
 		t.Run(test.args, func(t *testing.T) {
@@ -276,7 +278,7 @@ func TestHelp(t *testing.T) {
 	for _, found := range flags {
 		_, err := parse([]string{found[1], "?"})
 		if err != nil {
-			assert.NotContains(t, err.Error(), "not defined", "help tells of a flag that there is not")
+			assert.NotContains(t, err.Error(), "not defined", "the help has a flag that does not exist")
 		}
 	}
 	for line := range strings.SplitSeq(out.String(), "\n") {
@@ -291,15 +293,14 @@ func TestPortInUse(t *testing.T) {
 	defer listener.Close()
 	err = run(t.Context(), []string{"-addr", listener.Addr().String()}, io.Discard, io.Discard)
 	require.ErrorContains(t, err, listener.Addr().String())
-	require.ErrorContains(t, err, "127.0.0.1:0 takes any free port")
+	require.ErrorContains(t, err, "127.0.0.1:0 means any free port")
 	assert.NotErrorIs(t, err, errUsage)
 }
 
-func TestWarnsWhereOthersReachIt(t *testing.T) {
+func TestWarnsIfNotLoopback(t *testing.T) {
 	t.Parallel()
 	for ip, warns := range map[string]bool{
-		"127.0.0.1": false, "::1": false, "0.0.0.0": true, "::": true,
-		"192.0.2.1": true,
+		"127.0.0.1": false, "::1": false, "0.0.0.0": true, "::": true, "192.0.2.1": true,
 	} {
 		var out, errs output
 		m, err := newMock(settings{}, &out)
@@ -337,12 +338,12 @@ func TestSeedFile(t *testing.T) {
 		},
 		{
 			name: "wrong date", text: `[{"id":1},{"id":2,"ftdDate":"yesterday"}]`,
-			err: `lead 2: clixnow: decode lead: ftdDate: not a date; write a JSON`,
+			err: `lead 2: clixnow: decode lead: ftdDate: not a date; write a JSON array`,
 		},
 		{name: "comma-separated values", text: "id,email\n1,a@x.test", err: "lead 1: invalid character 'i'"},
 		{
 			name: "one object on many lines", text: "{\n\"id\":1}",
-			err: "lead 1: unexpected end of JSON input; write a JSON array of leads or one lead a line",
+			err: "lead 1: unexpected end of JSON input; write a JSON array of leads, or one lead per line",
 		},
 		{name: "number", text: "[5]", err: "lead 1: clixnow: decode lead: number where an object"},
 		{name: "null", text: "[null]", err: "lead 1: has neither id nor email"},
@@ -383,36 +384,36 @@ func TestRequestsInTheLog(t *testing.T) {
 			"200 GET  " + searchPath + "?Count=5&q=***&token=***",
 		},
 		{
-			"no JSON", "POST", leadsPath, "{", authorization,
+			"not JSON", "POST", leadsPath, "{", authorization,
 			"400 POST " + leadsPath + "  One or more validation errors occurred. The body is not a JSON object: ",
 		},
 		{
 			"two fields", "POST", leadsPath, strings.NewReplacer("+41123456789", "", `"CH"`, `"Che"`).Replace(allison),
-			authorization, "400 POST " + leadsPath +
-				"  One or more validation errors occurred. The CountryCode field must be an alpha-2 code. The Phone field is required.",
+			authorization, "400 POST " + leadsPath + "  One or more validation errors occurred. " +
+				"The CountryCode field must be an alpha-2 code. The Phone field is required.",
 		},
 		{
 			"no header", "GET", searchPath, "", "",
-			`401 GET  ` + searchPath + `  no Authorization header: send "ApiToken", a blank and the token`,
+			`401 GET  ` + searchPath + `  no Authorization header: send "ApiToken", a space and the token`,
 		},
 		{
 			"other scheme", "GET", searchPath, "", "Bearer CfDJ8-secret",
-			`401 GET  ` + searchPath + `  scheme "Bearer" in the Authorization header, where "ApiToken" is wanted`,
+			`401 GET  ` + searchPath + `  wrong scheme "Bearer" in the Authorization header: send "ApiToken"`,
 		},
 		{
-			"scheme in small letters", "GET", searchPath, "", "apitoken CfDJ8-clixnowtest-token",
-			`401 GET  ` + searchPath + `  scheme "apitoken"`,
+			"scheme in lower case", "GET", searchPath, "", "apitoken CfDJ8-clixnowtest-token",
+			`401 GET  ` + searchPath + `  wrong scheme "apitoken"`,
 		},
 		{
-			"token alone", "GET", searchPath, "", "CfDJ8-secret",
+			"token without scheme", "GET", searchPath, "", "CfDJ8-secret",
 			`401 GET  ` + searchPath + `  no scheme in the Authorization header`,
 		},
 		{
 			"other token", "GET", searchPath, "", "ApiToken CfDJ8-secret",
-			`401 GET  ` + searchPath + `  not the token that was printed at the start`,
+			`401 GET  ` + searchPath + `  wrong token: use the one that was printed at the start`,
 		},
 		{
-			"long", "GET", searchPath + "?" + strings.Repeat("x", 1000), "", authorization,
+			"long query", "GET", searchPath + "?" + strings.Repeat("x", 1000), "", authorization,
 			"200 GET  " + searchPath + "?xxx",
 		},
 	}
@@ -434,13 +435,13 @@ func TestLogKeepsSecrets(t *testing.T) {
 	p := start(t)
 	greeting := len(p.String())
 	_, created := p.send(t, "POST", leadsPath, allison)
-	var answer clixnow.CreateLeadResponse
-	require.NoError(t, json.Unmarshal([]byte(created), &answer))
+	var reply clixnow.CreateLeadResponse
+	require.NoError(t, json.Unmarshal([]byte(created), &reply))
 	p.create(t)
 	p.search(t, "email=allison.brown%40example.com")
 	_, requests := p.send(t, "GET", "/_mock/requests", "")
 	_, page := p.send(t, "GET", "/_mock/", "")
-	for _, secret := range []string{"CfDJ8", "Password123!", answer.RedirectURL, "autologin"} {
+	for _, secret := range []string{"CfDJ8", "Password123!", reply.RedirectURL, "autologin"} {
 		assert.NotContains(t, p.String()[greeting:]+requests+page, secret)
 	}
 	for _, lead := range []string{"allison.brown", "+4112345", "Allison"} {
@@ -453,36 +454,35 @@ func TestCutConnectionsInTheLog(t *testing.T) {
 	p := start(t, "-fault", "drop=after-handling", "-fault", "drop=mid-body", "-fault", "status=401")
 	assert.Zero(t, p.create(t))
 	p.waitFor(t, `(?m)  cut +\d+\.\d\d ms  POST /api/system/v1/leads$`)
-	status, answer := p.send(t, "GET", searchPath+"?id=1", "")
-	assert.Equal(t, []any{200, "["}, []any{status, answer}, "half of a body")
+	status, reply := p.send(t, "GET", searchPath+"?id=1", "")
+	assert.Equal(t, []any{200, "["}, []any{status, reply}, "half of a body")
 	p.waitFor(t, `(?m)  cut +\d+\.\d\d ms  GET  /api/system/v1/leads/search\?id=1$`)
 	status, _ = p.send(t, "GET", searchPath, "")
 	assert.Equal(t, 401, status)
 	p.waitFor(t, `by a fault: the token was right`)
 }
 
-func TestClientsThatLeaveInTheLog(t *testing.T) {
+func TestClosedConnectionsInTheLog(t *testing.T) {
 	t.Parallel()
 	p := start(t, "-fault", "POST handle-first delay=10m")
-	leave, _ := p.createSlowly(t)
-	leave()
-	p.waitFor(t, `(?m)  cut +\d+\.\d\d ms  POST /api/system/v1/leads  the client left$`)
+	disconnect, _ := p.createSlowly(t)
+	disconnect()
+	p.waitFor(t, `(?m)  cut +\d+\.\d\d ms  POST /api/system/v1/leads  the client closed the connection$`)
 }
 
 func TestControlOfLeads(t *testing.T) {
 	t.Parallel()
 	p := start(t, "-seed", file(t, `[{"id":7,"email":"seed@example.com","status":"New"}]`))
-	status,
-		answer := p.send(t, "POST", "/_mock/leads",
+	status, reply := p.send(t, "POST", "/_mock/leads",
 		`[{"email":"a@example.com","status":"New","createdOn":"2022-12-19T11:01:58.302Z"}]`)
 	require.Equal(t, 200, status)
 	assert.JSONEq(t, `[{"id":123456,"email":"a@example.com","status":"New",`+
-		`"createdOn":"2022-12-19T11:01:58.302Z","updatedOn":"2022-12-19T11:01:58.302Z"}]`, answer)
+		`"createdOn":"2022-12-19T11:01:58.302Z","updatedOn":"2022-12-19T11:01:58.302Z"}]`, reply)
 
 	change := func(body string) {
 		t.Helper()
-		status, answer := p.send(t, "PATCH", "/_mock/leads/123456", body, "Content-Type", "")
-		require.Equal(t, 204, status, answer)
+		status, reply := p.send(t, "PATCH", "/_mock/leads/123456", body, "Content-Type", "")
+		require.Equal(t, 204, status, reply)
 	}
 	change(`{"status":"Call back"}`)
 	assert.Contains(t, p.search(t, "id=123456"), `"status":"Call back"`)
@@ -491,46 +491,45 @@ func TestControlOfLeads(t *testing.T) {
 	assert.Regexp(t, `"status":"Call back",.*"ftdDate":"20.*"clientType":"Depositor"`, deposited)
 	change(`{"deposited":true,"status":"Deposited"}`)
 	assert.Contains(t, p.search(t, "id=123456"), regexp.MustCompile(`"ftdDate":"[^"]+"`).FindString(deposited),
-		"the first deposit stays the first")
+		"the date of the first deposit must not change")
 	change(`{"deposited":false}`)
 	assert.NotContains(t, p.search(t, "id=123456"), "ftdDate")
 
-	status, answer = p.send(t, "GET", "/_mock/leads", "")
+	status, reply = p.send(t, "GET", "/_mock/leads", "")
 	assert.Equal(t, 200, status)
-	assert.Regexp(t, `^\[\{"id":7,.*\{"id":123456,.*\}\]\s$`, answer)
+	assert.Regexp(t, `^\[\{"id":7,.*\{"id":123456,.*\}\]\s$`, reply)
 	status, _ = p.send(t, "DELETE", "/_mock/leads/123456", "")
 	assert.Equal(t, 204, status)
 	assert.Equal(t, "[]", p.search(t, "id=123456"))
 
 	status, _ = p.send(t, "POST", "/_mock/reset", "")
 	assert.Equal(t, 204, status)
-	_, answer = p.send(t, "GET", "/_mock/requests", "")
-	assert.JSONEq(t, `[]`, answer)
+	_, reply = p.send(t, "GET", "/_mock/requests", "")
+	assert.JSONEq(t, `[]`, reply)
 	assert.Contains(t, p.search(t, ""), `[{"id":7,`)
 }
 
 func TestControlOfFaults(t *testing.T) {
 	t.Parallel()
 	p := start(t, "-fault", "delay=1ms times=2")
-	status,
-		answer := p.send(t, "POST", "/_mock/faults",
+	status, reply := p.send(t, "POST", "/_mock/faults",
 		`["POST status=400 body={\"message\":\"No, thanks\"}","drop=mid-body"]`)
 	require.Equal(t, 200, status)
 	assert.JSONEq(t,
 		`["times=2 delay=1ms","POST times=1 status=400 body={\"message\":\"No, thanks\"}","times=1 drop=mid-body"]`,
-		answer)
+		reply)
 	p.search(t, "")
 	p.search(t, "")
-	_, answer = p.send(t, "POST", leadsPath, allison)
-	assert.JSONEq(t, `{"message":"No, thanks"}`, answer)
-	_, answer = p.send(t, "GET", "/_mock/faults", "")
-	assert.JSONEq(t, `["times=1 drop=mid-body"]`, answer)
-	_, answer = p.send(t, "DELETE", "/_mock/faults", "")
-	assert.JSONEq(t, `[]`, answer)
+	_, reply = p.send(t, "POST", leadsPath, allison)
+	assert.JSONEq(t, `{"message":"No, thanks"}`, reply)
+	_, reply = p.send(t, "GET", "/_mock/faults", "")
+	assert.JSONEq(t, `["times=1 drop=mid-body"]`, reply)
+	_, reply = p.send(t, "DELETE", "/_mock/faults", "")
+	assert.JSONEq(t, `[]`, reply)
 	require.Equal(t, 200, p.create(t))
 	_, _ = p.send(t, "POST", "/_mock/reset", "")
-	_, answer = p.send(t, "GET", "/_mock/faults", "")
-	assert.JSONEq(t, `["times=2 delay=1ms"]`, answer)
+	_, reply = p.send(t, "GET", "/_mock/faults", "")
+	assert.JSONEq(t, `["times=2 delay=1ms"]`, reply)
 }
 
 func TestControlOfRequests(t *testing.T) {
@@ -540,9 +539,9 @@ func TestControlOfRequests(t *testing.T) {
 		p.search(t, "count=1")
 	}
 	p.create(t)
-	_, answer := p.send(t, "GET", "/_mock/requests", "")
+	_, reply := p.send(t, "GET", "/_mock/requests", "")
 	var requests []map[string]any
-	require.NoError(t, json.Unmarshal([]byte(answer), &requests))
+	require.NoError(t, json.Unmarshal([]byte(reply), &requests))
 	require.Len(t, requests, maxRequests)
 	assert.Equal(t, searchPath+"?count=1", requests[0]["target"])
 	last := requests[maxRequests-1]
@@ -563,7 +562,7 @@ func TestControlRefuses(t *testing.T) {
 			"PATCH", "/_mock/leads/7", `{"deposited":"yes"}`, 400,
 			`send {\"status\":\"Call back\"}, {\"deposited\":true}, or both`,
 		},
-		{"PATCH", "/_mock/leads/seven", `{"status":"x"}`, 400, `\"seven\" is no id of a lead`},
+		{"PATCH", "/_mock/leads/seven", `{"status":"x"}`, 400, `\"seven\" is not the id of a lead`},
 		{"PATCH", "/_mock/leads/8", `{"status":"x"}`, 404, `lead not found`},
 		{"DELETE", "/_mock/leads/8", "", 404, `lead not found`},
 		{"POST", "/_mock/leads", `[{"id":"x"}]`, 400, `lead 1: clixnow: decode lead: id: not an integer`},
@@ -575,14 +574,14 @@ func TestControlRefuses(t *testing.T) {
 		{"POST", "/_mock/page/leads/8", "", 404, "lead not found"},
 	}
 	for _, test := range tests {
-		status, answer := p.send(t, test.method, test.target, test.body)
+		status, reply := p.send(t, test.method, test.target, test.body)
 		assert.Equal(t, test.status, status, test)
-		assert.Contains(t, answer, test.want)
+		assert.Contains(t, reply, test.want)
 	}
 }
 
-// A page of another site must not get at this one through the browser of a
-// developer.
+// TestCrossOrigin checks that a page of another site cannot control the mock
+// through the developer's browser.
 func TestCrossOrigin(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -606,8 +605,8 @@ func TestPage(t *testing.T) {
 
 	seed := new(strings.Builder)
 	for i := range 25 {
-		fmt.Fprintf(seed,
-			`{"id":%d,"email":"lead%d@example.com","status":"<b>\"New\"</b>","createdOn":"2022-12-19T11:01:%02d.000Z"}`+"\n", 100+i, i, i/2)
+		fmt.Fprintf(seed, `{"id":%d,"email":"lead%d@example.com","status":"<b>\"New\"</b>",`+
+			`"createdOn":"2022-12-19T11:01:%02d.000Z"}`+"\n", 100+i, i, i/2)
 	}
 	status, _ = p.send(t, "POST", "/_mock/leads", seed.String())
 	require.Equal(t, 200, status)
@@ -646,7 +645,7 @@ func TestFaultsOnThePage(t *testing.T) {
 	status, html := p.submit(t, "/_mock/page/faults", "fault="+url.QueryEscape(`POST status=5"03`))
 	assert.Equal(t, 422, status)
 	assert.Contains(t, html, "must be a number from 200 to 999")
-	assert.Contains(t, html, `value="POST status=5&#34;03"`, "what was typed is kept")
+	assert.Contains(t, html, `value="POST status=5&#34;03"`, "the typed text is kept")
 
 	status, location := p.submit(t, "/_mock/page/faults", "fault=POST+status%3D503+times%3D2")
 	assert.Equal(t, []any{303, "/_mock/?page=0#faults"}, []any{status, location})
@@ -663,16 +662,17 @@ func TestStop(t *testing.T) {
 	p := start(t, "-fault", "POST handle-first delay=10m")
 	_, result := p.createSlowly(t)
 	require.NoError(t, p.stop())
-	require.Error(t, <-result, "a delay does not hold up the end")
+	require.Error(t, <-result, "a delay must not delay the stop")
 	assert.Contains(t, p.String(), "Stopping.")
 }
 
-// createSlowly returns when a lead was created whose answer is delayed, with
-// how to leave, and the error that comes of it.
-func (p *program) createSlowly(t *testing.T) (leave func(), result <-chan error) {
+// createSlowly sends a create whose response is delayed, and returns when the
+// lead is created. disconnect closes the connection. result receives the error
+// of the create.
+func (p *program) createSlowly(t *testing.T) (disconnect func(), result <-chan error) {
 	t.Helper()
-	ctx, leave := context.WithCancel(t.Context())
-	t.Cleanup(leave)
+	ctx, disconnect := context.WithCancel(t.Context())
+	t.Cleanup(disconnect)
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+leadsPath, strings.NewReader(allison))
 	require.NoError(t, err)
 	request.Header = http.Header{"Authorization": {authorization}, "Content-Type": {"application/json"}}
@@ -688,10 +688,10 @@ func (p *program) createSlowly(t *testing.T) (leave func(), result <-chan error)
 		_, leads := p.send(t, "GET", "/_mock/leads", "")
 		return strings.Contains(leads, "123456")
 	}, time.Minute, 5*time.Millisecond)
-	return leave, ended
+	return disconnect, ended
 }
 
-// process is the program in a process of its own.
+// process starts the program in another process.
 func process(t *testing.T, arguments string) (*exec.Cmd, *output) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
@@ -711,7 +711,7 @@ func TestSignals(t *testing.T) {
 		t.Run(signal.String(), func(t *testing.T) {
 			t.Parallel()
 			command, out := process(t, "-addr 127.0.0.1:0")
-			out.waitFor(t, "Ctrl-C stops it")
+			out.waitFor(t, "Press Ctrl-C to stop")
 			require.NoError(t, command.Process.Signal(signal))
 			require.NoError(t, command.Wait(), "exit code 0")
 			assert.Contains(t, out.String(), "Stopping.")
@@ -724,12 +724,11 @@ func TestSignals(t *testing.T) {
 		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
 		require.NoError(t, err)
 		defer conn.Close()
-		_,
-			err = conn.Write([]byte("POST " + leadsPath +
-			" HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n"))
+		_, err = conn.Write([]byte("POST " + leadsPath + " HTTP/1.1\r\n" +
+			"Host: x\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n"))
 		require.NoError(t, err)
-		// 100 Continue: the body is being waited for, so the first signal
-		// cannot be enough
+		// After "100 Continue" the server waits for the body. So the first
+		// signal cannot stop the program at once.
 		_, err = conn.Read(make([]byte, 10))
 		require.NoError(t, err)
 		require.NoError(t, command.Process.Signal(syscall.SIGTERM))
@@ -747,7 +746,7 @@ func TestExitCodes(t *testing.T) {
 			command, out := process(t, arguments)
 			_ = command.Wait()
 			assert.Equal(t, code, command.ProcessState.ExitCode(), out.String())
-			assert.Equal(t, code != 0, strings.HasPrefix(out.String(), "clixnow-mock: "))
+			assert.Equal(t, code != 0, strings.HasPrefix(out.String(), "mock: "))
 		})
 	}
 }

@@ -23,31 +23,37 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// mock is a fake API with what stands around it: a log, and the control of a
-// person or a test suite.
+// mock is a fake API with a log, a web page and a control endpoint.
 type mock struct {
 	settings settings
 	seed     []clixnow.Lead
-	fake     atomic.Pointer[clixnowtest.Server] // replaced by a reset
+	// fake is replaced by a reset.
+	fake     atomic.Pointer[clixnowtest.Server]
 	control  http.Handler
-	template *template.Template // of the page
+	template *template.Template
 
-	mu       sync.Mutex // guards the following
-	out      io.Writer
-	requests []request // the last ones
+	// mu guards the fields after it.
+	mu  sync.Mutex
+	out io.Writer
+	// requests holds the last maxRequests requests.
+	requests []request
 }
 
 const maxRequests = 100
 
-// request is one that was answered, or cut, as the log tells of it.
+// request is a request in the log.
 type request struct {
-	Time         time.Time `json:"time"`
-	Method       string    `json:"method"`
-	Target       string    `json:"target"` // path and query, without what may be secret
-	Status       int       `json:"status"` // 0 = the connection was cut
-	Milliseconds float64   `json:"milliseconds"`
-	LeadID       int64     `json:"leadId,omitempty"` // of a create
-	Note         string    `json:"note,omitempty"`   // why it was refused or cut
+	Time   time.Time `json:"time"`
+	Method string    `json:"method"`
+	// Target is the path and the query, without values that may be secret.
+	Target string `json:"target"`
+	// Status is 0 if the connection was cut.
+	Status       int     `json:"status"`
+	Milliseconds float64 `json:"milliseconds"`
+	// LeadID is the id of the created lead. It is 0 for other requests.
+	LeadID int64 `json:"leadId,omitempty"`
+	// Note says why the request was refused or cut. It is "" if it was not.
+	Note string `json:"note,omitempty"`
 }
 
 func newMock(set settings, out io.Writer) (*mock, error) {
@@ -66,10 +72,10 @@ func newMock(set settings, out io.Writer) (*mock, error) {
 	return m, nil
 }
 
-// reset puts everything back to how it was at the start.
+// reset restores the state of the start.
 func (m *mock) reset() {
-	forgetful := clixnowtest.WithRequestLimit(1) // the log remembers
-	fake := clixnowtest.NewHandler(append([]clixnowtest.Option{forgetful}, m.settings.options...)...)
+	limit := clixnowtest.WithRequestLimit(1) // the log holds the requests
+	fake := clixnowtest.NewHandler(append([]clixnowtest.Option{limit}, m.settings.options...)...)
 	fake.AddLeads(m.seed...)
 	fake.Inject(m.settings.faults...)
 	if old := m.fake.Swap(fake); old != nil {
@@ -80,23 +86,24 @@ func (m *mock) reset() {
 	m.requests = nil
 }
 
+// greet prints the address, the token and commands to try.
 func (m *mock) greet(addr *net.TCPAddr, errs io.Writer) {
 	if !addr.IP.IsLoopback() {
 		fmt.Fprintln(errs,
-			"WARNING: other machines can reach this, and whoever does can read and change all that is in it.")
+			"WARNING: other machines can reach this address. They can read and change everything in this mock.")
 	}
 	host := addr.String()
 	if addr.IP.IsUnspecified() {
 		host = fmt.Sprintf("127.0.0.1:%d", addr.Port)
 	}
 	fake := m.fake.Load()
-	fmt.Fprintf(m.out, `A Clixnow in memory, of brand %[4]s, with %[5]d leads.
+	fmt.Fprintf(m.out, `A fake Clixnow in memory, with brand %[4]s and %[5]d leads.
 
   API          http://%[1]s
-  token        %[2]s (made up: it opens nothing else)
+  token        %[2]s (fake: only this mock accepts it)
   status page  http://%[1]s/_mock/
 
-Register a lead from another terminal; a second time it is a duplicate:
+Register a lead from another terminal. The second time, it is a duplicate:
 
 curl --location --globoff 'http://%[1]s/api/system/v1/leads' \
   --header 'Content-Type: application/json' \
@@ -110,27 +117,28 @@ curl --location --globoff 'http://%[1]s/api/system/v1/leads/search?createdOnFrom
   --header 'Authorization: ApiToken %[2]s'
 
 `, host, fake.Token, time.Now().UTC().Format(time.DateOnly), fake.Brand, len(m.seed))
-	if waiting := len(fake.Faults()); waiting > 0 {
-		fmt.Fprintf(m.out, "%d of -fault wait: the next requests may fail by them.\n\n", waiting)
+	if pending := len(fake.Faults()); pending > 0 {
+		fmt.Fprintf(m.out, "Pending faults: %d. They apply to the next requests.\n\n", pending)
 	}
-	fmt.Fprint(m.out, "Ctrl-C stops it. What is asked of it, times in UTC:\n\n")
+	fmt.Fprint(m.out, "Press Ctrl-C to stop. Requests, with times in UTC:\n\n")
 }
 
 func (m *mock) stop(ctx context.Context, server *http.Server) error {
 	m.mu.Lock()
-	fmt.Fprintln(m.out, "Stopping. Another signal ends it at once.")
+	fmt.Fprintln(m.out, "Stopping. Another signal stops it at once.")
 	m.mu.Unlock()
 	m.fake.Load().Close()
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
 		_ = server.Close()
-		return fmt.Errorf("stop: what was still being served after 10 seconds was cut: %w", err)
+		return fmt.Errorf("stop: connections that were still open after 10 seconds were closed: %w", err)
 	}
 	return nil
 }
 
-// ServeHTTP hands what is for the API on as it came, and logs it.
+// ServeHTTP serves the page and the control endpoint. It passes all other
+// requests to the fake API and logs them.
 func (m *mock) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/" || strings.HasPrefix(r.URL.Path, "/_mock/") {
 		m.control.ServeHTTP(w, r)
@@ -138,29 +146,29 @@ func (m *mock) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	fake := m.fake.Load()
 	start := time.Now()
-	seen := &watcher{ResponseWriter: w, cut: true}
-	defer func() { // also where the connection is cut, by a panic
-		m.record(seen.request(r, fake.Token, start))
+	recorder := &responseRecorder{ResponseWriter: w, cut: true}
+	defer func() { // deferred, because the fake cuts a connection with a panic
+		m.log(recorder.request(r, fake.Token, start))
 	}()
-	fake.ServeHTTP(seen, r)
-	seen.cut = false
+	fake.ServeHTTP(recorder, r)
+	recorder.cut = false
 }
 
-func (m *mock) record(r request) {
+func (m *mock) log(r request) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.requests = append(m.requests[max(0, len(m.requests)-maxRequests+1):], r)
 	fmt.Fprintln(m.out, r)
 }
 
-// recent returns a copy of the requests, oldest first.
+// recent returns a copy of the logged requests, oldest first.
 func (m *mock) recent() []request {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return append([]request{}, m.requests...)
 }
 
-// String is a line of the log.
+// String returns the line of the log.
 func (r request) String() string {
 	status := "cut"
 	if r.Status != 0 {
@@ -177,35 +185,37 @@ func (r request) String() string {
 	return line
 }
 
-// watcher remembers an answer that passes through it.
-type watcher struct {
+// responseRecorder records the response that is written through it.
+type responseRecorder struct {
 	http.ResponseWriter
 
 	status int
-	body   []byte // its first write, which is all of it
-	cut    bool
+	// body is the first write. The fake writes a whole body at once.
+	body []byte
+	cut  bool
 }
 
-func (w *watcher) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *responseRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-func (w *watcher) WriteHeader(status int) {
+func (w *responseRecorder) WriteHeader(status int) {
 	w.status = status
 	w.ResponseWriter.WriteHeader(status)
 }
 
-func (w *watcher) Write(data []byte) (int, error) {
+func (w *responseRecorder) Write(data []byte) (int, error) {
 	if w.body == nil {
 		w.body = data
 	}
 	return w.ResponseWriter.Write(data)
 }
 
-func (w *watcher) request(r *http.Request, token string, start time.Time) request {
+// request returns what the log shows of r and its response.
+func (w *responseRecorder) request(r *http.Request, token string, start time.Time) request {
 	result := request{
-		Time: start.UTC(), Method: short(r.Method), Target: target(r.URL), Status: w.status,
+		Time: start.UTC(), Method: shorten(r.Method), Target: target(r.URL), Status: w.status,
 		Milliseconds: float64(time.Since(start).Microseconds()/10) / 100,
 	}
-	var answer struct {
+	var body struct {
 		LeadID  int64               `json:"leadId"`
 		Message string              `json:"message"`
 		Errors  map[string][]string `json:"errors"`
@@ -214,41 +224,41 @@ func (w *watcher) request(r *http.Request, token string, start time.Time) reques
 	case w.cut:
 		result.Status = 0
 		if r.Context().Err() != nil {
-			result.Note = "the client left"
+			result.Note = "the client closed the connection"
 		}
 	case w.status == http.StatusUnauthorized:
-		result.Note = whyUnauthorized(r.Header.Get("Authorization"), token)
+		result.Note = unauthorizedNote(r.Header.Get("Authorization"), token)
 	case r.Method == http.MethodPost || w.status >= http.StatusBadRequest:
-		_ = json.Unmarshal(w.body, &answer) // the body of a fault may be anything
-		result.LeadID = answer.LeadID
-		words := []string{answer.Message}
-		for _, field := range slices.Sorted(maps.Keys(answer.Errors)) {
-			words = append(words, answer.Errors[field]...)
+		_ = json.Unmarshal(w.body, &body) // the body of a fault may not be JSON
+		result.LeadID = body.LeadID
+		texts := []string{body.Message}
+		for _, field := range slices.Sorted(maps.Keys(body.Errors)) {
+			texts = append(texts, body.Errors[field]...)
 		}
-		result.Note = short(strings.Join(words, " "))
+		result.Note = shorten(strings.Join(texts, " "))
 	}
 	return result
 }
 
-// whyUnauthorized prints nothing of a header that may be a token.
-func whyUnauthorized(header, token string) string {
+// unauthorizedNote says what is wrong with an Authorization header. It shows no
+// part of the header that may be a token.
+func unauthorizedNote(header, token string) string {
 	scheme, _, _ := strings.Cut(header, " ")
 	switch {
 	case header == "ApiToken "+token:
 		return "by a fault: the token was right"
 	case header == "":
-		return "no Authorization header: send \"ApiToken\", a blank and the token"
+		return "no Authorization header: send \"ApiToken\", a space and the token"
 	case scheme == "ApiToken":
-		return "not the token that was printed at the start"
+		return "wrong token: use the one that was printed at the start"
 	case slices.Contains([]string{"apitoken", "bearer", "basic", "token"}, strings.ToLower(scheme)):
-		return fmt.Sprintf("scheme %q in the Authorization header, where \"ApiToken\" is wanted", scheme)
+		return fmt.Sprintf("wrong scheme %q in the Authorization header: send \"ApiToken\"", scheme)
 	}
-	return "no scheme in the Authorization header: send \"ApiToken\", a blank and the token"
+	return "no scheme in the Authorization header: send \"ApiToken\", a space and the token"
 }
 
-// target is a path with its query. What a client puts into parameters that the
-// API does not know may be anything, even a token, so their values are left
-// out.
+// target returns a path with its query. It hides the values of parameters that
+// the API does not have, because a client may put a token there.
 func target(u *url.URL) string {
 	known := []string{
 		"id", "orderby", "count", "skip", "createdonfrom", "createdonto", "modifiedonfrom", "modifiedonto",
@@ -264,18 +274,18 @@ func target(u *url.URL) string {
 		pairs = append(pairs, url.QueryEscape(name)+"="+value)
 	}
 	if len(pairs) == 0 {
-		return short(u.EscapedPath())
+		return shorten(u.EscapedPath())
 	}
-	return short(u.EscapedPath() + "?" + strings.Join(pairs, "&"))
+	return shorten(u.EscapedPath() + "?" + strings.Join(pairs, "&"))
 }
 
-// short keeps a text on one line of bearable length.
-func short(text string) string {
-	const most = 300
-	blank := func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }
-	text = strings.Join(strings.FieldsFunc(text, blank), " ")
-	if runes := []rune(text); len(runes) > most {
-		return string(runes[:most]) + "..."
+// shorten returns text on one line and with at most 300 characters.
+func shorten(text string) string {
+	const maxRunes = 300
+	isSeparator := func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }
+	text = strings.Join(strings.FieldsFunc(text, isSeparator), " ")
+	if runes := []rune(text); len(runes) > maxRunes {
+		return string(runes[:maxRunes]) + "..."
 	}
 	return text
 }

@@ -3,7 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
-	_ "embed" // the page
+	_ "embed" // for page.html
 	"fmt"
 	"html/template"
 	"net/http"
@@ -15,29 +15,34 @@ import (
 )
 
 const (
-	leadsShown    = 10 // on a page
+	leadsPerPage  = 10
 	requestsShown = 20
 )
 
 //go:embed page.html
 var pageHTML string
 
-// view is what the page shows.
+// view is the data of the page's template.
 type view struct {
-	Brand             string
-	Leads             []clixnow.Lead // the newest first
-	Total, Page, Last int            // leads; pages from 1 on
-	Requests          []request      // the newest first
-	Faults            []string
-	Typed, Refused    string // a fault that could not be understood, and why
+	Brand string
+	// Leads has the leads of one page, the newest first.
+	Leads []clixnow.Lead
+	// Total is the number of all leads. Page and Last are page numbers, from 1.
+	Total, Page, Last int
+	// Requests has the last requests, the newest first.
+	Requests []request
+	Faults   []string
+	// Typed is a fault that is not valid, and Refused says why. Both are "" if
+	// there is none.
+	Typed, Refused string
 }
 
 func (m *mock) page(w http.ResponseWriter, r *http.Request) {
 	m.show(w, r, http.StatusOK, view{})
 }
 
-// show writes the page. It is put together first, so that a fault of the
-// template is not half a page.
+// show writes the page. It executes the template into a buffer first, so that
+// an error of the template does not write half of a page.
 func (m *mock) show(w http.ResponseWriter, r *http.Request, status int, v view) {
 	m.fill(&v, r.FormValue("page"))
 	var html bytes.Buffer
@@ -62,11 +67,11 @@ func (m *mock) fill(v *view, page string) {
 		return cmp.Or(b.CreatedOn.Compare(a.CreatedOn), cmp.Compare(b.ID, a.ID))
 	})
 	v.Brand, v.Total = fake.Brand, len(leads)
-	v.Last = max(1, (len(leads)+leadsShown-1)/leadsShown)
-	number, _ := strconv.Atoi(page) // what is no number is the first page
+	v.Last = max(1, (len(leads)+leadsPerPage-1)/leadsPerPage)
+	number, _ := strconv.Atoi(page) // anything but a number means the first page
 	v.Page = min(max(1, number), v.Last)
-	from := (v.Page - 1) * leadsShown
-	v.Leads = leads[from:min(from+leadsShown, len(leads))]
+	from := (v.Page - 1) * leadsPerPage
+	v.Leads = leads[from:min(from+leadsPerPage, len(leads))]
 	v.Requests = m.recent()
 	slices.Reverse(v.Requests)
 	v.Requests = v.Requests[:min(len(v.Requests), requestsShown)]
@@ -80,7 +85,7 @@ func parsePage() *template.Template {
 
 func utc(t time.Time) string { return t.UTC().Format(time.DateTime) }
 
-// submitLead does what a person changed in the row of a lead.
+// submitLead changes the status or the deposit of a lead.
 func (m *mock) submitLead(w http.ResponseWriter, r *http.Request) {
 	var c change
 	status, deposited := r.PostFormValue("status"), r.PostFormValue("deposited") == "true"
@@ -95,7 +100,7 @@ func (m *mock) submitLead(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), statusOf(err))
 		return
 	}
-	back(w, r, fmt.Sprint("lead-", id))
+	redirectBack(w, r, fmt.Sprint("lead-", id))
 }
 
 func (m *mock) submitFault(w http.ResponseWriter, r *http.Request) {
@@ -106,18 +111,18 @@ func (m *mock) submitFault(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	m.fake.Load().Inject(fault)
-	back(w, r, "faults")
+	redirectBack(w, r, "faults")
 }
 
 func (m *mock) submitClear(w http.ResponseWriter, r *http.Request) {
 	m.fake.Load().ClearFaults()
-	back(w, r, "faults")
+	redirectBack(w, r, "faults")
 }
 
-// back leads to the page that the form was on, which can be loaded again
-// without doing anything again.
-func back(w http.ResponseWriter, r *http.Request, anchor string) {
-	page, _ := strconv.Atoi(r.PostFormValue("page")) // what is no number is the first page
-	here := fmt.Sprintf("/_mock/?page=%d#%s", page, anchor)
-	http.Redirect(w, r, here, http.StatusSeeOther) //nolint:gosec // G710: of what was sent it holds numbers alone
+// redirectBack redirects to the page with the form. So a reload of that page
+// does not send the form again.
+func redirectBack(w http.ResponseWriter, r *http.Request, anchor string) {
+	page, _ := strconv.Atoi(r.PostFormValue("page")) // anything but a number means the first page
+	location := fmt.Sprintf("/_mock/?page=%d#%s", page, anchor)
+	http.Redirect(w, r, location, http.StatusSeeOther) //nolint:gosec // G710: only numbers come from the request
 }
