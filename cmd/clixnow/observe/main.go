@@ -1,11 +1,11 @@
-// Command observe registers and reads leads under OpenTelemetry: a span for
-// each operation with its HTTP attempts as children, counts of what became of
-// creates, durations of requests, and log lines that carry the trace id.
-// Nothing secret is in any of them, and no data of leads.
+// Command observe shows how to use the SDK with OpenTelemetry. It records a
+// span for each operation, with a child span for each HTTP attempt. It also
+// records the number of creates by outcome, the duration of requests, and log
+// lines with the trace id. None of these contains secrets or data of leads.
 //
-// By default it works on a fake Clixnow that it starts on loopback, with a few
-// faults. With -brand and CLIXNOW_TOKEN it reads the leads of the last day from
-// the real API.
+// By default it registers and reads leads at a fake Clixnow on loopback, with a
+// few faults. With -brand and CLIXNOW_TOKEN it reads the leads of the last day
+// from the API.
 package main
 
 import (
@@ -36,8 +36,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	flags := flag.NewFlagSet("observe", flag.ExitOnError)
 	brand := flags.String("brand", "",
-		"read the leads of this `brand`, with the token in CLIXNOW_TOKEN; empty: a demonstration on a fake")
-	_ = flags.Parse(os.Args[1:]) // it has ended the program where it failed
+		"read the leads of this `brand`, with the token in CLIXNOW_TOKEN; if empty, use a fake Clixnow on loopback")
+	_ = flags.Parse(os.Args[1:]) // it ends the program if it fails
 	err := run(ctx, *brand, os.Getenv("CLIXNOW_TOKEN"), os.Stdout)
 	stop()
 	if err != nil {
@@ -52,13 +52,13 @@ func run(ctx context.Context, brand, token string, out io.Writer) (err error) {
 		return err
 	}
 	t := newTelemetry(spanPrinter{out}, metrics, out)
-	defer func() { // what was recorded is sent even when the program was told to stop
-		flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer func() { // the telemetry is sent even if ctx has ended
+		flushCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		err = errors.Join(err, t.shutdown(flushing))
+		err = errors.Join(err, t.shutdown(flushCtx))
 	}()
 	if brand == "" {
-		return demonstrate(ctx, t)
+		return runDemo(ctx, t)
 	}
 	o, err := newObserved(t, brand, token)
 	if err != nil {
@@ -67,7 +67,7 @@ func run(ctx context.Context, brand, token string, out io.Writer) (err error) {
 	return o.read(ctx, time.Now().Add(-24*time.Hour))
 }
 
-// observed is a client whose operations are recorded.
+// observed wraps a client and records its operations.
 type observed struct {
 	client   *clixnow.Client
 	tracer   trace.Tracer
@@ -77,21 +77,21 @@ type observed struct {
 
 func newObserved(t *telemetry, brand, token string, opts ...clixnow.Option) (*observed, error) {
 	const scope = "github.com/clixnow/clixnow-go/cmd/clixnow/observe"
-	outcomes,
-		err := t.meters.Meter(scope).Int64Counter("clixnow.creates", metric.WithDescription("What became of creates."))
+	outcomes, err := t.meters.Meter(scope).Int64Counter("clixnow.creates",
+		metric.WithDescription("The number of creates by outcome."))
 	if err != nil {
-		return nil, fmt.Errorf("make the counter of creates: %w", err)
+		return nil, fmt.Errorf("create the counter of creates: %w", err)
 	}
-	base := http.DefaultTransport.(*http.Transport).Clone() // it sends nothing again that may have arrived
+	base := http.DefaultTransport.(*http.Transport).Clone()
 	base.MaxIdleConnsPerHost = 64
 	base.IdleConnTimeout = 30 * time.Second
-	hc := &http.Client{Timeout: 30 * time.Second, Transport: otelhttp.NewTransport(discreet{base},
+	hc := &http.Client{Timeout: 30 * time.Second, Transport: otelhttp.NewTransport(maskingTransport{base},
 		otelhttp.WithTracerProvider(t.traces), otelhttp.WithMeterProvider(t.meters),
-		otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator()), // trace ids are no business of the API
+		// Trace ids are not sent to the API.
+		otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator()),
 	)}
-	client,
-		err := clixnow.NewClient(brand, token,
-		append(opts, clixnow.WithHTTPClient(hc), clixnow.WithLogger(t.logger))...)
+	opts = append(opts, clixnow.WithHTTPClient(hc), clixnow.WithLogger(t.logger))
+	client, err := clixnow.NewClient(brand, token, opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -108,14 +108,14 @@ func (o *observed) register(ctx context.Context, lead clixnow.CreateLeadRequest)
 	o.outcomes.Add(ctx, 1, metric.WithAttributes(result))
 	if err != nil {
 		span.SetStatus(codes.Error, "not registered")
-		o.logger.WarnContext(ctx, "lead not registered", "outcome", result.Value.AsString(), facts(err))
+		o.logger.WarnContext(ctx, "lead not registered", "outcome", result.Value.AsString(), errorAttr(err))
 		return err
 	}
 	o.logger.InfoContext(ctx, "lead registered", "outcome", result.Value.AsString(), "lead_id", registered.LeadID)
 	return nil
 }
 
-// outcome is what became of a create, as a label of few values.
+// outcome returns the outcome of a create as one of six labels.
 func outcome(lead *clixnow.EnsureLeadResponse, err error) string {
 	switch {
 	case err == nil && lead.Recovered:
@@ -133,19 +133,19 @@ func outcome(lead *clixnow.EnsureLeadResponse, err error) string {
 	}
 }
 
-// facts are what an error may tell a log. The text of an answer is not among
-// them: it may repeat what was sent.
-func facts(err error) slog.Attr {
+// errorAttr returns what the log shows of an error. It leaves out the message
+// of the API, which may repeat what was sent.
+func errorAttr(err error) slog.Attr {
 	if invalid, ok := errors.AsType[*clixnow.ValidationError](err); ok {
-		return slog.Any("error", invalid) // names fields and faults, and no values
+		return slog.Any("error", invalid) // this text has the fields and the faults, but no values
 	}
-	if answer, ok := errors.AsType[*clixnow.APIError](err); ok {
-		return slog.Int("status", answer.StatusCode)
+	if apiErr, ok := errors.AsType[*clixnow.APIError](err); ok {
+		return slog.Int("status", apiErr.StatusCode)
 	}
 	return slog.Attr{}
 }
 
-// read reads the leads created since then.
+// read reads the leads that were created at or after since.
 func (o *observed) read(ctx context.Context, since time.Time) error {
 	ctx, span := o.tracer.Start(ctx, "read leads")
 	defer span.End()
@@ -153,7 +153,7 @@ func (o *observed) read(ctx context.Context, since time.Time) error {
 	for lead, err := range o.client.SearchLeads(ctx, clixnow.SearchLeadsRequest{CreatedOnFrom: since}) {
 		if err != nil {
 			span.SetStatus(codes.Error, "search failed")
-			o.logger.ErrorContext(ctx, "search failed", facts(err))
+			o.logger.ErrorContext(ctx, "search failed", errorAttr(err))
 			return err
 		}
 		leads++
@@ -166,8 +166,8 @@ func (o *observed) read(ctx context.Context, since time.Time) error {
 	return nil
 }
 
-// demonstrate meets what can go wrong, on a fake API.
-func demonstrate(ctx context.Context, t *telemetry) error {
+// runDemo registers and reads leads at a fake API with faults.
+func runDemo(ctx context.Context, t *telemetry) error {
 	server := clixnowtest.NewServer()
 	defer server.Close()
 	o, err := newObserved(t, server.Brand, server.Token, clixnow.WithBaseURL(server.URL),
@@ -176,10 +176,12 @@ func demonstrate(ctx context.Context, t *telemetry) error {
 		return err
 	}
 	server.Inject(
-		clixnowtest.Fault{Method: "POST"}, // passes
-		// created, and its answer lost: a search finds the lead
+		// This fault does nothing to the first create.
+		clixnowtest.Fault{Method: "POST"},
+		// The second lead is created, but the response is lost.
 		clixnowtest.Fault{Method: "POST", Drop: clixnowtest.DropAfterHandling},
-		clixnowtest.Fault{Method: "GET", Status: http.StatusServiceUnavailable}, // and is made again
+		// The search for it fails once and is retried.
+		clixnowtest.Fault{Method: "GET", Status: http.StatusServiceUnavailable},
 	)
 	invalid := lead(3)
 	invalid.CountryCode = "Switzerland"

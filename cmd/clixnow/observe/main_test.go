@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestDemonstration(t *testing.T) {
+func TestDemo(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
 	require.NoError(t, run(t.Context(), "", "", &out))
@@ -35,16 +35,17 @@ func TestDemonstration(t *testing.T) {
 			`span +\w+ +HTTP GET +\w+ .*status_code=503.*\nspan +\w+ +HTTP GET +\w+ .*status_code=200\n`,
 		`read leads +\w+ +leads=2\n`,
 		`msg="lead not registered" outcome=refused status=400 trace_id=[0-9a-f]{32} span_id=[0-9a-f]{16}\n`,
-		`msg="lead not registered" outcome=refused error="clixnow: invalid request: countryCode: must be two letters" trace_id=`,
+		`msg="lead not registered" outcome=refused ` +
+			`error="clixnow: invalid request: countryCode: must be two letters" trace_id=`,
 		`metric clixnow\.creates: 2  outcome=refused\n`,
-		`metric http\.client\.request\.duration: 1 of [0-9.]+ ms  method=POST status_code=200\n`,
+		`metric http\.client\.request\.duration: 1, [0-9.]+ ms on average  method=POST status_code=200\n`,
 	} {
 		assert.Regexp(t, regexp.MustCompile(want), out.String())
 	}
 }
 
-// A program that was told to stop sends what it has recorded.
-func TestStopped(t *testing.T) {
+// TestCancelled checks that the telemetry is exported if the context has ended.
+func TestCancelled(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
 	ctx, cancel := context.WithCancel(t.Context())
@@ -53,14 +54,14 @@ func TestStopped(t *testing.T) {
 	assert.Regexp(t, `span +\w+ +register lead +\w+ +outcome=not sent`, out.String())
 }
 
-// exported is all that leaves the program, whole, as the exporters of the SDK
-// write it.
+// exported has everything that the program exports, in full, as OpenTelemetry's
+// own exporters write it.
 type exported struct {
 	spans, metrics, logs bytes.Buffer
 	*telemetry
 }
 
-func export(t *testing.T) *exported {
+func newExported(t *testing.T) *exported {
 	t.Helper()
 	e := new(exported)
 	spans, err := stdouttrace.New(stdouttrace.WithWriter(&e.spans))
@@ -79,15 +80,16 @@ func (e *exported) all(t *testing.T) string {
 
 const token = "CfDJ8-s3cr3t-t0ken"
 
-// What must not leave, in any of the forms in which it may be written.
+// secrets must not be exported. They are parts of the sent values, which no
+// form of escaping changes.
 var secrets = []string{
 	token, "s3cr3t", "Password123", "autologin", "lead1", "example.com", "4179555", "Allison",
 	"Brown",
 }
 
-func TestNothingSecretLeaves(t *testing.T) {
+func TestNoSecretsExported(t *testing.T) {
 	t.Parallel()
-	echo, err := json.Marshal(lead(1)) // with the password
+	echo, err := json.Marshal(lead(1)) // has the password
 	require.NoError(t, err)
 	message := fmt.Sprintf(`{"message":%q,"errors":{"Email":[%q]}}`, string(echo)+token,
 		"lead1@example.com is known, +41795550101 too")
@@ -106,35 +108,35 @@ func TestNothingSecretLeaves(t *testing.T) {
 	}{
 		"registered":            {nil, "registered"},
 		"recovered":             {post(clixnowtest.Fault{Drop: clixnowtest.DropAfterHandling}), "recovered"},
-		"cut in the middle":     {post(clixnowtest.Fault{Drop: clixnowtest.DropMidBody}), "recovered"},
+		"body cut":              {post(clixnowtest.Fault{Drop: clixnowtest.DropMidBody}), "recovered"},
 		"refused, echo as JSON": {post(clixnowtest.Fault{Status: 400, Body: message}), "refused"},
 		"refused, echo as text": {post(clixnowtest.Fault{
 			Status: 422,
 			Header: http.Header{"Content-Type": {"text/plain"}}, Body: string(echo),
 		}), "refused"},
 		"server error, echo": {post(clixnowtest.Fault{Status: 500, Body: message}), "registered"},
-		"moved":              {post(clixnowtest.Fault{Status: 302, Header: location}), "refused"},
-		"moved to what is no URL": {post(clixnowtest.Fault{
+		"redirect":           {post(clixnowtest.Fault{Status: 302, Header: location}), "refused"},
+		"redirect to an invalid URL": {post(clixnowtest.Fault{
 			Status: 302,
 			Header: http.Header{"Location": {"http://lead1@example.com:x/" + token}},
 		}), "refused"},
-		"see other": {post(clixnowtest.Fault{Status: 303, Header: location}), "registered"},
-		"an answer of another form": {post(clixnowtest.Fault{
+		"303": {post(clixnowtest.Fault{Status: 303, Header: location}), "registered"},
+		"invalid lead id": {post(clixnowtest.Fault{
 			Status: 200,
 			Body:   fmt.Sprintf(`{"leadId":%q}`, "lead1@example.com Password123!"),
 		}), "registered"},
-		"no JSON": {
+		"not JSON": {
 			post(clixnowtest.Fault{Status: 200, Body: "Password123! lead1@example.com"}),
 			"registered",
 		},
-		"too many":             {[]clixnowtest.Fault{{Status: 429, Times: 3, Body: message}}, `"rate limited"`},
+		"rate limited":         {[]clixnowtest.Fault{{Status: 429, Times: 3, Body: message}}, `"rate limited"`},
 		"search refused, echo": {get(clixnowtest.Fault{Status: 400, Body: message}), "unknown"},
 		"search failed, echo":  {get(clixnowtest.Fault{Status: 503, Body: message}), "unknown"},
-		"search of another form": {get(clixnowtest.Fault{
+		"search with an invalid id": {get(clixnowtest.Fault{
 			Status: 200,
 			Body:   `[{"id":"lead1@example.com","email":"lead1@example.com"}]`,
 		}), "unknown"},
-		"search moved": {get(clixnowtest.Fault{Status: 301, Header: location}), "unknown"},
+		"search redirected": {get(clixnowtest.Fault{Status: 301, Header: location}), "unknown"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -142,25 +144,26 @@ func TestNothingSecretLeaves(t *testing.T) {
 			server := clixnowtest.NewServer(clixnowtest.WithToken(token))
 			defer server.Close()
 			server.Inject(test.faults...)
-			got := observe(t, server.URL)
+			got := exportAll(t, server.URL)
 			assert.Contains(t, got.logs.String(), "outcome="+test.outcome)
 		})
 	}
 }
 
-// A server that speaks no HTTP, but sends back what it was sent.
-func TestNothingSecretLeavesByAnEcho(t *testing.T) {
+// TestNoSecretsExportedFromEcho uses a server that sends the request back as
+// invalid HTTP.
+func TestNoSecretsExportedFromEcho(t *testing.T) {
 	t.Parallel()
-	for name, answer := range map[string]string{
-		"bare":           "%s\r\n\r\n",
-		"as a status":    "HTTP/1.1 %s\r\n\r\n",
-		"as a version":   "HTTP/%s 200 OK\r\n\r\n",
-		"as a header":    "HTTP/1.1 200 OK\r\n%s\r\n\r\n",
-		"as a length":    "HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n",
-		"as an encoding": "HTTP/1.1 200 OK\r\nTransfer-Encoding: %s\r\n\r\n",
-		"as a chunk":     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%s\r\n\r\n",
-		"as a trailer":   "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n%s\r\n\r\n",
-		"as gzip":        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n%s",
+	for name, response := range map[string]string{
+		"as the whole response": "%s\r\n\r\n",
+		"as a status":           "HTTP/1.1 %s\r\n\r\n",
+		"as a version":          "HTTP/%s 200 OK\r\n\r\n",
+		"as a header":           "HTTP/1.1 200 OK\r\n%s\r\n\r\n",
+		"as a length":           "HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n",
+		"as an encoding":        "HTTP/1.1 200 OK\r\nTransfer-Encoding: %s\r\n\r\n",
+		"as a chunk":            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%s\r\n\r\n",
+		"as a trailer":          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n%s\r\n\r\n",
+		"as gzip":               "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n%s",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -170,24 +173,24 @@ func TestNothingSecretLeavesByAnEcho(t *testing.T) {
 				conn, _, err := w.(http.Hijacker).Hijack()
 				assert.NoError(t, err)
 				defer conn.Close()
-				fmt.Fprintf(conn, answer, string(body)+" "+r.Header.Get("Authorization"))
+				fmt.Fprintf(conn, response, string(body)+" "+r.Header.Get("Authorization"))
 			}))
 			defer server.Close()
-			got := observe(t, server.URL)
+			got := exportAll(t, server.URL)
 			assert.Contains(t, got.logs.String(), "outcome=unknown")
 		})
 	}
 }
 
-// observe registers a lead twice, an invalid one and reads leads, and finds
-// nothing secret in what is exported of it.
-func observe(t *testing.T, url string) *exported {
+// exportAll registers a lead twice and an invalid lead once, and reads leads.
+// It checks that the exported telemetry has no secrets, and returns it.
+func exportAll(t *testing.T, url string) *exported {
 	t.Helper()
-	e := export(t)
+	e := newExported(t)
 	o, err := newObserved(e.telemetry, "acme", token, clixnow.WithBaseURL(url),
 		clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond}))
 	require.NoError(t, err)
-	_ = o.register(t.Context(), lead(1)) // how it ends is in the log
+	_ = o.register(t.Context(), lead(1)) // the log has the outcome
 	_ = o.register(t.Context(), lead(1))
 	invalid := lead(1)
 	invalid.Email, invalid.CountryCode = "lead1 at example.com", "Allison"
@@ -204,7 +207,7 @@ func observe(t *testing.T, url string) *exported {
 	}
 	for _, secret := range secrets {
 		if at := strings.Index(strings.ToLower(all), strings.ToLower(secret)); at >= 0 {
-			t.Errorf("%s left in ...%s", secret, all[max(0, at-200):at+len(secret)])
+			t.Errorf("%s was exported: ...%s", secret, all[max(0, at-200):at+len(secret)])
 		}
 	}
 	return e

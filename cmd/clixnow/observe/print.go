@@ -16,8 +16,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// spanPrinter prints a span as a line, for people: in the order in which they
-// began, those of attempts indented.
+// spanPrinter prints each span as a line, in the order of their starts. The
+// spans of attempts are indented.
 type spanPrinter struct{ out io.Writer }
 
 func (p spanPrinter) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpan) error {
@@ -27,8 +27,8 @@ func (p spanPrinter) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpa
 		if span.Parent().IsValid() {
 			name = "  " + name
 		}
-		took := span.EndTime().Sub(span.StartTime()).Round(time.Millisecond)
-		fmt.Fprintf(p.out, "span   %.8s %-15s %6s  %s", span.SpanContext().TraceID(), name, took,
+		duration := span.EndTime().Sub(span.StartTime()).Round(time.Millisecond)
+		fmt.Fprintf(p.out, "span   %.8s %-15s %6s  %s", span.SpanContext().TraceID(), name, duration,
 			labels(span.Attributes()))
 		if span.Status().Code == codes.Error {
 			fmt.Fprint(p.out, "  ", strings.TrimSpace("error "+span.Status().Description))
@@ -40,7 +40,7 @@ func (p spanPrinter) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpa
 
 func (spanPrinter) Shutdown(context.Context) error { return nil }
 
-// printMetrics makes an exporter that prints a metric as a line, for people.
+// printMetrics returns an exporter that prints each metric as a line.
 func printMetrics(out io.Writer) (sdkmetric.Exporter, error) {
 	return stdoutmetric.New(stdoutmetric.WithEncoder(metricPrinter{out}))
 }
@@ -61,8 +61,8 @@ func (p metricPrinter) Encode(v any) error {
 				}
 			case metricdata.Histogram[float64]:
 				for _, point := range data.DataPoints {
-					each := 1000 * point.Sum / float64(point.Count)
-					fmt.Fprintf(p.out, "metric %s: %d of %.1f ms  %s\n", m.Name, point.Count, each,
+					average := 1000 * point.Sum / float64(point.Count)
+					fmt.Fprintf(p.out, "metric %s: %d, %.1f ms on average  %s\n", m.Name, point.Count, average,
 						labels(point.Attributes.ToSlice()))
 				}
 			}
@@ -71,7 +71,7 @@ func (p metricPrinter) Encode(v any) error {
 	return nil
 }
 
-// labels are the attributes that tell one line from another.
+// labels returns the attributes that a line shows.
 func labels(attributes []attribute.KeyValue) string {
 	var texts []string
 	for _, a := range attributes {

@@ -16,15 +16,15 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// telemetry is where spans, metrics and logs go.
+// telemetry records spans, metrics and log lines.
 type telemetry struct {
 	traces *sdktrace.TracerProvider
 	meters *sdkmetric.MeterProvider
 	logger *slog.Logger
 }
 
-// newTelemetry takes any exporters: with otlptracehttp and otlpmetrichttp all
-// of it goes to a collector.
+// newTelemetry works with any exporters. For example, otlptracehttp and
+// otlpmetrichttp send to a collector.
 func newTelemetry(spans sdktrace.SpanExporter, metrics sdkmetric.Exporter, logs io.Writer) *telemetry {
 	service := resource.NewSchemaless(attribute.String("service.name", "observe"))
 	text := slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})
@@ -32,11 +32,11 @@ func newTelemetry(spans sdktrace.SpanExporter, metrics sdkmetric.Exporter, logs 
 		traces: sdktrace.NewTracerProvider(sdktrace.WithBatcher(spans), sdktrace.WithResource(service)),
 		meters: sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewPeriodicReader(metrics)),
 			sdkmetric.WithResource(service)),
-		logger: slog.New(traced{text}),
+		logger: slog.New(traceHandler{text}),
 	}
 }
 
-// shutdown sends what is still here.
+// shutdown sends the telemetry that was not sent yet.
 func (t *telemetry) shutdown(ctx context.Context) error {
 	if err := errors.Join(t.traces.Shutdown(ctx), t.meters.Shutdown(ctx)); err != nil {
 		return fmt.Errorf("send the last telemetry: %w", err)
@@ -44,10 +44,10 @@ func (t *telemetry) shutdown(ctx context.Context) error {
 	return nil
 }
 
-// traced adds the trace to what is logged under one.
-type traced struct{ slog.Handler }
+// traceHandler adds the ids of the trace and the span in ctx to log lines.
+type traceHandler struct{ slog.Handler }
 
-func (h traced) Handle(ctx context.Context, record slog.Record) error {
+func (h traceHandler) Handle(ctx context.Context, record slog.Record) error {
 	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
 		record.AddAttrs(slog.String("trace_id", span.TraceID().String()),
 			slog.String("span_id", span.SpanID().String()))
@@ -55,38 +55,43 @@ func (h traced) Handle(ctx context.Context, record slog.Record) error {
 	return h.Handler.Handle(ctx, record)
 }
 
-func (h traced) WithAttrs(attrs []slog.Attr) slog.Handler { return traced{h.Handler.WithAttrs(attrs)} }
+func (h traceHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return traceHandler{h.Handler.WithAttrs(attrs)}
+}
 
-func (h traced) WithGroup(name string) slog.Handler { return traced{h.Handler.WithGroup(name)} }
+func (h traceHandler) WithGroup(name string) slog.Handler {
+	return traceHandler{h.Handler.WithGroup(name)}
+}
 
-// discreet hides the text of errors that quote what the server sent: a server
-// may send back what it was sent, and otelhttp exports the text. The error
-// itself is passed on.
-type discreet struct{ *http.Transport }
+// maskingTransport masks errors that quote the server's response, because a
+// response may repeat the request, and otelhttp exports the error texts.
+// errors.Is and errors.As still find the original error.
+type maskingTransport struct{ *http.Transport }
 
-func (d discreet) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := d.Transport.RoundTrip(r)
+func (t maskingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := t.Transport.RoundTrip(r)
 	if err == nil {
-		resp.Body = discreetBody{resp.Body}
+		resp.Body = maskingBody{resp.Body}
 	}
-	return resp, hush(err)
+	return resp, mask(err)
 }
 
-type discreetBody struct{ io.ReadCloser }
+type maskingBody struct{ io.ReadCloser }
 
-func (b discreetBody) Read(p []byte) (int, error) {
+func (b maskingBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	return n, hush(err)
+	return n, mask(err)
 }
 
-func hush(err error) error {
+// mask replaces the text of an error that has a quotation mark.
+func mask(err error) error {
 	if err != nil && strings.Contains(err.Error(), `"`) {
-		return quiet{err}
+		return maskedError{err}
 	}
 	return err
 }
 
-type quiet struct{ error }
+type maskedError struct{ error }
 
-func (quiet) Error() string   { return "the answer is no HTTP" }
-func (q quiet) Unwrap() error { return q.error }
+func (maskedError) Error() string   { return "the response is not valid HTTP" }
+func (e maskedError) Unwrap() error { return e.error }
