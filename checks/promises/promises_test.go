@@ -14,10 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// SECURITY.md names for each promise the tests that hold it.
+// docs/promises.md names for each promise the tests that hold it.
 func TestPromisesAreTested(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../../SECURITY.md")
+	text, err := os.ReadFile("../../docs/promises.md")
 	require.NoError(t, err)
 	var sources strings.Builder
 	require.NoError(t, filepath.WalkDir("../..", func(name string, _ fs.DirEntry, err error) error {
