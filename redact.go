@@ -158,16 +158,23 @@ func (c *Client) newMask(req *CreateLeadRequest) *textMask {
 	return m
 }
 
-// secrets hides tokens and the password, and cuts URLs. A short token or
-// password stays, because it may be part of a common word.
+// secrets hides tokens and the password, and cuts URLs.
 func (m *textMask) secrets(text string) string {
+	for _, s := range m.list() {
+		text = hideAll(text, s)
+	}
+	return cutURLs(text)
+}
+
+// list returns the secrets, longer tokens first. A short secret is not hidden,
+// because it may be part of a common word.
+func (m *textMask) list() (secrets []secret) {
 	const shortestToken, shortestPassword = 4, 8
 	longestFirst := func(a, b string) int { return len(b) - len(a) }
 	for _, token := range slices.SortedFunc(slices.Values(m.tokens), longestFirst) {
-		text = hideAll(text, secret{text: token, shortest: shortestToken})
+		secrets = append(secrets, secret{text: token, shortest: shortestToken})
 	}
-	text = hideAll(text, secret{text: m.password, shortest: shortestPassword})
-	return cutURLs(text)
+	return append(secrets, secret{text: m.password, shortest: shortestPassword})
 }
 
 // forLogs hides what secrets hides, and the email and the phone of the lead.
@@ -182,17 +189,27 @@ func (m *textMask) forLogs(text string) string {
 	return text
 }
 
-// fields applies secrets to the texts. The names are masked before their case
-// is changed, in readProblem.
+// fields hides secrets in names and texts.
 func (m *textMask) fields(fields map[string][]string) map[string][]string {
 	masked := maps.Clone(fields)
-	for name, texts := range fields {
-		masked[name] = nil
-		for _, text := range texts {
-			masked[name] = append(masked[name], m.secrets(text))
+	clear(masked)
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		hiddenName := m.name(name)
+		for _, text := range fields[name] {
+			masked[hiddenName] = append(masked[hiddenName], m.secrets(text))
 		}
 	}
 	return masked
+}
+
+// name hides secrets in the name of a field. Package wire may have removed "$."
+// from the name, and changed its case.
+func (m *textMask) name(name string) string {
+	for _, s := range m.list() {
+		s.text, s.anyCase = strings.TrimPrefix(s.text, "$."), true
+		name = hideAll(name, s)
+	}
+	return cutURLs(name)
 }
 
 // digits returns the digits of a phone, as a server may show it.

@@ -202,7 +202,7 @@ func (c *Client) failure(r *request, o *call.Outcome) error {
 
 // apiError is the answer of a call as an error, its secrets masked.
 func (c *Client) apiError(r *request, o *call.Outcome) *APIError {
-	problem := readProblem(o, r.mask)
+	problem := readProblem(o)
 	e := &APIError{
 		StatusCode: o.Status, Brand: c.brand, Method: r.method, Path: r.path, Message: problem.Message, Fields: problem.Fields,
 		RequestID:  cmp.Or(problem.TraceID, requestID(o.Header)),
@@ -215,8 +215,8 @@ func (c *Client) apiError(r *request, o *call.Outcome) *APIError {
 // readProblem reads the body of an answer, whatever it is; HTML says nothing
 // that is worth repeating. The texts of a 2xx are not told: they may be a
 // create's answer that was cut, with its redirect URL.
-func readProblem(o *call.Outcome, mask *textMask) wire.Problem {
-	problem, ok := wire.DecodeProblem(o.Body, fieldNames(), mask.secrets)
+func readProblem(o *call.Outcome) wire.Problem {
+	problem, ok := wire.DecodeProblem(o.Body, fieldNames())
 	if o.Status >= 200 && o.Status <= 299 {
 		return wire.Problem{TraceID: problem.TraceID}
 	}

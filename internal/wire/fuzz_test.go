@@ -112,8 +112,8 @@ func FuzzDecodeProblem(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		p, ok := wire.DecodeProblem(body, names(), nil)
-		again, _ := wire.DecodeProblem(body, names(), nil)
+		p, ok := wire.DecodeProblem(body, names())
+		again, _ := wire.DecodeProblem(body, names())
 		require.Equal(t, p, again)
 		if ok {
 			require.True(t, json.Valid(body))

@@ -21,8 +21,7 @@ type Problem struct {
 // which is then the message. Members of an unexpected form are passed over,
 // for half an explanation is better than none; ok is false where the body is
 // neither. The keys of Fields are the given names where they match in any case.
-// Before that, mask may change the server's names. A nil mask changes nothing.
-func DecodeProblem(body []byte, names []string, mask func(name string) string) (p Problem, ok bool) {
+func DecodeProblem(body []byte, names []string) (p Problem, ok bool) {
 	if !json.Valid(body) {
 		return Problem{}, false
 	}
@@ -48,7 +47,7 @@ func DecodeProblem(body []byte, names []string, mask func(name string) string) (
 		}
 	}
 	p.TraceID = text(members.TraceID)
-	p.Fields = fieldTexts(members.Errors, names, mask)
+	p.Fields = fieldTexts(members.Errors, names)
 	return p, true
 }
 
@@ -66,7 +65,7 @@ func text(value json.RawMessage) (s string) {
 }
 
 // fieldTexts reads an object of texts, or lists of texts, by field name.
-func fieldTexts(object json.RawMessage, names []string, mask func(string) string) map[string][]string {
+func fieldTexts(object json.RawMessage, names []string) map[string][]string {
 	var members map[string]json.RawMessage
 	_ = json.Unmarshal(object, &members) // anything but an object leaves it empty
 	var fields map[string][]string
@@ -75,11 +74,7 @@ func fieldTexts(object json.RawMessage, names []string, mask func(string) string
 		if json.Unmarshal(members[key], &values) != nil {
 			values = []json.RawMessage{members[key]}
 		}
-		name := key
-		if mask != nil {
-			name = mask(key)
-		}
-		name = fieldName(name, names)
+		name := fieldName(key, names)
 		for _, value := range values {
 			if s := text(value); s != "" {
 				if fields == nil {

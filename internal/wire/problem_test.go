@@ -95,7 +95,7 @@ func TestDecodeProblem(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, ok := wire.DecodeProblem([]byte(test.body), names(), nil)
+			got, ok := wire.DecodeProblem([]byte(test.body), names())
 			assert.True(t, ok)
 			assert.Equal(t, test.want, got)
 		})
@@ -120,7 +120,7 @@ func TestDecodeProblemNotJSON(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, ok := wire.DecodeProblem([]byte(body), names(), nil)
+			got, ok := wire.DecodeProblem([]byte(body), names())
 			assert.False(t, ok)
 			assert.Zero(t, got)
 		})
