@@ -182,7 +182,7 @@ func cutURL(text string, e escapes) (origin string, size int) {
 		return "", 0
 	}
 	size = e.skip(text, end, len(text), func(r rune) bool { return !endsURL(r) })
-	size = len(strings.TrimRight(text[:size], ".,;:!?)]}'"))
+	size = len(strings.TrimRight(text[:size], ".,;:!?)'"))
 	return text[:authority] + text[host:hostEnd], max(size, hostEnd)
 }
 
