@@ -178,7 +178,7 @@ func TestAPIErrorMasksEscapedPasswords(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			body, err := json.Marshal(map[string]any{
-				"message": "bad " + text + " here", "errors": map[string]string{"Password": text},
+				"message": "bad " + text + " here", "errors": map[string]string{"x": text},
 			})
 			require.NoError(t, err)
 			for contentType, body := range map[string]string{
