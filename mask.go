@@ -96,15 +96,18 @@ func unescapeEntity(text string) (r rune, size int) {
 
 func unescapePercents(text string) (r rune, size int) {
 	const length = len("%22")
-	var decoded []byte
-	for rest := text; len(decoded) < utf8.UTFMax && len(rest) >= length && rest[0] == '%'; rest = rest[length:] {
-		b, err := strconv.ParseUint(rest[1:length], 16, 8)
+	var decoded [utf8.UTFMax]byte
+	n := 0
+	for n < len(decoded) && !utf8.FullRune(decoded[:n]) && len(text) >= length && text[0] == '%' {
+		b, err := strconv.ParseUint(text[1:length], 16, 8)
 		if err != nil {
 			break
 		}
-		decoded = append(decoded, byte(b))
+		decoded[n] = byte(b)
+		n++
+		text = text[length:]
 	}
-	r, n := utf8.DecodeRune(decoded)
+	r, n = utf8.DecodeRune(decoded[:n])
 	return r, n * length
 }
 
@@ -117,23 +120,30 @@ type secret struct {
 	anyCase bool
 }
 
-// hideAll replaces the secret wherever text has it, unchanged or escaped.
+// hideAll replaces the secret wherever text has it, unchanged or escaped. It
+// also replaces a long beginning of the secret, because that says too much
+// already. So the time grows only with the length of the text.
 func hideAll(text string, s secret) string {
+	const longBeginning = 16
 	if trimmed := strings.TrimSpace(s.text); utf8.RuneCountInString(trimmed) >= s.shortest {
 		s.text = trimmed
 	}
-	if utf8.RuneCountInString(s.text) < s.shortest {
+	length := utf8.RuneCountInString(s.text)
+	if length < s.shortest {
 		return text
 	}
-	return replaceAll(text, func(text string, e escapes) (string, int) { return hidden, s.match(text, e) })
+	return replaceAll(text, func(text string, e escapes) (string, int) {
+		matched, size := s.match(text, e)
+		if matched < min(length, longBeginning) {
+			return "", 0
+		}
+		return hidden, size
+	})
 }
 
-// match returns how many bytes at the beginning of text are the secret. It also
-// accepts a long beginning of the secret, because that says too much already.
-// So the time of a search grows only with the length of the text.
-func (s secret) match(text string, e escapes) (size int) {
-	const enough = 16
-	matched := 0
+// match returns how many characters of the secret are at the beginning of text,
+// and how many bytes of text stand for them.
+func (s secret) match(text string, e escapes) (matched, size int) {
 	for _, want := range s.text {
 		if size == len(text) {
 			break
@@ -145,10 +155,7 @@ func (s secret) match(text string, e escapes) (size int) {
 		size += n
 		matched++
 	}
-	if matched < min(enough, utf8.RuneCountInString(s.text)) {
-		return 0
-	}
-	return size
+	return matched, size
 }
 
 func sameLetter(a, b rune) bool {
@@ -189,7 +196,7 @@ func cutURL(text string, e escapes) (origin string, size int) {
 // authority returns where the authority of the URL with which text begins
 // starts, behind "https://" or "//". It returns 0 if there is no URL.
 func (e escapes) authority(text string) (start int, hasScheme bool) {
-	const longestScheme = 32
+	const longestScheme, mostSlashes = 32, 8
 	isSchemeRune := func(r rune) bool { return isASCIIAlphanumeric(r) || strings.ContainsRune("+-.", r) }
 	isSlash := func(r rune) bool { return r == '/' || r == '\\' }
 	start = e.skip(text, 0, longestScheme, isSchemeRune)
@@ -205,7 +212,7 @@ func (e escapes) authority(text string) (start int, hasScheme bool) {
 	if first == start || second == first {
 		return 0, false
 	}
-	return e.skip(text, second, len(text), isSlash), hasScheme
+	return e.skip(text, second, mostSlashes, isSlash), hasScheme
 }
 
 // hostEnd returns the end of the host and the port that start at from.
