@@ -12,7 +12,7 @@ import (
 	"github.com/clixnow/clixnow-go/internal/wire"
 )
 
-// record has as many fields as the largest type that is read by the thousand.
+// record has as many fields as the largest type that is read in long lists.
 type record struct {
 	ID          int64     `json:"id"`
 	Email       string    `json:"email"`
@@ -56,14 +56,15 @@ func (r *record) wire() wire.Object {
 	}
 }
 
-// page returns an array of n records of 366 bytes or so.
+// page returns an array of n records of about 366 bytes.
 func page(n int) []byte {
 	records := make([]string, n)
 	for i := range records {
-		records[i] = fmt.Sprintf(`{"id":%d,"email":"first.last+%d@example.com","status":"No Answer","crmId":"%d","brandId":17,`+
-			`"brandName":"Example Brand","createdOn":"2022-12-19T11:01:58.302Z","updatedOn":"2022-12-20T08:15:00.117Z",`+
-			`"ftdDate":"2022-12-21T09:30:12Z","clickId":"c0ffee-%08d","sub2":"banner-7","subCampaign":"spring-sale",`+
-			`"keyword":"online trading","placement":"sidebar","clientType":"Depositor"}`, i+1, i, 900000+i, i)
+		records[i] = fmt.Sprintf(`{"id":%d,"email":"first.last+%d@example.com","status":"No Answer","crmId":"%d",`+
+			`"brandId":17,"brandName":"Example Brand","createdOn":"2022-12-19T11:01:58.302Z",`+
+			`"updatedOn":"2022-12-20T08:15:00.117Z","ftdDate":"2022-12-21T09:30:12Z","clickId":"c0ffee-%08d",`+
+			`"sub2":"banner-7","subCampaign":"spring-sale","keyword":"online trading","placement":"sidebar",`+
+			`"clientType":"Depositor"}`, i+1, i, 900000+i, i)
 	}
 	return []byte("[" + strings.Join(records, ",") + "]")
 }

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"net/netip"
@@ -11,233 +10,224 @@ import (
 )
 
 const (
-	maxDepth  = 64       // of arrays and objects, the document itself included
-	chunkSize = 16 << 10 // bytes of text in one allocation
+	// maxLevels is how deep arrays and objects may be nested, including the
+	// document itself.
+	maxLevels = 64
+	// maxUnknown is the largest number of members in a document that Extra
+	// takes. Each costs about 100 bytes of memory beside its text, and a
+	// hostile server sends it in 5 bytes. A thousand elements may have 500 of
+	// them each.
+	maxUnknown = 500_000
+	// chunkSize is the number of bytes of text in one allocation.
+	chunkSize = 16 << 10
 )
 
-// Decode reads a document that is one object. A member that is null or absent
-// leaves its variable alone, so begin with a zero value. What the variables
-// hold afterwards does not refer to data. Where Decode returns an error, which
-// is an *Error, they hold part of the document.
+// Decode reads a document that is one object. A byte order mark before it is
+// skipped. A member that is null or absent does not change its variable, so the
+// variables should be zero before. Their values do not share memory with data.
+// An error is an *Error. The variables then hold part of the document.
 func (o Object) Decode(data []byte) error {
 	r := newReader(data)
-	return r.finish(r.object(o, 0))
+	return r.finish(r.object(o, r.data.start()))
 }
 
 // DecodeList reads a document that is an array of objects, or an object with
-// exactly one array of objects among its members, whatever its name: arrays of
-// other things do not count, and an empty array is no elements unless another
-// has some. It calls each after it has read an element; each has to take the
-// value away and leave a zero value for the next one, or to return an *Error,
-// which ends the reading. Whoever gets an error, which is an *Error, must
-// forget the elements seen so far: the document has no meaning.
+// one array of objects among its members. A byte order mark before it is
+// skipped. Which member holds the array does not matter, and arrays of other
+// things do not count. If no member is an array of objects, the document must
+// have an empty array, or a null member of a usual name such as "items". Then
+// it has no elements.
+//
+// DecodeList calls each after it has read an element. The function must take
+// the value from the variables and set them to zero for the next element. It
+// may return an *Error, which ends the reading.
+//
+// An error is an *Error. The caller must then discard all elements, because the
+// document may mean anything.
 func (o Object) DecodeList(data []byte, each func() error) error {
 	r := newReader(data)
-	r.expectMembers(o)
-	if r.data.peek(r.data.blank(0)) == '{' {
-		return r.finish(r.envelope(o, each))
+	r.predictMembers(o)
+	start := r.data.start()
+	if r.data.peek(start) == '{' {
+		return r.finish(r.envelope(o, start, each))
 	}
-	return r.finish(r.elements(o, 0, each))
+	return r.finish(r.elements(o, start, each))
 }
 
 // reader reads one document. Its methods read what begins at a position and
-// return the position after it. Their errors are an *Error, or errSyntax, which
-// finish turns into one.
+// return the position after it. Their errors are an *Error or errSyntax. In
+// case of errSyntax the position is that of the first wrong byte.
 type reader struct {
-	data     document
-	expected []expectation   // where members are predicted
-	depth    int             // of arrays and objects around the value that is being read
-	index    int             // of the element that is being read; -1 where there is none
-	chunk    strings.Builder // the texts that were read last
-	unquoted []byte          // the text that was unquoted last
+	data document
+	// predictions is set by predictMembers.
+	predictions []prediction
+	// levels is how many levels of arrays and objects may still be opened.
+	levels int
+	// index is the index of the element that is being read. -1 means none.
+	index int
+	// unknown is the number of members that were stored in Extra.
+	unknown int
+	// chunk holds the texts that copyText copied last.
+	chunk strings.Builder
+	// decoded holds the last string with escapes, without them.
+	decoded []byte
 }
 
-// expectation is a member that is predicted.
-type expectation struct {
-	prefix prefix // what stands before the value, such as ,"email":
-	field  *Field
-}
+func newReader(data []byte) *reader { return &reader{data: data, levels: maxLevels, index: -1} }
 
-func newReader(data []byte) *reader { return &reader{data: data, index: -1} }
-
-// expectMembers prepares for members in the order of the fields and without
-// blanks, as nearly all servers send them. What stands between two values can
-// then be compared as a whole, which saves a quarter of the time or more. A
-// long name ends the prediction.
-func (r *reader) expectMembers(o Object) {
-	r.expected = make([]expectation, 0, len(o.Fields))
-	comma := ""
-	for i := range o.Fields {
-		text := comma + `"` + o.Fields[i].Name + `":`
-		if len(text) > maxPrefix {
-			return
-		}
-		r.expected = append(r.expected, expectation{newPrefix(text), &o.Fields[i]})
-		comma = ","
-	}
-}
-
-// finish makes sure that nothing follows the document, and says what an error
-// of the document means. Where that goes wrong, encoding/json tells.
+// finish checks that nothing follows the document, and returns the error of the
+// document. The place of an errSyntax is its position in bytes, counted from 1.
 func (r *reader) finish(end int, err error) error {
-	if err == nil && r.data.blank(end) == len(r.data) {
-		return nil
+	if err == nil {
+		if end = r.data.space(end); end == len(r.data) {
+			return nil
+		}
 	}
 	var known *Error
 	if errors.As(err, &known) {
 		return known
 	}
-	problem := "malformed JSON"
-	var syntax *json.SyntaxError
-	if errors.As(json.Unmarshal(r.data, new(json.RawMessage)), &syntax) {
-		problem += " at byte " + strconv.FormatInt(syntax.Offset, 10)
-	}
-	return &Error{Problem: problem}
+	return &Error{Problem: "malformed JSON at byte " + strconv.Itoa(min(end+1, len(r.data)))}
 }
 
-// envelope reads the object around an array of objects.
-func (r *reader) envelope(o Object, each func() error) (end int, err error) {
-	at, err := r.enter(0, '{', "an object")
-	var found, empty, more bool
-	for first := true; err == nil; first = false {
-		if at, more, err = r.data.item(at, '}', first); err != nil || !more {
+// envelope reads an object that holds the array of objects.
+func (r *reader) envelope(o Object, at int, each func() error) (end int, err error) {
+	if at, err = r.open(at, '{', "an object"); err != nil {
+		return at, err
+	}
+	var found, empty bool
+	for first := true; ; first = false {
+		var more bool
+		if at, more, err = r.data.item(at, '}', first); err != nil {
+			return at, err
+		}
+		if !more {
 			break
 		}
-		if at, _, err = r.name(at); err != nil {
-			break
+		var name []byte
+		if at, name, err = r.name(at); err != nil {
+			return at, err
 		}
-		switch item := r.firstItem(at); {
-		case item == '{' && found:
-			err = &Error{Problem: "two arrays of objects where one is expected"}
-		case item == '{':
+		switch {
+		case r.firstItem(at) == '{' && found:
+			return at, &Error{Problem: "expected one array of objects, got two"}
+		case r.firstItem(at) == '{':
 			found = true
 			at, err = r.elements(o, at, each)
 		default:
-			empty = empty || item == ']'
-			at, _, err = r.raw(at)
+			empty = empty || r.firstItem(at) == ']' || r.data.peek(at) == 'n' && namesList(name)
+			at, _, err = r.value(at)
+		}
+		if err != nil {
+			return at, err
 		}
 	}
-	if err == nil && !found && !empty {
-		err = &Error{Problem: "object without an array of objects"}
+	if !found && !empty {
+		return at, &Error{Problem: "the object has no array of objects"}
 	}
-	return at, err
+	r.levels++
+	return at, nil
 }
 
-// firstItem returns the byte with which the first item of an array begins, its
-// closing bracket where it has none, and 0 where no array is.
+// firstItem returns the first byte of the first item of an array, the closing
+// bracket of an empty array, or 0 if the value is not an array.
 func (r *reader) firstItem(at int) byte {
 	if r.data.peek(at) != '[' {
 		return 0
 	}
-	return r.data.peek(r.data.blank(at + 1))
+	return r.data.peek(r.data.space(at + 1))
+}
+
+// namesList reports whether servers use the name for the array of objects. Such
+// a member may be null instead of an empty array.
+func namesList(name []byte) bool {
+	for _, known := range [...]string{"data", "items", "leads", "result", "results"} {
+		if equalFold(known, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // elements reads an array of objects.
 func (r *reader) elements(o Object, at int, each func() error) (end int, err error) {
-	at, err = r.enter(at, '[', "an array of objects")
-	for first := true; err == nil; first = false {
+	if at, err = r.open(at, '[', "an array of objects"); err != nil {
+		return at, err
+	}
+	for first := true; ; first = false {
 		var more bool
-		if at, more, err = r.data.item(at, ']', first); err != nil || !more {
+		if at, more, err = r.data.item(at, ']', first); err != nil {
+			return at, err
+		}
+		if !more {
 			break
 		}
 		r.index++
-		if at, err = r.object(o, at); err == nil {
-			err = each()
+		if at, err = r.object(o, at); err != nil {
+			return at, err
+		}
+		if err = each(); err != nil {
+			return at, err
 		}
 	}
-	r.depth--
+	r.levels++
 	r.index = -1
-	return at, err
+	return at, nil
 }
 
-// enter passes over the bracket of the array or object that is expected.
-func (r *reader) enter(at int, bracket byte, expected string) (end int, err error) {
-	at = r.data.blank(at)
+// open reads the opening bracket of the array or object that is expected.
+func (r *reader) open(at int, bracket byte, expected string) (end int, err error) {
 	switch c := r.data.peek(at); {
 	case c == bracket:
-		r.depth++
+		r.levels--
 		return at + 1, nil
-	case kind(c) == "":
+	case typeOf(c) == "":
 		return at, errSyntax
 	default:
-		return at, r.fail("", kind(c)+" where "+expected+" is expected")
+		return at, r.fault("", "expected "+expected+", got "+typeOf(c))
 	}
 }
 
 // object reads one object into the variables of o.
 func (r *reader) object(o Object, at int) (end int, err error) {
-	at, err = r.enter(at, '{', "an object")
-	next := 0 // the field that is expected
-	for first := true; err == nil; first = false {
-		if next < len(r.expected) && (next > 0 || first) { // without a comma only at first
-			if at, next, err = r.predicted(at, next); err != nil {
-				break
-			}
-			first = first && next == 0
-		}
-		var more bool
-		if at, more, err = r.data.item(at, '}', first); err != nil || !more {
-			break
-		}
-		var name []byte
-		if at, name, err = r.name(at); err != nil {
-			break
-		}
-		if i := o.find(name, next); i >= 0 {
-			at, err = r.field(&o.Fields[i], at)
-			next = i + 1
-		} else {
-			at, err = r.extra(o.Extra, at, name)
-		}
+	if at, err = r.open(at, '{', "an object"); err != nil {
+		return at, err
 	}
-	r.depth--
+	at, next, err := r.predicted(at, 0) // only for speed
+	for first := next == 0; err == nil; first = false {
+		var more bool
+		if at, more, err = r.data.item(at, '}', first); err != nil {
+			return at, err
+		}
+		if !more {
+			break
+		}
+		if at, next, err = r.member(o, at, next); err != nil {
+			return at, err
+		}
+		at, next, err = r.predicted(at, max(next, 1)) // not 0, which expects no comma
+	}
+	r.levels++
 	return at, err
 }
 
-// predicted reads members as long as they are the ones expected from next on,
-// and returns the first that is not. It reads by itself what stands there
-// nearly always: to find the end of each value first, and then what it means,
-// takes a tenth more instructions.
-func (r *reader) predicted(at, next int) (end, after int, err error) {
-	for ; next < len(r.expected); next++ {
-		e := &r.expected[next]
-		start, ok := r.data.prefix(at, &e.prefix)
-		first := r.data.peek(start)
-		if !ok || first <= ' ' {
-			break
-		}
-		if v, ok := e.field.Value.(*string); ok && first == '"' {
-			end, holds, err := r.data.quoted(start + 1)
-			if err != nil {
-				return end, next, err
-			}
-			*v = r.keep(r.text(r.data[start+1:end-1], holds))
-			at = end
-			continue
-		}
-		if v, ok := e.field.Value.(*time.Time); ok && first == '"' {
-			if t, end, ok := r.data.date(start + 1); ok && r.data.peek(end) == '"' {
-				*v = t
-				at = end + 1
-				continue
-			}
-		}
-		if v, ok := e.field.Value.(*int64); ok {
-			if n, end, ok := r.data.integer(start); ok {
-				*v = n
-				at = end
-				continue
-			}
-		}
-		if at, err = r.field(e.field, start); err != nil {
-			break
-		}
+// member reads one member of an object. next is the index of the field that is
+// likely, and after is the one that is likely after it.
+func (r *reader) member(o Object, at, next int) (end, after int, err error) {
+	at, name, err := r.name(at)
+	if err != nil {
+		return at, next, err
 	}
-	return at, next, err
+	if i := o.find(name, next); i >= 0 {
+		end, err = r.field(&o.Fields[i], at)
+		return end, i + 1, err
+	}
+	end, err = r.extra(o.Extra, at, name)
+	return end, next, err
 }
 
-// name reads a member's name and its colon. The name is good until the next
-// text is read.
+// name reads a member's name and its colon. The name is valid until the next
+// string is read.
 func (r *reader) name(at int) (end int, name []byte, err error) {
 	end, holds, err := r.data.name(at)
 	if err != nil {
@@ -258,25 +248,28 @@ func (r *reader) field(f *Field, at int) (end int, err error) {
 		}
 		return end, r.set(f, r.text(r.data[at+1:end-1], holds), true)
 	}
-	end, err = r.data.value(at, r.depth)
+	end, err = r.data.value(at, r.levels)
 	switch {
+	case errors.Is(err, errDeep):
+		return end, r.fault(f.Name, errDeep.Error())
 	case err != nil:
-		return end, r.located(err)
-	case first == 'n': // null, as if it were absent
+		return end, err
+	case first == 'n': // null counts as absent
 		return end, nil
 	case first == '[' || first == '{':
-		return end, r.fail(f.Name, kind(first)+" where "+f.expected()+" is expected")
+		return end, r.fault(f.Name, "expected "+f.describe()+", got "+typeOf(first))
 	}
 	return end, r.set(f, r.data[at:end], false)
 }
 
-// set reads a text into the variable of f. It is that of a string, or else what
-// stands in the document, and as such passes for no date or address.
+// set parses text into the variable of f. If quoted is true, it is the text of
+// a string, and otherwise a number or boolean as written. Such a value never
+// has the form of a date or an address.
 func (r *reader) set(f *Field, text []byte, quoted bool) error {
 	var ok bool
 	switch v := f.Value.(type) {
 	case *string:
-		*v, ok = r.keep(text), true
+		*v, ok = r.copyText(text), true
 	case *int64:
 		*v, ok = parseInteger(text)
 	case *bool:
@@ -284,17 +277,18 @@ func (r *reader) set(f *Field, text []byte, quoted bool) error {
 		ok = !quoted && (*v || string(text) == "false")
 	case *time.Time:
 		*v, ok = ParseTime(text)
+		ok = ok || len(text) == 0 // "" is the zero time
 	case *netip.Addr:
 		ok = v.UnmarshalText(text) == nil // "" is the zero address
 	}
 	if !ok {
-		return r.fail(f.Name, "not "+f.expected())
+		return r.fault(f.Name, "not "+f.describe())
 	}
 	return nil
 }
 
-// expected says what the variable of f takes.
-func (f *Field) expected() string {
+// describe returns what the variable of f can hold.
+func (f *Field) describe() string {
 	switch f.Value.(type) {
 	case *string:
 		return "text"
@@ -307,63 +301,80 @@ func (f *Field) expected() string {
 	case *netip.Addr:
 		return "an IP address"
 	}
-	panic("wire: no rule for the type of " + f.Name)
+	f.unsupported()
+	return ""
+}
+
+// parseInteger parses a JSON number that is an integer. It may have a fraction
+// of zeros, such as 7.0.
+func parseInteger(text []byte) (int64, bool) {
+	end, err := document(text).number(0)
+	if err != nil || end != len(text) {
+		return 0, false
+	}
+	whole, fraction, _ := strings.Cut(string(text), ".")
+	if strings.Trim(fraction, "0") != "" {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(whole, 10, 64)
+	return n, err == nil
 }
 
 // extra reads the value of a member that no field names.
 func (r *reader) extra(extra *map[string]json.RawMessage, at int, name []byte) (end int, err error) {
-	end, raw, err := r.raw(at)
-	if err != nil || extra == nil {
+	if extra == nil {
+		end, _, err = r.value(at)
+		return end, err
+	}
+	if r.unknown++; r.unknown > maxUnknown {
+		return at, r.fault("", "more than "+strconv.Itoa(maxUnknown)+" unknown members in the document")
+	}
+	key := r.copyText(name)
+	end, value, err := r.value(at)
+	if err != nil {
 		return end, err
 	}
 	if *extra == nil {
 		*extra = make(map[string]json.RawMessage)
 	}
-	(*extra)[r.keep(name)] = bytes.Clone(repair(raw))
+	(*extra)[key] = cloneValid(value)
 	return end, nil
 }
 
-// raw reads a member's value as written.
-func (r *reader) raw(at int) (end int, raw []byte, err error) {
-	if end, err = r.data.value(at, r.depth); err != nil {
-		return end, nil, r.located(err)
+// value reads a value that no field names. Its errors do not contain the name,
+// because the server chose it.
+func (r *reader) value(at int) (end int, value []byte, err error) {
+	end, err = r.data.value(at, r.levels)
+	switch {
+	case errors.Is(err, errDeep):
+		return end, nil, r.fault("", errDeep.Error())
+	case err != nil:
+		return end, nil, err
 	}
 	return end, r.data[at:end], nil
 }
 
-// located says in which element a value is nested too deep. The name of its
-// member would be text that the server chose.
-func (r *reader) located(err error) error {
-	if errors.Is(err, errDeep) {
-		return r.fail("", err.Error())
-	}
-	return err
-}
-
-// text returns what a string stands for, given what is between its quotes. The
-// bytes are good until the next call.
-func (r *reader) text(quoted []byte, holds content) []byte {
+// text returns the text of a string, given what is between its quotes. The
+// bytes are valid until the next call.
+func (r *reader) text(quoted []byte, holds contents) []byte {
 	if holds == 0 {
 		return quoted
 	}
-	return r.unquote(quoted, holds) // apart, so that this function costs no call
+	return r.decode(quoted, holds) // a function of its own, so that text is inlined
 }
 
-func (r *reader) unquote(text []byte, holds content) []byte {
-	if holds&beyondASCII != 0 {
-		text = toValidUTF8(text)
+func (r *reader) decode(quoted []byte, holds contents) []byte {
+	if holds == nonASCII {
+		return toValidUTF8(quoted)
 	}
-	if holds&escapes != 0 {
-		r.unquoted = unquote(r.unquoted[:0], text)
-		text = r.unquoted
-	}
-	return text
+	r.decoded = appendText(r.decoded[:0], quoted, holds)
+	return r.decoded
 }
 
-// keep copies text to a chunk that it shares with its neighbours: an
-// allocation for each text would cost more than all the rest, and one string
-// for the whole document would live as long as any text of it.
-func (r *reader) keep(text []byte) string {
+// copyText copies text into a chunk that it shares with other texts. One
+// allocation for each text would take most of the time. One string for the
+// whole document would stay in memory as long as any text of it.
+func (r *reader) copyText(text []byte) string {
 	if len(text) == 0 {
 		return ""
 	}
@@ -379,17 +390,12 @@ func (r *reader) keep(text []byte) string {
 	return r.chunk.String()[start:]
 }
 
-// fail returns an error about a member of the object that is being read, or
-// about the object itself where name is empty.
-func (r *reader) fail(name, problem string) error {
+// fault returns an error about a member of the object that is being read, or
+// about the object itself if name is "".
+func (r *reader) fault(name, problem string) error {
 	path := name
 	if r.index >= 0 {
 		path = strings.TrimSuffix("["+strconv.Itoa(r.index)+"]."+name, ".")
 	}
 	return &Error{Path: path, Problem: problem}
-}
-
-func parseInteger(text []byte) (int64, bool) {
-	n, end, ok := document(text).integer(0)
-	return n, ok && end == len(text)
 }

@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -25,9 +26,9 @@ func TestDecodeValues(t *testing.T) {
 			`{"id":7,"name":"Ann","active":true,"createdOn":"2022-12-19T11:01:58.302Z","ipAddress":"::1"}`,
 			sample{ID: 7, Name: "Ann", Active: true, Created: moment, Address: netip.MustParseAddr("::1")},
 		},
-		"blanks everywhere": {" {\t\"id\" :\r\n7 , \"name\": \"Ann\" } \n", sample{ID: 7, Name: "Ann"}},
-		"nothing":           {`{}`, sample{}},
-		"null as if absent": {
+		"white space everywhere": {" {\t\"id\" :\r\n7 , \"name\": \"Ann\" } \n", sample{ID: 7, Name: "Ann"}},
+		"no members":             {`{}`, sample{}},
+		"null counts as absent": {
 			`{"id":null,"name":null,"active":null,"createdOn":null,"ipAddress":null}`,
 			sample{},
 		},
@@ -35,12 +36,15 @@ func TestDecodeValues(t *testing.T) {
 			`{"ID":7,"NAME":"Ann","createdon":"2022-12-19T11:01:58.302Z"}`,
 			sample{ID: 7, Name: "Ann", Created: moment},
 		},
-		"names with escapes":     {`{"\u0069d":7,"n\u0061me":"Ann"}`, sample{ID: 7, Name: "Ann"}},
-		"names in any order":     {`{"active":true,"name":"Ann","id":7}`, sample{ID: 7, Name: "Ann", Active: true}},
-		"last of two wins":       {`{"id":7,"name":"Ann","id":8,"Name":"Bob"}`, sample{ID: 8, Name: "Bob"}},
-		"last of two is null":    {`{"id":7,"name":"Ann","id":null,"name":null}`, sample{ID: 7, Name: "Ann"}},
-		"text from number":       {`{"name":17}`, sample{Name: "17"}},
-		"text from number as is": {`{"name":-1.50E+02}`, sample{Name: "-1.50E+02"}},
+		"names with escapes": {`{"\u0069d":7,"n\u0061me":"Ann"}`, sample{ID: 7, Name: "Ann"}},
+		"names in any order": {
+			`{"active":true,"name":"Ann","id":7}`,
+			sample{ID: 7, Name: "Ann", Active: true},
+		},
+		"last of two wins":            {`{"id":7,"name":"Ann","id":8,"Name":"Bob"}`, sample{ID: 8, Name: "Bob"}},
+		"last of two is null":         {`{"id":7,"name":"Ann","id":null,"name":null}`, sample{ID: 7, Name: "Ann"}},
+		"text from number":            {`{"name":17}`, sample{Name: "17"}},
+		"text from number as written": {`{"name":-1.50E+02}`, sample{Name: "-1.50E+02"}},
 		"text from long number": {
 			`{"name":123456789012345678901234567890}`,
 			sample{Name: "123456789012345678901234567890"},
@@ -51,38 +55,46 @@ func TestDecodeValues(t *testing.T) {
 			`{"name":"\"\\\/\b\f\n\r\t\u002b\u00e9\ud83d\ude00"}`,
 			sample{Name: "\"\\/\b\f\n\r\t+é😀"},
 		},
-		"text beyond ASCII":       {`{"name":"Zoë 😀"}`, sample{Name: "Zoë 😀"}},
-		"lone surrogate":          {`{"name":"a\ud800b"}`, sample{Name: "a\uFFFDb"}},
-		"lone, then capital pair": {`{"name":"\uD83D\uD83D\uDE00"}`, sample{Name: "\uFFFD😀"}},
-		"surrogates, wrong order": {`{"name":"\ude00\ud83d"}`, sample{Name: "\uFFFD\uFFFD"}},
-		"lone, then a pair":       {`{"name":"\uD83D\ud83d\ude00"}`, sample{Name: "\uFFFD😀"}},
-		"backslash, then ud800":   {`{"name":"\\ud800"}`, sample{Name: `\ud800`}},
-		"bytes that are no UTF-8": {"{\"name\":\"a\xff\xfeb\"}", sample{Name: "a\uFFFD\uFFFDb"}},
-		"integer from text":       {`{"id":"42"}`, sample{ID: 42}},
-		"negative integer":        {`{"id":-42}`, sample{ID: -42}},
-		"negative, from text":     {`{"id":"-42"}`, sample{ID: -42}},
-		"minus zero":              {`{"id":-0}`, sample{}},
-		"largest integer":         {`{"id":9223372036854775807}`, sample{ID: 9223372036854775807}},
-		"smallest integer":        {`{"id":-9223372036854775808}`, sample{ID: -9223372036854775808}},
-		"false":                   {`{"active":false}`, sample{}},
-		"date of .NET, never set": {`{"createdOn":"0001-01-01T00:00:00"}`, sample{}},
-		"date with escapes":       {`{"createdOn":"2022-12-19T13:01:58.302\u002b02:00"}`, sample{Created: moment}},
-		"no address":              {`{"ipAddress":""}`, sample{}},
-		"IPv4":                    {`{"ipAddress":"192.0.2.1"}`, sample{Address: netip.MustParseAddr("192.0.2.1")}},
+		"text beyond ASCII":        {`{"name":"Zoë 😀"}`, sample{Name: "Zoë 😀"}},
+		"half a surrogate pair":    {`{"name":"a\ud800b"}`, sample{Name: "a\uFFFDb"}},
+		"half, pair in capitals":   {`{"name":"\uD83D\uD83D\uDE00"}`, sample{Name: "\uFFFD😀"}},
+		"pair in the wrong order":  {`{"name":"\ude00\ud83d"}`, sample{Name: "\uFFFD\uFFFD"}},
+		"half a pair, then a pair": {`{"name":"\uD83D\ud83d\ude00"}`, sample{Name: "\uFFFD😀"}},
+		"backslash, then ud800":    {`{"name":"\\ud800"}`, sample{Name: `\ud800`}},
+		"bytes that are not UTF-8": {"{\"name\":\"a\xff\xfeb\"}", sample{Name: "a\uFFFD\uFFFDb"}},
+		"integer from text":        {`{"id":"42"}`, sample{ID: 42}},
+		"negative integer":         {`{"id":-42}`, sample{ID: -42}},
+		"negative, from text":      {`{"id":"-42"}`, sample{ID: -42}},
+		"minus zero":               {`{"id":-0}`, sample{}},
+		"largest integer":          {`{"id":9223372036854775807}`, sample{ID: 9223372036854775807}},
+		"smallest integer":         {`{"id":-9223372036854775808}`, sample{ID: -9223372036854775808}},
+		"integer with fraction 0":  {`{"id":7.0}`, sample{ID: 7}},
+		"integer with many zeros":  {`{"id":-7.00000000000000000000}`, sample{ID: -7}},
+		"minus zero with fraction": {`{"id":-0.0}`, sample{}},
+		"largest with fraction":    {`{"id":9223372036854775807.0}`, sample{ID: 9223372036854775807}},
+		"smallest with fraction":   {`{"id":-9223372036854775808.0}`, sample{ID: -9223372036854775808}},
+		"integer from text 7.00":   {`{"id":"7.00"}`, sample{ID: 7}},
+		"false":                    {`{"active":false}`, sample{}},
+		"date is empty text":       {`{"createdOn":""}`, sample{}},
+		"date, then empty date":    {`{"createdOn":"2022-12-19T11:01:58","CreatedOn":""}`, sample{}},
+		"date that .NET never set": {`{"createdOn":"0001-01-01T00:00:00"}`, sample{}},
+		"date with escapes":        {`{"createdOn":"2022-12-19T13:01:58.302\u002b02:00"}`, sample{Created: moment}},
+		"empty address":            {`{"ipAddress":""}`, sample{}},
+		"IPv4":                     {`{"ipAddress":"192.0.2.1"}`, sample{Address: netip.MustParseAddr("192.0.2.1")}},
 		"unknown members": {
 			`{"x":1,"id":7,"Y":{"a":[ "b" ]}}`,
 			sample{ID: 7, Extra: raw("x", "1", "Y", `{"a":[ "b" ]}`)},
 		},
-		"unknown, last wins":      {`{"x":1,"x": "2" }`, sample{Extra: raw("x", `"2"`)}},
-		"unknown, case matters":   {`{"x":1,"X":null}`, sample{Extra: raw("x", "1", "X", "null")}},
-		"unknown, name escaped":   {`{"\u0078\n":1}`, sample{Extra: raw("x\n", "1")}},
-		"unknown, empty name":     {`{"":1}`, sample{Extra: raw("", "1")}},
-		"unknown, lone surrogate": {`{"\ud800\ud83d\ude00":"\ud800"}`, sample{Extra: raw("\uFFFD😀", `"\ufffd"`)}},
-		"unknown, surrogates": {
+		"unknown, last wins":    {`{"x":1,"x": "2" }`, sample{Extra: raw("x", `"2"`)}},
+		"unknown, case matters": {`{"x":1,"X":null}`, sample{Extra: raw("x", "1", "X", "null")}},
+		"unknown, name escaped": {`{"\u0078\n":1}`, sample{Extra: raw("x\n", "1")}},
+		"unknown, empty name":   {`{"":1}`, sample{Extra: raw("", "1")}},
+		"unknown, half a pair":  {`{"\ud800\ud83d\ude00":"\ud800"}`, sample{Extra: raw("\uFFFD😀", `"\ufffd"`)}},
+		"unknown, several halves": {
 			`{"x":"\ud83d\ude00\udfff\ud800\ud800"}`,
 			sample{Extra: raw("x", `"\ud83d\ude00\ufffd\ufffd\ufffd"`)},
 		},
-		"unknown, no UTF-8":  {"{\"x\":[\"a\xff\xfe\"]}", sample{Extra: raw("x", "[\"a\uFFFD\uFFFD\"]")}},
+		"unknown, not UTF-8": {"{\"x\":[\"a\xff\xfe\"]}", sample{Extra: raw("x", "[\"a\uFFFD\uFFFD\"]")}},
 		"long s is not an s": {`{"ipAddre\u017fs":1}`, sample{Extra: raw("ipAddre\u017fs", "1")}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -101,77 +113,82 @@ func TestDecodeValues(t *testing.T) {
 func TestDecodeErrors(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ data, want string }{
-		"empty":                     {``, "malformed JSON at byte 0"},
-		"blank":                     {" \n", "malformed JSON at byte 2"},
-		"null":                      {`null`, "null where an object is expected"},
-		"array":                     {`[]`, "array where an object is expected"},
-		"text":                      {`"secret"`, "string where an object is expected"},
-		"HTML":                      {`<html>`, "malformed JSON at byte 1"},
-		"cut off":                   {`{"id":1`, "malformed JSON at byte 7"},
-		"cut off after the colon":   {`{"id":`, "malformed JSON at byte 6"},
-		"cut off after the brace":   {`{`, "malformed JSON at byte 1"},
-		"cut off in a text":         {`{"name":"a`, "malformed JSON at byte 10"},
-		"name without a quote":      {`{name":"a"}`, "malformed JSON at byte 2"},
-		"escape of no number":       {`{"name":"\ud83d\ude00\ub55g"}`, "malformed JSON at byte 27"},
-		"cut off in an escape":      {`{"name":"a\u00`, "malformed JSON at byte 14"},
-		"trailing text":             {`{} x`, "malformed JSON at byte 4"},
-		"trailing object":           {`{}{}`, "malformed JSON at byte 3"},
-		"trailing comma":            {`{"id":1,}`, "malformed JSON at byte 9"},
-		"trailing NUL":              {"{}\x00", "malformed JSON at byte 3"},
-		"byte order mark":           {"\uFEFF{}", "malformed JSON at byte 1"},
-		"no colon":                  {`{"id" 1}`, "malformed JSON at byte 7"},
-		"no comma":                  {`{"id":1 "name":""}`, "malformed JSON at byte 9"},
-		"name without quotes":       {`{id:1}`, "malformed JSON at byte 2"},
-		"single quotes":             {`{'id':1}`, "malformed JSON at byte 2"},
-		"leading zero":              {`{"id":01}`, "malformed JSON at byte 8"},
-		"leading plus":              {`{"id":+1}`, "malformed JSON at byte 7"},
-		"hexadecimal":               {`{"id":0x1}`, "malformed JSON at byte 8"},
-		"NaN":                       {`{"name":NaN}`, "malformed JSON at byte 9"},
-		"point without digits":      {`{"name":1.}`, "malformed JSON at byte 11"},
-		"control character":         {"{\"name\":\"a\nb\"}", "malformed JSON at byte 11"},
-		"bad escape":                {`{"name":"\x41"}`, "malformed JSON at byte 11"},
-		"bad hexadecimal escape":    {`{"name":"\u00g1"}`, "malformed JSON at byte 14"},
-		"misspelt true":             {`{"active":trux}`, "malformed JSON at byte 14"},
-		"misspelt null":             {`{"name":nul}`, "malformed JSON at byte 12"},
-		"name cut off":              {`{"id`, "malformed JSON at byte 4"},
-		"boolean":                   {`true`, "boolean where an object is expected"},
-		"no name within unknown":    {`{"x":{1:2}}`, "malformed JSON at byte 7"},
-		"no comma within unknown":   {`{"x":[1 2]}`, "malformed JSON at byte 9"},
-		"bad within unknown":        {`{"x":[1,{"y":01}]}`, "malformed JSON at byte 15"},
-		"control within unknown":    {"{\"x\":\"\t\"}", "malformed JSON at byte 7"},
-		"text is object":            {`{"name":{"secret":1}}`, "name: object where text is expected"},
-		"text is array":             {`{"NAME":["secret"]}`, "name: array where text is expected"},
-		"date is array":             {`{"createdOn":[]}`, "createdOn: array where a date is expected"},
-		"integer has fraction":      {`{"id":42.0}`, "id: not an integer"},
-		"integer has exponent":      {`{"id":1e3}`, "id: not an integer"},
-		"integer too large":         {`{"id":9223372036854775808}`, "id: not an integer"},
-		"integer far too large":     {`{"id":18446744073709551617}`, "id: not an integer"},
-		"integer too small":         {`{"id":-9223372036854775809}`, "id: not an integer"},
-		"integer is boolean":        {`{"id":true}`, "id: not an integer"},
-		"integer is object":         {`{"id":{}}`, "id: object where an integer is expected"},
-		"integer text is empty":     {`{"id":""}`, "id: not an integer"},
-		"integer text is a word":    {`{"id":"secret"}`, "id: not an integer"},
-		"integer text has zeros":    {`{"id":"042"}`, "id: not an integer"},
-		"integer text has a zero":   {`{"id":"05"}`, "id: not an integer"},
-		"other than a colon":        {`{"x";7}`, "malformed JSON at byte 5"},
-		"no name before a colon":    {`{"x":{:2}}`, "malformed JSON at byte 7"},
-		"array ends as an object":   {`{"x":[1}`, "malformed JSON at byte 8"},
-		"integer text has plus":     {`{"id":"+42"}`, "id: not an integer"},
-		"integer text has signs":    {`{"id":"-+42"}`, "id: not an integer"},
-		"integer text has sign":     {`{"id":"-"}`, "id: not an integer"},
-		"integer text has blank":    {`{"id":" 42"}`, "id: not an integer"},
-		"integer text has fraction": {`{"id":"42.0"}`, "id: not an integer"},
-		"integer text has bar":      {`{"id":"4_2"}`, "id: not an integer"},
-		"boolean is text":           {`{"active":"true"}`, "active: not true or false"},
-		"boolean is number":         {`{"active":1}`, "active: not true or false"},
-		"boolean is object":         {`{"active":{}}`, "active: object where true or false is expected"},
-		"date is number":            {`{"createdOn":1671447718}`, "createdOn: not a date"},
-		"date is boolean":           {`{"createdOn":false}`, "createdOn: not a date"},
-		"date is empty":             {`{"createdOn":""}`, "createdOn: not a date"},
-		"date is a word":            {`{"createdOn":"secret"}`, "createdOn: not a date"},
-		"address is a word":         {`{"ipAddress":"secret"}`, "ipAddress: not an IP address"},
-		"address is a number":       {`{"ipAddress":16777343}`, "ipAddress: not an IP address"},
-		"address is object":         {`{"ipAddress":{}}`, "ipAddress: object where an IP address is expected"},
+		"empty":                             {``, "malformed JSON at byte 0"},
+		"white space only":                  {" \n", "malformed JSON at byte 2"},
+		"null":                              {`null`, "expected an object, got null"},
+		"array":                             {`[]`, "expected an object, got array"},
+		"text":                              {`"secret"`, "expected an object, got string"},
+		"HTML":                              {`<html>`, "malformed JSON at byte 1"},
+		"cut off":                           {`{"id":1`, "malformed JSON at byte 7"},
+		"cut off after the colon":           {`{"id":`, "malformed JSON at byte 6"},
+		"cut off after the brace":           {`{`, "malformed JSON at byte 1"},
+		"cut off in a text":                 {`{"name":"a`, "malformed JSON at byte 10"},
+		"name without a quote":              {`{name":"a"}`, "malformed JSON at byte 2"},
+		"escape without a number":           {`{"name":"\ud83d\ude00\ub55g"}`, "malformed JSON at byte 27"},
+		"cut off in an escape":              {`{"name":"a\u00`, "malformed JSON at byte 14"},
+		"trailing text":                     {`{} x`, "malformed JSON at byte 4"},
+		"trailing object":                   {`{}{}`, "malformed JSON at byte 3"},
+		"trailing comma":                    {`{"id":1,}`, "malformed JSON at byte 9"},
+		"trailing NUL":                      {"{}\x00", "malformed JSON at byte 3"},
+		"no colon":                          {`{"id" 1}`, "malformed JSON at byte 7"},
+		"no comma":                          {`{"id":1 "name":""}`, "malformed JSON at byte 9"},
+		"name without quotes":               {`{id:1}`, "malformed JSON at byte 2"},
+		"single quotes":                     {`{'id':1}`, "malformed JSON at byte 2"},
+		"leading zero":                      {`{"id":01}`, "malformed JSON at byte 8"},
+		"leading plus":                      {`{"id":+1}`, "malformed JSON at byte 7"},
+		"hexadecimal":                       {`{"id":0x1}`, "malformed JSON at byte 8"},
+		"NaN":                               {`{"name":NaN}`, "malformed JSON at byte 9"},
+		"point without digits":              {`{"name":1.}`, "malformed JSON at byte 11"},
+		"control character":                 {"{\"name\":\"a\nb\"}", "malformed JSON at byte 11"},
+		"bad escape":                        {`{"name":"\x41"}`, "malformed JSON at byte 11"},
+		"bad hexadecimal escape":            {`{"name":"\u00g1"}`, "malformed JSON at byte 14"},
+		"misspelled true":                   {`{"active":trux}`, "malformed JSON at byte 14"},
+		"misspelled null":                   {`{"name":nul}`, "malformed JSON at byte 12"},
+		"name cut off":                      {`{"id`, "malformed JSON at byte 4"},
+		"boolean":                           {`true`, "expected an object, got boolean"},
+		"no name within unknown":            {`{"x":{1:2}}`, "malformed JSON at byte 7"},
+		"no comma within unknown":           {`{"x":[1 2]}`, "malformed JSON at byte 9"},
+		"bad within unknown":                {`{"x":[1,{"y":01}]}`, "malformed JSON at byte 15"},
+		"control within unknown":            {"{\"x\":\"\t\"}", "malformed JSON at byte 7"},
+		"text is object":                    {`{"name":{"secret":1}}`, "name: expected text, got object"},
+		"text is array":                     {`{"NAME":["secret"]}`, "name: expected text, got array"},
+		"date is array":                     {`{"createdOn":[]}`, "createdOn: expected a date, got array"},
+		"integer has fraction":              {`{"id":42.5}`, "id: not an integer"},
+		"integer has fraction after zeros":  {`{"id":42.0001}`, "id: not an integer"},
+		"integer has fraction and exponent": {`{"id":42.0e0}`, "id: not an integer"},
+		"integer too large, with fraction":  {`{"id":9223372036854775808.0}`, "id: not an integer"},
+		"integer has exponent":              {`{"id":1e3}`, "id: not an integer"},
+		"integer too large":                 {`{"id":9223372036854775808}`, "id: not an integer"},
+		"integer far too large":             {`{"id":18446744073709551617}`, "id: not an integer"},
+		"integer too small":                 {`{"id":-9223372036854775809}`, "id: not an integer"},
+		"integer is boolean":                {`{"id":true}`, "id: not an integer"},
+		"integer is object":                 {`{"id":{}}`, "id: expected an integer, got object"},
+		"integer text is empty":             {`{"id":""}`, "id: not an integer"},
+		"integer text is a word":            {`{"id":"secret"}`, "id: not an integer"},
+		"integer text has zeros":            {`{"id":"042"}`, "id: not an integer"},
+		"integer text begins with a zero":   {`{"id":"05"}`, "id: not an integer"},
+		"other than a colon":                {`{"x";7}`, "malformed JSON at byte 5"},
+		"no name before a colon":            {`{"x":{:2}}`, "malformed JSON at byte 7"},
+		"array ends as an object":           {`{"x":[1}`, "malformed JSON at byte 8"},
+		"integer text has a plus":           {`{"id":"+42"}`, "id: not an integer"},
+		"integer text has two signs":        {`{"id":"-+42"}`, "id: not an integer"},
+		"integer text is a sign":            {`{"id":"-"}`, "id: not an integer"},
+		"integer text has a space":          {`{"id":" 42"}`, "id: not an integer"},
+		"integer text has fraction":         {`{"id":"42.5"}`, "id: not an integer"},
+		"integer text has point only":       {`{"id":"42."}`, "id: not an integer"},
+		"integer text has two points":       {`{"id":"42.0.0"}`, "id: not an integer"},
+		"integer text has a comma":          {`{"id":"42,0"}`, "id: not an integer"},
+		"integer text has an underscore":    {`{"id":"4_2"}`, "id: not an integer"},
+		"boolean is text":                   {`{"active":"true"}`, "active: not true or false"},
+		"boolean is number":                 {`{"active":1}`, "active: not true or false"},
+		"boolean is object":                 {`{"active":{}}`, "active: expected true or false, got object"},
+		"date is number":                    {`{"createdOn":1671447718}`, "createdOn: not a date"},
+		"date is boolean":                   {`{"createdOn":false}`, "createdOn: not a date"},
+		"date is a space":                   {`{"createdOn":" "}`, "createdOn: not a date"},
+		"date is a word":                    {`{"createdOn":"secret"}`, "createdOn: not a date"},
+		"address is a word":                 {`{"ipAddress":"secret"}`, "ipAddress: not an IP address"},
+		"address is a number":               {`{"ipAddress":16777343}`, "ipAddress: not an IP address"},
+		"address is object":                 {`{"ipAddress":{}}`, "ipAddress: expected an IP address, got object"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -192,22 +209,38 @@ func TestDecodeList(t *testing.T) {
 		data string
 		want []sample
 	}{
-		"bare":                           {`[{"id":1},{"id":2}]`, two},
-		"bare, blanks":                   {" [ {\"id\":1} ,\n{\"id\":2} ] ", two},
-		"bare, empty":                    {`[]`, none},
-		"empty element":                  {`[{}]`, []sample{{}}},
-		"wrapped":                        {`{"items":[{"id":1},{"id":2}]}`, two},
-		"wrapped, another name":          {`{"Whatever":[{"id":1}]}`, one},
-		"wrapped, the name of a field":   {`{"id":[{"id":1}]}`, one},
-		"wrapped, beside other things":   {`{"total":2,"next":null,"links":{"a":[{"id":9}]},"items":[{"id":1},{"id":2}],"ok":true}`, two},
-		"wrapped, beside other arrays":   {`{"a":[1,{"id":9}],"b":[[{"id":9}]],"items":[{"id":1}],"c":["x"],"d":[null]}`, one},
-		"wrapped, beside an empty array": {`{"errors":[],"items":[{"id":1}],"warnings":[]}`, one},
-		"wrapped, empty":                 {`{"items":[],"total":0}`, none},
-		"wrapped, empty with a blank":    {`{"items":[ ]}`, none},
-		"wrapped, two empty":             {`{"items":[],"errors":[]}`, none},
-		"wrapped, empty beside scalars":  {`{"tags":["x"],"items":[]}`, none},
-		"wrapped, beside brackets":       {`{"note":"{","items":[{"id":1}],"other":{"a":1}}`, one},
-		"nothing left of an element": {
+		"bare":                         {`[{"id":1},{"id":2}]`, two},
+		"bare, white space":            {" [ {\"id\":1} ,\n{\"id\":2} ] ", two},
+		"bare, empty":                  {`[]`, none},
+		"empty element":                {`[{}]`, []sample{{}}},
+		"wrapped":                      {`{"items":[{"id":1},{"id":2}]}`, two},
+		"wrapped, another name":        {`{"Whatever":[{"id":1}]}`, one},
+		"wrapped, the name of a field": {`{"id":[{"id":1}]}`, one},
+		"wrapped, beside other things": {
+			`{"total":2,"next":null,"links":{"a":[{"id":9}]},"items":[{"id":1},{"id":2}],"ok":true}`,
+			two,
+		},
+		"wrapped, beside other arrays": {
+			`{"a":[1,{"id":9}],"b":[[{"id":9}]],"items":[{"id":1}],"c":["x"],"d":[null]}`,
+			one,
+		},
+		"wrapped, beside an empty array":     {`{"errors":[],"items":[{"id":1}],"warnings":[]}`, one},
+		"wrapped, empty":                     {`{"items":[],"total":0}`, none},
+		"wrapped, empty with a space":        {`{"items":[ ]}`, none},
+		"wrapped, two empty":                 {`{"items":[],"errors":[]}`, none},
+		"wrapped, null data":                 {`{"data":null}`, none},
+		"wrapped, null items":                {`{"items":null,"total":0}`, none},
+		"wrapped, null leads":                {`{"leads":null}`, none},
+		"wrapped, null result":               {`{"result":null}`, none},
+		"wrapped, null results":              {`{"results":null}`, none},
+		"wrapped, null in another case":      {`{"ok":true,"Data":null}`, none},
+		"wrapped, null and an array":         {`{"data":null,"items":[{"id":1}]}`, one},
+		"wrapped, an array and null":         {`{"items":[{"id":1}],"data":null}`, one},
+		"wrapped, null and other things":     {`{"data":null,"tags":["x"],"error":{"items":[{"id":9}]}}`, none},
+		"wrapped, element is empty":          {`{"items":[{}]}`, []sample{{}}},
+		"wrapped, empty beside scalars":      {`{"tags":["x"],"items":[]}`, none},
+		"wrapped, beside brackets in a text": {`{"note":"{","items":[{"id":1}],"other":{"a":1}}`, one},
+		"element does not keep values": {
 			`[{"id":1,"name":"Ann","x":1},{"id":2}]`,
 			[]sample{{ID: 1, Name: "Ann", Extra: map[string]json.RawMessage{"x": json.RawMessage("1")}}, {ID: 2}},
 		},
@@ -223,10 +256,10 @@ func TestDecodeList(t *testing.T) {
 
 func TestDecodeListErrors(t *testing.T) {
 	t.Parallel()
-	const noArray = "object without an array of objects"
+	const noArray = "the object has no array of objects"
 	for name, test := range map[string]struct{ data, want string }{
 		"empty":                   {``, "malformed JSON at byte 0"},
-		"null":                    {`null`, "null where an array of objects is expected"},
+		"null":                    {`null`, "expected an array of objects, got null"},
 		"name without quotes":     {`{items:[]}`, "malformed JSON at byte 2"},
 		"bracket in a text":       {`{"note":"]"}`, noArray},
 		"value without a name":    {`{5,"items":[]}`, "malformed JSON at byte 2"},
@@ -240,29 +273,34 @@ func TestDecodeListErrors(t *testing.T) {
 		"comma before second":     {`[{,"name":"x"}]`, "malformed JSON at byte 3"},
 		"field ends":              {`[{"id":`, "malformed JSON at byte 7"},
 		"field ends after colon":  {`[{"id":}]`, "malformed JSON at byte 8"},
-		"number":                  {`17`, "number where an array of objects is expected"},
+		"number":                  {`17`, "expected an array of objects, got number"},
 		"empty object":            {`{}`, noArray},
 		"message":                 {`{"message":"secret"}`, noArray},
 		"total":                   {`{"total":0}`, noArray},
-		"items are null":          {`{"items":null}`, noArray},
+		"another member is null":  {`{"lead":null,"result ":null,"Items2":null}`, noArray},
+		"items are false":         {`{"items":false}`, noArray},
+		"items are an object":     {`{"items":{}}`, noArray},
+		"items are a text":        {`{"items":""}`, noArray},
+		"tags only":               {`{"tags":["x"]}`, noArray},
+		"null within data":        {`{"page":{"data":null}}`, noArray},
 		"items are numbers":       {`{"items":[1,2]}`, noArray},
 		"first item is null":      {`{"items":[null,{"id":1}]}`, noArray},
 		"wrapped twice":           {`{"data":{"items":[{"id":1}]}}`, noArray},
 		"array in an array":       {`{"items":[[{"id":1}]]}`, noArray},
 		"two arrays of objects": {
 			`{"a":[{"id":1}],"b":[{"id":2}]}`,
-			"two arrays of objects where one is expected",
+			"expected one array of objects, got two",
 		},
 		"the same array twice": {
 			`{"a":[{"id":1}],"a":[{"id":2}]}`,
-			"two arrays of objects where one is expected",
+			"expected one array of objects, got two",
 		},
-		"bare, element is null":      {`[{"id":1},null]`, "[1]: null where an object is expected"},
-		"bare, element is number":    {`[1]`, "[0]: number where an object is expected"},
-		"bare, element is array":     {`[[{"id":1}]]`, "[0]: array where an object is expected"},
-		"wrapped, element is null":   {`{"items":[{"id":1},null]}`, "[1]: null where an object is expected"},
+		"bare, element is null":      {`[{"id":1},null]`, "[1]: expected an object, got null"},
+		"bare, element is number":    {`[1]`, "[0]: expected an object, got number"},
+		"bare, element is array":     {`[[{"id":1}]]`, "[0]: expected an object, got array"},
+		"wrapped, element is null":   {`{"items":[{"id":1},null]}`, "[1]: expected an object, got null"},
 		"bad value":                  {`[{"id":1},{"id":2},{},{"createdOn":"secret"}]`, "[3].createdOn: not a date"},
-		"bad value, wrapped":         {`{"secret":[{"id":1},{"name":{}}]}`, "[1].name: object where text is expected"},
+		"bad value, wrapped":         {`{"secret":[{"id":1},{"name":{}}]}`, "[1].name: expected text, got object"},
 		"cut off":                    {`[{"id":1}`, "malformed JSON at byte 9"},
 		"cut off after the bracket":  {`[`, "malformed JSON at byte 1"},
 		"cut off after the comma":    {`[{"id":1},`, "malformed JSON at byte 10"},
@@ -288,20 +326,21 @@ func TestDecodeListErrors(t *testing.T) {
 
 func TestDecodeDepth(t *testing.T) {
 	t.Parallel()
-	const tooDeep = "nested deeper than 64"
+	const tooDeep = "nested deeper than 64 levels"
 	for name, test := range map[string]struct {
 		before string
-		open   int // arrays and objects that before leaves open
-		after  string
-		path   string
+		// open is the number of arrays and objects that before leaves open.
+		open  int
+		after string
+		path  string
 	}{
-		"in a member":            {`[{"x":`, 2, `}]`, "[0]: "},
-		"in a member, wrapped":   {`{"items":[{"x":`, 3, `}]}`, "[0]: "},
-		"before the array":       {`{"x":`, 1, `,"items":[]}`, ""},
-		"after the array":        {`{"items":[{},{}],"x":`, 1, `}`, ""},
-		"after many elements":    {`[` + strings.Repeat(`{"x":[]},`, 100) + `{"x":`, 2, `}]`, "[100]: "},
-		"after brackets, quoted": {`[{"x":["\"[[[[[[",`, 3, `]}]`, "[0]: "},
-		"after brackets, closed": {`[{"x":[{"y":[[]]},`, 3, `]}]`, "[0]: "},
+		"in a member":              {`[{"x":`, 2, `}]`, "[0]: "},
+		"in a member, wrapped":     {`{"items":[{"x":`, 3, `}]}`, "[0]: "},
+		"before the array":         {`{"x":`, 1, `,"items":[]}`, ""},
+		"after the array":          {`{"items":[{},{}],"x":`, 1, `}`, ""},
+		"after many elements":      {`[` + strings.Repeat(`{"x":[]},`, 100) + `{"x":`, 2, `}]`, "[100]: "},
+		"after brackets in a text": {`[{"x":["\"[[[[[[",`, 3, `]}]`, "[0]: "},
+		"after closed brackets":    {`[{"x":[{"y":[[]]},`, 3, `]}]`, "[0]: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -316,6 +355,16 @@ func TestDecodeDepth(t *testing.T) {
 		})
 	}
 
+	t.Run("in a field", func(t *testing.T) {
+		t.Parallel()
+		nest := func(levels int) string {
+			return `[{},{"name":` + strings.Repeat(`[`, levels) + strings.Repeat(`]`, levels) + `}]`
+		}
+		_, err := decodeList(nest(62))
+		require.EqualError(t, err, "[1].name: expected text, got array")
+		_, err = decodeList(nest(63))
+		require.EqualError(t, err, "[1].name: "+tooDeep)
+	})
 	t.Run("in one object", func(t *testing.T) {
 		t.Parallel()
 		var s sample
@@ -323,7 +372,7 @@ func TestDecodeDepth(t *testing.T) {
 		require.EqualError(t,
 			s.wire().Decode([]byte(`{"x":`+strings.Repeat(`{"y":`, 63)+`{}`+strings.Repeat(`}`, 64))), tooDeep)
 	})
-	t.Run("where no field wants it", func(t *testing.T) {
+	t.Run("in an object without fields", func(t *testing.T) {
 		t.Parallel()
 		err := wire.Object{}.Decode([]byte(`{"x":` + strings.Repeat(`[`, 64) + strings.Repeat(`]`, 64) + `}`))
 		require.EqualError(t, err, tooDeep)
@@ -347,4 +396,66 @@ func TestDecodeWithoutExtra(t *testing.T) {
 	object := wire.Object{Fields: []wire.Field{{Name: "id", Value: &id}}}
 	require.NoError(t, object.Decode([]byte(`{"x":{"y":[1]},"id":7,"z":null}`)))
 	assert.Equal(t, int64(7), id)
+}
+
+// The text of a JSON fault is the same for every version of Go, because the
+// position does not come from encoding/json.
+func TestDecodeFaultPosition(t *testing.T) {
+	t.Parallel()
+	for _, data := range documents() {
+		if _, err := decodeList(data); err != nil || strings.HasPrefix(data, "\uFEFF") {
+			continue
+		}
+		data = strings.TrimSpace(data)
+		for at := range len(data) {
+			_, err := decodeList(data[:at])
+			require.EqualError(t, err, fmt.Sprintf("malformed JSON at byte %d", at), "cut off")
+			_, err = decodeList(data[:at] + "\x01" + data[at:]) // JSON allows this byte nowhere
+			require.EqualError(t, err, fmt.Sprintf("malformed JSON at byte %d", at+1), "wrong byte")
+		}
+		_, err := decodeList(data + " \x01")
+		require.EqualError(t, err, fmt.Sprintf("malformed JSON at byte %d", len(data)+2), "trailing byte")
+	}
+}
+
+func TestDecodeSkipsByteOrderMark(t *testing.T) {
+	t.Parallel()
+	const mark = "\uFEFF"
+	for name, test := range map[string]struct {
+		data string
+		want []sample
+		err  string
+	}{
+		"array":                 {mark + `[{"id":1}]`, []sample{{ID: 1}}, ""},
+		"array after a space":   {mark + "\r\n [{\"id\":1}]\n", []sample{{ID: 1}}, ""},
+		"envelope":              {mark + `{"items":[{"id":1}]}`, []sample{{ID: 1}}, ""},
+		"mark in a text":        {`[{"name":"` + mark + `"}]`, []sample{{Name: mark}}, ""},
+		"mark only":             {mark, nil, "malformed JSON at byte 3"},
+		"two marks":             {mark + mark + `[]`, nil, "malformed JSON at byte 4"},
+		"mark after a space":    {" " + mark + `[]`, nil, "malformed JSON at byte 2"},
+		"mark at the end":       {`[]` + mark, nil, "malformed JSON at byte 3"},
+		"half a mark":           {mark[:2] + `[]`, nil, "malformed JSON at byte 1"},
+		"UTF-16":                {"\xFF\xFE[\x00]\x00", nil, "malformed JSON at byte 1"},
+		"position counts it":    {mark + `[x]`, nil, "malformed JSON at byte 5"},
+		"HTML after it":         {mark + `<html>`, nil, "malformed JSON at byte 4"},
+		"wrong type after it":   {mark + `17`, nil, "expected an array of objects, got number"},
+		"empty object after it": {mark + `{}`, nil, "the object has no array of objects"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := decodeList(test.data)
+			if test.err != "" {
+				require.EqualError(t, err, test.err)
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, test.want, got)
+		})
+	}
+	t.Run("one object", func(t *testing.T) {
+		t.Parallel()
+		var s sample
+		require.NoError(t, s.wire().Decode([]byte(mark+` {"id":7}`)))
+		assert.Equal(t, sample{ID: 7}, s)
+	})
 }

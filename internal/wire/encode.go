@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -16,14 +17,16 @@ import (
 
 const problemUTF8 = "not valid UTF-8"
 
-// Append appends the object to dst as JSON: its fields in their order, zero
-// ones left out unless they are to be kept, then the members of Extra by name.
-// A member of Extra that a field already names, in whatever case, is left out.
-// Text that is not UTF-8, a date outside the years 1 to 9999 and a member of
-// Extra that is not JSON are an *Error, and dst comes back as it was: nothing
-// is written other than it was given.
+// Append appends the object to dst as JSON. It writes the fields in their
+// order, without those that are zero and not to be kept, and then the members
+// of Extra by name. It leaves out a member of Extra that has the name of a
+// field, in any case.
+//
+// Text that is not UTF-8, a date outside the years 1 to 9999, and a member of
+// Extra that is not JSON are an *Error. Append then returns dst unchanged. It
+// never writes a value that differs from the given one.
 func (o Object) Append(dst []byte) ([]byte, error) {
-	out := append(dst, '{') //nolint:gocritic // dst is what it was where an error is returned
+	out := append(dst, '{') //nolint:gocritic // dst must stay unchanged for the case of an error
 	for i := range o.Fields {
 		f := &o.Fields[i]
 		if !f.Keep && f.isZero() {
@@ -58,21 +61,22 @@ func (f *Field) appendValue(dst []byte) (out []byte, problem string) {
 		return strconv.AppendBool(dst, *v), ""
 	case *time.Time:
 		utc := v.UTC()
-		if !writable(utc) {
-			return dst, "a date outside the years 1 to 9999"
+		if !hasFourDigitYear(utc) {
+			return dst, "date outside the years 1 to 9999"
 		}
 		return appendTime(dst, utc), ""
 	case *netip.Addr:
-		text, _ := v.MarshalText() // never fails, and is "" for the zero address
+		text, _ := v.MarshalText() // it never fails, and returns "" for the zero address
 		return appendString(dst, string(text)), ""
-	default:
-		panic("wire: no rule for the type of " + f.Name)
 	}
+	f.unsupported()
+	return dst, ""
 }
 
 func appendName(dst []byte, name string) []byte { return append(appendString(dst, name), ':') }
 
-// appendString appends text in quotes, with escapes where they must be.
+// appendString appends text in quotes. It escapes only the characters that must
+// be escaped.
 func appendString(dst []byte, text string) []byte {
 	dst = append(dst, '"')
 	done := 0
@@ -92,7 +96,7 @@ func appendString(dst []byte, text string) []byte {
 	return append(append(dst, text[done:]...), '"')
 }
 
-// isZero says whether the variable of f is zero.
+// isZero reports whether the variable of f is zero.
 func (f *Field) isZero() bool {
 	if date, ok := f.Value.(*time.Time); ok {
 		return date.IsZero() // in any location
@@ -102,16 +106,62 @@ func (f *Field) isZero() bool {
 
 func (o Object) appendExtra(dst []byte) ([]byte, error) {
 	for _, name := range slices.Sorted(maps.Keys(*o.Extra)) {
-		raw := (*o.Extra)[name]
+		value := (*o.Extra)[name]
 		switch {
 		case o.find([]byte(name), 0) >= 0:
 			continue
-		case !utf8.ValidString(name) || !utf8.Valid(raw):
+		case !utf8.ValidString(name) || !utf8.Valid(value):
 			return nil, &Error{Path: strings.ToValidUTF8(name, "\uFFFD"), Problem: problemUTF8}
-		case !json.Valid(raw):
+		case !json.Valid(value):
 			return nil, &Error{Path: name, Problem: "malformed JSON"}
 		}
-		dst = append(append(appendName(dst, name), raw...), ',')
+		dst = append(append(appendName(dst, name), value...), ',')
 	}
 	return dst, nil
+}
+
+// ValidText reports whether all text in value is valid UTF-8. encoding/json
+// replaces invalid UTF-8 without an error, so callers check this before they
+// use it. The value must not have cycles. A value that encoding/json has
+// encoded has none. ValidText does not look into a value that encodes itself.
+func ValidText(value any) bool { return validText(reflect.ValueOf(value)) }
+
+func validText(v reflect.Value) bool {
+	if v.IsValid() && encodesItself(v.Type()) {
+		return true
+	}
+	switch v.Kind() {
+	case reflect.String:
+		return utf8.ValidString(v.String())
+	case reflect.Interface, reflect.Pointer:
+		return validText(v.Elem())
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			if !validText(v.Index(i)) {
+				return false
+			}
+		}
+	case reflect.Map:
+		for key, value := range v.Seq2() {
+			if !validText(key) || !validText(value) {
+				return false
+			}
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			field := v.Type().Field(i)
+			encoded := (field.IsExported() || field.Anonymous) && field.Tag.Get("json") != "-"
+			if encoded && !validText(v.Field(i)) {
+				return false
+			}
+		}
+	default: // there is no text in it
+	}
+	return true
+}
+
+func encodesItself(t reflect.Type) bool {
+	pointer := reflect.PointerTo(t) // its methods include those of t
+	return pointer.Implements(reflect.TypeFor[json.Marshaler]()) ||
+		pointer.Implements(reflect.TypeFor[encoding.TextMarshaler]())
 }

@@ -66,13 +66,13 @@ func TestAppend(t *testing.T) {
 			created(time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC)),
 			`{"id":0,"createdOn":"0001-01-01T00:00:01.000Z"}`,
 		},
-		"zero date elsewhere": {created(time.Time{}.In(time.FixedZone("", 3600))), `{"id":0}`},
+		"zero date in another zone": {created(time.Time{}.In(time.FixedZone("", 3600))), `{"id":0}`},
 		"extra, sorted": {
 			sample{Extra: raw("z", "1", "a", `{"x": [1]}`, "m", "null")},
 			`{"id":0,"a":{"x": [1]},"m":null,"z":1}`,
 		},
 		"extra, name escaped": {sample{Extra: raw(`a"<`, "1")}, `{"id":0,"a\"<":1}`},
-		"extra, field wins": {sample{
+		"extra, field is preferred": {sample{
 			Name:  "Ann",
 			Extra: raw("NAME", `"Bob"`, "active", "true", "CreatedON", "not JSON"),
 		}, `{"id":0,"name":"Ann"}`},
@@ -105,7 +105,7 @@ func TestAppendKeepsZero(t *testing.T) {
 	assert.Equal(t, sample{}, s)
 }
 
-func TestAppendWithoutAnything(t *testing.T) {
+func TestAppendWithoutFields(t *testing.T) {
 	t.Parallel()
 	got, err := wire.Object{}.Append(nil)
 	require.NoError(t, err)
@@ -127,21 +127,21 @@ func TestAppendErrors(t *testing.T) {
 		"half a surrogate pair": {sample{Name: "secret\xed\xa0\x80"}, "name: not valid UTF-8"},
 		"year 10000": {
 			sample{Created: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
-			"createdOn: a date outside the years 1 to 9999",
+			"createdOn: date outside the years 1 to 9999",
 		},
 		"year 10000 in UTC": {
 			sample{Created: time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -7200))},
-			"createdOn: a date outside the years 1 to 9999",
+			"createdOn: date outside the years 1 to 9999",
 		},
 		"year 0": {
 			sample{Created: time.Time{}.Add(-1)},
-			"createdOn: a date outside the years 1 to 9999",
+			"createdOn: date outside the years 1 to 9999",
 		},
-		"extra is no JSON":        {sample{Extra: raw("x", "secret")}, "x: malformed JSON"},
-		"extra is two values":     {sample{Extra: raw("x", `1,"name":2`)}, "x: malformed JSON"},
-		"extra is empty":          {sample{Extra: raw("x", "")}, "x: malformed JSON"},
-		"extra is no UTF-8":       {sample{Extra: raw("x", "\"secret\xff\"")}, "x: not valid UTF-8"},
-		"name of extra, no UTF-8": {sample{Extra: raw("x\xff", "1")}, "x\uFFFD: not valid UTF-8"},
+		"extra is not JSON":          {sample{Extra: raw("x", "secret")}, "x: malformed JSON"},
+		"extra is two values":        {sample{Extra: raw("x", `1,"name":2`)}, "x: malformed JSON"},
+		"extra is empty":             {sample{Extra: raw("x", "")}, "x: malformed JSON"},
+		"extra is not UTF-8":         {sample{Extra: raw("x", "\"secret\xff\"")}, "x: not valid UTF-8"},
+		"name of extra is not UTF-8": {sample{Extra: raw("x\xff", "1")}, "x\uFFFD: not valid UTF-8"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -3,6 +3,7 @@ package wire_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"runtime"
 	"strings"
@@ -34,10 +35,13 @@ func TestDecodeCopies(t *testing.T) {
 	}, got)
 }
 
-// The caller's buffer is its own, even where the text in it has to be repaired.
-func TestDecodeLeavesInputAlone(t *testing.T) {
+// Decode does not change the caller's buffer, even if text in it is replaced.
+func TestDecodeDoesNotChangeInput(t *testing.T) {
 	t.Parallel()
-	for _, document := range []string{"{\"name\":\"\xff\"}", `{"name":"\ud800"}`} {
+	for _, document := range []string{
+		"{\"name\":\"\xff\"}", `{"name":"\ud800"}`, "{\"x\":\"\xff\",\"name\":\"\uFFFD\"}",
+		`{"x":"\ud800","name":"\udfff"}`,
+	} {
 		data := []byte(document)
 		var s sample
 		require.NoError(t, s.wire().Decode(data))
@@ -46,7 +50,7 @@ func TestDecodeLeavesInputAlone(t *testing.T) {
 	}
 }
 
-// Texts share chunks: each must come out whole, wherever a chunk ends.
+// Texts share chunks. Each text must be whole, wherever a chunk ends.
 func TestDecodeManyTexts(t *testing.T) {
 	t.Parallel()
 	var data strings.Builder
@@ -61,13 +65,19 @@ func TestDecodeManyTexts(t *testing.T) {
 	require.Equal(t, want, got)
 }
 
-func TestDecodePinsOnlyOneChunk(t *testing.T) { //nolint:paralleltest // counts what the whole process allocates
+// allocated returns how many bytes of memory are in use.
+func allocated() int64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
+}
+
+func TestDecodePinsOnlyOneChunk(t *testing.T) { //nolint:paralleltest // it measures the memory of the whole process
 	const documents = 16
 	data := page(1000) // 366 kB
 	kept := make([]string, 0, documents)
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
+	before := allocated()
 	for range documents {
 		var r record
 		require.NoError(t, r.wire().DecodeList(data, func() error {
@@ -77,21 +87,107 @@ func TestDecodePinsOnlyOneChunk(t *testing.T) { //nolint:paralleltest // counts 
 			return nil
 		}))
 	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	assert.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(documents*20<<10))
+	assert.Less(t, allocated()-before, int64(documents*20<<10))
 	runtime.KeepAlive(kept)
-	runtime.KeepAlive(data) // which would be missing after and not before
+	runtime.KeepAlive(data) // otherwise it would count before and not after
 }
 
-func TestDecodeAllocations(t *testing.T) { //nolint:paralleltest // counts what the whole process allocates
+// unknownMembers returns n members with short names that no field has.
+func unknownMembers(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"%x":%d`, i+0x100, i%10)
+	}
+	return b.String()[1:]
+}
+
+// A small compressed body can hold millions of short members, and each takes
+// much more memory in a map than on the wire.
+//
+//nolint:paralleltest // it measures the memory of the whole process
+func TestUnknownMembersAreBounded(t *testing.T) {
+	const tooMany = "more than 500000 unknown members in the document"
+	nine := "{" + unknownMembers(9) + "}"
+	for _, test := range []struct { //nolint:paralleltest // see above
+		name, data string
+		err        string
+		// mib is the most memory that the result may take, in MiB.
+		mib int64
+	}{
+		{"in one element", "[{" + unknownMembers(1<<20) + "}]", "[0]: " + tooMany, 90},
+		{"in one element of an envelope", `{"items":[{` + unknownMembers(510_000) + "}]}", "[0]: " + tooMany, 90},
+		{"nine in each element", "[{}" + strings.Repeat(","+nine, 99_990) + "]", "[55556]: " + tooMany, 90},
+		{"one in each element", "[{}" + strings.Repeat(`,{"x":1}`, 99_990) + "]", "", 70},
+		{"the same one", `[{"x":1` + strings.Repeat(`,"x":1`, 1<<20) + "}]", "[0]: " + tooMany, 20},
+		{"beside the array", "{" + unknownMembers(510_000) + `,"items":[]}`, "", 20},
+		{"within one member", `[{"x":{` + unknownMembers(510_000) + "}}]", "", 30},
+		{"text that is not UTF-8", `[{"x":"` + strings.Repeat("\xff", 10<<20) + `"}]`, "", 60},
+		{"field that is not UTF-8", `[{"name":"` + strings.Repeat("\xff", 10<<20) + `"}]`, "", 60},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			data := []byte(test.data)
+			before := allocated()
+			var s sample
+			list := make([]sample, 0, 100_000)
+			err := s.wire().DecodeList(data, func() error {
+				list = append(list, s)
+				s = sample{}
+				return nil
+			})
+			used := allocated() - before
+			if test.err == "" {
+				require.NoError(t, err)
+			} else {
+				require.EqualError(t, err, test.err)
+			}
+			t.Logf("%d MiB for a body of %d MiB", used>>20, len(data)>>20)
+			assert.LessOrEqual(t, used>>20, test.mib)
+			runtime.KeepAlive(list)
+			runtime.KeepAlive(s)
+			runtime.KeepAlive(data)
+		})
+	}
+	t.Run("in one object", func(t *testing.T) {
+		var s sample
+		require.EqualError(t, s.wire().Decode([]byte("{"+unknownMembers(500_001)+"}")), tooMany)
+	})
+}
+
+func TestUnknownMembersAreNotLost(t *testing.T) {
+	t.Parallel()
+	t.Run("in one object", func(t *testing.T) {
+		t.Parallel()
+		var s sample
+		require.NoError(t, s.wire().Decode([]byte("{"+unknownMembers(500_000)+"}")))
+		assert.Len(t, s.Extra, 500_000)
+	})
+	t.Run("in each element of a full page", func(t *testing.T) {
+		t.Parallel()
+		element := "{" + unknownMembers(500) + "}"
+		list, err := decodeList("[" + element + strings.Repeat(","+element, 999) + "]")
+		require.NoError(t, err)
+		for i := range list {
+			require.Len(t, list[i].Extra, 500)
+		}
+	})
+	t.Run("in an object without Extra", func(t *testing.T) {
+		t.Parallel()
+		s := sample{}
+		object := s.wire()
+		object.Extra = nil
+		require.NoError(t, object.Decode([]byte("{"+unknownMembers(600_000)+`,"id":7}`)))
+		assert.Equal(t, sample{ID: 7}, s)
+	})
+}
+
+func TestDecodeAllocations(t *testing.T) { //nolint:paralleltest // it measures the memory of the whole process
 	data := page(1000)
 	for name, test := range map[string]struct { //nolint:paralleltest // see above
 		data []byte
 		most float64
 	}{
 		"page":                     {data, 100},
-		"page, with blanks":        {bytes.ReplaceAll(data, []byte(`,`), []byte(" ,\n ")), 100},
+		"page, with white space":   {bytes.ReplaceAll(data, []byte(`,`), []byte(" ,\n ")), 100},
 		"page, as .NET escapes it": {bytes.ReplaceAll(data, []byte(`+`), []byte(`\u002B`)), 100},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,95 +1,135 @@
 package wire
 
 import (
-	"bytes"
-	"encoding/json"
-	"maps"
+	"cmp"
+	"iter"
 	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
-// Problem is what a server says in the body of an error.
+// Problem is what the body of an error says.
 type Problem struct {
+	// Message is the text about the request as a whole. "" means none.
 	Message string
-	Fields  map[string][]string // what it says of single fields, by their names; nil when nothing
+	// Fields holds the texts about single fields, by the names of the fields.
+	// nil means none.
+	Fields map[string][]string
+	// TraceID is the server's id of the request. "" means none.
 	TraceID string
 }
 
-// DecodeProblem reads the body of an error: an object with a message under
-// message, error, detail or title, the first that is not empty, or a string,
-// which is then the message. Members of an unexpected form are passed over,
-// for half an explanation is better than none; ok is false where the body is
-// neither. The keys of Fields are the given names where they match in any case.
-func DecodeProblem(body []byte, names []string) (p Problem, ok bool) {
-	if !json.Valid(body) {
+// maxProblemLevels is how deep the body of an error may be nested. It is more
+// than maxLevels, because a message is useful whatever comes beside it.
+const maxProblemLevels = 10_000
+
+// DecodeProblem reads the body of an error. The body is an object, one text, or
+// a list of texts or of objects with a text. A byte order mark before it is
+// skipped. If the body has no such form, ok is false.
+//
+// In an object, Message is the first text of these: message; error, or the
+// message in it; detail; title; description; msg; reason; the texts in errors
+// if that is no object. Otherwise errors holds the texts of Fields. A member of
+// an unexpected form is ignored. The keys of Fields are those of names that
+// match in any case. Before that, mask may change the server's keys. A nil mask
+// changes nothing.
+//
+// The work is proportional to the length of the body, and to that of names.
+func DecodeProblem(body []byte, names []string, mask func(key string) string) (p Problem, ok bool) {
+	d := document(body)
+	start := d.start()
+	end, err := d.value(start, maxProblemLevels)
+	if err != nil || d.space(end) != len(d) {
 		return Problem{}, false
 	}
-	switch bytes.TrimSpace(body)[0] {
-	case '"':
-		return Problem{Message: text(body)}, true
+	d = d[start:end]
+	switch d[0] {
+	case '"', '[':
+		p.Message = strings.Join(d.texts(), "; ")
+		return p, d[0] == '"' || p.Message != ""
 	case '{':
 	default:
 		return Problem{}, false
 	}
-	var members struct {
-		Message json.RawMessage `json:"message"`
-		Error   json.RawMessage `json:"error"`
-		Detail  json.RawMessage `json:"detail"`
-		Title   json.RawMessage `json:"title"`
-		TraceID json.RawMessage `json:"traceId"`
-		Errors  json.RawMessage `json:"errors"`
-	}
-	_ = json.Unmarshal(body, &members) // cannot fail: a raw message takes any value
-	for _, candidate := range []json.RawMessage{members.Message, members.Error, members.Detail, members.Title} {
-		if p.Message == "" {
-			p.Message = text(candidate)
+	p.Message = d.message()
+	for name, value := range d.members() {
+		switch {
+		case equalFold("traceId", name):
+			p.TraceID = value.text()
+		case equalFold("errors", name) && value[0] == '{':
+			p.Fields = value.fieldTexts(names, mask)
+		case equalFold("errors", name) && p.Message == "":
+			p.Message = strings.Join(value.texts(), "; ")
 		}
 	}
-	p.TraceID = text(members.TraceID)
-	p.Fields = fieldTexts(members.Errors, names)
 	return p, true
 }
 
-// text returns a JSON string, or the message of a JSON object, or "".
-func text(value json.RawMessage) (s string) {
-	if json.Unmarshal(value, &s) == nil {
-		return s
+// message returns the first text of an object, in the order of the names.
+func (d document) message() string {
+	names := [...]string{"message", "error", "detail", "title", "description", "msg", "reason"}
+	var texts [len(names)]string
+	for name, value := range d.members() {
+		i := slices.IndexFunc(names[:], func(known string) bool { return equalFold(known, name) })
+		if i < 0 {
+			continue
+		}
+		if text := value.text(); text != "" {
+			texts[i] = text
+		} else if names[i] == "error" && value[0] == '{' {
+			texts[i] = cmp.Or(value.memberText("message"), texts[i])
+		}
 	}
-	var object struct {
-		Message json.RawMessage `json:"message"`
-	}
-	_ = json.Unmarshal(value, &object) // anything but an object leaves it empty
-	_ = json.Unmarshal(object.Message, &s)
-	return s
+	return cmp.Or(texts[:]...)
 }
 
-// fieldTexts reads an object of texts, or lists of texts, by field name.
-func fieldTexts(object json.RawMessage, names []string) map[string][]string {
-	var members map[string]json.RawMessage
-	_ = json.Unmarshal(object, &members) // anything but an object leaves it empty
-	var fields map[string][]string
-	for _, key := range slices.Sorted(maps.Keys(members)) {
-		var values []json.RawMessage
-		if json.Unmarshal(members[key], &values) != nil {
-			values = []json.RawMessage{members[key]}
+// memberText returns the text of the member with the name, or "".
+func (d document) memberText(name string) (text string) {
+	for known, value := range d.members() {
+		if equalFold(name, known) {
+			text = cmp.Or(value.text(), text)
+		}
+	}
+	return text
+}
+
+// texts returns the texts of an array, or of a single value. The text of an
+// object is its message.
+func (d document) texts() (texts []string) {
+	for value := range d.values() {
+		text := value.text()
+		if value[0] == '{' {
+			text = value.message()
+		}
+		if text != "" {
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
+
+// fieldTexts returns the texts in an object, by the names of fields.
+func (d document) fieldTexts(names []string, mask func(string) string) (fields map[string][]string) {
+	for key, value := range d.members() {
+		texts := value.texts()
+		if len(texts) == 0 {
+			continue
+		}
+		if fields == nil {
+			fields = make(map[string][]string)
+		}
+		if mask != nil {
+			key = mask(key)
 		}
 		name := fieldName(key, names)
-		for _, value := range values {
-			if s := text(value); s != "" {
-				if fields == nil {
-					fields = make(map[string][]string)
-				}
-				fields[name] = append(fields[name], s)
-			}
-		}
+		fields[name] = append(fields[name], texts...)
 	}
 	return fields
 }
 
-// fieldName returns which of the names a server's key means: ASP.NET Core
-// writes Email or, for what it could not read, $.email. A key that means none
-// of them at least gets the lower-case first letter that names have.
+// fieldName returns the name that a server's key means. ASP.NET Core writes
+// Email, or $.email for a value that it could not read. If the key means none
+// of the names, fieldName writes its first letter in lower case.
 func fieldName(key string, names []string) string {
 	key = strings.TrimPrefix(key, "$.")
 	for _, name := range names {
@@ -99,4 +139,50 @@ func fieldName(key string, names []string) string {
 	}
 	_, first := utf8.DecodeRuneInString(key)
 	return strings.ToLower(key[:first]) + key[first:]
+}
+
+// The methods below read a value that is known to be valid. The document holds
+// nothing else.
+
+// text returns the text of a string, and "" for other values.
+func (d document) text() string {
+	if d[0] != '"' {
+		return ""
+	}
+	end, holds, _ := d.quoted(1)
+	return string(appendText(nil, d[1:end-1], holds))
+}
+
+// values yields the items of an array. It yields any other value itself.
+func (d document) values() iter.Seq[document] {
+	return func(yield func(document) bool) {
+		if d[0] != '[' {
+			yield(d)
+			return
+		}
+		at, more, _ := d.item(1, ']', true)
+		for more {
+			end, _ := d.value(at, maxProblemLevels)
+			if !yield(d[at:end]) {
+				return
+			}
+			at, more, _ = d.item(end, ']', false)
+		}
+	}
+}
+
+// members yields the names and values of the members of an object.
+func (d document) members() iter.Seq2[string, document] {
+	return func(yield func(string, document) bool) {
+		at, more, _ := d.item(1, '}', true)
+		for more {
+			name, holds, _ := d.name(at)
+			start, _ := d.colon(name)
+			end, _ := d.value(start, maxProblemLevels)
+			if !yield(string(appendText(nil, d[at+1:name-1], holds)), d[start:end]) {
+				return
+			}
+			at, more, _ = d.item(end, '}', false)
+		}
+	}
 }

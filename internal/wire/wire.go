@@ -1,9 +1,10 @@
-// Package wire reads and writes JSON objects, given the names of their members
-// and the Go variables behind them.
+// Package wire reads and writes JSON objects. The caller names the members of
+// an object, and gives the Go variables that hold their values.
 //
-// It is strict about grammar, where a doubtful document is better refused, and
-// forgiving about form, where servers differ: names match in any case, a text
-// may arrive as a number, a date without a zone. It knows nothing of HTTP.
+// The package is strict about the grammar of JSON: it refuses a malformed
+// document as a whole. It accepts several forms of a value, because servers
+// differ: names match in any case, a text may arrive as a number, and a date
+// may have no zone. The package does not know HTTP.
 package wire
 
 import (
@@ -12,26 +13,34 @@ import (
 	"strings"
 )
 
-// Field ties one member of an object on the wire to the variable that holds
-// its value.
+// Field connects one member of an object to the variable that holds its value.
 type Field struct {
-	Name  string
-	Value any  // *string, *int64, *bool, *time.Time or *netip.Addr
-	Keep  bool // written even when its value is zero
+	// Name is the name of the member.
+	Name string
+	// Value is a *string, *int64, *bool, *time.Time or *netip.Addr.
+	Value any
+	// Keep writes the member even if its value is zero. False leaves a zero
+	// value out.
+	Keep bool
 }
 
 // Object says how a Go value is written and read. It holds pointers into that
 // value, so it is as safe for concurrent use as the value itself.
 type Object struct {
 	Fields []Field
-	Extra  *map[string]json.RawMessage // members that no field names; nil drops them on reading
+	// Extra holds the members that no field names, as written. If Extra is nil,
+	// reading drops them.
+	Extra *map[string]json.RawMessage
 }
 
-// Error says where a document, or a value that was to be written, breaks which
-// rule. It holds names, indexes and kinds, but no value: values may be secrets.
+// Error is a fault in a document, or in a value that was to be written. It
+// holds names, indexes and types, but no values, because values may be secrets.
 type Error struct {
-	Path    string // "[3].createdOn", or "" for the document as a whole
-	Problem string // "not a date"
+	// Path is where the fault is, for example "[3].createdOn". "" means the
+	// document as a whole.
+	Path string
+	// Problem is the fault, for example "not a date".
+	Problem string
 }
 
 // Error returns the path and the problem: "[3].createdOn: not a date".
@@ -42,23 +51,28 @@ func (e *Error) Error() string {
 	return e.Path + ": " + e.Problem
 }
 
-// find returns the index of the field that has the name, or -1. It tries hint
-// first, for servers send members in one order. A name in another case counts
-// only when none fits exactly.
+// find returns the index of the field with the name, or -1. It tries the index
+// hint first, because most servers send members in the same order. A name that
+// differs in case matches only if no name is equal.
 func (o Object) find(name []byte, hint int) int {
 	if hint < len(o.Fields) && o.Fields[hint].Name == string(name) {
 		return hint
 	}
-	exact := slices.IndexFunc(o.Fields, func(f Field) bool { return f.Name == string(name) })
-	if exact >= 0 {
-		return exact
+	equal := slices.IndexFunc(o.Fields, func(f Field) bool { return f.Name == string(name) })
+	if equal >= 0 {
+		return equal
 	}
 	return slices.IndexFunc(o.Fields, func(f Field) bool { return equalFold(f.Name, name) })
 }
 
-// equalFold compares an ASCII name with another, the case of letters aside.
-// The lengths keep out the Kelvin sign and the long s, which Unicode folds to k
-// and s.
+// equalFold reports whether two names are equal, ignoring the case of ASCII
+// letters. Name must be ASCII. Comparing the lengths excludes the Kelvin sign
+// and the long s, which strings.EqualFold treats like k and s.
 func equalFold[T string | []byte](name string, other T) bool {
 	return len(name) == len(other) && strings.EqualFold(name, string(other))
+}
+
+// unsupported panics. The type of a field is a mistake in our own code.
+func (f *Field) unsupported() {
+	panic("wire: unsupported type of field " + f.Name)
 }

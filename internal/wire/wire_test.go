@@ -50,11 +50,11 @@ func TestError(t *testing.T) {
 	assert.Equal(t, "malformed JSON", (&wire.Error{Problem: "malformed JSON"}).Error())
 }
 
-// An unsupported type is a mistake in our own field lists.
+// An unsupported type is a mistake in our own lists of fields.
 func TestUnsupportedType(t *testing.T) {
 	t.Parallel()
 	object := wire.Object{Fields: []wire.Field{{Name: "ratio", Value: new(float64), Keep: true}}}
-	const problem = "wire: no rule for the type of ratio"
+	const problem = "wire: unsupported type of field ratio"
 	assert.PanicsWithValue(t, problem, func() { _ = object.Decode([]byte(`{"ratio":1}`)) })
 	assert.PanicsWithValue(t, problem, func() { _, _ = object.Append(nil) })
 }
