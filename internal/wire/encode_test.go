@@ -154,7 +154,7 @@ func TestAppendErrors(t *testing.T) {
 	}
 }
 
-func TestAppendAllocations(t *testing.T) { //nolint:paralleltest // counts what the whole process allocates
+func TestAppendAllocations(t *testing.T) { //nolint:paralleltest // it counts the allocations of the whole process
 	var r record
 	require.NoError(t, r.wire().DecodeList(page(1), func() error { return nil }))
 	object := r.wire()

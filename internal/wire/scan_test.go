@@ -13,22 +13,22 @@ import (
 	"github.com/clixnow/clixnow-go/internal/wire"
 )
 
-// requireSameText reads a document with a name as encoding/json does, down to
-// whether it may be read at all.
+// requireSameText checks that a document with a name is read, or refused, as by
+// encoding/json.
 func requireSameText(t *testing.T, data []byte) {
 	t.Helper()
 	var got sample
 	var want struct{ Name string }
 	wantErr := json.Unmarshal(data, &want)
 	err := got.wire().Decode(data)
-	if (err == nil) != (wantErr == nil) || err == nil && got.Name != want.Name { // require is slow
-		require.Failf(t, "not as encoding/json reads it", "%q: %q, %v; not %q, %v", data, got.Name, err, want.Name,
+	if (err == nil) != (wantErr == nil) || err == nil && got.Name != want.Name { // only then, because require is slow
+		require.Failf(t, "differs from encoding/json", "%q: %q, %v; not %q, %v", data, got.Name, err, want.Name,
 			wantErr)
 	}
 }
 
-// Strings are read sixteen bytes at a time, except at the end of a document:
-// each byte has to count at each place, whatever stands beside it.
+// Strings are read 16 bytes at a time, except at the end of a document. Each
+// byte must be noticed at each position, whatever is beside it.
 func TestDecodeEveryByte(t *testing.T) {
 	t.Parallel()
 	t.Run("alone", func(t *testing.T) {
@@ -74,14 +74,14 @@ func TestDecodeEveryEscape(t *testing.T) {
 	}
 }
 
-// Values of members that are expected are read on a way of their own, and have
-// to come to the same.
-func TestDecodeListReadsValuesAsElsewhere(t *testing.T) {
+// In a list, the values of predicted members are read by other code than
+// elsewhere. The results must be the same.
+func TestDecodeListReadsValuesLikeDecode(t *testing.T) {
 	t.Parallel()
 	values := []string{
 		`7`, `0`, `-7`, `07`, `1234567890`, `123456789012345678`, `1234567890123456789`, `9223372036854775808`,
 		`12345678901234567890`,
-		`1.5`, `7e3`, `7E3`, `null`, `true`, `false`, `[]`, `{}`, `["a"]`,
+		`1.5`, `7.0`, `-7.000`, `"7.0"`, `7e3`, `7E3`, `null`, `true`, `false`, `[]`, `{}`, `["a"]`,
 		`""`, `"a"`, `"seven"`, `"7"`, `"true"`, `"null"`, `"\u0037"`, `"\u00FC\n"`, `"ü"`, "\"\xFF\"", "\"a\nb\"",
 		"\"a\n,\"b\":\"c\"", `"1.2.3.4"`,
 		`"2022-12-19T11:01:58"`, `"2022-12-19T11:01:58Z"`, `"2022-12-19T11:01:58.302Z"`,
@@ -144,10 +144,10 @@ func TestDecodeListReadsValuesAsElsewhere(t *testing.T) {
 	}
 }
 
-// In a list, the members are expected in the order of the fields, whatever the
-// lengths of their names. Whether they come so or not, they have to be read as
-// they are outside of a list, where nothing is expected.
-func TestDecodeListExpectsMembers(t *testing.T) {
+// In a list, members are predicted in the order of the fields. Whether a
+// prediction is right or wrong, and whatever the lengths of the names, members
+// must be read as outside a list, where nothing is predicted.
+func TestDecodeListPredictsMembers(t *testing.T) {
 	t.Parallel()
 	type pair struct {
 		first, second string
@@ -206,8 +206,8 @@ func TestDecodeNumbersAndWords(t *testing.T) {
 	}
 }
 
-// requireSameRaw reads a value that no field names, within arrays and objects
-// and at the end of the document.
+// requireSameRaw checks a value that no field names: in arrays and objects, and
+// at the end of the document.
 func requireSameRaw(t *testing.T, value string) {
 	t.Helper()
 	for _, data := range []string{
