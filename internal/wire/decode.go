@@ -110,7 +110,7 @@ func (r *reader) envelope(o Object, at int, each func() error) (end int, err err
 		}
 		switch {
 		case r.firstItem(at) == '{' && found:
-			return at, &Error{Problem: "expected one array of objects, got two"}
+			return at, &Error{Problem: "one array of objects is expected, not two"}
 		case r.firstItem(at) == '{':
 			found = true
 			at, err = r.elements(o, at, each)
@@ -184,7 +184,7 @@ func (r *reader) open(at int, bracket byte, expected string) (end int, err error
 	case typeOf(c) == "":
 		return at, errSyntax
 	default:
-		return at, r.fault("", "expected "+expected+", got "+typeOf(c))
+		return at, r.fault("", expected+" is expected, not "+typeOf(c))
 	}
 }
 
@@ -248,16 +248,14 @@ func (r *reader) field(f *Field, at int) (end int, err error) {
 		}
 		return end, r.set(f, r.text(r.data[at+1:end-1], holds), true)
 	}
-	end, err = r.data.value(at, r.levels)
+	if end, err = r.data.value(at, r.levels); err != nil {
+		return end, r.locate(f.Name, err)
+	}
 	switch {
-	case errors.Is(err, errDeep):
-		return end, r.fault(f.Name, errDeep.Error())
-	case err != nil:
-		return end, err
 	case first == 'n': // null counts as absent
 		return end, nil
 	case first == '[' || first == '{':
-		return end, r.fault(f.Name, "expected "+f.describe()+", got "+typeOf(first))
+		return end, r.fault(f.Name, f.describe()+" is expected, not "+typeOf(first))
 	}
 	return end, r.set(f, r.data[at:end], false)
 }
@@ -308,6 +306,9 @@ func (f *Field) describe() string {
 // parseInteger parses a JSON number that is an integer. It may have a fraction
 // of zeros, such as 7.0.
 func parseInteger(text []byte) (int64, bool) {
+	if n, end, ok := document(text).shortInteger(0); ok && end == len(text) { // only for speed
+		return n, true
+	}
 	end, err := document(text).number(0)
 	if err != nil || end != len(text) {
 		return 0, false
@@ -344,14 +345,19 @@ func (r *reader) extra(extra *map[string]json.RawMessage, at int, name []byte) (
 // value reads a value that no field names. Its errors do not contain the name,
 // because the server chose it.
 func (r *reader) value(at int) (end int, value []byte, err error) {
-	end, err = r.data.value(at, r.levels)
-	switch {
-	case errors.Is(err, errDeep):
-		return end, nil, r.fault("", errDeep.Error())
-	case err != nil:
-		return end, nil, err
+	if end, err = r.data.value(at, r.levels); err != nil {
+		return end, nil, r.locate("", err)
 	}
 	return end, r.data[at:end], nil
+}
+
+// locate adds to errDeep in which member it happened. It returns other errors
+// unchanged.
+func (r *reader) locate(name string, err error) error {
+	if errors.Is(err, errDeep) {
+		return r.fault(name, err.Error())
+	}
+	return err
 }
 
 // text returns the text of a string, given what is between its quotes. The

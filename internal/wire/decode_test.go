@@ -115,9 +115,9 @@ func TestDecodeErrors(t *testing.T) {
 	for name, test := range map[string]struct{ data, want string }{
 		"empty":                             {``, "malformed JSON at byte 0"},
 		"white space only":                  {" \n", "malformed JSON at byte 2"},
-		"null":                              {`null`, "expected an object, got null"},
-		"array":                             {`[]`, "expected an object, got array"},
-		"text":                              {`"secret"`, "expected an object, got string"},
+		"null":                              {`null`, "an object is expected, not null"},
+		"array":                             {`[]`, "an object is expected, not an array"},
+		"text":                              {`"secret"`, "an object is expected, not a string"},
 		"HTML":                              {`<html>`, "malformed JSON at byte 1"},
 		"cut off":                           {`{"id":1`, "malformed JSON at byte 7"},
 		"cut off after the colon":           {`{"id":`, "malformed JSON at byte 6"},
@@ -145,14 +145,14 @@ func TestDecodeErrors(t *testing.T) {
 		"misspelled true":                   {`{"active":trux}`, "malformed JSON at byte 14"},
 		"misspelled null":                   {`{"name":nul}`, "malformed JSON at byte 12"},
 		"name cut off":                      {`{"id`, "malformed JSON at byte 4"},
-		"boolean":                           {`true`, "expected an object, got boolean"},
+		"boolean":                           {`true`, "an object is expected, not a boolean"},
 		"no name within unknown":            {`{"x":{1:2}}`, "malformed JSON at byte 7"},
 		"no comma within unknown":           {`{"x":[1 2]}`, "malformed JSON at byte 9"},
 		"bad within unknown":                {`{"x":[1,{"y":01}]}`, "malformed JSON at byte 15"},
 		"control within unknown":            {"{\"x\":\"\t\"}", "malformed JSON at byte 7"},
-		"text is object":                    {`{"name":{"secret":1}}`, "name: expected text, got object"},
-		"text is array":                     {`{"NAME":["secret"]}`, "name: expected text, got array"},
-		"date is array":                     {`{"createdOn":[]}`, "createdOn: expected a date, got array"},
+		"text is object":                    {`{"name":{"secret":1}}`, "name: text is expected, not an object"},
+		"text is array":                     {`{"NAME":["secret"]}`, "name: text is expected, not an array"},
+		"date is array":                     {`{"createdOn":[]}`, "createdOn: a date is expected, not an array"},
 		"integer has fraction":              {`{"id":42.5}`, "id: not an integer"},
 		"integer has fraction after zeros":  {`{"id":42.0001}`, "id: not an integer"},
 		"integer has fraction and exponent": {`{"id":42.0e0}`, "id: not an integer"},
@@ -162,7 +162,7 @@ func TestDecodeErrors(t *testing.T) {
 		"integer far too large":             {`{"id":18446744073709551617}`, "id: not an integer"},
 		"integer too small":                 {`{"id":-9223372036854775809}`, "id: not an integer"},
 		"integer is boolean":                {`{"id":true}`, "id: not an integer"},
-		"integer is object":                 {`{"id":{}}`, "id: expected an integer, got object"},
+		"integer is object":                 {`{"id":{}}`, "id: an integer is expected, not an object"},
 		"integer text is empty":             {`{"id":""}`, "id: not an integer"},
 		"integer text is a word":            {`{"id":"secret"}`, "id: not an integer"},
 		"integer text has zeros":            {`{"id":"042"}`, "id: not an integer"},
@@ -181,14 +181,17 @@ func TestDecodeErrors(t *testing.T) {
 		"integer text has an underscore":    {`{"id":"4_2"}`, "id: not an integer"},
 		"boolean is text":                   {`{"active":"true"}`, "active: not true or false"},
 		"boolean is number":                 {`{"active":1}`, "active: not true or false"},
-		"boolean is object":                 {`{"active":{}}`, "active: expected true or false, got object"},
+		"boolean is object":                 {`{"active":{}}`, "active: true or false is expected, not an object"},
 		"date is number":                    {`{"createdOn":1671447718}`, "createdOn: not a date"},
 		"date is boolean":                   {`{"createdOn":false}`, "createdOn: not a date"},
 		"date is a space":                   {`{"createdOn":" "}`, "createdOn: not a date"},
 		"date is a word":                    {`{"createdOn":"secret"}`, "createdOn: not a date"},
 		"address is a word":                 {`{"ipAddress":"secret"}`, "ipAddress: not an IP address"},
 		"address is a number":               {`{"ipAddress":16777343}`, "ipAddress: not an IP address"},
-		"address is object":                 {`{"ipAddress":{}}`, "ipAddress: expected an IP address, got object"},
+		"address object": {
+			`{"ipAddress":{}}`,
+			"ipAddress: an IP address is expected, not an object",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -259,7 +262,7 @@ func TestDecodeListErrors(t *testing.T) {
 	const noArray = "the object has no array of objects"
 	for name, test := range map[string]struct{ data, want string }{
 		"empty":                   {``, "malformed JSON at byte 0"},
-		"null":                    {`null`, "expected an array of objects, got null"},
+		"null":                    {`null`, "an array of objects is expected, not null"},
 		"name without quotes":     {`{items:[]}`, "malformed JSON at byte 2"},
 		"bracket in a text":       {`{"note":"]"}`, noArray},
 		"value without a name":    {`{5,"items":[]}`, "malformed JSON at byte 2"},
@@ -273,7 +276,7 @@ func TestDecodeListErrors(t *testing.T) {
 		"comma before second":     {`[{,"name":"x"}]`, "malformed JSON at byte 3"},
 		"field ends":              {`[{"id":`, "malformed JSON at byte 7"},
 		"field ends after colon":  {`[{"id":}]`, "malformed JSON at byte 8"},
-		"number":                  {`17`, "expected an array of objects, got number"},
+		"number":                  {`17`, "an array of objects is expected, not a number"},
 		"empty object":            {`{}`, noArray},
 		"message":                 {`{"message":"secret"}`, noArray},
 		"total":                   {`{"total":0}`, noArray},
@@ -289,18 +292,21 @@ func TestDecodeListErrors(t *testing.T) {
 		"array in an array":       {`{"items":[[{"id":1}]]}`, noArray},
 		"two arrays of objects": {
 			`{"a":[{"id":1}],"b":[{"id":2}]}`,
-			"expected one array of objects, got two",
+			"one array of objects is expected, not two",
 		},
 		"the same array twice": {
 			`{"a":[{"id":1}],"a":[{"id":2}]}`,
-			"expected one array of objects, got two",
+			"one array of objects is expected, not two",
 		},
-		"bare, element is null":      {`[{"id":1},null]`, "[1]: expected an object, got null"},
-		"bare, element is number":    {`[1]`, "[0]: expected an object, got number"},
-		"bare, element is array":     {`[[{"id":1}]]`, "[0]: expected an object, got array"},
-		"wrapped, element is null":   {`{"items":[{"id":1},null]}`, "[1]: expected an object, got null"},
-		"bad value":                  {`[{"id":1},{"id":2},{},{"createdOn":"secret"}]`, "[3].createdOn: not a date"},
-		"bad value, wrapped":         {`{"secret":[{"id":1},{"name":{}}]}`, "[1].name: expected text, got object"},
+		"bare, element is null":    {`[{"id":1},null]`, "[1]: an object is expected, not null"},
+		"bare, element is number":  {`[1]`, "[0]: an object is expected, not a number"},
+		"bare, element is array":   {`[[{"id":1}]]`, "[0]: an object is expected, not an array"},
+		"wrapped, element is null": {`{"items":[{"id":1},null]}`, "[1]: an object is expected, not null"},
+		"bad value":                {`[{"id":1},{"id":2},{},{"createdOn":"secret"}]`, "[3].createdOn: not a date"},
+		"bad wrapped value": {
+			`{"secret":[{"id":1},{"name":{}}]}`,
+			"[1].name: text is expected, not an object",
+		},
 		"cut off":                    {`[{"id":1}`, "malformed JSON at byte 9"},
 		"cut off after the bracket":  {`[`, "malformed JSON at byte 1"},
 		"cut off after the comma":    {`[{"id":1},`, "malformed JSON at byte 10"},
@@ -361,7 +367,7 @@ func TestDecodeDepth(t *testing.T) {
 			return `[{},{"name":` + strings.Repeat(`[`, levels) + strings.Repeat(`]`, levels) + `}]`
 		}
 		_, err := decodeList(nest(62))
-		require.EqualError(t, err, "[1].name: expected text, got array")
+		require.EqualError(t, err, "[1].name: text is expected, not an array")
 		_, err = decodeList(nest(63))
 		require.EqualError(t, err, "[1].name: "+tooDeep)
 	})
@@ -438,7 +444,7 @@ func TestDecodeSkipsByteOrderMark(t *testing.T) {
 		"UTF-16":                {"\xFF\xFE[\x00]\x00", nil, "malformed JSON at byte 1"},
 		"position counts it":    {mark + `[x]`, nil, "malformed JSON at byte 5"},
 		"HTML after it":         {mark + `<html>`, nil, "malformed JSON at byte 4"},
-		"wrong type after it":   {mark + `17`, nil, "expected an array of objects, got number"},
+		"wrong type after it":   {mark + `17`, nil, "an array of objects is expected, not a number"},
 		"empty object after it": {mark + `{}`, nil, "the object has no array of objects"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -158,7 +158,9 @@ func slowProblem(body []byte) (p wire.Problem, ok bool) {
 				continue
 			}
 			p.Fields = nil
-			for _, field := range membersOf(m.value) {
+			fields := membersOf(m.value)
+			slices.SortStableFunc(fields, func(a, b member) int { return strings.Compare(a.name, b.name) })
+			for _, field := range fields {
 				texts := slowTexts(field.value)
 				if len(texts) == 0 {
 					continue

@@ -3,6 +3,7 @@ package wire
 import (
 	"cmp"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -108,21 +109,25 @@ func (d document) texts() (texts []string) {
 	return texts
 }
 
-// fieldTexts returns the texts in an object, by the names of fields.
+// fieldTexts returns the texts in an object, by the names of fields. If several
+// keys mean one field, its texts are in the order of the keys.
 func (d document) fieldTexts(names []string, mask func(string) string) (fields map[string][]string) {
+	byKey := make(map[string][]string)
 	for key, value := range d.members() {
-		texts := value.texts()
-		if len(texts) == 0 {
-			continue
+		if texts := value.texts(); len(texts) > 0 {
+			byKey[key] = append(byKey[key], texts...)
 		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(byKey)) {
 		if fields == nil {
 			fields = make(map[string][]string)
 		}
+		name := key
 		if mask != nil {
-			key = mask(key)
+			name = mask(key)
 		}
-		name := fieldName(key, names)
-		fields[name] = append(fields[name], texts...)
+		name = fieldName(name, names)
+		fields[name] = append(fields[name], byKey[key]...)
 	}
 	return fields
 }

@@ -86,7 +86,7 @@ func TestDecodeProblem(t *testing.T) {
 		"field: document":              {`{"errors":{"$":"x"}}`, fields("$", "x")},
 		"field: no name":               {`{"errors":{"":"x"}}`, fields("", "x")},
 		"field: merged": {
-			`{"errors":{"email":["a"],"Email":["b"],"$.email":"c"}}`,
+			`{"errors":{"email":["c"],"Email":["b"],"$.email":"a"}}`,
 			fields("email", "a", "b", "c"),
 		},
 		"field: another without text": {`{"errors":{"Email":"taken","Phone":17}}`, fields("email", "taken")},

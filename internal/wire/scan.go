@@ -125,23 +125,23 @@ func (d document) items(at int, closing byte, levels int) (end int, err error) {
 	}
 }
 
-// typeOf returns the JSON type of a value that begins with c, or "" if no value
-// begins with c.
+// typeOf returns the JSON type of a value that begins with c, with its article,
+// or "" if no value begins with c.
 func typeOf(c byte) string {
 	switch c {
 	case '"':
-		return "string"
+		return "a string"
 	case '[':
-		return "array"
+		return "an array"
 	case '{':
-		return "object"
+		return "an object"
 	case 'n':
 		return "null"
 	case 't', 'f':
-		return "boolean"
+		return "a boolean"
 	}
 	if c == '-' || isDigit(c) {
-		return "number"
+		return "a number"
 	}
 	return ""
 }
