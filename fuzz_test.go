@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,37 +20,43 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// leadsLead is the lead of the API reference's response model, with what its
-// host masks filled in.
-const leadsLead = `{"id":123,"email":"test@example.com","status":"New","crmId":4567,"brandId":12,"brandName":"Brand",` +
-	`"createdOn":"2022-12-19T11:01:58.302Z","updatedOn":"2022-12-19T11:01:58.302Z","ftdDate":null,"clickId":"1c33d66a941ac90a6",` +
-	`"sub2":"sub2","subCampaign":"autumn","keyword":"test","placement":"landing_page","clientType":"Client"}`
+// leadsLead is the lead in "Response model" of the API reference. The page
+// hides its email, so another one is filled in.
+const leadsLead = `{"id":123,"email":"test@example.com","status":"New","crmId":4567,"brandId":12,` +
+	`"brandName":"Brand","createdOn":"2022-12-19T11:01:58.302Z","updatedOn":"2022-12-19T11:01:58.302Z",` +
+	`"ftdDate":null,"clickId":"1c33d66a941ac90a6","sub2":"sub2","subCampaign":"autumn","keyword":"test",` +
+	`"placement":"landing_page","clientType":"Client"}`
 
-// bodies are what servers answer, well-meaning and other.
+// bodies returns response bodies, valid and invalid ones.
 func bodies() []string {
 	return []string{
 		leadsLead, "[" + leadsLead + "]", `{"items":[` + leadsLead + `],"total":1}`, `{"data":[]}`, `[]`, `null`,
 		`{}`, ``, `[{}]`, `[{"id":-1}]`,
-		`{"ID":"123","Email":7,"createdOn":"2022-12-19T11:01:58","updatedOn":"2022-12-19T11:01:58.3021234+02:00","ftdDate":"0001-01-01T00:00:00","new":[1, "<&>\u2028"]}`,
+		"\uFEFF[" + leadsLead + "]", `{"data":null}`, `{"tags":["a"],"items":[]}`, `[{"id":7.0,"ftdDate":""}]`,
+		`{"ID":"123","Email":7,"createdOn":"2022-12-19T11:01:58","updatedOn":"2022-12-19T11:01:58.3021234+02:00",` +
+			`"ftdDate":"0001-01-01T00:00:00","new":[1, "<&>\u2028"]}`,
 		`{"updatedOn":"0001-01-01T0:00:00Z"}`, `{"createdOn":"2022-12-19T11:01:58,302Z"}`,
 		`{"ftdDate":"2022-12-19T11:01:58+24:60"}`,
-		`{"leadId":123456,"redirectUrl":"https://brand.example/autologin?t=1","subCampaign":"autumn","crmId":"0f8fad5b","clickId":20}`,
-		`{"leadId":"123456"}`, `{"leadId":0}`, `{"leadId":1e3}`, `{"leadId":123456`,
+		`{"leadId":123456,"redirectUrl":"https://brand.example/autologin?t=1","subCampaign":"autumn",` +
+			`"crmId":"0f8fad5b","clickId":20}`,
+		"\uFEFF{\"leadId\":123456.0}", `{"leadId":"123456"}`, `{"leadId":0}`, `{"leadId":1e3}`, `{"leadId":123456`,
 		"{\"leadId\":1,\"crmId\":\"\xff\"}",
 		`{"message":"Duplicate lead","errors":{"Email":["is already registered"],"Phone":"taken"}}`,
 		`{"message":"Registration is not allowed for country KP"}`, `{"error":{"message":"no"}}`, `{"error":"no"}`,
-		`{"title":"One or more validation errors occurred.","status":400,"traceId":"00-4bf9-01","errors":{"$.phone":[{"message":"x"}]}}`,
+		`{"errors":["Duplicate lead",{"description":"no"}]}`, `["Duplicate lead"]`, `{"msg":"Duplicate lead"}`,
+		`{"title":"One or more validation errors occurred.","status":400,"traceId":"00-4bf9-01",` +
+			`"errors":{"$.phone":[{"message":"x"}]}}`,
 		`{"message":"` + testToken + ` and Password123!","errors":{"` + testToken +
 			`":["Password123!"]},"traceId":"` + testToken + `"}`,
-		`{"message":"Allison.Brown@example.com and +41123456789 log in at https://brand.example/autologin?t=1"}`,
 		`{"Password123!\n` + testToken + `":` + strings.Repeat("[", 65) + strings.Repeat("]", 65) + `}`,
 		"<html><title>502 Bad Gateway</title></html>", strings.Repeat("[", 65) + strings.Repeat("]", 65),
 		"no\r\nlines\u0085\u2028here",
 	}
 }
 
-// plainDate is a date by encoding/json, which also takes an hour of one digit,
-// a comma for the point, and offsets of any size.
+// plainDate is a date as encoding/json reads it. encoding/json also accepts an
+// hour of one digit, a comma in place of the point, and offsets of any size.
+// plainDate refuses these.
 type plainDate struct{ time.Time }
 
 var dateShape = regexp.MustCompile(`^"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)"$`)
@@ -61,12 +68,13 @@ func (d *plainDate) UnmarshalJSON(text []byte) error {
 	err := d.Time.UnmarshalJSON(text)
 	d.Time = d.UTC()
 	if known := d.IsZero() || d.Year() > 1 && d.Year() < 10000; !known || !dateShape.Match(text) {
-		return errors.New("no date for us, or another one")
+		return errors.New("read in another way by this package")
 	}
 	return err
 }
 
-// plainLead is a lead by encoding/json, which knows fewer forms.
+// plainLead is a lead as encoding/json reads it. It accepts fewer forms than
+// Lead.
 type plainLead struct {
 	ID                                               int64
 	Email, Status                                    string
@@ -82,24 +90,23 @@ func requireSameLead(t *testing.T, want plainLead, got clixnow.Lead) {
 	t.Helper()
 	require.Equal(t, want, plainLead{
 		ID: got.ID, Email: got.Email, Status: got.Status, BrandID: got.BrandID, BrandName: got.BrandName,
-		Sub2:        got.Sub2,
-		SubCampaign: got.SubCampaign, Keyword: got.Keyword, Placement: got.Placement,
-		CreatedOn: plainDate{got.CreatedOn},
-		UpdatedOn: plainDate{got.UpdatedOn}, FTDDate: plainDate{got.FTDDate}, ClientType: got.ClientType,
-		CRMID: got.CRMID, ClickID: got.ClickID,
+		Sub2: got.Sub2, SubCampaign: got.SubCampaign, Keyword: got.Keyword, Placement: got.Placement,
+		CreatedOn: plainDate{got.CreatedOn}, UpdatedOn: plainDate{got.UpdatedOn}, FTDDate: plainDate{got.FTDDate},
+		ClientType: got.ClientType, CRMID: got.CRMID, ClickID: got.ClickID,
 	})
 }
 
-// sameRules reports whether a document that encoding/json takes is one for us:
-// it also takes other letters for ours in names, and any depth.
+// sameRules reports whether this package must accept a document that
+// encoding/json accepts. encoding/json also accepts some other letters in
+// names, and any depth.
 func sameRules(data []byte) bool {
 	const folded = "\u017f\u212a"
 	return !bytes.ContainsAny(data, folded) && !bytes.Contains(data, []byte(`\u`)) &&
 		bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) < 64
 }
 
-// asWritten returns the members as json.Marshal writes them: without spaces,
-// and with <, > and & escaped.
+// asWritten returns the members as json.Marshal writes them: without white
+// space, and with <, > and & escaped.
 func asWritten(t *testing.T, extra map[string]json.RawMessage) map[string]json.RawMessage {
 	t.Helper()
 	for name, value := range extra {
@@ -119,7 +126,8 @@ func FuzzLead(f *testing.F) {
 		if err := json.Unmarshal(data, &lead); err != nil {
 			require.Zero(t, lead)
 			var plain plainLead
-			require.False(t, sameRules(data) && json.Unmarshal(data, &plain) == nil, "encoding/json takes it: %v", err)
+			accepted := sameRules(data) && json.Unmarshal(data, &plain) == nil
+			require.False(t, accepted, "encoding/json accepts it: %v", err)
 			return
 		}
 		require.True(t, json.Valid(data))
@@ -135,7 +143,7 @@ func FuzzLead(f *testing.F) {
 	})
 }
 
-// answers is a RoundTripper that gives the answer that it holds.
+// answers is a RoundTripper that returns a response with these values.
 type answers struct {
 	status int
 	header http.Header
@@ -156,15 +164,13 @@ func (a *answers) client(f *testing.F) *clixnow.Client {
 	return client
 }
 
-// requireSound checks what is promised of every error's text.
-func requireSound(t *testing.T, err error) {
+// requireSafeText checks what is promised about the text of every error.
+func requireSafeText(t *testing.T, err error) {
 	t.Helper()
 	text := err.Error()
 	require.True(t, strings.HasPrefix(text, "clixnow: "), text)
 	require.NotContains(t, text, testToken)
-	for _, hidden := range []string{"Password123!", "allison.brown@example.com", "41123456789"} {
-		require.NotContains(t, strings.ToLower(text), strings.ToLower(hidden))
-	}
+	require.NotContains(t, text, "Password123!")
 	require.Equal(t, -1, strings.IndexFunc(text, unicode.IsControl), "%q", text)
 	require.Less(t, len(text), 1<<20)
 }
@@ -184,13 +190,14 @@ func FuzzSearchPage(f *testing.F) {
 			require.ErrorIs(t, err, clixnow.ErrInvalidResponse)
 			var apiError *clixnow.APIError
 			require.ErrorAs(t, err, &apiError)
-			requireSound(t, err)
+			requireSafeText(t, err)
 			require.Nil(t, page)
-			// as a lead
-			require.False(t, isPlain && !bytes.Contains(body, []byte("null")), "encoding/json takes it: %v", err)
+			// encoding/json accepts null as a lead
+			accepted := isPlain && !bytes.Contains(body, []byte("null"))
+			require.False(t, accepted, "encoding/json accepts it: %v", err)
 			return
 		}
-		require.True(t, json.Valid(body))
+		require.True(t, json.Valid(bytes.TrimPrefix(body, []byte("\uFEFF"))))
 		if isPlain {
 			require.Len(t, page.Leads, len(plain))
 			for i := range plain {
@@ -217,7 +224,7 @@ func FuzzCreateResponse(f *testing.F) {
 			require.ErrorIs(t, err, clixnow.ErrInvalidResponse)
 			require.ErrorIs(t, err, clixnow.ErrOutcomeUnknown)
 			requireOneClass(t, err)
-			requireSound(t, err)
+			requireSafeText(t, err)
 			return
 		}
 		require.Positive(t, lead.LeadID)
@@ -231,7 +238,10 @@ func FuzzCreateResponse(f *testing.F) {
 }
 
 func FuzzErrorAnswer(f *testing.F) {
-	for i, status := range []int{400, 401, 403, 409, 415, 422, 429, 303, 302, 500, 502, 503, 524, 100, 600, 0, -1} {
+	statuses := []int{
+		400, 401, 403, 408, 409, 415, 422, 429, 460, 499, 303, 302, 500, 502, 503, 524, 100, 600, 0, -1,
+	}
+	for i, status := range statuses {
 		for _, seed := range bodies() {
 			f.Add(status, "text/plain; charset=utf-8", strconv.Itoa(i*i*i*1000), []byte(seed))
 		}
@@ -248,26 +258,36 @@ func FuzzErrorAnswer(f *testing.F) {
 		answer.status, answer.body = status, body
 		answer.header = http.Header{"Content-Type": {contentType}, "Retry-After": {retryAfter}}
 		_, err := client.CreateLead(t.Context(), vendorsLead())
-		requireSound(t, err)
+		requireSafeText(t, err)
 		requireOneClass(t, err)
 		var apiError *clixnow.APIError
 		require.ErrorAs(t, err, &apiError)
 		require.Equal(t, status, apiError.StatusCode)
-		require.Equal(t, matches(status, clixnow.ErrRefused), errors.Is(err, clixnow.ErrRefused))
+		require.Equal(t, refusing(status), errors.Is(err, clixnow.ErrRefused))
 		require.Equal(t, status == 429, errors.Is(err, clixnow.ErrRateLimited))
 		require.LessOrEqual(t, len(apiError.Body), 64<<10)
 		requireRetryAfter(t, retryAfter, apiError.RetryAfter)
 	})
 }
 
-// requireRetryAfter compares with the forms of RFC 9110.
+// refusing reports whether a create that is answered with the status was
+// refused: a 3xx or 4xx, with exceptions.
+func refusing(status int) bool {
+	return status >= 300 && status <= 499 && !slices.Contains([]int{303, 408, 429, 460, 499}, status)
+}
+
+// requireRetryAfter compares a Retry-After of up to a day with the two forms of
+// RFC 9110.
 func requireRetryAfter(t *testing.T, text string, got time.Duration) {
 	t.Helper()
+	const day = 24 * time.Hour
 	require.GreaterOrEqual(t, got, time.Duration(0))
 	text = textproto.TrimString(text)
 	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil {
-		require.Equal(t, time.Duration(seconds)*time.Second, got)
+		want := time.Duration(seconds) * time.Second
+		require.Equal(t, min(want, day), min(got, day))
 	} else if date, err := http.ParseTime(text); err == nil {
-		require.InDelta(t, max(time.Until(date), 0), got, float64(time.Minute)) // the clock goes on
+		want := min(max(time.Until(date), 0), day)
+		require.InDelta(t, want, min(got, day), float64(time.Minute)) // time passes during the test
 	}
 }
