@@ -183,6 +183,18 @@ func TestDecodeProblemForms(t *testing.T) {
 	}
 }
 
+// The caller sees a key as the server wrote it, before its case is changed.
+func TestDecodeProblemMask(t *testing.T) {
+	t.Parallel()
+	mask := func(key string) string { return strings.ReplaceAll(key, "Password123!", "[hidden]") }
+	body := `{"errors":{"Password123!":"a","$.Email":"b","Password123!.Email":["c"],"Phone":"d"}}`
+	got, ok := wire.DecodeProblem([]byte(body), names(), mask)
+	assert.True(t, ok)
+	assert.Equal(t, wire.Problem{Fields: map[string][]string{
+		"[hidden]": {"a"}, "email": {"b"}, "[hidden].Email": {"c"}, "phone": {"d"},
+	}}, got)
+}
+
 func TestDecodeProblemNotJSON(t *testing.T) {
 	t.Parallel()
 	for name, body := range map[string]string{
