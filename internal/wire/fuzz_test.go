@@ -121,7 +121,7 @@ func FuzzDecodeProblem(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		input := bytes.Clone(body)
-		got, ok := wire.DecodeProblem(body, names(), nil)
+		got, ok := wire.DecodeProblem(body, names())
 		require.Equal(t, input, body)
 		want, wantOK := slowProblem(body)
 		require.Equal(t, wantOK, ok)

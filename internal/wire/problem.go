@@ -32,11 +32,10 @@ const maxProblemLevels = 10_000
 // message in it; detail; title; description; msg; reason; the texts in errors
 // if that is no object. Otherwise errors holds the texts of Fields. A member of
 // an unexpected form is ignored. The keys of Fields are those of names that
-// match in any case. Before that, mask may change the server's keys. A nil mask
-// changes nothing.
+// match in any case.
 //
 // The work is proportional to the length of the body, and to that of names.
-func DecodeProblem(body []byte, names []string, mask func(key string) string) (p Problem, ok bool) {
+func DecodeProblem(body []byte, names []string) (p Problem, ok bool) {
 	d := document(body)
 	start := d.start()
 	end, err := d.value(start, maxProblemLevels)
@@ -58,7 +57,7 @@ func DecodeProblem(body []byte, names []string, mask func(key string) string) (p
 		case equalFold("traceId", name):
 			p.TraceID = value.text()
 		case equalFold("errors", name) && value[0] == '{':
-			p.Fields = value.fieldTexts(names, mask)
+			p.Fields = value.fieldTexts(names)
 		case equalFold("errors", name) && p.Message == "":
 			p.Message = strings.Join(value.texts(), "; ")
 		}
@@ -111,7 +110,7 @@ func (d document) texts() (texts []string) {
 
 // fieldTexts returns the texts in an object, by the names of fields. If several
 // keys mean one field, its texts are in the order of the keys.
-func (d document) fieldTexts(names []string, mask func(string) string) (fields map[string][]string) {
+func (d document) fieldTexts(names []string) (fields map[string][]string) {
 	byKey := make(map[string][]string)
 	for key, value := range d.members() {
 		if texts := value.texts(); len(texts) > 0 {
@@ -122,11 +121,7 @@ func (d document) fieldTexts(names []string, mask func(string) string) (fields m
 		if fields == nil {
 			fields = make(map[string][]string)
 		}
-		name := key
-		if mask != nil {
-			name = mask(key)
-		}
-		name = fieldName(name, names)
+		name := fieldName(key, names)
 		fields[name] = append(fields[name], byKey[key]...)
 	}
 	return fields
