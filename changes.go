@@ -158,7 +158,7 @@ func (c *Client) leadFeed(req *LeadChangesRequest) *walk.Feed[Lead] {
 	feed := &walk.Feed[Lead]{
 		Fetch: func(ctx context.Context, from time.Time, skip, count int) (walk.Page[Lead], error) {
 			page := SearchLeadsRequest{OrderBy: OrderByModifiedOn, ModifiedOnFrom: from, Skip: skip, Count: count}
-			leads, o, err := c.searchPage(ctx, page.query(), count, nil, inOrder)
+			leads, o, err := c.searchPage(ctx, pageRequest{query: page.query(), count: count, check: inOrder})
 			return walk.Page[Lead]{Items: leads, At: o.Date()}, err
 		},
 		ID: leadID, Version: leadVersion(), Modified: func(l *Lead) time.Time { return l.UpdatedOn },
@@ -181,7 +181,7 @@ func (c *Client) leadFeed(req *LeadChangesRequest) *walk.Feed[Lead] {
 // out of order may have been cut from a list that was just being sorted anew:
 // it is asked for again.
 func inOrder(leads []Lead) error {
-	if err := hasIDs(leads); err != nil {
+	if err := checkIDs(leads); err != nil {
 		return err
 	}
 	for i := range leads {

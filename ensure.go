@@ -225,7 +225,7 @@ func (p RetryPolicy) pause(factor time.Duration) time.Duration {
 func (r *registration) search(ctx context.Context) (*Lead, error) {
 	for {
 		from := r.windowStart()
-		list := r.client.leadList(SearchLeadsRequest{CreatedOnFrom: from}, r.clock.learn)
+		list := r.client.leadList(SearchLeadsRequest{CreatedOnFrom: from}, nil, r.clock.learn)
 		ours, err := r.pick(list.Items(ctx))
 		if ours != nil || !r.windowStart().Before(from) {
 			return ours, err

@@ -262,3 +262,28 @@ func (e *APIError) UnmarshalJSON(data []byte) error {
 	*e = APIError(read.plainAPIError)
 	return nil
 }
+
+// maxPageLeads bounds the leads that are read of one page, for a server that
+// ignores count. A harmful server could send as many leads as bytes, and each
+// lead needs a hundred times its bytes in memory.
+const maxPageLeads = 100 * MaxPageSize
+
+// decodeLeads reads the leads of a page into room. A nil room is allocated for
+// count leads, if the body is long enough for them.
+func decodeLeads(body []byte, room []Lead, count int) ([]Lead, error) {
+	const shortestLead = 100 // bytes
+	leads := room
+	if leads == nil {
+		leads = make([]Lead, 0, min(count, len(body)/shortestLead+1))
+	}
+	var lead Lead
+	err := leadObject(&lead).DecodeList(body, func() error {
+		if len(leads) == maxPageLeads {
+			return &wire.Error{Problem: fmt.Sprintf("more than %d leads", maxPageLeads)}
+		}
+		leads = append(leads, lead)
+		lead = Lead{}
+		return nil
+	})
+	return leads, err
+}

@@ -23,6 +23,8 @@ type request struct {
 	attempts int
 	// read decodes the body of a 2xx. It must not keep the body.
 	read func(body []byte) error
+	// noContent means that a 204 is a success for which read is not called.
+	noContent bool
 	// mask hides what the server repeats of the request. A nil mask hides only
 	// the token.
 	mask *textMask
@@ -41,7 +43,8 @@ func (c *Client) send(ctx context.Context, r *request) (call.Outcome, error) {
 	target := *c.urls[r.path]
 	target.RawQuery = r.query.Encode()
 	o := c.caller.Do(ctx, &call.Request{
-		Method: r.method, URL: &target, Body: r.body, Attempts: r.attempts, Read: r.read, Mask: r.mask.forLogs,
+		Method: r.method, URL: &target, Body: r.body, Attempts: r.attempts, Read: r.read,
+		NoContent: r.noContent, Mask: r.mask.forLogs,
 	})
 	return o, c.failure(r, &o)
 }

@@ -55,6 +55,9 @@ func (c *Caller) attempt(ctx context.Context, req *Request) (o Outcome) {
 		} // otherwise the status is known, and what is missing is only text
 		return o
 	}
+	if resp.StatusCode == http.StatusNoContent && req.NoContent {
+		return o
+	}
 	c.read(ctx, req, resp, &o)
 	if errors.Is(o.Err, ErrTooLarge) && drain(resp.Body, cancel) != nil {
 		o.Err = withContext(ctx, o.Err)

@@ -48,6 +48,8 @@ type Request struct {
 	Body     []byte
 	Attempts int                      // at most; 0 = the Caller's
 	Read     func(body []byte) error  // its error is not retried, unless it was made by Retryable
+	// NoContent means that a 204 is a success for which Read is not called.
+	NoContent bool
 	Mask     func(text string) string // hides secrets in what is logged
 }
 

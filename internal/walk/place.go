@@ -2,37 +2,68 @@ package walk
 
 import "fmt"
 
-// place is where a reader of a list by offset stands, and what it needs to
-// notice that the list has moved.
+// place is the position of a reader in a list that is read by offset. It
+// notices when the list has shifted.
 //
-// Each page starts on the last item of the page before. An item of it is an
-// anchor when it was read before and has not moved since. Items move only
-// towards the end, so whatever stands before an anchor now stood before it when
-// the anchor was read, and was read too: nothing was lost between the two
-// pages, and this page may be read. A page without an anchor, be it empty, has
-// been shifted by an unknown number of items. It is thrown away, and the reader
-// steps back, twice as far each time, until a page holds an anchor or starts
-// where the reading began.
+// Each page starts on the last item of the page before. An item of a page is an
+// anchor if it was read before and has not moved since. Items move only towards
+// the end of the list. So what is in front of an anchor now was in front of it
+// when the anchor was read, or was inserted later. Nothing was lost between the
+// two pages, and the page is accepted.
 //
-// The end of the list is to be judged on pages that may be read, and on no
-// other.
+// A page without an anchor has shifted by an unknown number of items, even if
+// the page is empty. The reader drops it and steps back, twice as far each
+// time, until a page holds an anchor or starts where the reading began.
+//
+// Only an accepted page can show that the list ends.
 type place[T any] struct {
-	id      func(*T) int64
-	version func(*T) uint64 // nil where items do not move
-	start   int             // where the reading began: never step back beyond
+	id func(*T) int64
+	// version is nil if items do not move.
+	version func(*T) uint64
+	// start is the offset at which the reading began. The reader never steps
+	// back beyond it.
+	start int
 
-	skip, count int // of the next request
+	// skip and count are those of the next request.
+	skip, count int
 
-	versions map[int64]uint64 // of each item read; nil in ascending order of ids, where highest says as much
-	highest  int64            // the highest id read
-	last     mark             // the item that the page before ended with
-	begun    bool             // a page was read
-	back     int              // how far to step back next
-	seen     int              // different items read
-	passed   int              // items in a row that had been read before
+	// versions holds the version of each item that was read. It is nil in
+	// ascending order of ids, because highest is enough there.
+	versions map[int64]uint64
+	// highest is the highest id that was read.
+	highest int64
+	// last is the item that the page before ended with.
+	last mark
+	// begun reports that a page was accepted.
+	begun bool
+	// step is the distance of the next step back.
+	step int
+	// different is the number of different items in the page before.
+	different int
+	// seen is the number of different items that were read.
+	seen int
+
+	guard guard
 }
 
-// mark tells an item in one version.
+// guard finds out that the pages do not advance: a server may ignore skip, or
+// answer with a few pages in turn. Each new item starts the guard anew.
+type guard struct {
+	// passed is the number of items in a row that had been read before.
+	passed int
+	// highestEnd is the highest id that a page without a new item ended with.
+	highestEnd int64
+	// lowestSkip is the lowest offset that a step back restarted the count at.
+	lowestSkip int
+	// restarts is the number of these step backs. At most maxRestarts count.
+	restarts int
+}
+
+// maxRestarts bounds what a server costs that makes the reader step back all
+// the time, a little farther each time.
+const maxRestarts = 8
+
+// mark identifies an item in one version.
 type mark struct {
 	id      int64
 	version uint64
@@ -49,47 +80,61 @@ func (p *place[T]) mark(item *T) mark {
 // not, it has stepped back.
 func (p *place[T]) accept(page []T) (bool, error) {
 	if p.versions == nil && !p.ascending(page) {
-		if p.seen > 1 { // one item alone has no order
-			return false,
-				fmt.Errorf("%w: the page at skip %d is not in ascending order of ids, as the first page was",
-					ErrUnstable, p.skip)
-		}
-		p.versions = make(map[int64]uint64) // the server has an order of its own
-		if p.begun {
-			p.versions[p.last.id] = p.last.version
+		if err := p.rememberAll(); err != nil {
+			return false, err
 		}
 	}
 	switch {
 	case !p.begun || p.anchored(page):
 		return true, nil
 	case p.skip > p.start:
-		p.skip = max(p.start, p.skip-p.back)
-		p.back *= 2
+		p.stepBack()
 		return false, nil
 	case p.start > 0:
-		// What was read may now stand before start, together with items that
-		// were not.
-		return false,
-			fmt.Errorf("%w: at skip %d, where reading began, nothing is left that was read", ErrUnstable, p.start)
+		// Items that were read may now be in front of start, and so may items
+		// that were not.
+		return false, fmt.Errorf(
+			"%w: the page at skip %d, where the reading began, shows nothing that was read before; read the list again",
+			ErrUnstable, p.start)
 	default:
-		return true, nil // from the very beginning nothing can be missed
+		// Nothing can be missed from the very beginning.
+		return true, nil
 	}
 }
 
+// ascending reports whether the ids ascend. One item several times in a row is
+// one item.
 func (p *place[T]) ascending(page []T) bool {
 	for i := 1; i < len(page); i++ {
-		if p.id(&page[i-1]) >= p.id(&page[i]) {
+		if p.id(&page[i-1]) > p.id(&page[i]) {
 			return false
 		}
 	}
 	return true
 }
 
+// rememberAll prepares for a server that has an order of its own, although it
+// was asked for ascending ids. It fails if ids ascended before.
+func (p *place[T]) rememberAll() error {
+	// One item alone has no order.
+	if p.seen > 1 {
+		return fmt.Errorf(
+			"%w: the page at skip %d is not in ascending order of ids, but the first page was; read the list again",
+			ErrUnstable, p.skip)
+	}
+	p.versions = make(map[int64]uint64)
+	if p.begun {
+		p.versions[p.last.id] = p.last.version
+	}
+	return nil
+}
+
 func (p *place[T]) anchored(page []T) bool {
 	for i := range page {
 		m := p.mark(&page[i])
 		if p.versions == nil {
-			return m.id <= p.highest // of the lowest id in the page
+			// The first id of the page is its lowest.
+			return m.id <= p.highest
 		}
 		if version, read := p.versions[m.id]; read && version == m.version {
 			return true
@@ -98,51 +143,90 @@ func (p *place[T]) anchored(page []T) bool {
 	return false
 }
 
-// continues reports whether a page may be read although it may be older than
-// the page before it.
+// stepBack moves the next request towards the start.
+func (p *place[T]) stepBack() {
+	p.skip = max(p.start, p.skip-p.step)
+	p.step *= 2
+	p.guard.stepBack(p.skip)
+}
+
+// stepBack restarts the count if the reader steps back farther than before: it
+// may then have to pass over all items again. A step back that is not farther
+// does not count, or pages in turn could restart the count forever.
+func (g *guard) stepBack(skip int) {
+	if g.restarts == 0 || g.restarts < maxRestarts && skip < g.lowestSkip {
+		g.passed, g.lowestSkip = 0, skip
+		g.restarts++
+	}
+}
+
+// continues reports whether a page may be read although the server may have
+// made it before the page that was read last.
 //
-// Where items move, one of them may have stood in front of this page when it
-// was made, and behind the page before when that one was made later: neither
-// shows it. Its leaving shifted the list, so this page then does not begin with
-// the very item that the page before ended with, unless another item came in
-// front meanwhile. Even then a later page shows it, as it went to the end of
-// the list; but only if the list is not taken to end here.
+// If items move, one of them may have been in front of this page when the
+// server made it, and behind the page before when the server made that one
+// later. Neither page shows the item. When the item moved, the list shifted. So
+// this page does not begin with the item that the page before ended with,
+// unless another item was inserted in front meanwhile. In that case a later
+// page shows the item, because it moved to the end of the list. But this is
+// true only if the list is not taken to end with this page.
 func (p *place[T]) continues(page []T) bool {
 	return p.version == nil || !Last(len(page), p.count) && p.mark(&page[0]) == p.last
 }
 
-// take remembers the items of a page that was accepted. It returns those that
-// are new, in the page's own memory.
-func (p *place[T]) take(page []T) (news []T) {
+// take remembers the items of a page that was accepted. It returns the new
+// ones, in the memory of the page. One item several times in a row is one item.
+func (p *place[T]) take(page []T) (unread []T) {
 	if len(page) == 0 {
 		return nil
 	}
-	last := p.mark(&page[len(page)-1])
-	if p.versions == nil && last.id > p.last.id {
-		p.passed = 0 // the ids rise: this is progress, though all of them may have been passed before
-	}
-	begin, end := 0, 0 // of what is new, in page
+	var before mark
+	different, passed := 0, 0
+	begin, end := 0, 0 // of the new items
 	for i := range page {
-		switch {
-		case p.remember(p.mark(&page[i])):
-			p.passed = 0
-			if begin == end {
-				begin, end = i, i
-			}
-			if end < i { // else it stands where it is to be
-				page[end] = page[i]
-			}
-			end++
-		case i > 0: // the first item is shared with the page before
-			p.passed++
+		m := p.mark(&page[i])
+		isNew := p.remember(m)
+		repeated := m.id == before.id
+		before = m
+		if repeated {
+			continue
 		}
+		different++
+		if !isNew {
+			passed++
+			continue
+		}
+		passed = 0
+		if begin == end {
+			begin, end = i, i
+		}
+		if end < i {
+			page[end] = page[i]
+		}
+		end++
 	}
-	p.begun, p.last, p.back = true, last, len(page)
+	if begin < end {
+		p.guard = guard{passed: passed}
+	} else {
+		p.guard.pass(passed-1, before.id, p.versions == nil)
+	}
+	p.begun, p.last, p.step, p.different = true, before, len(page), different
 	p.seen += end - begin
 	return page[begin:end]
 }
 
-// remember notes that an item was read, and reports whether it is new.
+// pass notes a page without a new item. Its first item is shared with the page
+// before, so items does not include it. In ascending order of ids such a page
+// is progress if it ends higher than all of them before. It is not enough if it
+// ends higher than the page before: two pages in turn do that.
+func (g *guard) pass(items int, end int64, ascending bool) {
+	g.passed += max(items, 1)
+	if ascending && end > g.highestEnd {
+		g.passed, g.highestEnd = 0, end
+	}
+}
+
+// remember notes that an item was read. It reports whether the item is new.
 func (p *place[T]) remember(m mark) bool {
 	isNew := m.id > p.highest
 	if p.versions != nil {
@@ -154,17 +238,26 @@ func (p *place[T]) remember(m mark) bool {
 	return isNew
 }
 
-// advance moves on to the page after one of received items.
+// advance moves on to the page after the one that was taken, which had received
+// items.
 //
-// Having stepped back, the reader may have to pass over all that it has read,
-// and two pages for the edges. More than that means that the pages do not
-// advance, as where a server ignores skip.
+// After a step back the reader may have to pass over all items that it has
+// read, and over two pages for the edges. If it passes over more items in a
+// row, the pages do not advance.
+//
+// A server may repeat items before or after it cuts the page. So the next page
+// starts as many items later as there are different ones. If there is only one,
+// the reader takes the repetitions for rows of the list.
 func (p *place[T]) advance(received int) error {
-	if p.passed > p.seen+2*received {
-		return fmt.Errorf("%w: the pages do not advance: %d items in a row were known, at skip %d", ErrUnstable,
-			p.passed, p.skip)
+	if p.guard.passed > p.seen+2*p.different {
+		return fmt.Errorf("%w: the pages do not advance: the last %d items, up to skip %d, had all been read before",
+			ErrUnstable, p.guard.passed, p.skip+received)
 	}
-	p.skip += received - 1
-	p.count = max(p.count, 2) // a page of one item could only show the last one again
+	distance := p.different - 1
+	if distance == 0 {
+		distance = min(received, p.count) - 1
+	}
+	p.skip += distance
+	p.count = max(p.count, 2) // a page of one item would only show the last item again
 	return nil
 }

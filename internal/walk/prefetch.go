@@ -6,33 +6,50 @@ import (
 	"sync/atomic"
 )
 
-// prefetcher delivers pages to one consumer, and requests some of them before
-// they are wanted. The pages to come are a guess: the consumer may turn
-// elsewhere, and what was requested for nothing is then dropped, its errors
-// too.
+// prefetcher delivers pages to one consumer, and requests some of them ahead.
+// Which pages come next is a guess. If the consumer asks for another page, the
+// pages that were requested ahead are dropped, and their errors too.
 type prefetcher[T any] struct {
-	fetch   func(ctx context.Context, skip, count int, room []T) ([]T, error)
-	flights []*flight[T] // requested and not yet delivered, in order of skip
-	clock   atomic.Int64 // ticks at each request and each answer, so that one can tell which of two came first
-	newest  int64        // tick of the last answer among the pages delivered
-	spare   []T          // memory of the page that was consumed last, to be overwritten
+	fetch func(ctx context.Context, skip, count int, room []T) ([]T, error)
+	// most is the largest number of pages to request ahead. 0 means none.
+	most int
+	// window is the number of pages to request ahead now. It begins with 1, so
+	// that a short list does not cost many requests, and doubles up to most.
+	window int
+	// delivered is the number of pages that were requested ahead and delivered
+	// since the window changed.
+	delivered int
+
+	// flights are the pages that were requested and not yet delivered, in order
+	// of skip.
+	flights []*flight[T]
+	// clock ticks at each request and each response. So the prefetcher can tell
+	// which of two came first.
+	clock atomic.Int64
+	// newest is the tick of the last response among the delivered pages.
+	newest int64
+	// spare is the memory of the page that was consumed last. nil means none.
+	spare []T
 }
 
 // flight is a page that was requested ahead.
 type flight[T any] struct {
 	skip, count int
 	cancel      context.CancelFunc
-	requested   int64 // tick
+	// requested is the tick of the request.
+	requested int64
 
-	done     chan struct{} // closed when the following are set
-	items    []T
-	err      error
-	answered int64 // tick
+	// done is closed when the fields below are set.
+	done  chan struct{}
+	items []T
+	err   error
+	// answered is the tick of the response.
+	answered int64
 }
 
-// next delivers the page at skip. A page is fresh when it was requested after
-// all that were delivered before had been answered; of another, the server may
-// have taken its picture earlier than of those.
+// next delivers the page at skip. A page is fresh if it was requested after the
+// responses of all pages that were delivered before. A page that is not fresh
+// may show an older state than the pages before it.
 func (p *prefetcher[T]) next(ctx context.Context, skip, count int) (items []T, fresh bool, err error) {
 	if ctx.Err() != nil || len(p.flights) == 0 || !p.flights[0].is(skip, count) {
 		p.drop()
@@ -40,23 +57,25 @@ func (p *prefetcher[T]) next(ctx context.Context, skip, count int) (items []T, f
 		return items, true, err
 	}
 	f := p.flights[0]
-	p.flights = slices.Delete(p.flights, 0, 1) // clears what it leaves: no page outlives its delivery
+	p.flights = slices.Delete(p.flights, 0, 1) // it clears the last element, so no page is kept alive
 	<-f.done
 	fresh = f.requested > p.newest
 	p.newest = max(p.newest, f.answered)
+	p.delivered++
 	return f.items, fresh, f.err
 }
 
-// now delivers the page at skip by a request of this moment.
+// now requests the page at skip and delivers it.
 func (p *prefetcher[T]) now(ctx context.Context, skip, count int) ([]T, error) {
 	items, err := p.load(ctx, skip, count, p.room())
 	p.newest = p.clock.Add(1)
 	return items, err
 }
 
-// ahead requests pages until depth of them are waiting: the first at skip, each
-// further one stride after the one before.
-func (p *prefetcher[T]) ahead(ctx context.Context, skip, count, stride, depth int) {
+// ahead requests pages until the window is full or wanted of them are waiting.
+// The first page is at skip. Each further page is one stride after the one
+// before.
+func (p *prefetcher[T]) ahead(ctx context.Context, skip, count, stride, wanted int) {
 	if len(p.flights) > 0 {
 		if !p.flights[0].is(skip, count) {
 			p.drop()
@@ -64,8 +83,19 @@ func (p *prefetcher[T]) ahead(ctx context.Context, skip, count, stride, depth in
 			skip = p.flights[len(p.flights)-1].skip + stride
 		}
 	}
-	for ; len(p.flights) < depth && ctx.Err() == nil; skip += stride {
+	p.grow()
+	for ; len(p.flights) < min(wanted, p.window) && ctx.Err() == nil; skip += stride {
 		p.flights = append(p.flights, p.launch(ctx, skip, count))
+	}
+}
+
+// grow doubles the window if as many pages as it holds were delivered.
+func (p *prefetcher[T]) grow() {
+	switch {
+	case p.window == 0:
+		p.window, p.delivered = min(1, p.most), 0
+	case p.delivered >= p.window:
+		p.window, p.delivered = min(2*p.window, p.most), 0
 	}
 }
 
@@ -82,34 +112,37 @@ func (p *prefetcher[T]) launch(ctx context.Context, skip, count int) *flight[T] 
 	return f
 }
 
-// load fetches a page, and clears what an older one in the same memory left
-// beyond it. That is seldom anything: to clear each page when it was consumed
-// would write all of it once more.
+// load fetches a page. If an older page in the same memory was longer, load
+// clears the rest of it. This is rare. To clear each page when it was consumed
+// would write all of its memory once more.
 func (p *prefetcher[T]) load(ctx context.Context, skip, count int, room []T) ([]T, error) {
 	items, err := p.fetch(ctx, skip, count, room)
 	clear(items[len(items):cap(items)])
 	return items, err
 }
 
-// reuse takes back the memory of a page that was delivered and consumed.
+// reuse takes back the memory of a page that was consumed.
 func (p *prefetcher[T]) reuse(page []T) { p.spare = page[:0] }
 
-// room hands that memory out; nil where there is none.
+// room returns the spare memory and gives it away.
 func (p *prefetcher[T]) room() (room []T) {
 	room, p.spare = p.spare, nil
 	return room
 }
 
-// drop gives up what was requested ahead, and returns when none of it is left
-// running.
+// drop cancels the requests for the pages ahead and waits until they have
+// ended. If there were any, the guess was wrong, and the window begins again.
 func (p *prefetcher[T]) drop() {
+	if len(p.flights) == 0 {
+		return
+	}
 	for _, f := range p.flights {
 		f.cancel()
 	}
 	for _, f := range p.flights {
 		<-f.done
 	}
-	p.flights = nil
+	p.flights, p.window = nil, 0
 }
 
 func (f *flight[T]) is(skip, count int) bool { return f.skip == skip && f.count == count }
