@@ -31,10 +31,10 @@ func TestLast(t *testing.T) {
 		{5, 5, false},
 		{9, 10, true},
 		{9, 1000, true},
-		{10, 1000, false}, // the server may have a cap
+		{10, 1000, false}, // the server may limit pages to 10
 		{9, 0, true},
 		{10, 0, false},
-		{20, 5, false}, // the server does as it likes
+		{20, 5, false}, // the server ignores what was asked
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprint(tt.received, " of ", tt.asked), func(t *testing.T) {
@@ -47,12 +47,13 @@ func TestLast(t *testing.T) {
 // request is one call of a server.
 type request struct{ skip, count int }
 
-// server answers from a list that a test changes at will.
+// server answers from a list that a test may change.
 type server struct {
 	mu       sync.Mutex
 	items    []item
 	requests []request
-	before   func(request) // called with each request, before it is answered
+	// before is called with each request, before the answer. It may be nil.
+	before func(request)
 }
 
 func (s *server) fetch(ctx context.Context, skip, count int, room []item) ([]item, error) {
@@ -67,7 +68,7 @@ func (s *server) fetch(ctx context.Context, skip, count int, room []item) ([]ite
 	return append(room, page[:min(count, len(page))]...), ctx.Err()
 }
 
-// sent returns how many requests were answered.
+// sent returns the number of requests.
 func (s *server) sent() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,7 +83,7 @@ func (s *server) list(count int) walk.List[item] {
 	return walk.List[item]{Fetch: s.fetch, ID: itemID, Version: itemVersion, Count: count}
 }
 
-// items returns items from the first id to the last, upwards or downwards.
+// items returns items with the ids from first to last, ascending or descending.
 func items(first, last int64) []item {
 	var all []item
 	for id := min(first, last); id <= max(first, last); id++ {
@@ -94,7 +95,8 @@ func items(first, last int64) []item {
 	return all
 }
 
-// read returns the ids yielded, and the error. Nothing may follow an error.
+// read returns the ids that were yielded, and the error. Nothing may follow an
+// error.
 func read(t *testing.T, l walk.List[item]) (ids []int64, err error) {
 	t.Helper()
 	for item, e := range l.Items(t.Context()) {
@@ -114,15 +116,15 @@ func ids(of []item) []int64 {
 	return all
 }
 
-// Where nothing moves, each page brings all its items but the one that it
-// shares with the page before.
+// If nothing moves, each page has one item in common with the page before, and
+// all others are new.
 func TestListCost(t *testing.T) {
 	t.Parallel()
 	for _, byID := range []bool{false, true} {
 		for _, limit := range []int{10, 17, 1000} {
 			for _, count := range []int{2, 3, 10, 11, 50} {
 				for _, n := range []int{0, 1, 2, 9, 10, 11, 12, 19, 99, 100, 101, 200} {
-					t.Run(fmt.Sprintf("%d items by %d, capped at %d, by id %t", n, count, limit, byID),
+					t.Run(fmt.Sprintf("%d items, %d a page, at most %d, by id %t", n, count, limit, byID),
 						func(t *testing.T) {
 							t.Parallel()
 							s := server{items: items(1, int64(n))[:n]}
@@ -181,14 +183,14 @@ func TestListLimit(t *testing.T) {
 	t.Parallel()
 	for _, prefetch := range []int{0, 4} {
 		for limit, want := range map[int]int{1: 1, 9: 1, 10: 1, 11: 2, 19: 2, 20: 3, 28: 3} {
-			t.Run(fmt.Sprintf("%d ahead %d", limit, prefetch), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%d items, prefetch %d", limit, prefetch), func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					s := server{items: items(1, 100)}
 					l := s.list(10)
 					l.Limit, l.Prefetch = limit, prefetch
 					l.Fetch = func(ctx context.Context, skip, count int, room []item) ([]item, error) {
-						time.Sleep(time.Duration(skip+1) * time.Second) // one at a time
+						time.Sleep(time.Duration(skip+1) * time.Second) // one answer after the other
 						return s.fetch(ctx, skip, count, room)
 					}
 					got, err := read(t, l)
@@ -230,12 +232,12 @@ func TestListError(t *testing.T) {
 	assert.Equal(t, ids(items(1, 19)), got)
 }
 
-// TestListMoves tells what happens to the list before the second request, and
-// what is read all the same.
+// The list changes before the second request.
 func TestListMoves(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name     string
+		items    []item // nil means 1 to 12
 		move     func(*server)
 		byID     bool
 		skip     int
@@ -244,47 +246,48 @@ func TestListMoves(t *testing.T) {
 		requests []request
 	}{
 		{
-			name: "the anchor is deleted",
+			name: "the last item that was read is deleted",
 			move: func(s *server) { s.remove(5) },
 			want: items(1, 12), requests: []request{{0, 5}, {4, 5}, {0, 5}, {4, 5}, {8, 5}},
 		},
 		{
-			name: "the anchor is deleted, by id",
+			name: "the last item that was read is deleted, by id",
 			move: func(s *server) { s.remove(5) }, byID: true,
 			want: items(1, 12), requests: []request{{0, 5}, {4, 5}, {0, 5}, {4, 5}, {8, 5}},
 		},
 		{
-			name: "the anchor is modified",
+			name: "the last item that was read is modified",
 			move: func(s *server) { s.items[4].Version++ },
-			want: items(1, 12), requests: []request{{0, 5}, {4, 5}, {8, 5}}[:1],
+			want: items(1, 12), requests: []request{{0, 5}, {4, 5}, {0, 5}, {4, 5}, {8, 5}},
 		},
 		{
-			name: "all but what was not read is deleted",
+			name: "all items that were read are deleted",
 			move: func(s *server) { s.remove(1, 2, 3, 4, 5) },
 			want: items(1, 12),
 		},
 		{
-			name: "all is deleted",
+			name: "all items are deleted",
 			move: func(s *server) { s.items = nil },
 			want: items(1, 5), requests: []request{{0, 5}, {4, 5}, {0, 5}},
 		},
 		{
-			name: "all is deleted, and reading began in the middle",
+			name: "all items are deleted, and the reading began in the middle",
 			move: func(s *server) { s.items = nil }, skip: 2,
 			want: items(3, 7), unstable: "at skip 2", requests: []request{{2, 5}, {6, 5}, {2, 5}},
 		},
 		{
-			name: "there are arrivals in front",
+			name: "ten items are inserted in front",
 			move: func(s *server) { s.items = append(items(20, 29), s.items...) },
 			want: slices.Concat(items(1, 5), items(20, 29), items(6, 12)),
 		},
 		{
-			name: "there are many arrivals in front, by id",
-			move: func(s *server) { s.items = append(items(101, 180), s.items...) }, byID: true, skip: 0,
-			want: nil,
+			name:  "many items are inserted in front, by id",
+			items: items(201, 212),
+			move:  func(s *server) { s.items = append(items(101, 180), s.items...) }, byID: true,
+			want: items(201, 212),
 		},
 		{
-			name: "the order of ids is lost",
+			name: "ids do not ascend any more",
 			move: func(s *server) { slices.Reverse(s.items) }, byID: true,
 			want: items(1, 5), unstable: "ascending",
 		},
@@ -293,8 +296,8 @@ func TestListMoves(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := &server{items: items(1, 12)}
-			if tt.want == nil { // ids above those of the arrivals
-				s.items, tt.want = items(201, 212), items(201, 212)
+			if tt.items != nil {
+				s.items = tt.items
 			}
 			s.before = func(request) {
 				if len(s.requests) == 2 {
@@ -311,14 +314,14 @@ func TestListMoves(t *testing.T) {
 				require.NoError(t, err)
 			}
 			assert.Equal(t, ids(tt.want), got)
-			if len(tt.requests) > 1 {
-				assert.Equal(t, tt.requests, s.requests[:len(tt.requests)])
+			if tt.requests != nil {
+				assert.Equal(t, tt.requests, s.requests)
 			}
 		})
 	}
 }
 
-// A page that begins too far on steps back twice as far each time.
+// If a page has no anchor, the walk steps back, twice as far each time.
 func TestListStepsBack(t *testing.T) {
 	t.Parallel()
 	s := &server{items: items(1, 2000)}
@@ -335,7 +338,7 @@ func TestListStepsBack(t *testing.T) {
 		s.requests[i:i+7])
 }
 
-// To find an anchor, a walk may have to pass over all that it has seen.
+// After a step back a walk may have to pass over all items that it has read.
 func TestListPassesOver(t *testing.T) {
 	t.Parallel()
 	for _, count := range []int{2, 3, 10} {
@@ -344,7 +347,7 @@ func TestListPassesOver(t *testing.T) {
 		s.before = func(r request) {
 			if r.skip >= 100 && once {
 				once = false
-				for i := range s.items[1:] { // only the first item is still what it was
+				for i := range s.items[1:] { // all but the first item move
 					s.items[i+1].Version++
 				}
 			}
@@ -355,16 +358,15 @@ func TestListPassesOver(t *testing.T) {
 	}
 }
 
-// A server whose pages do not advance costs a handful of requests.
-func TestListDoesNotAdvance(t *testing.T) {
+// A server that ignores skip costs a handful of requests.
+func TestListServerThatIgnoresSkip(t *testing.T) {
 	t.Parallel()
-	for _, byID := range []bool{false, true} {
+	for _, kind := range kinds {
 		for _, n := range []int64{10, 50} {
-			t.Run(fmt.Sprintf("%d by id %t", n, byID), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s, %d items", kind, n), func(t *testing.T) {
 				t.Parallel()
 				s := server{items: items(1, n)}
-				l := s.list(10)
-				l.ByID = byID
+				l := kind.apply(s.list(10))
 				l.Fetch = func(ctx context.Context, _, _ int, room []item) ([]item, error) {
 					return s.fetch(ctx, 0, int(n), room)
 				}
@@ -378,13 +380,278 @@ func TestListDoesNotAdvance(t *testing.T) {
 	}
 }
 
+// kind is what a list is ordered by.
+type kind string
+
+const (
+	ascendingIDs kind = "by id"
+	fixedPlaces  kind = "items stay"
+	movingItems  kind = "items move"
+)
+
+var kinds = []kind{ascendingIDs, fixedPlaces, movingItems}
+
+func (k kind) apply(l walk.List[item]) walk.List[item] {
+	l.ByID = k == ascendingIDs
+	if k != movingItems {
+		l.Version = nil
+	}
+	return l
+}
+
+// inTurn answers with pages in turn, whatever the request skips.
+func inTurn(pages ...[]item) (l walk.List[item], requests *int) {
+	var mu sync.Mutex
+	requests = new(int)
+	fetch := func(ctx context.Context, _, _ int, room []item) ([]item, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		page := pages[*requests%len(pages)]
+		*requests++
+		return append(room, page...), ctx.Err()
+	}
+	return walk.List[item]{Fetch: fetch, ID: itemID, Version: itemVersion, Count: 10}, requests
+}
+
+// changed returns the items in another version.
+func changed(items []item) []item {
+	items = slices.Clone(items)
+	for i := range items {
+		items[i].Version++
+	}
+	return items
+}
+
+// A server that answers a few pages in turn costs a handful of requests.
+func TestListPagesInTurn(t *testing.T) {
+	t.Parallel()
+	for name, pages := range map[string][][]item{
+		"one page":              {items(1, 10)},
+		"two, one item apart":   {items(1, 10), items(2, 11)},
+		"two, next to another":  {items(1, 10), items(10, 19)},
+		"two, nothing shared":   {items(1, 10), items(101, 110)},
+		"two, the second first": {items(101, 110), items(1, 10)},
+		"two versions":          {items(1, 10), changed(items(1, 10))},
+		"three":                 {items(1, 10), items(2, 11), items(3, 12)},
+		"three, far apart":      {items(1, 10), items(101, 110), items(51, 60)},
+		"five":                  {items(1, 10), items(5, 14), items(9, 18), items(3, 12), items(7, 16)},
+		"of different lengths":  {items(1, 10), items(2, 30), items(5, 16)},
+		"up and down": {
+			items(1, 10), items(11, 20), items(21, 30), items(31, 40), items(21, 30), items(11, 20),
+		},
+	} {
+		for _, kind := range kinds {
+			for _, prefetch := range []int{0, 4} {
+				t.Run(fmt.Sprintf("%s, %s, prefetch %d", name, kind, prefetch), func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) {
+						l, requests := inTurn(pages...)
+						l = kind.apply(l)
+						l.Prefetch = prefetch
+						got, err := read(t, l)
+						require.ErrorIs(t, err, walk.ErrUnstable)
+						require.ErrorContains(t, err, "do not advance")
+						different := make(map[int64]bool)
+						for _, id := range got {
+							require.False(t, different[id], "item %d twice", id)
+							different[id] = true
+						}
+						assert.LessOrEqual(t, *requests, 12+6*len(pages))
+					})
+				})
+			}
+		}
+	}
+}
+
+// A server may begin to answer the same few pages after a long time. It then
+// costs a few requests for each page that was read before.
+func TestListPagesInTurnAfterManyPages(t *testing.T) {
+	t.Parallel()
+	const pages = 50
+	known, unknown := items(1, 10), items(9001, 9010)
+	for name, answer := range map[string]func(n, skip int) []item{
+		"two known pages":             func(n, _ int) []item { return [][]item{known, items(2, 11)}[n%2] },
+		"a known and an unknown page": func(n, _ int) []item { return [][]item{known, unknown}[n%2] },
+		"known pages one by one, each followed by an unknown one": func(n, skip int) []item {
+			return [][]item{items(int64(1+skip%400), int64(10+skip%400)), changed(unknown)}[n%2]
+		},
+	} {
+		for _, kind := range kinds {
+			t.Run(fmt.Sprintf("%s, %s", name, kind), func(t *testing.T) {
+				t.Parallel()
+				s := server{items: items(1, 9*pages+1)}
+				l := kind.apply(s.list(10))
+				l.Fetch = func(ctx context.Context, skip, count int, room []item) ([]item, error) {
+					page, err := s.fetch(ctx, skip, count, room)
+					if n := len(s.requests); n > pages {
+						page = append(page[:0], answer(n, skip)...)
+					}
+					return page, err
+				}
+				_, err := read(t, l)
+				require.ErrorIs(t, err, walk.ErrUnstable)
+				assert.LessOrEqual(t, len(s.requests), 6*pages)
+			})
+		}
+	}
+}
+
+// Items that are inserted in front all the time push the list forward. By id
+// they count as read, and there may be more of them than the walk has seen.
+func TestListInsertionsInFront(t *testing.T) {
+	t.Parallel()
+	const arrivals = 30
+	for _, kind := range kinds {
+		for prefetch, each := range map[int]int64{0: 8, 3: 1} {
+			t.Run(fmt.Sprintf("%s, prefetch %d", kind, prefetch), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					s := server{items: items(1001, 1050)}
+					s.before = func(request) {
+						if n := int64(len(s.requests)); n > 1 && n < arrivals {
+							s.items = append(items(1000-each*n, 999-each*(n-1)), s.items...)
+						}
+					}
+					l := kind.apply(s.list(10))
+					l.Prefetch = prefetch
+					got, err := read(t, l)
+					require.NoError(t, err)
+					assert.Subset(t, got, ids(items(1001, 1050)))
+					if each == 8 {
+						assert.Greater(t, len(s.requests), arrivals, "they came while the walk went on")
+					}
+				})
+			})
+		}
+	}
+}
+
+// While the walk passes over items that it has read, the list may shift again.
+// If the walk then steps back farther, it has to pass over more of them.
+func TestListStepsBackFarther(t *testing.T) {
+	t.Parallel()
+	s := &server{items: items(1, 200)}
+	shift := func(first int) {
+		for i := range s.items[first:] {
+			s.items[first+i].Version++
+		}
+	}
+	s.before = func(request) {
+		switch len(s.requests) {
+		case 13: // items 1 to 109 have been read
+			shift(60)
+		case 22: // the walk has passed over 39 to 93
+			shift(5)
+		}
+	}
+	got, err := read(t, s.list(10))
+	require.NoError(t, err)
+	assert.Equal(t, ids(items(1, 200)), got)
+	var skips []int
+	for _, r := range s.requests[12:27] {
+		skips = append(skips, r.skip)
+	}
+	assert.Equal(t, []int{108, 98, 78, 38, 47, 56, 65, 74, 83, 92, 82, 62, 22, 0, 9}, skips)
+}
+
 // A server that cannot order by id is read all the same.
 func TestListNotByID(t *testing.T) {
 	t.Parallel()
-	s := server{items: items(30, 1)}
-	l := s.list(7)
-	l.ByID, l.Version = true, nil
-	got, err := read(t, l)
-	require.NoError(t, err)
-	assert.Equal(t, ids(s.items), got)
+	for _, count := range []int{1, 2, 7} {
+		s := server{items: items(30, 1)}
+		l := s.list(count)
+		l.ByID, l.Version = true, nil
+		got, err := read(t, l)
+		require.NoError(t, err)
+		assert.Equal(t, ids(s.items), got)
+	}
+}
+
+// One item several times in a row is one item, whether the server repeats it
+// before it cuts the page or afterwards.
+func TestListRepeatedItems(t *testing.T) {
+	t.Parallel()
+	const n = 60
+	for name, copies := range map[string]func(id int64) int{
+		"one, twice":                   func(id int64) int { return 1 + equal(id, 25) },
+		"one, three times":             func(id int64) int { return 1 + 2*equal(id, 25) },
+		"the first, twice":             func(id int64) int { return 1 + equal(id, 1) },
+		"the first, 30 times":          func(id int64) int { return 1 + 29*equal(id, 1) },
+		"the last of a page, twice":    func(id int64) int { return 1 + equal(id, 10) },
+		"the first of a page, 3 times": func(id int64) int { return 1 + 2*equal(id, 19) },
+		"one, more than a page":        func(id int64) int { return 1 + 14*equal(id, 25) },
+		"the last, twice":              func(id int64) int { return 1 + equal(id, n) },
+		"the last, nearly a page":      func(id int64) int { return 1 + 8*equal(id, n) },
+		"all, twice":                   func(int64) int { return 2 },
+		"all, four times":              func(int64) int { return 4 },
+		"every third, twice":           func(id int64) int { return 1 + equal(id%3, 0) },
+	} {
+		repeat := func(all []item) (repeated []item) {
+			for _, i := range all {
+				for range copies(i.ID) {
+					repeated = append(repeated, i)
+				}
+			}
+			return repeated
+		}
+		for _, kind := range kinds {
+			for _, limit := range []int{10, 1000} {
+				for _, prefetch := range []int{0, 3} {
+					for _, whole := range []bool{true, false} {
+						t.Run(fmt.Sprintf("%s, %s, at most %d, prefetch %d, in the list %t",
+							name, kind, limit, prefetch, whole),
+							func(t *testing.T) {
+								t.Parallel()
+								s := server{items: items(1, n)}
+								if whole {
+									s.items = repeat(s.items)
+								}
+								l := kind.apply(s.list(12))
+								l.Prefetch = prefetch
+								l.Fetch = func(ctx context.Context, skip, count int, room []item) ([]item, error) {
+									page, err := s.fetch(ctx, skip, min(count, limit), room)
+									if !whole {
+										page = repeat(page)
+									}
+									return page, err
+								}
+								got, err := read(t, l)
+								require.NoError(t, err)
+								assert.Equal(t, ids(items(1, n)), got)
+							})
+					}
+				}
+			}
+		}
+	}
+}
+
+func equal(a, b int64) int {
+	if a == b {
+		return 1
+	}
+	return 0
+}
+
+// An item that comes again after others is not one item several times in a row.
+// By id this is not the order that was asked for.
+func TestListItemThatComesAgain(t *testing.T) {
+	t.Parallel()
+	again := slices.Concat(items(1, 15), items(12, 30))
+	for _, kind := range kinds {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			s := server{items: again}
+			got, err := read(t, kind.apply(s.list(10)))
+			if kind == ascendingIDs {
+				require.ErrorIs(t, err, walk.ErrUnstable)
+				require.ErrorContains(t, err, "ascending")
+				assert.Equal(t, ids(items(1, 10)), got)
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, ids(items(1, 30)), got)
+		})
+	}
 }

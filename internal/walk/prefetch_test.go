@@ -3,6 +3,7 @@ package walk_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -15,12 +16,14 @@ import (
 	"github.com/clixnow/clixnow-go/internal/walk"
 )
 
-// remote is a server whose answers take a second. Requests are answered at the
-// end of it.
+// remote is a server that needs a second for an answer. The answer shows the
+// list at the end of that second.
 type remote struct {
 	server
 
-	delay     func(request) time.Duration
+	// delay returns a time to add to the second. It may be nil.
+	delay func(request) time.Duration
+	// fail returns the error of a request. It may be nil.
 	fail      func(request) error
 	running   atomic.Int32
 	cancelled atomic.Int32
@@ -32,7 +35,7 @@ func (r *remote) list(count, ahead int) walk.List[item] {
 	l.Fetch = func(ctx context.Context, skip, count int, room []item) ([]item, error) {
 		r.running.Add(1)
 		defer r.running.Add(-1)
-		delay := time.Second + time.Duration(skip) // one at a time
+		delay := time.Second + time.Duration(skip) // no two answers at the same time
 		if r.delay != nil {
 			delay += r.delay(request{skip, count})
 		}
@@ -55,12 +58,15 @@ func (r *remote) list(count, ahead int) walk.List[item] {
 func TestPrefetchIsConcurrent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := remote{server: server{items: items(1, 181)}} // 20 pages
+		r := remote{server: server{items: items(1, 181)}} // 21 pages
+		l := r.list(10, 4)
+		l.Version = nil
 		began := time.Now()
-		got, err := read(t, r.list(10, 4))
+		got, err := read(t, l)
 		require.NoError(t, err)
 		assert.Equal(t, ids(items(1, 181)), got)
-		assert.InDelta(t, 7, time.Since(began).Seconds(), 1)
+		// 1 page, 1, 2, 4, 4, 4, 4, 1
+		assert.Equal(t, 8*time.Second, time.Since(began).Truncate(time.Second))
 	})
 }
 
@@ -82,8 +88,122 @@ func TestPrefetchIsBounded(t *testing.T) {
 	}
 }
 
-// No more pages are alive than requested ahead, and the one being consumed: the
-// memory of one that was consumed goes to the next.
+// The first pages are not requested all at once: a short list would cost many
+// requests for nothing.
+func TestPrefetchGrows(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		most  int
+		ahead []int // requests ahead while each page is consumed
+	}{
+		{0, []int{0, 0, 0, 0}},
+		{1, []int{1, 1, 1, 1}},
+		{2, []int{1, 2, 2, 2}},
+		{3, []int{1, 2, 2, 3, 3}},
+		{5, []int{1, 2, 2, 4, 4, 4, 4, 5, 5}},
+		{64, []int{1, 2, 2, 4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 8, 8, 16}},
+	} {
+		t.Run(strconv.Itoa(tt.most), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := remote{server: server{items: items(1, 1000)}}
+				var ahead []int
+				for item, err := range r.list(10, tt.most).Items(t.Context()) {
+					require.NoError(t, err)
+					if page := int(item.ID-2) / 9; item.ID == 2 || item.ID%9 == 2 && page < len(tt.ahead) {
+						time.Sleep(time.Minute) // for all requests that are on their way
+						ahead = append(ahead, r.sent()-page-1)
+					}
+				}
+				assert.Equal(t, tt.ahead, ahead)
+			})
+		})
+	}
+}
+
+// A short list costs few requests, however large Prefetch is.
+func TestPrefetchOfShortList(t *testing.T) {
+	t.Parallel()
+	for n, most := range map[int64]int{0: 1, 1: 1, 9: 1, 10: 2, 19: 4, 28: 6, 53: 10, 100: 20} {
+		for _, kind := range kinds {
+			t.Run(fmt.Sprintf("%d items, %s", n, kind), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					r := remote{server: server{items: items(1, n)[:n]}}
+					got, err := read(t, kind.apply(r.list(10, 64)))
+					require.NoError(t, err)
+					assert.Equal(t, ids(r.items), got)
+					assert.LessOrEqual(t, r.sent(), most)
+				})
+			})
+		}
+	}
+}
+
+// A page that ends the list, or may end it, starts no requests ahead.
+func TestPrefetchDoesNotStartAtTheEnd(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		n, limit int
+		want     []int // the skips of the requests
+	}{
+		"fewer than ten":               {9, 1000, []int{0}},
+		"a short page":                 {15, 1000, []int{0, 14}},
+		"a capped page, then a second": {25, 15, []int{0, 14, 24}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := remote{server: server{items: items(1, int64(tt.n))}}
+				l := fixedPlaces.apply(r.list(100, 8))
+				fetch := l.Fetch
+				l.Fetch = func(ctx context.Context, skip, count int, room []item) ([]item, error) {
+					return fetch(ctx, skip, min(count, tt.limit), room)
+				}
+				got, err := read(t, l)
+				require.NoError(t, err)
+				assert.Equal(t, ids(r.items), got)
+				var skips []int
+				for _, r := range r.requests {
+					skips = append(skips, r.skip)
+				}
+				assert.Equal(t, tt.want, skips)
+			})
+		})
+	}
+}
+
+// After a step back the walk begins again with one page ahead.
+func TestPrefetchBeginsAgainAfterStepBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := &remote{server: server{items: items(1, 400)}}
+		var (
+			pages   []int // requests on their way while the first item of a page is consumed
+			removed bool
+		)
+		for item, err := range r.list(10, 8).Items(t.Context()) {
+			require.NoError(t, err)
+			if item.ID%9 != 2 {
+				continue
+			}
+			synctest.Wait()
+			pages = append(pages, int(r.running.Load()))
+			if item.ID == 200 && !removed {
+				removed = true
+				r.mu.Lock()
+				r.items = r.items[150:]
+				r.mu.Unlock()
+			}
+		}
+		require.True(t, removed)
+		assert.Contains(t, pages[22:], 1)
+		assert.NotContains(t, pages[22-8:22], 1)
+	})
+}
+
+// The memory of a page that was consumed is used for the next one. So there are
+// at most as many pages as are requested ahead, and the one that is consumed.
 func TestPagesAreBounded(t *testing.T) {
 	t.Parallel()
 	for _, ahead := range []int{0, 1, 4} {
@@ -109,9 +229,9 @@ func TestPagesAreBounded(t *testing.T) {
 	}
 }
 
-// Of a long page, a shorter one in the same memory leaves nothing, or it would
-// be kept alive.
-func TestNothingIsLeftOfAnOldPage(t *testing.T) {
+// A short page in the memory of a longer one clears the rest. Otherwise the old
+// items would stay in memory.
+func TestPrefetchClearsOldItems(t *testing.T) {
 	t.Parallel()
 	s := server{items: items(1, 300)}
 	l := s.list(50)
@@ -136,7 +256,7 @@ func TestPrefetchEndsWithTheLoop(t *testing.T) {
 		r := remote{server: server{items: items(1, 200)}}
 		for item, err := range r.list(10, 3).Items(t.Context()) {
 			require.NoError(t, err)
-			if item.ID == 5 {
+			if item.ID == 50 {
 				synctest.Wait()
 				assert.EqualValues(t, 3, r.running.Load())
 				break
@@ -147,7 +267,7 @@ func TestPrefetchEndsWithTheLoop(t *testing.T) {
 	})
 }
 
-// An error waits for the items before it, and one past the end does not count.
+// An error comes after the items before it. An error past the end is dropped.
 func TestPrefetchError(t *testing.T) {
 	t.Parallel()
 	fault := errors.New("fault")
@@ -183,7 +303,7 @@ func TestPrefetchError(t *testing.T) {
 	}
 }
 
-// Once the context has ended, what was requested ahead does not count.
+// When the context has ended, pages that were requested ahead are not yielded.
 func TestPrefetchContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -210,19 +330,20 @@ func TestPrefetchContext(t *testing.T) {
 	})
 }
 
-// Where items move, a page from before the page before it counts only if it
-// begins with that page's end.
-func TestPrefetchAsksAgain(t *testing.T) {
+// If items move, a page that the server made before the page before it counts
+// only if it begins with the last item of that page. Here the third page is
+// made after the fourth.
+func TestPrefetchRequestsAgain(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		name   string
-		change func(*remote)
-		moves  bool
-		twice  int // requests for the third page
+		name     string
+		change   func(*remote)
+		kind     kind
+		requests int // for the fourth page
 	}{
-		{"nothing changed", func(*remote) {}, true, 1},
-		{"the shared item changed", func(r *remote) { r.items[8].Version++ }, true, 2},
-		{"the shared item changed, but items do not move", func(r *remote) { r.items[8].Version++ }, false, 1},
+		{"nothing changed", func(*remote) {}, movingItems, 1},
+		{"the shared item changed", func(r *remote) { r.items[12].Version++ }, movingItems, 2},
+		{"the shared item changed, but items stay", func(r *remote) { r.items[12].Version++ }, fixedPlaces, 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -230,69 +351,64 @@ func TestPrefetchAsksAgain(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := &remote{server: server{items: items(1, 60)}}
 				r.delay = func(q request) time.Duration {
-					if q.skip == 4 {
-						return time.Second // the second page comes after the third
+					if q.skip == 8 {
+						return time.Second
 					}
 					return 0
 				}
 				r.before = func(q request) {
-					if q.skip == 4 {
+					if q.skip == 8 {
 						tt.change(r)
 					}
 				}
-				l := r.list(5, 2)
-				if !tt.moves {
-					l.Version = nil
-				}
-				got, err := read(t, l)
+				got, err := read(t, tt.kind.apply(r.list(5, 2)))
 				require.NoError(t, err)
 				assert.Equal(t, ids(items(1, 60)), got)
-				third := 0
+				fourth := 0
 				for _, q := range r.requests {
-					if q.skip == 8 {
-						third++
+					if q.skip == 12 {
+						fourth++
 					}
 				}
-				assert.Equal(t, tt.twice, third)
+				assert.Equal(t, tt.requests, fourth)
 			})
 		})
 	}
 }
 
-// An item may leave for the end of the list after the last page was made, and
-// before the page before that one was.
+// The server makes the last page, then item 10 moves to the end, and then the
+// server makes the page before. Neither page shows item 10.
 func TestPrefetchEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := &remote{server: server{items: items(1, 10)}}
+		r := &remote{server: server{items: items(1, 14)}}
 		r.delay = func(q request) time.Duration {
-			if q.skip == 4 {
+			if q.skip == 8 {
 				return time.Second
 			}
 			return 0
 		}
 		r.before = func(q request) {
-			if q.skip == 4 && len(r.items) == 10 { // item 6 leaves, and another comes in front
-				r.remove(6)
-				r.items = append(items(11, 11), append(r.items, item{ID: 6, Version: 1})...)
+			if q.skip == 8 && len(r.items) == 14 { // and another item is inserted in front
+				r.remove(10)
+				r.items = append(items(15, 15), append(r.items, item{ID: 10, Version: 1})...)
 			}
 		}
 		got, err := read(t, r.list(5, 3))
 		require.NoError(t, err)
-		assert.Contains(t, got, int64(6))
+		assert.Contains(t, got, int64(10))
 	})
 }
 
-// A server that caps its pages is read ahead by the length of what it sends.
+// If a server limits its pages, the pages ahead are as far apart as its pages
+// are long.
 func TestPrefetchCapped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := remote{server: server{items: items(1, 200)}}
 		l := r.list(1000, 4)
 		fetch := l.Fetch
-		l.Fetch = func(ctx context.Context, skip, _ int, room []item) ([]item,
-			error,
-		) {
+		l.Fetch = func(ctx context.Context, skip, _ int, room []item) ([]item, error) {
 			return fetch(ctx, skip, 11, room)
 		}
 		began := time.Now()
