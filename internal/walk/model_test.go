@@ -12,7 +12,7 @@ import (
 	"github.com/clixnow/clixnow-go/internal/walk"
 )
 
-// item is what the models' servers answer with.
+// item is an item of a list that a model of a server answers with.
 type item struct {
 	ID       int64
 	Version  uint64
@@ -26,43 +26,61 @@ func itemModified(i *item) time.Time { return i.Modified }
 // order is what a table is sorted by.
 type order string
 
+// The orders of a table. newest is the order of a server that cannot order by
+// id.
+
 const (
 	byID       order = "Id"
 	byCreated  order = "CreatedOn"
 	byModified order = "ModifiedOn"
 	byDeposit  order = "FtdDate"
-	newest     order = "newest first" // what a server may do that does not know how to order by id
+	newest     order = "newest first"
 )
 
-// row is a row of a table. Rows of equal dates are in order of ids, rows
-// without a deposit in front.
+// row is a row of a table. Rows of equal dates are in order of ids. Rows
+// without a deposit come first.
 type row struct {
 	id                           int64
 	created, modified, deposited time.Time
 	content                      int
 }
 
-// table is a model of a server's table that is changed while it is read.
+// table is a model of a server's table that changes while it is read.
 type table struct {
 	mu    sync.Mutex
 	rand  *rand.Rand
 	rows  []*row
 	order order
-	keeps func(*row) bool // the filter of the request
-	limit int             // the server's own cap on a page; 0: none
-	now   time.Time
-	pace  time.Duration // longest time between two changes
-	grain time.Duration // of the dates as stored
-	print time.Duration // of the dates as answered
-	busy  int           // most changes before or after one answer
-	left  int           // changes to come: a list that grows faster than it is read has no end
-	ops   []change      // what changes are made of
-	seed  maphash.Seed
+	// keeps is the filter of the request.
+	keeps func(*row) bool
+	// limit is the server's own limit on the length of a page. 0 means none.
+	limit int
+	// copies returns how often the server shows a row in a row.
+	copies func(id int64) int
+	// copiesAfterCut reports that the server copies rows after it has cut the
+	// page.
+	copiesAfterCut bool
+	now            time.Time
+	// pace is the longest time between two changes.
+	pace time.Duration
+	// grain is the precision of stored dates, and print that of shown dates.
+	grain, print time.Duration
+	// busy is the largest number of changes before or after one answer.
+	busy int
+	// remaining is the number of changes that may still come. A list that grows
+	// faster than it is read has no end.
+	remaining int
+	ops       []change
+	seed      maphash.Seed
 
-	nextID  int64
-	sent    int            // answers so far
-	lastID  int64          // the last item of the last answer
-	staying map[int64]bool // what has been in the result since the first answer, beyond its skip
+	nextID int64
+	// sent is the number of answers.
+	sent int
+	// lastID is the id of the last item of the last answer.
+	lastID int64
+	// staying holds the ids that have been in the result since the first
+	// answer, without those that the request skips.
+	staying map[int64]bool
 }
 
 type change func(*table)
@@ -70,10 +88,13 @@ type change func(*table)
 func newTable(random *rand.Rand, by order) *table {
 	t := &table{
 		rand: random, order: by, seed: maphash.MakeSeed(), nextID: 1,
-		now:  time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC),
-		pace: pick(random, 2*time.Millisecond, 100*time.Millisecond, 2*time.Second),
-		busy: pick(random, 0, 1, 3, 8),
-		left: 300,
+		now:       time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC),
+		pace:      pick(random, 2*time.Millisecond, 100*time.Millisecond, 2*time.Second),
+		busy:      pick(random, 0, 1, 3, 8),
+		remaining: 300,
+		copies:    pick(random, once, once, once, oftenTwice, oftenThrice),
+
+		copiesAfterCut: random.IntN(2) == 0,
 	}
 	t.grain = pick(random, time.Millisecond, time.Second)
 	t.print = max(t.grain, pick(random, time.Millisecond, time.Second))
@@ -99,10 +120,15 @@ func newTable(random *rand.Rand, by order) *table {
 	return t
 }
 
+func once(int64) int { return 1 }
+
+func oftenTwice(id int64) int { return 1 + int(id%4/3) }
+
+func oftenThrice(id int64) int { return 1 + 2*int(id%3/2) }
+
 func pick[T any](random *rand.Rand, of ...T) T { return of[random.IntN(len(of))] }
 
-// filter makes up a filter with a bound somewhere in the middle of what there
-// is.
+// filter returns a random filter. Its bound is the date of a random row.
 func (t *table) filter() func(*row) bool {
 	if len(t.rows) == 0 {
 		return func(*row) bool { return true }
@@ -144,8 +170,8 @@ func (t *table) modify() {
 	t.rewrite(r)
 }
 
-// rewrite changes the content, possibly back to what it was before, where no
-// answer could hide that.
+// rewrite changes the content. If dates are shown as precisely as they are
+// stored, it may change the content back to what it was before.
 func (t *table) rewrite(r *row) {
 	if t.print == t.grain {
 		r.content = t.rand.IntN(2)
@@ -165,7 +191,7 @@ func (t *table) deposit() {
 
 func (t *table) remove() { t.removeID(t.some().id) }
 
-// removeLast removes what the walk is going to look for.
+// removeLast removes the row that the walk will look for.
 func (t *table) removeLast() { t.removeID(t.lastID) }
 
 func (t *table) removeID(id int64) {
@@ -173,10 +199,10 @@ func (t *table) removeID(id int64) {
 	delete(t.staying, id)
 }
 
-// churn makes some changes, and sees which rows leave the result.
+// churn makes some changes, and notes which rows leave the result.
 func (t *table) churn() {
-	for range min(t.left, t.rand.IntN(t.busy+1)) {
-		t.left--
+	for range min(t.remaining, t.rand.IntN(t.busy+1)) {
+		t.remaining--
 		pick(t.rand, t.ops...)(t)
 		for _, r := range t.rows {
 			if !t.keeps(r) {
@@ -215,10 +241,9 @@ func (t *table) result() []*row {
 
 func (t *table) answer(skip, count int) []item {
 	rows := t.result()
-	rows = rows[min(skip, len(rows)):]
 	if t.sent++; t.sent == 1 {
 		t.staying = make(map[int64]bool)
-		for _, r := range rows {
+		for _, r := range t.cut(rows, skip, len(rows)*3) {
 			t.staying[r.id] = true
 		}
 	}
@@ -226,17 +251,45 @@ func (t *table) answer(skip, count int) []item {
 		count = min(count, t.limit)
 	}
 	var items []item
-	for _, r := range rows[:min(count, len(rows))] {
-		items = append(items, t.item(r))
-		t.lastID = r.id
+	var before *row
+	for _, r := range t.cut(rows, skip, count) {
+		copied := 0
+		if r == before {
+			copied = 1
+		}
+		items = append(items, t.item(r, copied))
+		t.lastID, before = r.id, r
 	}
 	return items
 }
 
-func (t *table) item(r *row) item {
+// cut returns the rows of a page, with copies.
+func (t *table) cut(rows []*row, skip, count int) []*row {
+	if !t.copiesAfterCut {
+		rows = t.withCopies(rows)
+	}
+	rows = rows[min(skip, len(rows)):]
+	rows = rows[:min(count, len(rows))]
+	if t.copiesAfterCut {
+		rows = t.withCopies(rows)
+	}
+	return rows
+}
+
+func (t *table) withCopies(rows []*row) (all []*row) {
+	for _, r := range rows {
+		for range t.copies(r.id) {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// item returns a row as the server shows it. Copies of a row may differ.
+func (t *table) item(r *row, copied int) item {
 	modified := r.modified.Truncate(t.print)
 	version := maphash.Comparable(t.seed,
-		[3]int64{modified.UnixNano(), r.deposited.Truncate(t.print).UnixNano(), int64(r.content)})
+		[4]int64{modified.UnixNano(), r.deposited.Truncate(t.print).UnixNano(), int64(r.content), int64(copied)})
 	return item{r.id, version, modified}
 }
 
@@ -250,7 +303,7 @@ func (t *table) fetch(ctx context.Context, skip, count int, room []item) ([]item
 	return append(room, items...), ctx.Err()
 }
 
-// list is the request for the table.
+// list returns the list that a walk reads.
 func (t *table) list(count int) walk.List[item] {
 	l := walk.List[item]{Fetch: t.fetch, ID: itemID, ByID: t.order == byID || t.order == newest, Count: count}
 	if t.order == byModified || t.order == byDeposit {
