@@ -3,21 +3,23 @@ package clixnow
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/clixnow/clixnow-go/internal/call"
 )
 
-// Version of this package, sent in User-Agent as "clixnow-go/0.1.0".
+// Version is sent in the User-Agent header: "clixnow-go/0.1.0".
 const Version = "0.1.0"
 
-// MaxPageSize is the most leads that the API returns in one page (Clixnow API
-// reference, "Monitoring data").
+// MaxPageSize is the largest number of leads that the API returns in one page
+// (Clixnow API reference, "Monitoring data").
 const MaxPageSize = 1000
 
 const (
@@ -25,26 +27,39 @@ const (
 	searchPath = "/api/system/v1/leads/search"
 )
 
-// Client calls the Clixnow API of one brand with one token. Create it with
-// [NewClient]; its zero value is not usable. It is immutable and safe for
-// concurrent use, and is meant to be kept: it holds the connections. For a new
-// token make a new Client and close the idle connections of the old one.
+// Client calls the Clixnow API of one brand. Create it with [NewClient]; its
+// zero value is not usable. It is immutable after NewClient and safe for
+// concurrent use. Keep it and use it for all requests: it holds the
+// connections.
 type Client struct {
-	brand    string
-	caller   *call.Caller
-	urls     map[string]*url.URL // by path
-	retry    RetryPolicy
-	validate bool
-	// token returns the token. It is a closure, so that fmt cannot print it.
+	brand     string
+	caller    *call.Caller
+	leadsURL  *url.URL
+	searchURL *url.URL
+	retry     RetryPolicy
+	looks     []time.Duration
+	refusals  func(*APIError) error
+	validate  bool
+
+	// These fields are closures, so that fmt cannot print what they hold.
+
+	// token returns the token of NewClient. It is "" if there is a source.
 	token func() string
+	// source returns the token for the next attempt.
+	source func(context.Context) (string, error)
+	// closeIdle closes the idle connections of the transport and its wraps.
+	closeIdle func()
 }
 
-// NewClient returns a client for a brand and the API token that Clixnow gave
-// the affiliate. The brand is Clixnow's label for the host: "acme" stands for
-// integration.acme.clixnow.com. Nothing is sent. Its errors name what is at
-// fault and print neither brand nor token.
+// NewClient returns a client for one brand. The brand is Clixnow's label for
+// the host: "acme" means https://integration.acme.clixnow.com. It is one DNS
+// label, not a host name. [Lead.BrandName] is a different thing: the broker
+// that accepted the lead. The token is the API token of the affiliate.
+//
+// NewClient sends nothing. Its errors name what is wrong and print neither
+// brand nor token.
 func NewClient(brand, token string, opts ...Option) (*Client, error) {
-	c := config{maxResponseBytes: defaultMaxResponseBytes}
+	c := config{maxResponseBytes: defaultMaxResponseBytes, looks: defaultLooks()}
 	for _, opt := range opts {
 		if opt == nil {
 			return nil, errors.New("clixnow: new client: nil option")
@@ -53,64 +68,130 @@ func NewClient(brand, token string, opts ...Option) (*Client, error) {
 			return nil, fmt.Errorf("clixnow: new client: %w", err)
 		}
 	}
-	if !isLabel(brand) {
-		return nil,
-			errors.New("clixnow: new client: the brand must be one DNS label: letters, digits, inner hyphens, at most 63")
-	}
-	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r == ' ' || notPrintable(r) }) {
-		return nil, errors.New("clixnow: new client: the token must be printable ASCII without blanks, and not empty")
-	}
-	if c.baseURL == nil {
-		c.baseURL = &url.URL{Scheme: "https", Host: "integration." + brand + ".clixnow.com"}
-	}
-	c.baseURL.Path = cmp.Or(c.baseURL.Path, "/") // JoinPath keeps a path that is not rooted so
-	if err := c.checkBaseURL(); err != nil {
+	client, err := c.build(brand, token)
+	if err != nil {
 		return nil, fmt.Errorf("clixnow: new client: %w", err)
 	}
-	return c.build(brand, token), nil
+	return client, nil
 }
 
-// build puts the send path together. The token is kept in closures, where fmt
-// cannot reach it through any struct.
-func (c *config) build(brand, token string) *Client {
-	retry := c.retry.withDefaults()
-	hc, timeout := call.NewHTTPClient(c.httpClient)
+// build checks what concerns more than one option, and makes the client.
+func (c *config) build(brand, token string) (*Client, error) {
+	if !isLabel(brand) {
+		return nil, errors.New("the brand must be one DNS label: letters, digits, inner hyphens, at most 63 characters")
+	}
+	source, err := c.source(token)
+	if err != nil {
+		return nil, err
+	}
+	base := url.URL{Scheme: "https", Host: "integration." + brand + ".clixnow.com"}
+	if c.baseURL != nil {
+		base = *c.baseURL
+	}
+	base.Path = cmp.Or(base.Path, "/") // otherwise JoinPath makes a relative path
+	if err := c.checkScheme(&base); err != nil {
+		return nil, err
+	}
+	c.retry = c.retry.withDefaults()
+	caller, closeIdle, err := c.caller(brand)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{
+		brand: brand, caller: caller, closeIdle: closeIdle,
+		leadsURL: base.JoinPath(leadsPath), searchURL: base.JoinPath(searchPath),
+		retry: c.retry, looks: c.looks, refusals: c.refusals, validate: !c.skipValidation,
+		token: func() string { return token }, source: source,
+	}, nil
+}
+
+// caller returns what sends the requests, and a function that closes its idle
+// connections.
+func (c *config) caller(brand string) (*call.Caller, func(), error) {
+	var given http.Client
+	timeout := defaultTimeout
+	if c.httpClient != nil {
+		given, timeout = *c.httpClient, c.httpClient.Timeout
+	}
+	if c.timeout != nil {
+		timeout = *c.timeout
+	}
+	transports, err := c.transports(given.Transport)
+	if err != nil {
+		return nil, nil, err
+	}
 	caller := &call.Caller{
-		HTTP: hc, Timeout: timeout, Header: headers(token, c.userAgent), Logger: c.logger,
-		Attempts: retry.MaxAttempts, MinBackoff: retry.MinBackoff, MaxBackoff: retry.MaxBackoff,
+		Transport: transports[len(transports)-1], Jar: given.Jar, Header: header(c.userAgent), Timeout: timeout,
+		Attempts: c.retry.MaxAttempts, MinBackoff: c.retry.MinBackoff, MaxBackoff: c.retry.MaxBackoff,
 		MaxBytes: c.maxResponseBytes, Buffers: &sync.Pool{New: func() any { return new(bytes.Buffer) }},
 	}
 	if c.limiter != nil {
 		caller.Wait = c.limiter.Wait
 	}
-	return &Client{
-		caller: caller, retry: retry, validate: !c.skipValidation,
-		brand: brand, token: func() string { return token },
-		urls: map[string]*url.URL{leadsPath: c.baseURL.JoinPath(leadsPath), searchPath: c.baseURL.JoinPath(searchPath)},
+	if c.logger != nil {
+		caller.Logger = c.logger.With("brand", brand)
 	}
+	closeIdle := func() {
+		for _, transport := range transports {
+			call.CloseIdleConnections(transport)
+		}
+	}
+	return caller, closeIdle, nil
 }
 
-// headers returns what makes the headers of a request. There is never an
-// Idempotency-Key among them: net/http would take it as leave to send a POST
-// again by itself.
-func headers(token, product string) func(method string) http.Header {
+// transports returns the given transport, or the client's own, and each wrap of
+// it. The last one is the outermost.
+func (c *config) transports(given http.RoundTripper) ([]http.RoundTripper, error) {
+	transport := call.NewTransport(given)
+	transports := []http.RoundTripper{transport}
+	for _, wrap := range c.wraps {
+		transport = wrap(transport)
+		if isNil(transport) {
+			return nil, errors.New("WithTransport: the function returned nil")
+		}
+		transports = append(transports, transport)
+	}
+	return transports, nil
+}
+
+// source returns the function that returns the token for each attempt.
+func (c *config) source(token string) (func(context.Context) (string, error), error) {
+	if c.tokenSource != nil {
+		if token != "" {
+			return nil, errors.New("both a token and WithTokenSource are given")
+		}
+		return c.tokenSource, nil
+	}
+	if token == "" {
+		return nil, errors.New("the token is empty, and there is no WithTokenSource")
+	}
+	if err := checkToken(token); err != nil {
+		return nil, err
+	}
+	return func(context.Context) (string, error) { return token, nil }, nil
+}
+
+// header returns the function that makes the header of each attempt. There is
+// never an Idempotency-Key: net/http would then resend a POST by itself.
+func header(product string) func(method, token string) http.Header {
 	userAgent := strings.TrimSpace(product + " clixnow-go/" + Version)
-	authorization := "ApiToken " + token
-	return func(method string) http.Header {
-		values := [...]string{authorization, userAgent, "application/json", "application/json"}
+	return func(method, token string) http.Header {
 		header := http.Header{
-			"Authorization": values[0:1:1],
-			"User-Agent":    values[1:2:2],
-			"Accept":        values[2:3:3],
+			"Authorization": {"ApiToken " + token},
+			"User-Agent":    {userAgent},
+			"Accept":        {"application/json"},
 		}
 		if method == http.MethodPost {
-			header["Content-Type"] = values[3:4:4]
+			header["Content-Type"] = []string{"application/json"}
 		}
 		return header
 	}
 }
 
-// CloseIdleConnections closes connections that no request is using, as that of
-// http.Client does: for tests, and for a client that is replaced. The client
-// stays usable.
-func (c *Client) CloseIdleConnections() { c.caller.HTTP.CloseIdleConnections() }
+// Brand returns the brand in the form in which NewClient was given it.
+func (c *Client) Brand() string { return c.brand }
+
+// CloseIdleConnections closes connections that no request is using. It is for
+// tests and for a client that is replaced. The client stays usable. It also
+// reaches the transport inside the wraps of [WithTransport].
+func (c *Client) CloseIdleConnections() { c.closeIdle() }

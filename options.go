@@ -9,17 +9,24 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
 
 // Option sets one property of a new [Client]. The order of options does not
-// matter, but the last of one kind wins.
+// matter. If an option is given twice, the last one counts; only
+// [WithTransport] adds up.
 type Option func(*config) error
 
-// config gathers what the options say; [NewClient] builds from it once.
+// config gathers the options. [NewClient] builds the client from it once.
 type config struct {
-	httpClient       *http.Client
+	httpClient *http.Client
+	// wraps are those of WithTransport, in order.
+	wraps []func(http.RoundTripper) http.RoundTripper
+	// timeout is that of WithTimeout. It may be nil.
+	timeout          *time.Duration
+	tokenSource      func(context.Context) (string, error)
 	baseURL          *url.URL
 	insecureHTTP     bool
 	userAgent        string
@@ -28,34 +35,51 @@ type config struct {
 	logger           *slog.Logger
 	maxResponseBytes int64
 	skipValidation   bool
-}
-
-// RateLimiter delays requests. *rate.Limiter of golang.org/x/time/rate is one.
-// It must be safe for concurrent use.
-type RateLimiter interface {
-	// Wait blocks until a request may be sent, and returns an error when ctx
-	// ends first or would end too early.
-	Wait(ctx context.Context) error
-}
-
-// RetryPolicy says how often and how fast attempts are made again. Its zero
-// value is the default policy. Which requests are retried at all is not a
-// matter of policy; see the package comment.
-type RetryPolicy struct {
-	MaxAttempts int           // in all; 1 = never retry; 0 = 3
-	MinBackoff  time.Duration // span of the random wait before the second attempt; doubles with each; 0 = 250 ms
-	MaxBackoff  time.Duration // longest wait, and the longest Retry-After that is waited out; 0 = 10 s
+	looks            []time.Duration
+	refusals         func(*APIError) error
 }
 
 const (
+	defaultTimeout          = 30 * time.Second
 	defaultMaxAttempts      = 3
 	defaultMinBackoff       = 250 * time.Millisecond
 	defaultMaxBackoff       = 10 * time.Second
 	defaultMaxResponseBytes = 32 << 20
 )
 
-// withDefaults fills in what is zero; where a given bound crosses the default
-// of the other one, the given bound wins.
+// defaultLooks returns the pauses of EnsureLead without WithLooks.
+func defaultLooks() []time.Duration {
+	return []time.Duration{500 * time.Millisecond, 2 * time.Second, 5 * time.Second, 10 * time.Second}
+}
+
+// RateLimiter delays requests. *rate.Limiter of golang.org/x/time/rate
+// implements it. It must be safe for concurrent use.
+type RateLimiter interface {
+	// Wait blocks until a request may be sent. It returns an error if ctx ends
+	// before that, or would end before that.
+	Wait(ctx context.Context) error
+}
+
+// RetryPolicy sets how often and how fast requests are retried. Its zero value
+// is the default policy. RetryPolicy does not change which requests are
+// retried; see the package comment.
+type RetryPolicy struct {
+	// MaxAttempts is the number of all attempts. 1 means that nothing is
+	// retried. 0 means the default of 3. The one attempt after a 401 with a new
+	// token does not count; see [WithTokenSource].
+	MaxAttempts int
+	// MinBackoff is the upper limit of the random wait before the second
+	// attempt. The limit doubles with each attempt. 0 means the default of 250
+	// ms.
+	MinBackoff time.Duration
+	// MaxBackoff is the longest wait. It is also the longest Retry-After that a
+	// retry waits for. 0 means the default of 10 s. It does not limit the looks
+	// of EnsureLead; see [WithLooks].
+	MaxBackoff time.Duration
+}
+
+// withDefaults fills in the fields that are zero. If one bound is set beyond
+// the other's default, the default is moved to match.
 func (p RetryPolicy) withDefaults() RetryPolicy {
 	filled := p
 	if p.MaxAttempts == 0 {
@@ -73,17 +97,65 @@ func (p RetryPolicy) withDefaults() RetryPolicy {
 	return filled
 }
 
-// WithHTTPClient sends by a copy of hc: its Transport (nil = the client's own,
-// a clone of http.DefaultTransport with 64 idle connections per host), Jar and
-// Timeout (per attempt, 0 = none) are used. Its CheckRedirect is not: redirects
-// are never followed. Without this option the client's own transport is used,
-// with a timeout of 30 s per attempt.
+// WithTransport wraps the transport that would be used otherwise: the client's
+// own, or that of [WithHTTPClient]. The connection pool and the timeout do not
+// change. Use it for metrics, traces or a circuit breaker. Several wraps are
+// applied in order, so the last one is the outermost. wrap is called once, by
+// [NewClient].
 //
-// [Client.CloseIdleConnections] reaches the connections of a Transport that has
-// such a method; one that wraps another, as that of otelhttp, may have none.
+// A RoundTripper that resends a POST by itself voids what this package promises
+// about creates. One that refuses a request without sending it should wrap
+// [ErrNotSent] in its error.
+func WithTransport(wrap func(http.RoundTripper) http.RoundTripper) Option {
+	return func(c *config) error {
+		if wrap == nil {
+			return errors.New("WithTransport: nil function")
+		}
+		c.wraps = append(c.wraps, wrap)
+		return nil
+	}
+}
+
+// WithTimeout sets the timeout of one attempt, including the body. The default
+// is 30 s. 0 means no timeout. It replaces the Timeout of [WithHTTPClient].
+func WithTimeout(d time.Duration) Option {
+	return func(c *config) error {
+		if d < 0 {
+			return errors.New("WithTimeout: must not be negative")
+		}
+		c.timeout = &d
+		return nil
+	}
+}
+
+// WithTokenSource replaces the token of [NewClient], which must then be "". The
+// client calls source before each attempt, with the context of the call. It
+// does not cache the token, so source should. source must be safe for
+// concurrent use.
 //
-// A RoundTripper in it that sends a POST again by itself voids what this
-// package promises about creates.
+// If source fails, nothing is sent: a create fails with [ErrNotSent], and the
+// error of source is reachable by errors.Is and errors.As.
+//
+// After a 401 the client calls source again. If the token is a new one, the
+// client sends the request once more, at once. So a process that runs for
+// months survives a token rotation.
+func WithTokenSource(source func(ctx context.Context) (string, error)) Option {
+	return func(c *config) error {
+		if source == nil {
+			return errors.New("WithTokenSource: nil function")
+		}
+		c.tokenSource = source
+		return nil
+	}
+}
+
+// WithHTTPClient uses the Transport, Jar and Timeout of hc. A nil Transport
+// means the client's own transport: a clone of http.DefaultTransport with 64
+// idle connections per host. The Timeout is that of one attempt, and 0 means no
+// timeout. CheckRedirect is not used: redirects are never followed. hc is
+// copied and never changed.
+//
+// See [WithTransport] for what a RoundTripper should not do.
 func WithHTTPClient(hc *http.Client) Option {
 	return func(c *config) error {
 		if hc == nil {
@@ -94,16 +166,16 @@ func WithHTTPClient(hc *http.Client) Option {
 	}
 }
 
-// WithBaseURL replaces https://integration.{brand}.clixnow.com, for hosts that
-// serve the same API under another name and for tests. It may hold a path,
-// which stays in front of the API's own; it may not hold user info, a query or
-// a fragment.
+// WithBaseURL replaces https://integration.{brand}.clixnow.com. It is for hosts
+// that serve the same API under another name, and for tests. The URL may have a
+// path, which stays in front of the API's own. It must not have user info, a
+// query or a fragment.
 func WithBaseURL(rawURL string) Option {
 	return func(c *config) error {
 		base, err := url.Parse(rawURL)
 		switch {
 		case err != nil:
-			return errors.New("WithBaseURL: not a URL") // the parser's error would print it, password and all
+			return errors.New("WithBaseURL: not a URL") // the parser's error would print a password in it
 		case base.Scheme != "https" && base.Scheme != "http", base.Hostname() == "":
 			return errors.New("WithBaseURL: must be an absolute http or https URL")
 		case base.User != nil:
@@ -116,8 +188,8 @@ func WithBaseURL(rawURL string) Option {
 	}
 }
 
-// WithInsecureHTTP allows plain http:// to a host that is not loopback. Token
-// and lead data then travel readable to all.
+// WithInsecureHTTP allows http:// to a host that is not loopback. Everyone on
+// the way can then read the token and the leads.
 func WithInsecureHTTP() Option {
 	return func(c *config) error {
 		c.insecureHTTP = true
@@ -125,12 +197,12 @@ func WithInsecureHTTP() Option {
 	}
 }
 
-// WithUserAgent puts product, such as "my-app/1.2", in front of clixnow-go/...
-// in the User-Agent header.
+// WithUserAgent puts product ("my-app/1.2") in front of clixnow-go/... in the
+// User-Agent header.
 func WithUserAgent(product string) Option {
 	return func(c *config) error {
 		if strings.TrimSpace(product) != product || product == "" || strings.ContainsFunc(product, notPrintable) {
-			return errors.New("WithUserAgent: must be printable ASCII without surrounding blanks")
+			return errors.New("WithUserAgent: must be printable ASCII without surrounding spaces")
 		}
 		c.userAgent = product
 		return nil
@@ -144,15 +216,15 @@ func WithRetry(policy RetryPolicy) Option {
 		case policy.MaxAttempts < 0, policy.MinBackoff < 0, policy.MaxBackoff < 0:
 			return errors.New("WithRetry: negative number")
 		case policy.MaxBackoff != 0 && policy.MinBackoff > policy.MaxBackoff:
-			return fmt.Errorf("WithRetry: MinBackoff %v exceeds MaxBackoff %v", policy.MinBackoff, policy.MaxBackoff)
+			return fmt.Errorf("WithRetry: MinBackoff %v is above MaxBackoff %v", policy.MinBackoff, policy.MaxBackoff)
 		}
 		c.retry = policy
 		return nil
 	}
 }
 
-// WithRateLimiter waits on limiter before every attempt, those of searches
-// included.
+// WithRateLimiter calls Wait of the limiter before every attempt, including
+// those of searches.
 func WithRateLimiter(limiter RateLimiter) Option {
 	return func(c *config) error {
 		if isNil(limiter) {
@@ -163,22 +235,9 @@ func WithRateLimiter(limiter RateLimiter) Option {
 	}
 }
 
-// isNil finds a nil of any type that a method can be called on, which fails
-// only when it is used.
-func isNil(limiter RateLimiter) bool {
-	value := reflect.ValueOf(limiter)
-	switch value.Kind() {
-	case reflect.Invalid:
-		return true
-	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Chan, reflect.Slice:
-		return value.IsNil()
-	default:
-		return false
-	}
-}
-
-// WithLogger logs every attempt at debug level, and at warn level one that is
-// made again. No token, header or body, and no lead data, is logged.
+// WithLogger logs every attempt: at level Warn if it is retried, and at level
+// Debug otherwise. Each line has the brand. No line has a token, a header, a
+// body or lead data.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if logger == nil {
@@ -189,10 +248,10 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// WithMaxResponseBytes sets the longest (unpacked) body of a 2xx that is read;
-// beyond it a call fails with [ErrResponseTooLarge]. The default is 32 MiB; a
-// page of 1000 leads takes about 0.4 MB. Whatever it is, a page of more than
-// 100,000 leads is [ErrInvalidResponse].
+// WithMaxResponseBytes sets the limit of the (unpacked) body of a 2xx. A larger
+// body is [ErrResponseTooLarge]. The default is 32 MiB. A page of 1000 leads
+// takes about 0.4 MB. Whatever the limit is, a page of more than 100,000 leads
+// is [ErrInvalidResponse].
 func WithMaxResponseBytes(n int64) Option {
 	return func(c *config) error {
 		if n <= 0 {
@@ -203,9 +262,10 @@ func WithMaxResponseBytes(n int64) Option {
 	}
 }
 
-// WithoutValidation sends requests unchecked, and the server judges. Refused is
-// still what no server could judge: invalid UTF-8, a key of Extra that names a
-// field of ours, a value that JSON cannot hold, a negative number in a search.
+// WithoutValidation turns off client-side validation. The server then checks
+// the requests. Requests that no server could read are still refused: invalid
+// UTF-8, a key of Extra that is one of the SDK's fields, a value that JSON
+// cannot hold, a negative number in a search.
 func WithoutValidation() Option {
 	return func(c *config) error {
 		c.skipValidation = true
@@ -213,9 +273,58 @@ func WithoutValidation() Option {
 	}
 }
 
-// checkBaseURL refuses plain http where others could read along.
-func (c *config) checkBaseURL() error {
-	if c.baseURL.Scheme == "https" || c.insecureHTTP || isLoopback(c.baseURL.Hostname()) {
+// WithLooks sets the pauses of [Client.EnsureLead], one before each look. A
+// look may take several searches. The default is 500 ms, 2 s, 5 s, 10 s. If the
+// searches of a brand show new leads later than the last look, EnsureLead
+// cannot find them.
+func WithLooks(pauses ...time.Duration) Option {
+	return func(c *config) error {
+		if len(pauses) == 0 {
+			return errors.New("WithLooks: no pauses")
+		}
+		if slices.Min(pauses) < 0 {
+			return errors.New("WithLooks: negative pause")
+		}
+		c.looks = slices.Clone(pauses)
+		return nil
+	}
+}
+
+// WithRefusals sets a function that reads a refusal in the brand's own words.
+// The client calls read with each response to a create that refuses it. Secrets
+// are already masked in Message and Fields. errors.Is on the error of the
+// create then matches what read returns: [ErrDuplicateLead],
+// [ErrCountryNotAllowed], [ErrNoCapacity], or an error of the caller. If read
+// returns nil, the words that this package knows count. Otherwise they do not.
+//
+// read never changes the class of the error: it stays [ErrRefused]. read must
+// be safe for concurrent use.
+func WithRefusals(read func(*APIError) error) Option {
+	return func(c *config) error {
+		if read == nil {
+			return errors.New("WithRefusals: nil function")
+		}
+		c.refusals = read
+		return nil
+	}
+}
+
+// isNil reports whether value is nil, or a nil of a type that has methods.
+func isNil(value any) bool {
+	v := reflect.ValueOf(value)
+	switch v.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Chan, reflect.Slice:
+		return v.IsNil()
+	default:
+		return false
+	}
+}
+
+// checkScheme refuses plain http to a host that is not loopback.
+func (c *config) checkScheme(base *url.URL) error {
+	if base.Scheme == "https" || c.insecureHTTP || isLoopback(base.Hostname()) {
 		return nil
 	}
 	return errors.New("plain http to a host that is not loopback needs WithInsecureHTTP")
@@ -226,7 +335,16 @@ func isLoopback(host string) bool {
 	return ip.IsLoopback() || strings.EqualFold(host, "localhost")
 }
 
-// notPrintable finds what the value of an HTTP header is not to hold.
+// checkToken refuses a token that a header value cannot hold. Its error does
+// not print the token.
+func checkToken(token string) error {
+	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r == ' ' || notPrintable(r) }) {
+		return errors.New("the token must be printable ASCII without spaces, and not empty")
+	}
+	return nil
+}
+
+// notPrintable reports whether r must not be in a header value.
 func notPrintable(r rune) bool { return r < ' ' || r > '~' }
 
 // isLabel reports whether text is one label of a host name.

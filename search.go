@@ -303,7 +303,7 @@ type pageRequest struct {
 func (c *Client) searchPage(ctx context.Context, p pageRequest) ([]Lead, call.Outcome, error) {
 	leads := []Lead{}
 	o, err := c.send(ctx, &request{
-		method: http.MethodGet, path: searchPath, query: p.query, mask: p.mask, noContent: true,
+		method: http.MethodGet, path: searchPath, query: p.query, mask: p.mask,
 		read: func(body []byte) (err error) {
 			if leads, err = decodeLeads(body, p.room, p.count); err != nil || p.check == nil {
 				return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/clixnow/clixnow-go/internal/call"
@@ -21,10 +22,9 @@ type request struct {
 	// attempts is the largest number of attempts. 0 means that of the retry
 	// policy.
 	attempts int
-	// read decodes the body of a 2xx. It must not keep the body.
+	// read decodes the body of a 2xx. It must not keep the body. It is not
+	// called for a 204 to a GET, which is a success.
 	read func(body []byte) error
-	// noContent means that a 204 is a success for which read is not called.
-	noContent bool
 	// mask hides what the server repeats of the request. A nil mask hides only
 	// the token.
 	mask *textMask
@@ -40,13 +40,29 @@ func (c *Client) send(ctx context.Context, r *request) (call.Outcome, error) {
 		o := call.Outcome{Stopped: errNilContext}
 		return o, c.failure(r, &o)
 	}
-	target := *c.urls[r.path]
+	target := *c.leadsURL
+	if r.path == searchPath {
+		target = *c.searchURL
+	}
 	target.RawQuery = r.query.Encode()
 	o := c.caller.Do(ctx, &call.Request{
-		Method: r.method, URL: &target, Body: r.body, Attempts: r.attempts, Read: r.read,
-		NoContent: r.noContent, Mask: r.mask.forLogs,
+		Method: r.method, URL: &target, Body: r.body, Attempts: r.attempts,
+		Token: func(ctx context.Context) (string, error) { return c.nextToken(ctx, r.mask) },
+		Read:  r.read, NoContent: r.method == http.MethodGet, Mask: r.mask.forLogs,
 	})
 	return o, c.failure(r, &o)
+}
+
+// nextToken returns the token for the next attempt, and has it masked.
+func (c *Client) nextToken(ctx context.Context, mask *textMask) (string, error) {
+	token, err := c.source(ctx)
+	if !slices.Contains(mask.tokens, token) {
+		mask.tokens = append(mask.tokens, token)
+	}
+	if err != nil {
+		return "", err
+	}
+	return token, checkToken(token)
 }
 
 var errNilContext = errors.New("nil context")
@@ -135,8 +151,8 @@ func isRetryable(err error) bool {
 	return errors.As(err, &answer) && call.RetryableStatus(answer.StatusCode)
 }
 
-// createClass decides what is known of a create from the facts of its last
-// attempt; nil when the answer is a 2xx that was understood.
+// createClass returns the class of a create, from the facts of its last
+// attempt. It returns nil for a 2xx that was understood.
 func createClass(o *call.Outcome) error {
 	switch {
 	case o.Attempts == 0, o.Status == 0 && !o.Sent:
@@ -151,17 +167,16 @@ func createClass(o *call.Outcome) error {
 	return nil
 }
 
-// readClass is createClass for a request that changes nothing: of its outcome
-// there is no doubt.
+// readClass is createClass for a search. A search changes nothing, so its
+// outcome is never unknown.
 func readClass(o *call.Outcome) error {
-	if class := createClass(o); class != ErrOutcomeUnknown { //nolint:errorlint // it is one of four values
+	if class := createClass(o); class != ErrOutcomeUnknown { //nolint:errorlint // a class is one of four values
 		return class
 	}
 	return nil
 }
 
-// failure is the error for a call that has no usable answer; nil when it has
-// one.
+// failure returns the error of a call. It returns nil for a 2xx that was read.
 func (c *Client) failure(r *request, o *call.Outcome) error {
 	if o.Attempts > 0 && !o.Failed() {
 		return nil
@@ -170,54 +185,73 @@ func (c *Client) failure(r *request, o *call.Outcome) error {
 	if r.method == http.MethodPost {
 		class = createClass(o)
 	}
-	e := &callError{brand: c.brand, class: class, detail: r.method + " " + r.path + ": ", retryable: o.Retryable()}
-	// an attempt without an error was answered, if only by a status of 0
-	if o.Status != 0 || o.Attempts > 0 && o.Err == nil {
+	e := &callError{brand: c.brand, class: class, retryable: o.Retryable()}
+	switch {
+	case o.Attempts == 0:
+		e.detail, e.cause = r.stopped(o)
+		return e
+	case o.Err == nil:
 		answer := c.apiError(r, o)
-		if o.Err == nil && o.Stopped == nil && (class == nil || answer.Is(class)) {
+		if o.Stopped == nil && (class == nil || answer.Is(class)) {
 			return answer
 		}
 		e.detail, e.cause = answer.describe(), answer
-	} else if o.Err != nil {
-		e.detail += r.mask.forLogs(o.Err.Error())
-		if o.Attempts > 1 {
-			e.detail += fmt.Sprintf(" after %d attempts", o.Attempts)
-		}
-		e.cause = o.Err
-	}
-	if o.Status != 0 && o.Err != nil {
-		kind := ErrInvalidResponse
-		if errors.Is(o.Err, call.ErrTooLarge) {
-			kind = ErrResponseTooLarge
-		}
-		e.detail += ": invalid response: " + r.mask.forLogs(o.Err.Error())
-		e.cause = errors.Join(kind, e.cause, o.Err)
+	case o.Status == 0:
+		e.detail, e.cause = r.noResponse(o)
+	default:
+		e.detail, e.cause = c.unreadable(r, o)
 	}
 	if o.Stopped != nil {
-		if o.Attempts > 0 {
-			e.detail += "; then "
-		}
-		e.detail += r.mask.forLogs(o.Stopped.Error())
+		e.detail += "; then " + r.mask.forLogs(o.Stopped.Error())
 		e.cause = errors.Join(e.cause, o.Stopped)
 	}
 	return e
 }
 
-// apiError is the answer of a call as an error, its secrets masked.
+// stopped describes a call whose first attempt could not begin.
+func (r *request) stopped(o *call.Outcome) (detail string, cause error) {
+	return fmt.Sprintf("%s %s: %s", r.method, r.path, r.mask.forLogs(o.Stopped.Error())), o.Stopped
+}
+
+// noResponse describes an attempt without a response.
+func (r *request) noResponse(o *call.Outcome) (detail string, cause error) {
+	detail = fmt.Sprintf("%s %s: %s", r.method, r.path, r.mask.forLogs(o.Err.Error()))
+	if n := o.AllAttempts(); n > 1 {
+		detail += fmt.Sprintf(" after %d attempts", n)
+	}
+	return detail, o.Err
+}
+
+// unreadable describes a 2xx that could not be read.
+func (c *Client) unreadable(r *request, o *call.Outcome) (detail string, cause error) {
+	kind := ErrInvalidResponse
+	if errors.Is(o.Err, call.ErrTooLarge) {
+		kind = ErrResponseTooLarge
+	}
+	answer := c.apiError(r, o)
+	detail = answer.describe() + ": invalid response: " + r.mask.forLogs(o.Err.Error())
+	return detail, errors.Join(kind, answer, o.Err)
+}
+
+// apiError returns the error for a response. Secrets are masked in it.
 func (c *Client) apiError(r *request, o *call.Outcome) *APIError {
 	problem := readProblem(o)
 	e := &APIError{
-		StatusCode: o.Status, Brand: c.brand, Method: r.method, Path: r.path, Message: problem.Message, Fields: problem.Fields,
+		StatusCode: o.Status, Brand: c.brand, Method: r.method, Path: r.path,
+		Message: problem.Message, Fields: problem.Fields,
 		RequestID:  cmp.Or(problem.TraceID, requestID(o.Header)),
-		RetryAfter: o.RetryAfter, Attempts: o.Attempts, Header: o.Header, Body: o.Body,
+		RetryAfter: o.RetryAfter, Attempts: o.AllAttempts(), Header: o.Header, Body: o.Body,
 	}
 	r.mask.mask(e)
+	if c.refusals != nil && r.method == http.MethodPost && refuses(o.Status) {
+		e.setRefusal(c.refusals)
+	}
 	return e
 }
 
-// readProblem reads the body of an answer, whatever it is; HTML says nothing
-// that is worth repeating. The texts of a 2xx are not told: they may be a
-// create's answer that was cut, with its redirect URL.
+// readProblem reads the body of an error response, whatever its form is. It
+// takes no text from HTML, and none from a 2xx: that may be a truncated
+// response to a create, with its redirect URL.
 func readProblem(o *call.Outcome) wire.Problem {
 	problem, ok := wire.DecodeProblem(o.Body, fieldNames())
 	if o.Status >= 200 && o.Status <= 299 {

@@ -8,74 +8,90 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
-	"net/url"
-	"strconv"
-	"strings"
-	"sync/atomic"
 	"time"
 )
 
-// ErrTooLarge is the Err of an Outcome whose 2xx body exceeds the Caller's
-// MaxBytes.
-var ErrTooLarge = errors.New("the body is larger than allowed")
-
 const (
-	keptBytes    = 64 << 10    // of an error body
-	drainedBytes = 256 << 10   // read and thrown away so that the connection can be used again
-	drainTime    = time.Second // at most, since a new connection costs less
-	pooledBytes  = 4 << 20     // a buffer that grew beyond it is left to the garbage collector
-	trustedBytes = 1 << 20     // made room for on the word of a server; a page of 1000 leads has less than half of it
+	// keptBytes is how much of an error body is kept.
+	keptBytes = 64 << 10
+	// drainedBytes and drainTime bound what is read of a body only to reuse the
+	// connection. A new connection costs less than more of it.
+	drainedBytes = 256 << 10
+	drainTime    = time.Second
+	// pooledBytes is the largest buffer that goes back to the pool.
+	pooledBytes = 4 << 20
+	// maxPrealloc bounds the buffer that is allocated from Content-Length. A
+	// page of 1000 leads has less than half of it.
+	maxPrealloc = 1 << 20
 )
 
-// attempt sends the request once.
-func (c *Caller) attempt(ctx context.Context, req *Request) (o Outcome) {
-	var connection connectionTrace
-	limited, cancel := c.limited(httptrace.WithClientTrace(ctx, connection.clientTrace()))
+// attempt sends the request once and reads the response.
+func (c *Caller) attempt(ctx context.Context, req *Request, token string) (o Outcome) {
+	began := time.Now()
+	defer func() { o.took = time.Since(began) }()
+
+	limited, cancel := c.withTimeout(ctx)
 	defer cancel()
-	resp, err := c.HTTP.Do(c.request(limited, req))
+	trace := connectionTrace{resentTooOften: cancel}
+	r := c.newRequest(httptrace.WithClientTrace(limited, trace.hooks()), req, token)
+	resp, err := c.roundTrip(r)
 	if err != nil {
-		err = discreet(withoutURL(err))
-		o.Sent = connection.couldCarry(err, c.reportsConnections())
-		o.Err, o.ConnectionLost = withContext(ctx, err), true
+		o.Sent = trace.couldCarry(r, err, c.Transport)
+		o.Err, o.ConnectionLost = trace.describe(ctx, err, c.Transport), true
 		return o
 	}
-	restoreLocation(resp)
-	o = Outcome{Sent: true, Status: resp.StatusCode, Header: resp.Header, RetryAfter: retryAfter(resp.Header)}
 	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return o // its body is the connection and has no end
-	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		o.Body, err = io.ReadAll(io.LimitReader(resp.Body, keptBytes))
-		if err == nil {
-			err = drain(resp.Body, cancel)
+	o = Outcome{Sent: true, Status: resp.StatusCode, Header: resp.Header, RetryAfter: retryAfter(resp.Header)}
+	switch {
+	case resp.StatusCode == http.StatusSwitchingProtocols: // its body is the connection and has no end
+	case resp.StatusCode < 200 || resp.StatusCode > 299:
+		c.readError(ctx, resp, &o, cancel)
+	case resp.StatusCode == http.StatusNoContent && req.NoContent:
+	default:
+		c.readSuccess(ctx, req, resp, &o)
+		if errors.Is(o.Err, ErrTooLarge) && drain(resp.Body, cancel) != nil {
+			o.Err = withContext(ctx, o.Err)
 		}
-		if err != nil && ctx.Err() != nil {
-			o.Stopped = ContextError(ctx)
-		} // otherwise the status is known, and what is missing is only text
-		return o
-	}
-	if resp.StatusCode == http.StatusNoContent && req.NoContent {
-		return o
-	}
-	c.read(ctx, req, resp, &o)
-	if errors.Is(o.Err, ErrTooLarge) && drain(resp.Body, cancel) != nil {
-		o.Err = withContext(ctx, o.Err)
 	}
 	return o
 }
 
-// limited gives an attempt its time. http.Client's own Timeout would replace
-// the error of a RoundTripper by a text, and a refusal that wraps ErrNotSent
-// would be lost.
-func (c *Caller) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+// roundTrip does what http.Client does, except that it follows no redirect.
+func (c *Caller) roundTrip(r *http.Request) (*http.Response, error) {
+	target := *r.URL // some RoundTrippers change it
+	if c.Jar != nil {
+		for _, cookie := range c.Jar.Cookies(&target) {
+			r.AddCookie(cookie)
+		}
+	}
+	resp, err := c.Transport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if resp == nil {
+		return nil, fmt.Errorf("the RoundTripper %T returned neither a response nor an error", c.Transport)
+	}
+	if resp.Body == nil {
+		resp.Body = http.NoBody
+	}
+	if c.Jar == nil {
+		return resp, nil
+	}
+	if cookies := resp.Cookies(); len(cookies) > 0 {
+		c.Jar.SetCookies(&target, cookies)
+	}
+	return resp, nil
+}
+
+// withTimeout limits the time of one attempt.
+func (c *Caller) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	if c.Timeout <= 0 {
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeoutCause(ctx, c.Timeout, timeoutError(c.Timeout))
 }
 
-// timeoutError is an attempt's own timeout.
+// timeoutError means that an attempt took longer than Caller.Timeout.
 type timeoutError time.Duration
 
 func (e timeoutError) Error() string {
@@ -84,10 +100,12 @@ func (e timeoutError) Error() string {
 
 func (timeoutError) Unwrap() error { return context.DeadlineExceeded }
 
-func (c *Caller) request(ctx context.Context, req *Request) *http.Request {
-	target := *req.URL // RoundTrippers change it
+// newRequest returns a request that shares nothing with that of another
+// attempt, because some RoundTrippers change what they get.
+func (c *Caller) newRequest(ctx context.Context, req *Request, token string) *http.Request {
+	target := *req.URL
 	r := (&http.Request{
-		Method: req.Method, URL: &target, Host: target.Host, Header: c.Header(req.Method),
+		Method: req.Method, URL: &target, Host: target.Host, Header: c.Header(req.Method, token),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
 	if req.Body != nil {
@@ -98,9 +116,22 @@ func (c *Caller) request(ctx context.Context, req *Request) *http.Request {
 	return r
 }
 
-// read hands the body to req.Read from a pooled buffer that never holds more
-// than MaxBytes and one.
-func (c *Caller) read(ctx context.Context, req *Request, resp *http.Response, o *Outcome) {
+// readError keeps the beginning of a body that is not a 2xx. If it is
+// incomplete, only text is missing: the status is known.
+func (c *Caller) readError(ctx context.Context, resp *http.Response, o *Outcome, cancel context.CancelFunc) {
+	var err error
+	o.Body, err = io.ReadAll(io.LimitReader(resp.Body, keptBytes))
+	if err == nil {
+		err = drain(resp.Body, cancel)
+	}
+	if err != nil && ctx.Err() != nil {
+		o.Stopped = ContextError(ctx)
+	}
+}
+
+// readSuccess passes the body of a 2xx to req.Read. The buffer comes from the
+// pool and never holds more than MaxBytes and one byte.
+func (c *Caller) readSuccess(ctx context.Context, req *Request, resp *http.Response, o *Outcome) {
 	buffer := c.Buffers.Get().(*bytes.Buffer)
 	defer func() {
 		if buffer.Cap() <= pooledBytes {
@@ -108,18 +139,18 @@ func (c *Caller) read(ctx context.Context, req *Request, resp *http.Response, o 
 			c.Buffers.Put(buffer)
 		}
 	}()
-	// A buffer that doubles until it is large enough costs the body several
-	// times, whenever the pool has lost its own.
-	if announced := min(resp.ContentLength, c.MaxBytes, trustedBytes); announced > 0 {
-		buffer.Grow(int(announced) + bytes.MinRead) // of which ReadFrom needs some even at the end
+	// Growing once costs less than doubling. ReadFrom needs MinRead bytes of
+	// room even at the end of the body.
+	if length := min(resp.ContentLength, c.MaxBytes, maxPrealloc); length > 0 {
+		buffer.Grow(int(length) + bytes.MinRead)
 	}
-	// the greatest number has no next
-	_, err := buffer.ReadFrom(io.LimitReader(resp.Body, max(c.MaxBytes, c.MaxBytes+1)))
+	limit := max(c.MaxBytes, c.MaxBytes+1) // MaxBytes+1 overflows for the largest int64
+	_, err := buffer.ReadFrom(io.LimitReader(resp.Body, limit))
 	switch {
 	case int64(buffer.Len()) > c.MaxBytes:
 		o.Err = fmt.Errorf("%w: more than %d bytes", ErrTooLarge, c.MaxBytes)
 	case err != nil:
-		o.Err, o.ConnectionLost = withContext(ctx, fmt.Errorf("reading the body: %w", discreet(err))), true
+		o.Err, o.ConnectionLost = withContext(ctx, fmt.Errorf("reading the body: %w", hideServerText(err))), true
 	default:
 		o.Err = req.Read(buffer.Bytes())
 	}
@@ -128,97 +159,12 @@ func (c *Caller) read(ctx context.Context, req *Request, resp *http.Response, o 
 	}
 }
 
-// drain reads what is left of a body, within reason, so that the connection can
-// be used again; giveUp ends the attempt.
-func drain(body io.Reader, giveUp context.CancelFunc) error {
-	defer time.AfterFunc(drainTime, giveUp).Stop()
+// drain reads the rest of a body, within bounds, so that the connection can be
+// reused. cancel ends the attempt.
+func drain(body io.Reader, cancel context.CancelFunc) error {
+	defer time.AfterFunc(drainTime, cancel).Stop()
 	if _, err := io.CopyN(io.Discard, body, drainedBytes); !errors.Is(err, io.EOF) {
 		return err
 	}
 	return nil
-}
-
-// connectionTrace records what net/http reports of connections during one
-// attempt. Another goroutine may report.
-type connectionTrace struct{ wanted, got atomic.Bool }
-
-func (t *connectionTrace) clientTrace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
-		GetConn: func(string) { t.wanted.Store(true) },
-		GotConn: func(httptrace.GotConnInfo) { t.got.Store(true) },
-	}
-}
-
-// couldCarry decides whether the request of an attempt that failed by err could
-// have been written. A connection that was had at any time decides, since a
-// RoundTripper may have sent the request again by itself; a RoundTripper that
-// reports nothing is believed only when it says that it refused.
-func (t *connectionTrace) couldCarry(err error, reports bool) bool {
-	switch {
-	case t.got.Load():
-		return true
-	case t.wanted.Load(), errors.Is(err, ErrNotSent):
-		return false
-	default:
-		return !reports
-	}
-}
-
-// withoutURL takes off the *url.Error of http.Client, whose text holds the
-// whole query.
-func withoutURL(err error) error {
-	var outer *url.Error
-	if errors.As(err, &outer) {
-		return outer.Err
-	}
-	return err
-}
-
-// discreet hides what net/http quotes of an answer that it cannot read: a
-// server that echoes a request has lead data there.
-func discreet(err error) error {
-	text := err.Error()
-	for _, quoting := range []string{
-		"malformed HTTP ", "malformed MIME ", "bad Content-Length", "multiple Content-Length", "bad trailer key",
-		"unsupported transfer encoding",
-	} {
-		if at := strings.Index(text, quoting); at >= 0 {
-			quote := strings.IndexByte(text[at:]+`"`, '"')
-			return discreetError{err, strings.TrimRight(text[:at+quote], ": ")}
-		}
-	}
-	return err
-}
-
-type discreetError struct {
-	cause error
-	text  string
-}
-
-func (e discreetError) Error() string { return e.text }
-
-func (e discreetError) Unwrap() error { return e.cause }
-
-// withContext adds what net/http leaves out of the error of a context that
-// ended: it tells the cause alone.
-func withContext(ctx context.Context, err error) error {
-	if ctx.Err() == nil || errors.Is(err, ctx.Err()) && errors.Is(err, context.Cause(ctx)) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", ContextError(ctx), err)
-}
-
-// retryAfter reads Retry-After as seconds or as a date.
-func retryAfter(header http.Header) time.Duration {
-	text := strings.TrimSpace(header.Get("Retry-After"))
-	if text == "" {
-		return 0
-	}
-	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
-		return time.Duration(min(max(seconds, 0), int64(1<<62/time.Second))) * time.Second
-	}
-	if date, err := http.ParseTime(text); err == nil {
-		return max(time.Until(date), 0)
-	}
-	return 0
 }

@@ -1,265 +1,193 @@
-// Package call makes one HTTP call as often as its rules allow and reports the
-// facts of its last attempt: what was answered, what failed, and whether the
-// request can have reached the server. What the facts mean is its caller's to
-// say.
+// Package call makes one HTTP call: it sends a request, retries it if that is
+// safe, and reports the facts of the last attempt. The facts are the response
+// or the error, and whether the request could have reached the server. The
+// package that uses it decides what the facts mean.
 //
-// Which attempts are made again: a GET after a failed connection and after the
-// statuses of a passing trouble; any other method only when the request
-// provably never reached the server, or was answered 429.
+// These requests are retried:
+//   - a GET after a lost connection, and after a status of [RetryableStatus];
+//   - any other request if it provably did not reach the server, or if the
+//     response was a 429.
+//
+// After a 401, any request is sent once more if there is a new token.
 package call
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 )
 
-// ErrNotSent marks the error of a RoundTripper that refused a request without
-// sending it.
-var ErrNotSent = errors.New("clixnow: the request was not sent")
+var (
+	// ErrNotSent marks the error of a RoundTripper that refused a request
+	// without sending it.
+	ErrNotSent = errors.New("clixnow: the request was not sent")
+	// ErrTooLarge is the Err of an Outcome whose 2xx body is larger than
+	// Caller.MaxBytes.
+	ErrTooLarge = errors.New("the body is larger than allowed")
+)
 
-// Caller makes calls by one HTTP client under one policy. Its fields are not
-// changed once it is in use; it is then safe for concurrent use.
+// Caller makes calls. Its fields must not change once it is in use. It is then
+// safe for concurrent use.
 type Caller struct {
-	HTTP       *http.Client
-	Header     func(method string) http.Header // a new map for each attempt: RoundTrippers change it
-	Timeout    time.Duration                   // of each attempt, its body included; 0 = none
-	Wait       func(context.Context) error     // waited on before every attempt; nil = not
-	Logger     *slog.Logger                    // nil = silent
-	Attempts   int                             // at most, in all
+	// Transport sends each attempt. Redirects are not followed.
+	Transport http.RoundTripper
+	// Jar holds cookies. It may be nil.
+	Jar http.CookieJar
+	// Header returns the header of one attempt. It must return a new map each
+	// time, because some RoundTrippers change it.
+	Header func(method, token string) http.Header
+	// Timeout is the time limit of one attempt, including the body. 0 means no
+	// limit.
+	Timeout time.Duration
+	// Wait is called before every attempt. It may be nil.
+	Wait func(context.Context) error
+	// Logger may be nil.
+	Logger *slog.Logger
+	// Attempts is the largest number of attempts.
+	Attempts int
+	// MinBackoff is the upper limit of the random wait before the second
+	// attempt. The limit doubles with each attempt.
 	MinBackoff time.Duration
-	MaxBackoff time.Duration // also the longest Retry-After that is waited out
-	MaxBytes   int64         // longest body of a 2xx
-	Buffers    *sync.Pool    // of *bytes.Buffer
+	// MaxBackoff is the longest wait, also for a Retry-After.
+	MaxBackoff time.Duration
+	// MaxBytes is the largest size of a 2xx body.
+	MaxBytes int64
+	// Buffers holds values of type *bytes.Buffer.
+	Buffers *sync.Pool
 }
 
-// Request is what is sent. Read is handed the body of a 2xx, which is valid
-// until it returns.
+// Request is one request to send.
 type Request struct {
-	Method   string
-	URL      *url.URL
-	Body     []byte
-	Attempts int                      // at most; 0 = the Caller's
-	Read     func(body []byte) error  // its error is not retried, unless it was made by Retryable
+	Method string
+	URL    *url.URL
+	Body   []byte
+	// Attempts is the largest number of attempts. 0 means that of the Caller.
+	Attempts int
+	// Token returns the token for the next attempt. It is called before every
+	// attempt, and after a 401.
+	Token func(context.Context) (string, error)
+	// Read decodes the body of a 2xx. The body is valid until Read returns. An
+	// error of Read is retried only if [Retryable] made it.
+	Read func(body []byte) error
 	// NoContent means that a 204 is a success for which Read is not called.
 	NoContent bool
-	Mask     func(text string) string // hides secrets in what is logged
+	// Mask hides secrets in a text for the log.
+	Mask func(text string) string
 }
 
 // Outcome holds the facts of the last attempt that began.
 type Outcome struct {
-	Attempts   int           // that began
-	Status     int           // 0 = no answer
-	Header     http.Header   // of the answer
-	Body       []byte        // of an answer that is an error or could not be read: the first 64 KiB
-	RetryAfter time.Duration // that the answer asks for; 0 = none
-	Sent       bool          // the request could have been written
-	Err        error         // no answer came, or its 2xx body could not be read; nil otherwise
-	ConnectionLost        bool          // Err is the connection's: no answer, or a body that ended early
-	Stopped    error         // why an attempt that was due was not made: the context, or Wait
+	// Attempts is the number of attempts that began. It does not include the
+	// attempt after a renewed token.
+	Attempts int
+	// Renewed reports that one more attempt was made, with a new token after a
+	// 401.
+	Renewed bool
+	// Status is the status of the response. 0 means that there was no response.
+	Status int
+	// Header is the header of the response.
+	Header http.Header
+	// Body holds the first 64 KiB of a response that is not a 2xx or could not
+	// be read.
+	Body []byte
+	// RetryAfter is how long the response asks to wait. 0 means that it does
+	// not ask.
+	RetryAfter time.Duration
+	// Sent reports that the request could have been written to a connection.
+	Sent bool
+	// Err is why there was no response, or why a 2xx body could not be read.
+	Err error
+	// ConnectionLost reports that Err is a connection error: no response, or a
+	// truncated body.
+	ConnectionLost bool
+	// Stopped is why no further attempt was made: the end of the context, or an
+	// error of Wait or Token. It is nil if no attempt was left to make.
+	Stopped error
+
+	// took is the duration of the attempt.
+	took time.Duration
 }
 
-// Failed reports whether there is anything but a 2xx that was read.
+// Failed reports whether the outcome is anything but a 2xx that was read.
 func (o *Outcome) Failed() bool { return o.Err != nil || o.Status < 200 || o.Status > 299 }
 
-// Date is the server's time when it answered; the zero time if it did not say.
-func (o *Outcome) Date() time.Time {
-	date, err := http.ParseTime(o.Header.Get("Date"))
-	if err != nil {
-		return time.Time{}
+// AllAttempts returns the number of all attempts, including the one after a
+// renewed token.
+func (o *Outcome) AllAttempts() int {
+	if o.Renewed {
+		return o.Attempts + 1
 	}
-	return date
+	return o.Attempts
 }
+
+// Date returns the server's time of the response. It is the zero time if the
+// response has no valid Date.
+func (o *Outcome) Date() time.Time { return headerDate(o.Header) }
 
 // Do makes the call.
 func (c *Caller) Do(ctx context.Context, req *Request) Outcome {
-	limit := req.Attempts
-	if limit == 0 {
-		limit = c.Attempts
-	}
 	var last Outcome
 	for {
-		if err := c.admit(ctx); err != nil {
+		if err := c.send(ctx, req, &last); err != nil {
 			last.Stopped = err
 			return last
 		}
-		began := time.Now()
-		next := c.attempt(ctx, req)
-		next.Attempts = last.Attempts + 1
-		last = next
-		wait, due := last.next(req.Method, c.backoff(last.Attempts), c.MaxBackoff)
-		// a context that cut an attempt is in its error
-		due = due && last.Attempts < limit && (!last.ConnectionLost || ctx.Err() == nil)
-		if due {
-			last.Stopped = outlasts(ctx, wait)
-			due = last.Stopped == nil
-		}
-		c.log(ctx, req, &last, time.Since(began), due, wait)
-		if !due {
+		retry, wait := c.shouldRetry(ctx, req, &last)
+		c.log(ctx, req, &last, retry, wait)
+		if !retry {
 			return last
 		}
-		if last.Stopped = Pause(ctx, wait); last.Stopped != nil {
+		if err := Pause(ctx, wait); err != nil {
+			last.Stopped = err
 			return last
 		}
 	}
 }
 
-// admit lets the next attempt begin: the context lives, and the rate limiter
-// agrees.
-func (c *Caller) admit(ctx context.Context) error {
-	if err := ended(ctx); err != nil || c.Wait == nil {
+// send makes one attempt and stores its outcome in last. After a 401 it makes
+// one more attempt if there is a new token. A 401 means that the server did
+// nothing, so this is safe for any request. The error says why an attempt could
+// not begin.
+func (c *Caller) send(ctx context.Context, req *Request, last *Outcome) error {
+	if err := c.waitForLimiter(ctx); err != nil {
 		return err
 	}
-	err := c.Wait(ctx)
-	switch {
-	case err == nil:
-		return ended(ctx)
-	case ctx.Err() != nil:
-		return fmt.Errorf("%w: rate limiter: %w", ContextError(ctx), err)
-	case exceedsDeadline(ctx, err):
-		return fmt.Errorf("%w: rate limiter: %w", context.DeadlineExceeded, err)
-	default:
-		return fmt.Errorf("rate limiter: %w", err)
-	}
-}
-
-// exceedsDeadline recognises a limiter that gave up early because of the
-// deadline, as that of golang.org/x/time/rate does with an error of no type.
-func exceedsDeadline(ctx context.Context, err error) bool {
-	_, has := ctx.Deadline()
-	return has && strings.Contains(err.Error(), "exceed") && strings.Contains(err.Error(), "deadline")
-}
-
-// next says whether another attempt is due by the rules of this package, and
-// how long to wait before it. A Retry-After beyond longest is not waited out:
-// better an answer now than a caller that hangs.
-func (o *Outcome) next(method string, backoff, longest time.Duration) (wait time.Duration, due bool) {
-	wait = max(backoff, 0)
-	if o.RetryAfter > 0 {
-		wait = o.RetryAfter
-	}
-	return wait, o.again(method) && wait <= longest
-}
-
-func (o *Outcome) again(method string) bool {
-	switch {
-	case o.Status == http.StatusTooManyRequests:
-		return true
-	case method != http.MethodGet:
-		return o.Status == 0 && !o.Sent
-	case o.ConnectionLost, isMarkedRetryable(o.Err):
-		return true
-	}
-	return RetryableStatus(o.Status)
-}
-
-// RetryableStatus lists the statuses that a later attempt may well not meet:
-// 520 to 524 are Cloudflare's words for the origin being down or slow.
-func RetryableStatus(status int) bool {
-	switch status {
-	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
-		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout, 520, 521, 522, 523, 524:
-		return true
-	}
-	return false
-}
-
-// Retryable reports whether the call failed by what a GET is retried on.
-func (o *Outcome) Retryable() bool { return o.Failed() && o.again(http.MethodGet) }
-
-// backoff is a random part of an exponentially growing span ("full jitter"), so
-// that clients that failed together do not come back together.
-func (c *Caller) backoff(attempts int) time.Duration {
-	span := c.MinBackoff
-	for range attempts - 1 {
-		if span *= 2; span >= c.MaxBackoff || span <= 0 {
-			span = c.MaxBackoff
-			break
-		}
-	}
-	return rand.N(max(min(span, c.MaxBackoff), 1)) //nolint:gosec // spreads load; nothing to guess
-}
-
-// Pause waits, unless the context ends, or would end before the wait does: then
-// it returns at once.
-func Pause(ctx context.Context, wait time.Duration) error {
-	if err := outlasts(ctx, wait); err != nil {
+	token, err := nextToken(ctx, req)
+	if err != nil {
 		return err
 	}
-	return Sleep(ctx, wait)
-}
-
-// Sleep waits, at most to the end of the context.
-func Sleep(ctx context.Context, wait time.Duration) error {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
+	o := c.attempt(ctx, req, token)
+	o.Attempts, o.Renewed = last.Attempts+1, last.Renewed
+	*last = o
+	if o.Status != http.StatusUnauthorized || o.Renewed || o.Stopped != nil {
 		return nil
-	case <-ctx.Done():
-		return ContextError(ctx)
 	}
-}
-
-// outlasts is nil unless the context has ended, or will before the wait does.
-func outlasts(ctx context.Context, wait time.Duration) error {
-	if err := ended(ctx); err != nil {
+	renewed, err := req.Token(ctx)
+	if err == nil && renewed == token {
+		return nil
+	}
+	if err := afterCallback(ctx, "token source", err); err != nil {
 		return err
 	}
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
-		return fmt.Errorf("a wait of %v would outlast the context: %w", wait.Round(time.Millisecond),
-			context.DeadlineExceeded)
+	c.log(ctx, req, last, true, 0)
+	if err := c.waitForLimiter(ctx); err != nil {
+		return err
 	}
+	o = c.attempt(ctx, req, renewed)
+	o.Attempts, o.Renewed = last.Attempts, true
+	*last = o
 	return nil
 }
 
-// ended is nil while the context lives. In a process that was stopped for a
-// while its deadline may have passed unnoticed.
-func ended(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return ContextError(ctx)
-	}
-	if deadline, ok := ctx.Deadline(); ok && time.Now().After(deadline) {
-		return context.DeadlineExceeded
-	}
-	return nil
-}
-
-// ContextError is ctx.Err() with the context's cause within reach.
-func ContextError(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if cause == nil || errors.Is(err, cause) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", err, cause)
-}
-
-// retryableError marks an answer that was read, and is to be asked for again as
-// after a failed connection.
-type retryableError struct{ error }
-
-func (e *retryableError) Unwrap() error { return e.error }
-
-func isMarkedRetryable(err error) bool {
-	var again *retryableError
-	return errors.As(err, &again)
-}
-
-// Retryable makes the error of a Read one that a GET is retried on.
-func Retryable(err error) error { return &retryableError{err} }
-
-func (c *Caller) log(ctx context.Context, req *Request, o *Outcome, took time.Duration, again bool,
-	wait time.Duration,
-) {
+// log logs the last attempt. retry reports whether another attempt follows
+// after wait.
+func (c *Caller) log(ctx context.Context, req *Request, o *Outcome, retry bool, wait time.Duration) {
 	level := slog.LevelDebug
-	if again {
+	if retry {
 		level = slog.LevelWarn
 	}
 	if c.Logger == nil || !c.Logger.Enabled(ctx, level) {
@@ -267,7 +195,7 @@ func (c *Caller) log(ctx context.Context, req *Request, o *Outcome, took time.Du
 	}
 	attrs := []slog.Attr{
 		slog.String("method", req.Method), slog.String("path", req.URL.Path),
-		slog.Int("attempt", o.Attempts), slog.Duration("took", took),
+		slog.Int("attempt", o.AllAttempts()), slog.Duration("took", o.took),
 	}
 	if o.Status != 0 {
 		attrs = append(attrs, slog.Int("status", o.Status))
@@ -275,7 +203,7 @@ func (c *Caller) log(ctx context.Context, req *Request, o *Outcome, took time.Du
 	if o.Err != nil {
 		attrs = append(attrs, slog.String("error", req.Mask(o.Err.Error())), slog.Bool("sent", o.Sent))
 	}
-	if again {
+	if retry {
 		attrs = append(attrs, slog.Duration("retry_in", wait))
 	}
 	c.Logger.LogAttrs(ctx, level, "clixnow: HTTP attempt", attrs...)

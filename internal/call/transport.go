@@ -2,39 +2,40 @@ package call
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"sync/atomic"
 	"time"
 )
 
 const (
 	idleConnectionsPerHost = 64
-	// Servers close idle connections after a minute or so, and a POST that
-	// meets the closing has an unknown outcome.
-	idleTimeout    = 30 * time.Second
-	attemptTimeout = 30 * time.Second
-	maxHeaderBytes = 1 << 20 // the standard library takes ten times as much
+	// idleTimeout is shorter than that of common servers, which is about a
+	// minute. A POST that meets a server's closing has an unknown outcome.
+	idleTimeout = 30 * time.Second
+	// maxHeaderBytes is a tenth of what the standard library allows.
+	maxHeaderBytes = 1 << 20
+	// maxWrites is how often net/http may begin to write one attempt. net/http
+	// resends a request that the server declares unprocessed, and it does so
+	// without an end if the server always declares that.
+	maxWrites = 3
 )
 
-// NewHTTPClient returns a copy of given that follows no redirect, with a
-// transport of its own where given has none, and given's timeout, which is the
-// Caller's to keep; given is not changed. Nil stands for a client with a
-// timeout of 30 s.
-func NewHTTPClient(given *http.Client) (client *http.Client, timeout time.Duration) {
-	hc := http.Client{Timeout: attemptTimeout}
-	if given != nil {
-		hc = *given
+// NewTransport returns given. If it is nil, or a nil *http.Transport, it
+// returns a new transport instead.
+func NewTransport(given http.RoundTripper) http.RoundTripper {
+	if transport, ok := given.(*http.Transport); given == nil || ok && transport == nil {
+		return defaultTransport()
 	}
-	timeout, hc.Timeout = hc.Timeout, 0
-	if own, ok := hc.Transport.(*http.Transport); hc.Transport == nil || ok && own == nil {
-		hc.Transport = defaultTransport()
-	}
-	hc.Transport = redirectless{hc.Transport}
-	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &hc, timeout
+	return given
 }
 
-// defaultTransport is the program's default with its proxy settings and HTTP/2,
-// kept apart so that its settings are ours.
+// defaultTransport returns a clone of http.DefaultTransport with settings of
+// our own. If a program has replaced http.DefaultTransport by another type, it
+// returns that.
 func defaultTransport() http.RoundTripper {
 	shared, ok := http.DefaultTransport.(*http.Transport)
 	if !ok {
@@ -43,51 +44,94 @@ func defaultTransport() http.RoundTripper {
 	own := shared.Clone()
 	own.MaxIdleConnsPerHost = max(own.MaxIdleConnsPerHost, idleConnectionsPerHost)
 	own.IdleConnTimeout = idleTimeout
-	own.MaxResponseHeaderBytes = cmp.Or(own.MaxResponseHeaderBytes, maxHeaderBytes) // a program's own stays
+	own.MaxResponseHeaderBytes = cmp.Or(own.MaxResponseHeaderBytes, maxHeaderBytes)
 	return own
 }
 
-// reportsConnections tells whether silence of the trace means that no
-// connection was asked for.
-func (c *Caller) reportsConnections() bool {
-	wrapped, _ := c.HTTP.Transport.(redirectless)
-	_, ok := wrapped.RoundTripper.(*http.Transport)
-	return ok
-}
-
-// redirectless hides the Location of a redirect from http.Client, which looks
-// at it before it asks CheckRedirect, and fails on one that it cannot parse:
-// the status would be lost.
-type redirectless struct{ http.RoundTripper }
-
-// hiddenLocation is not in canonical form, so that no Header method finds it.
-const hiddenLocation = "location"
-
-func (t redirectless) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := t.RoundTripper.RoundTrip(req)
-	if err != nil || resp == nil || resp.StatusCode < 300 || resp.StatusCode > 399 {
-		return resp, err
-	}
-	header := resp.Header.Clone() // a RoundTripper may hand out the same map again
-	if location, ok := header["Location"]; ok {
-		delete(header, "Location")
-		header[hiddenLocation] = location
-	}
-	answer := *resp
-	answer.Header = header
-	return &answer, nil
-}
-
-// CloseIdleConnections is http.Client's, passed on.
-func (t redirectless) CloseIdleConnections() {
-	if closer, ok := t.RoundTripper.(interface{ CloseIdleConnections() }); ok {
+// CloseIdleConnections closes the idle connections of a RoundTripper that has a
+// method for it.
+func CloseIdleConnections(transport http.RoundTripper) {
+	if closer, ok := transport.(interface{ CloseIdleConnections() }); ok {
 		closer.CloseIdleConnections()
 	}
 }
 
-func restoreLocation(resp *http.Response) {
-	if location, ok := resp.Header[hiddenLocation]; ok { //nolint:staticcheck // not canonical on purpose
-		delete(resp.Header, hiddenLocation)
-		resp.Header["Location"] = location
+// errResentTooOften ends an attempt that net/http began to write more than
+// maxWrites times.
+var errResentTooOften = errors.New("net/http has resent the request too often")
+
+// connectionTrace records what net/http reports during one attempt. Several
+// goroutines may report.
+type connectionTrace struct {
+	// wanted and got report that a connection was asked for and obtained.
+	wanted, got atomic.Bool
+	// writes counts how often net/http began to write the request.
+	writes atomic.Int64
+	// resentTooOften ends the attempt.
+	resentTooOften context.CancelFunc
+}
+
+func (t *connectionTrace) hooks() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		GetConn: func(string) { t.wanted.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { t.got.Store(true) },
+		WroteHeaders: func() {
+			if t.writes.Add(1) > maxWrites {
+				t.resentTooOften()
+			}
+		},
 	}
+}
+
+// couldCarry reports whether the request could have been written in an attempt
+// that failed with err. A connection decides, whatever error followed: a
+// RoundTripper may have resent the request. If nothing was reported, a
+// RoundTripper is believed only if it says that it did not send the request.
+func (t *connectionTrace) couldCarry(r *http.Request, err error, transport http.RoundTripper) bool {
+	switch {
+	case t.got.Load():
+		return true
+	case t.wanted.Load(), errors.Is(err, ErrNotSent):
+		return false
+	}
+	return !failedBeforeDial(r, err, transport)
+}
+
+// failedBeforeDial reports whether err is one that an *http.Transport returns
+// before it asks for a connection. Silence alone does not show this: a protocol
+// of RegisterProtocol also reports nothing, and may have sent the request.
+func failedBeforeDial(r *http.Request, err error, transport http.RoundTripper) bool {
+	standard, ok := transport.(*http.Transport)
+	if !ok {
+		return false
+	}
+	for _, text := range []string{
+		"net/http: invalid header", "net/http: invalid method", "unsupported protocol scheme",
+		"http: no Host in request URL",
+	} {
+		if strings.HasPrefix(err.Error(), text) {
+			return true
+		}
+	}
+	if standard.Proxy == nil {
+		return false
+	}
+	_, proxyErr := standard.Proxy(r)
+	return proxyErr != nil && proxyErr.Error() == err.Error()
+}
+
+// describe returns the error of an attempt that got no response.
+func (t *connectionTrace) describe(ctx context.Context, err error, transport http.RoundTripper) error {
+	if t.writes.Load() > maxWrites {
+		return withContext(ctx, errResentTooOften)
+	}
+	if ctx.Err() != nil && (err == ctx.Err() || err == context.Cause(ctx)) { //nolint:errorlint // not if it is wrapped
+		return ContextError(ctx)
+	}
+	_, standard := transport.(*http.Transport)
+	silent := !t.wanted.Load() && !t.got.Load()
+	if silent && !standard {
+		return withContext(ctx, hideQuotes(err))
+	}
+	return withContext(ctx, hideServerText(err))
 }
