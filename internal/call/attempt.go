@@ -32,7 +32,7 @@ func (c *Caller) attempt(ctx context.Context, req *Request, token string) (o Out
 
 	limited, cancel := c.withTimeout(ctx)
 	defer cancel()
-	trace := connectionTrace{resentTooOften: cancel}
+	trace := connectionTrace{cancel: cancel}
 	r := c.newRequest(httptrace.WithClientTrace(limited, trace.hooks()), req, token)
 	resp, err := c.roundTrip(r)
 	if err != nil {
@@ -49,6 +49,9 @@ func (c *Caller) attempt(ctx context.Context, req *Request, token string) (o Out
 	case resp.StatusCode == http.StatusNoContent && req.NoContent:
 	default:
 		c.readSuccess(ctx, req, resp, &o)
+		if o.ConnectionLost && trace.resentTooOften() {
+			o.Err = withContext(ctx, errResentTooOften)
+		}
 		if errors.Is(o.Err, ErrTooLarge) && drain(resp.Body, cancel) != nil {
 			o.Err = withContext(ctx, o.Err)
 		}

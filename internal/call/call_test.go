@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -23,14 +24,19 @@ import (
 	"github.com/clixnow/clixnow-go/internal/call"
 )
 
-// script is a server in memory: each of its steps takes one request, the last
-// one all that follow. It reports no connection, unless a step does.
+// script is a server in memory: each step answers one request, and the last
+// step answers all further ones. It reports no connection, unless a step does.
 type script struct {
 	steps []step
+	// began holds the time of each attempt.
 	began []time.Time
+	// tokens holds the token of each attempt.
+	tokens []string
 }
 
 type step func(*http.Request) (*http.Response, error)
+
+func (s step) RoundTrip(r *http.Request) (*http.Response, error) { return s(r) }
 
 func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil {
@@ -38,15 +44,25 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 		_ = r.Body.Close()
 	}
 	s.began = append(s.began, time.Now())
+	s.tokens = append(s.tokens, r.Header.Get("Authorization"))
 	return s.steps[min(len(s.began), len(s.steps))-1](r)
 }
 
-// status answers with name and value pairs as header.
+// waits returns the times between attempts.
+func (s *script) waits() []time.Duration {
+	var waits []time.Duration
+	for i := 1; i < len(s.began); i++ {
+		waits = append(waits, s.began[i].Sub(s.began[i-1]))
+	}
+	return waits
+}
+
+// status answers with a status. header holds names and values in turn.
 func status(code int, header ...string) step {
 	return answer(code, func(context.Context) io.Reader { return strings.NewReader("{}") }, header...)
 }
 
-// answer makes the body anew for each request.
+// answer answers with a new body for each request.
 func answer(code int, body func(context.Context) io.Reader, header ...string) step {
 	return func(r *http.Request) (*http.Response, error) {
 		resp := &http.Response{
@@ -64,14 +80,13 @@ func fails(err error) step {
 	return func(*http.Request) (*http.Response, error) { return nil, err }
 }
 
-// hangs until the attempt's context ends.
+// hangs waits until the context of the attempt ends.
 func hangs(r *http.Request) (*http.Response, error) {
 	<-r.Context().Done()
 	return nil, r.Context().Err()
 }
 
-// asks reports that a connection is wanted, as net/http does, and connects that
-// there is one.
+// asks reports that it asks for a connection, as net/http does.
 func asks(next step) step {
 	return func(r *http.Request) (*http.Response, error) {
 		httptrace.ContextClientTrace(r.Context()).GetConn("acme:443")
@@ -79,6 +94,7 @@ func asks(next step) step {
 	}
 }
 
+// connects reports that it got a connection.
 func connects(next step) step {
 	return asks(func(r *http.Request) (*http.Response, error) {
 		httptrace.ContextClientTrace(r.Context()).GotConn(httptrace.GotConnInfo{})
@@ -86,8 +102,18 @@ func connects(next step) step {
 	})
 }
 
-// cut is a body that ends too early.
-func cut(context.Context) io.Reader {
+// writes reports that it began to write the request n times.
+func writes(n int, next step) step {
+	return connects(func(r *http.Request) (*http.Response, error) {
+		for range n {
+			httptrace.ContextClientTrace(r.Context()).WroteHeaders()
+		}
+		return next(r)
+	})
+}
+
+// truncated is a body that ends too early.
+func truncated(context.Context) io.Reader {
 	return io.MultiReader(strings.NewReader(`{"a`), failing{io.ErrUnexpectedEOF})
 }
 
@@ -95,12 +121,11 @@ type failing struct{ err error }
 
 func (r failing) Read([]byte) (int, error) { return 0, r.err }
 
-// newCaller returns one that makes three attempts, with the defaults of the
-// SDK.
+// newCaller returns a caller with the defaults of the SDK.
 func newCaller(transport http.RoundTripper) *call.Caller {
-	client, _ := call.NewHTTPClient(&http.Client{Transport: transport})
 	return &call.Caller{
-		HTTP: client, Timeout: 30 * time.Second, Header: func(string) http.Header { return http.Header{} },
+		Transport: call.NewTransport(transport), Timeout: 30 * time.Second,
+		Header:   func(_, token string) http.Header { return http.Header{"Authorization": {token}} },
 		Attempts: 3, MinBackoff: 250 * time.Millisecond, MaxBackoff: 10 * time.Second, MaxBytes: 1 << 20,
 		Buffers: &sync.Pool{New: func() any { return new(bytes.Buffer) }},
 	}
@@ -119,7 +144,9 @@ func newRequest(method, target string) *call.Request {
 		panic(err)
 	}
 	r := &call.Request{
-		Method: method, URL: u, Read: func([]byte) error { return nil }, Mask: func(text string) string { return text },
+		Method: method, URL: u, Read: func([]byte) error { return nil },
+		Token: func(context.Context) (string, error) { return "token", nil },
+		Mask:  func(text string) string { return text },
 	}
 	if method == http.MethodPost {
 		r.Body = []byte(`{"email":"allison.brown@example.com"}`)
@@ -127,152 +154,38 @@ func newRequest(method, target string) *call.Request {
 	return r
 }
 
-// What is sent again. A GET changes nothing, so that it may be sent whenever
-// another attempt may help. Of a POST it must be known that the first one did
-// nothing.
-func TestWhatIsSentAgain(t *testing.T) {
-	t.Parallel()
-	var (
-		dial       = &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
-		lookup     = &net.DNSError{Err: "no such host", Name: "acme.example", IsNotFound: true}
-		reset      = &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
-		unreadable = errors.New("not JSON")
-		refused    = errors.Join(errors.New("breaker is open"), call.ErrNotSent)
-	)
-	tests := []struct {
-		name      string
-		answer    step
-		read      error
-		get, post bool
-	}{
-		{name: "200", answer: status(200)},
-		{name: "201", answer: status(201)},
-		{name: "204", answer: status(204)},
-		// the POST was carried out, and the GET would be unreadable again
-		{name: "200 unreadable", answer: status(200), read: unreadable},
-		{name: "200 out of order", answer: status(200), read: call.Retryable(unreadable), get: true},
-		{name: "200 too large", answer: answer(200, large)},    // it would be as large again
-		{name: "200 cut", answer: answer(200, cut), get: true}, // the POST was carried out
-
-		{name: "101", answer: status(101)},
-		{name: "199", answer: status(199)},
-		{name: "301", answer: status(301, "Location", "/other")},
-		{name: "302", answer: status(302, "Location", "/other")},
-		{name: "303", answer: status(303, "Location", "/other")}, // "done, see there"
-		{name: "304", answer: status(304)},
-		// literally "send it again, there": with lead and token
-		{name: "307", answer: status(307, "Location", "/other")},
-		{name: "308", answer: status(308, "Location", "/other")},
-
-		{name: "400", answer: status(400)},
-		{name: "401", answer: status(401)}, // the token does not change
-		{name: "403", answer: status(403)},
-		{name: "404", answer: status(404)},
-		{name: "408", answer: status(408), get: true}, // a proxy may say so after the API has read the whole POST
-		{name: "409", answer: status(409)},            // whatever it conflicts with stays
-		{name: "422", answer: status(422)},
-		{name: "423", answer: status(423)},
-		{name: "425", answer: status(425)},
-		{name: "429", answer: status(429), get: true, post: true}, // counted and turned away, before it was looked at
-		{name: "429 cut", answer: answer(429, cut), get: true, post: true},
-		{name: "451", answer: status(451)},
-
-		{name: "500", answer: status(500), get: true}, // from here on a POST may have failed after the lead was stored
-		{name: "501", answer: status(501)},            // what is not implemented will not be in a second
-		{name: "502", answer: status(502), get: true}, // the API may have carried it out before its proxy lost it
-		{name: "503", answer: status(503), get: true},
-		// says when, not that nothing was done
-		{name: "503 with Retry-After", answer: status(503, "Retry-After", "1"), get: true},
-		{name: "503 cut", answer: answer(503, cut), get: true},
-		{name: "504", answer: status(504), get: true}, // the proxy gave up, the API perhaps not
-		{name: "505", answer: status(505)},
-		{name: "507", answer: status(507)},
-		{name: "511", answer: status(511)}, // a captive portal wants somebody to log in
-		{name: "519", answer: status(519)},
-		{name: "520", answer: status(520), get: true},
-		// "web server is down": probably not sent, but Cloudflare's word is no
-		// proof
-		{name: "521", answer: status(521), get: true},
-		{name: "522", answer: status(522), get: true},
-		{name: "523", answer: status(523), get: true},
-		{name: "524", answer: status(524), get: true},
-		{name: "525", answer: status(525)}, // a TLS that Cloudflare and the origin cannot agree on stays so
-		{name: "526", answer: status(526)},
-		{name: "600", answer: status(600)},
-
-		{name: "no connection", answer: asks(fails(dial)), get: true, post: true},
-		{name: "no host", answer: asks(fails(lookup)), get: true, post: true},
-		{name: "no connection in time", answer: asks(hangs), get: true, post: true},
-		{name: "no answer in time", answer: connects(hangs), get: true},
-		{name: "connection reset", answer: connects(fails(reset)), get: true},
-		{name: "connection closed", answer: connects(fails(io.EOF)), get: true},
-		// The RoundTripper sent it, then failed to connect for another try of
-		// its own: the last error is not all that happened.
-		{name: "dial error after a connection", answer: connects(fails(dial)), get: true},
-		// A RoundTripper that reports nothing may have sent it by any means.
-		{name: "dial error of a silent RoundTripper", answer: fails(dial), get: true},
-		{name: "DNS error of a silent RoundTripper", answer: fails(lookup), get: true},
-		{name: "timeout of a silent RoundTripper", answer: hangs, get: true},
-		// But it is believed when it says that it did not; unless the trace
-		// knows better.
-		{name: "refused by a RoundTripper", answer: fails(refused), get: true, post: true},
-		{name: "refused by a RoundTripper that asked", answer: asks(fails(refused)), get: true, post: true},
-		{name: "refused by a RoundTripper that connected", answer: connects(fails(refused)), get: true},
-	}
-	for _, test := range tests {
-		for method, again := range map[string]bool{http.MethodGet: test.get, http.MethodPost: test.post} {
-			t.Run(method+" "+test.name, func(t *testing.T) {
-				t.Parallel()
-				synctest.Test(t, func(t *testing.T) {
-					s := &script{steps: []step{test.answer, status(200)}}
-					r, reads := newRequest(method, "https://acme.example/leads"), 0
-					r.Read = func([]byte) error {
-						if reads++; reads == 1 {
-							return test.read
-						}
-						return nil
-					}
-					o := newCaller(s).Do(t.Context(), r)
-					want := 1
-					if again {
-						want = 2
-					}
-					assert.Len(t, s.began, want)
-					assert.Equal(t, want, o.Attempts)
-				})
-			})
-		}
-	}
+// inBubble is a subtest in a bubble of fake time.
+func inBubble(t *testing.T, name string, test func(*testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, test)
+	})
 }
 
-// large is more than a caller reads.
-func large(context.Context) io.Reader { return strings.NewReader(strings.Repeat("x", 2<<20)) }
-
-func TestAttempts(t *testing.T) {
+func TestNumberOfAttempts(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		name          string
-		caller, ofOne int
-		want          int
+		name            string
+		caller, request int
+		want            int
 	}{
 		{"one", 1, 0, 1},
 		{"three", 3, 0, 3},
-		{"a request's own", 3, 2, 2},
-		{"a request's own, more", 3, 5, 5},
+		{"the request has fewer", 3, 2, 2},
+		{"the request has more", 3, 5, 5},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				s := &script{steps: []step{status(429)}}
-				caller, r := newCaller(s), newRequest(http.MethodPost, "https://acme.example/leads")
-				caller.Attempts, r.Attempts = test.caller, test.ofOne
-				o := caller.Do(t.Context(), r)
-				assert.Equal(t, test.want, o.Attempts)
-				assert.Len(t, s.began, test.want)
-				assert.Equal(t, 429, o.Status)
-				assert.NoError(t, o.Stopped, "nothing was due any more")
-			})
+		inBubble(t, test.name, func(t *testing.T) {
+			s := &script{steps: []step{status(429)}}
+			caller, r := newCaller(s), newRequest(http.MethodPost, "https://acme.example/leads")
+			caller.Attempts, r.Attempts = test.caller, test.request
+			o := caller.Do(t.Context(), r)
+			assert.Equal(t, test.want, o.Attempts)
+			assert.Equal(t, test.want, o.AllAttempts())
+			assert.Len(t, s.began, test.want)
+			assert.Equal(t, 429, o.Status)
+			assert.NoError(t, o.Stopped, "no attempt was left")
 		})
 	}
 }
@@ -293,49 +206,222 @@ func TestOutcomeIsOfTheLastAttempt(t *testing.T) {
 		{"no connection, then 201", []step{asks(fails(dial)), status(201)}, 201, true},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				o, _ := scripted(t.Context(), http.MethodPost, test.steps...)
-				assert.Equal(t, test.status, o.Status)
-				assert.Equal(t, test.sent, o.Sent)
-				assert.Equal(t, test.status == 0, o.Err != nil)
-				assert.Equal(t, test.status != 201, o.Failed())
-			})
+		inBubble(t, test.name, func(t *testing.T) {
+			o, _ := scripted(t.Context(), http.MethodPost, test.steps...)
+			assert.Equal(t, test.status, o.Status)
+			assert.Equal(t, test.sent, o.Sent)
+			assert.Equal(t, test.status == 0, o.Err != nil)
+			assert.Equal(t, test.status != 201, o.Failed())
 		})
 	}
 }
 
-// An http.Transport reports every connection that it asks for: its silence
-// means that it asked for none.
-func TestSilenceOfAnHTTPTransport(t *testing.T) {
-	t.Parallel()
-	caller := newCaller(&http.Transport{})
-	caller.Attempts = 1
-	caller.Header = func(string) http.Header { return http.Header{"X-Broken": {"a\nb"}} }
-	o := caller.Do(t.Context(), newRequest(http.MethodPost, "https://acme.example/leads"))
-	require.ErrorContains(t, o.Err, "invalid header")
-	assert.False(t, o.Sent)
+// tokens is a token source that returns the tokens in turn. An error stands for
+// a source that fails.
+func tokens(results ...any) func(context.Context) (string, error) {
+	asked := 0
+	return func(context.Context) (string, error) {
+		asked++
+		switch result := results[min(asked, len(results))-1].(type) {
+		case error:
+			return "", result
+		case string:
+			return result, nil
+		}
+		panic("neither a token nor an error")
+	}
 }
 
-func TestTransient(t *testing.T) {
+var errSource = errors.New("the vault is sealed")
+
+func TestToken(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		name    string
-		outcome call.Outcome
-		want    bool
+		name     string
+		source   []any
+		attempts int
+		steps    []step
+		// tokens are those of the attempts, in order.
+		tokens []string
+		// status and counted are those of the outcome.
+		status, counted int
+		stopped         error
 	}{
-		{"503", call.Outcome{Status: 503}, true},
-		{"429", call.Outcome{Status: 429}, true},
-		{"400", call.Outcome{Status: 400}, false},
-		{"cut", call.Outcome{Status: 200, Err: io.ErrUnexpectedEOF, ConnectionLost: true}, true},
-		{"unreadable", call.Outcome{Status: 200, Err: errors.New("not JSON")}, false},
-		{"success", call.Outcome{Status: 200}, false},
+		{
+			name: "one for each attempt", source: []any{"a", "b"}, attempts: 3,
+			steps: []step{status(429), status(201)}, tokens: []string{"a", "b"}, status: 201, counted: 2,
+		},
+		{
+			name: "the source fails", source: []any{errSource}, attempts: 3,
+			steps: []step{status(201)}, stopped: errSource,
+		},
+		{
+			name: "the source fails before the second attempt", source: []any{"a", errSource}, attempts: 3,
+			steps: []step{status(429)}, tokens: []string{"a"}, status: 429, counted: 1, stopped: errSource,
+		},
+		{
+			name: "401, and a new token", source: []any{"a", "b"}, attempts: 3,
+			steps: []step{status(401), status(201)}, tokens: []string{"a", "b"}, status: 201, counted: 1,
+		},
+		{
+			name: "401, and a new token beyond the last attempt", source: []any{"a", "b"}, attempts: 1,
+			steps: []step{status(401), status(201)}, tokens: []string{"a", "b"}, status: 201, counted: 1,
+		},
+		{
+			name: "401, and the same token", source: []any{"a"}, attempts: 3,
+			steps: []step{status(401)}, tokens: []string{"a"}, status: 401, counted: 1,
+		},
+		{
+			name: "401 twice", source: []any{"a", "b", "c"}, attempts: 3,
+			steps: []step{status(401)}, tokens: []string{"a", "b"}, status: 401, counted: 1,
+		},
+		{
+			name: "401, and the source fails", source: []any{"a", errSource}, attempts: 3,
+			steps: []step{status(401)}, tokens: []string{"a"}, status: 401, counted: 1, stopped: errSource,
+		},
+		{
+			name: "401, a new token, and then 429", source: []any{"a", "b", "c"}, attempts: 2,
+			steps:  []step{status(401), status(429), status(201)},
+			tokens: []string{"a", "b", "c"}, status: 201, counted: 2,
+		},
+		{
+			name: "401, a new token, and then 429 at the last attempt", source: []any{"a", "b"}, attempts: 1,
+			steps: []step{status(401), status(429)}, tokens: []string{"a", "b"}, status: 429, counted: 1,
+		},
+		{
+			name: "429, and then 401 at the last attempt", source: []any{"a", "b", "c"}, attempts: 2,
+			steps:  []step{status(429), status(401), status(201)},
+			tokens: []string{"a", "b", "c"}, status: 201, counted: 2,
+		},
+		{
+			name: "401, a new token, 429, and then 401", source: []any{"a", "b", "c", "d"}, attempts: 3,
+			steps:  []step{status(401), status(429), status(401)},
+			tokens: []string{"a", "b", "c"}, status: 401, counted: 2,
+		},
+		{
+			name: "403 is not about the age of a token", source: []any{"a", "b"}, attempts: 3,
+			steps: []step{status(403)}, tokens: []string{"a"}, status: 403, counted: 1,
+		},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			inBubble(t, method+" "+test.name, func(t *testing.T) {
+				s := &script{steps: test.steps}
+				caller, r := newCaller(s), newRequest(method, "https://acme.example/leads")
+				caller.Attempts, r.Token = test.attempts, tokens(test.source...)
+				o := caller.Do(t.Context(), r)
+				assert.Equal(t, test.tokens, s.tokens)
+				assert.Equal(t, test.status, o.Status)
+				assert.Equal(t, test.counted, o.Attempts)
+				assert.Equal(t, len(test.tokens), o.AllAttempts())
+				require.ErrorIs(t, o.Stopped, test.stopped)
+			})
+		}
+	}
+}
+
+func TestNewTokenAfter401IsSentAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{steps: []step{status(401, "Retry-After", "5"), status(201)}}
+		r := newRequest(http.MethodPost, "https://acme.example/leads")
+		r.Token = tokens("old", "new")
+		o := newCaller(s).Do(t.Context(), r)
+		assert.Equal(t, 201, o.Status)
+		assert.Equal(t, []time.Duration{0}, s.waits())
+	})
+}
+
+func TestTokenSourceAndTheContext(t *testing.T) {
+	t.Parallel()
+	type key struct{}
+	cause := errors.New("shutting down")
+	inBubble(t, "the source gets the context of the call", func(t *testing.T) {
+		r := newRequest(http.MethodGet, "https://acme.example/")
+		r.Token = func(ctx context.Context) (string, error) {
+			assert.Equal(t, "value", ctx.Value(key{}))
+			_, limited := ctx.Deadline()
+			assert.False(t, limited, "the timeout is that of an attempt")
+			return "token", nil
+		}
+		o := newCaller(&script{steps: []step{status(200)}}).Do(context.WithValue(t.Context(), key{}, "value"), r)
+		assert.Equal(t, 200, o.Status)
+	})
+	for name, result := range map[string]error{"an error": errSource, "no error": nil} {
+		inBubble(t, "the source outlives the context and returns "+name, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			s := &script{steps: []step{status(201)}}
+			r := newRequest(http.MethodPost, "https://acme.example/")
+			r.Token = func(context.Context) (string, error) {
+				cancel(cause)
+				return "token", result
+			}
+			o := newCaller(s).Do(ctx, r)
+			require.ErrorIs(t, o.Stopped, context.Canceled)
+			require.ErrorIs(t, o.Stopped, cause)
+			if result != nil {
+				require.ErrorIs(t, o.Stopped, result)
+			}
+			assert.Empty(t, s.began)
+		})
+	}
+	inBubble(t, "the context ends with the 401", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s := &script{steps: []step{func(r *http.Request) (*http.Response, error) {
+			cancel()
+			return status(401)(r)
+		}}}
+		o := newCaller(s).Do(ctx, newRequest(http.MethodPost, "https://acme.example/"))
+		assert.Equal(t, 401, o.Status)
+		assert.NoError(t, o.Stopped, "there is no new token, so nothing was stopped")
+	})
+}
+
+func TestRateLimiterIsAskedBeforeTheNewToken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		full, asked := errors.New("queue is full"), 0
+		s := &script{steps: []step{status(401), status(201)}}
+		caller, r := newCaller(s), newRequest(http.MethodPost, "https://acme.example/leads")
+		r.Token = tokens("old", "new")
+		caller.Wait = func(context.Context) error {
+			if asked++; asked == 2 {
+				return full
+			}
+			return nil
+		}
+		o := caller.Do(t.Context(), r)
+		assert.Equal(t, 401, o.Status, "the 401 stands")
+		require.ErrorIs(t, o.Stopped, full)
+		assert.Equal(t, []string{"old"}, s.tokens)
+	})
+}
+
+func TestNoContent(t *testing.T) {
+	t.Parallel()
+	unreadable := errors.New("unexpected end")
+	for name, test := range map[string]struct {
+		status  int
+		allowed bool
+		want    error
+	}{
+		"204 that is allowed":     {204, true, nil},
+		"204 that is not allowed": {204, false, unreadable},
+		"200 without a body":      {200, true, unreadable},
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			assert.Equal(t, test.want, test.outcome.Retryable())
+			caller := newCaller(step(func(r *http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: test.status, Request: r}, nil // a nil body is an empty one
+			}))
+			r := newRequest(http.MethodGet, "https://acme.example/")
+			r.NoContent, r.Read = test.allowed, func(body []byte) error {
+				assert.Empty(t, body)
+				return unreadable
+			}
+			o := caller.Do(t.Context(), r)
+			require.ErrorIs(t, o.Err, test.want)
+			assert.Equal(t, test.want != nil, o.Failed())
 		})
 	}
 }
@@ -353,12 +439,12 @@ func TestDate(t *testing.T) {
 			assert.True(t, want.Equal(o.Date()))
 		})
 	}
-	assert.Zero(t, (&call.Outcome{}).Date(), "no answer")
+	assert.Zero(t, (&call.Outcome{}).Date(), "no response")
 }
 
-// RoundTrippers change what they are given, against the rules of package http
-// but often.
-func TestEachAttemptHasURLHeaderAndBodyOfItsOwn(t *testing.T) {
+// Some RoundTrippers change what they are given, although package http forbids
+// it.
+func TestAttemptsShareNoURLHeaderOrBody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var urls, headers, bodies, hosts []string
@@ -373,15 +459,87 @@ func TestEachAttemptHasURLHeaderAndBodyOfItsOwn(t *testing.T) {
 			r.Header["Authorization"][0] = "changed"
 			return status(429)(r)
 		})
-		caller := newCaller(meddler)
-		caller.Header = func(string) http.Header { return http.Header{"Authorization": {"ApiToken t"}} }
-		caller.Do(t.Context(), newRequest(http.MethodPost, "https://acme.example/base/leads?a=b"))
+		newCaller(meddler).Do(t.Context(), newRequest(http.MethodPost, "https://acme.example/base/leads?a=b"))
 		same := func(want string) []string { return []string{want, want, want} }
 		assert.Equal(t, same("https://acme.example/base/leads?a=b"), urls)
 		assert.Equal(t, same("acme.example"), hosts)
-		assert.Equal(t, same("ApiToken t"), headers)
+		assert.Equal(t, same("token"), headers)
 		assert.Equal(t, same(`{"email":"allison.brown@example.com"}`), bodies)
 	})
 }
 
-func (s step) RoundTrip(r *http.Request) (*http.Response, error) { return s(r) }
+func TestLog(t *testing.T) {
+	t.Parallel()
+	const begin = `msg="clixnow: HTTP attempt" method=POST path=/base/leads `
+	secret := errors.New("breaker s3cret: open")
+	tests := []struct {
+		name   string
+		level  slog.Level
+		method string
+		steps  []step
+		want   []string
+	}{
+		{"success", slog.LevelDebug, http.MethodGet, []step{status(200)}, []string{
+			`level=DEBUG msg="clixnow: HTTP attempt" method=GET path=/base/leads attempt=1 took=0s status=200`,
+		}},
+		{"retried", slog.LevelDebug, http.MethodPost, []step{status(429, "Retry-After", "2"), status(201)}, []string{
+			`level=WARN ` + begin + `attempt=1 took=0s status=429 retry_in=2s`,
+			`level=DEBUG ` + begin + `attempt=2 took=0s status=201`,
+		}},
+		{
+			"warnings only", slog.LevelWarn, http.MethodPost,
+			[]step{status(429, "Retry-After", "2"), status(201)},
+			[]string{
+				`level=WARN ` + begin + `attempt=1 took=0s status=429 retry_in=2s`,
+			},
+		},
+		{"new token", slog.LevelDebug, http.MethodPost, []step{status(401), status(201)}, []string{
+			`level=WARN ` + begin + `attempt=1 took=0s status=401 retry_in=0s`,
+			`level=DEBUG ` + begin + `attempt=2 took=0s status=201`,
+		}},
+		{"failed", slog.LevelDebug, http.MethodPost, []step{fails(secret)}, []string{
+			`level=DEBUG ` + begin + `attempt=1 took=0s error="breaker [hidden]: open" sent=true`,
+		}},
+		{"no time for a retry", slog.LevelDebug, http.MethodPost, []step{status(429, "Retry-After", "9")}, []string{
+			`level=DEBUG ` + begin + `attempt=1 took=0s status=429`,
+		}},
+	}
+	for _, test := range tests {
+		inBubble(t, test.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			var log bytes.Buffer
+			caller := newCaller(&script{steps: test.steps})
+			caller.Logger = slog.New(slog.NewTextHandler(&log,
+				&slog.HandlerOptions{Level: test.level, ReplaceAttr: withoutTime}))
+			r := newRequest(test.method, "https://acme.example/base/leads?id=7")
+			r.Token = tokens("s3cret", "n3w")
+			r.Mask = func(text string) string { return strings.ReplaceAll(text, "s3cret", "[hidden]") }
+			caller.Do(ctx, r)
+			assert.Equal(t, test.want, strings.Split(strings.TrimSpace(log.String()), "\n"))
+		})
+	}
+}
+
+func withoutTime(groups []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.TimeKey && len(groups) == 0 {
+		return slog.Attr{}
+	}
+	return a
+}
+
+func TestLogHasTheDurationAndNoBody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		caller := newCaller(step(func(r *http.Request) (*http.Response, error) {
+			time.Sleep(3 * time.Second)
+			body := func(context.Context) io.Reader { return strings.NewReader("allison.brown@example.com") }
+			return answer(400, body)(r)
+		}))
+		caller.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		caller.Do(t.Context(), newRequest(http.MethodPost, "https://acme.example/leads"))
+		assert.Contains(t, log.String(), "took=3s")
+		assert.NotContains(t, log.String(), "allison", "neither body is logged")
+	})
+}

@@ -67,8 +67,8 @@ type connectionTrace struct {
 	wanted, got atomic.Bool
 	// writes counts how often net/http began to write the request.
 	writes atomic.Int64
-	// resentTooOften ends the attempt.
-	resentTooOften context.CancelFunc
+	// cancel ends the attempt.
+	cancel context.CancelFunc
 }
 
 func (t *connectionTrace) hooks() *httptrace.ClientTrace {
@@ -77,11 +77,13 @@ func (t *connectionTrace) hooks() *httptrace.ClientTrace {
 		GotConn: func(httptrace.GotConnInfo) { t.got.Store(true) },
 		WroteHeaders: func() {
 			if t.writes.Add(1) > maxWrites {
-				t.resentTooOften()
+				t.cancel()
 			}
 		},
 	}
 }
+
+func (t *connectionTrace) resentTooOften() bool { return t.writes.Load() > maxWrites }
 
 // couldCarry reports whether the request could have been written in an attempt
 // that failed with err. A connection decides, whatever error followed: a
@@ -122,7 +124,7 @@ func failedBeforeDial(r *http.Request, err error, transport http.RoundTripper) b
 
 // describe returns the error of an attempt that got no response.
 func (t *connectionTrace) describe(ctx context.Context, err error, transport http.RoundTripper) error {
-	if t.writes.Load() > maxWrites {
+	if t.resentTooOften() {
 		return withContext(ctx, errResentTooOften)
 	}
 	if ctx.Err() != nil && (err == ctx.Err() || err == context.Cause(ctx)) { //nolint:errorlint // not if it is wrapped

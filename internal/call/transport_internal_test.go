@@ -18,10 +18,10 @@ func TestDefaultTransport(t *testing.T) {
 	assert.NotSame(t, shared, own)
 	assert.Equal(t, 64, own.MaxIdleConnsPerHost)
 	assert.Equal(t, 30*time.Second, own.IdleConnTimeout)
-	assert.NotNil(t, own.Proxy, "of the environment")
+	assert.NotNil(t, own.Proxy, "it reads the environment")
 	assert.True(t, own.ForceAttemptHTTP2)
 	assert.Equal(t, shared.TLSHandshakeTimeout, own.TLSHandshakeTimeout)
-	assert.Equal(t, before.MaxIdleConnsPerHost, shared.MaxIdleConnsPerHost, "the program's is not changed")
+	assert.Equal(t, before.MaxIdleConnsPerHost, shared.MaxIdleConnsPerHost, "http.DefaultTransport must not change")
 	assert.Equal(t, before.IdleConnTimeout, shared.IdleConnTimeout)
 }
 
@@ -32,7 +32,7 @@ func TestDefaultTransportOfAProgram(t *testing.T) { //nolint:paralleltest // it 
 	http.DefaultTransport = &http.Transport{MaxIdleConnsPerHost: 200, MaxResponseHeaderBytes: 7}
 	own, ok := defaultTransport().(*http.Transport)
 	require.True(t, ok)
-	assert.Equal(t, 200, own.MaxIdleConnsPerHost, "more than ours")
+	assert.Equal(t, 200, own.MaxIdleConnsPerHost, "it is more than ours")
 	assert.Equal(t, int64(7), own.MaxResponseHeaderBytes)
 
 	http.DefaultTransport = &otherTransport{}

@@ -1,21 +1,18 @@
 package call_test
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
-	"io"
-	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -23,45 +20,24 @@ import (
 	"github.com/clixnow/clixnow-go/internal/call"
 )
 
-func TestNewHTTPClient(t *testing.T) {
+func TestNewTransport(t *testing.T) {
 	t.Parallel()
-	t.Run("of nothing", func(t *testing.T) {
-		t.Parallel()
-		client, timeout := call.NewHTTPClient(nil)
-		assert.Equal(t, 30*time.Second, timeout)
-		assert.NotNil(t, client.Transport)
-	})
-	t.Run("of a client", func(t *testing.T) {
-		t.Parallel()
-		jar, err := cookiejar.New(nil)
-		require.NoError(t, err)
-		given := &http.Client{
-			Jar: jar, Timeout: time.Second,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("used") },
-		}
-		client, timeout := call.NewHTTPClient(given)
-		assert.Equal(t, time.Second, timeout)
-		assert.Same(t, jar, client.Jar)
-		assert.Equal(t, http.ErrUseLastResponse, client.CheckRedirect(nil, nil))
-		assert.Nil(t, given.Transport, "the given client is not changed")
-		assert.Equal(t, time.Second, given.Timeout)
-		assert.EqualError(t, given.CheckRedirect(nil, nil), "used")
-	})
-	t.Run("of one without a timeout", func(t *testing.T) {
-		t.Parallel()
-		_, timeout := call.NewHTTPClient(&http.Client{})
-		assert.Zero(t, timeout)
-	})
+	given := &http.Transport{}
+	assert.Same(t, given, call.NewTransport(given))
+	for name, none := range map[string]http.RoundTripper{"nil": nil, "nil *http.Transport": (*http.Transport)(nil)} {
+		own, ok := call.NewTransport(none).(*http.Transport)
+		require.True(t, ok, name)
+		assert.NotNil(t, own, name)
+		assert.NotSame(t, http.DefaultTransport, own, name)
+	}
 }
 
 func TestCloseIdleConnections(t *testing.T) {
 	t.Parallel()
 	closer := &closing{RoundTripper: status(200)}
-	client, _ := call.NewHTTPClient(&http.Client{Transport: closer})
-	client.CloseIdleConnections()
+	call.CloseIdleConnections(closer)
 	assert.True(t, closer.closed)
-	client, _ = call.NewHTTPClient(&http.Client{Transport: status(200)})
-	assert.NotPanics(t, client.CloseIdleConnections, "not every RoundTripper can")
+	assert.NotPanics(t, func() { call.CloseIdleConnections(status(200)) }, "not every RoundTripper has the method")
 }
 
 type closing struct {
@@ -72,9 +48,25 @@ type closing struct {
 
 func (c *closing) CloseIdleConnections() { c.closed = true }
 
-// http.Client looks at Location before it asks CheckRedirect, and fails on one
-// that it cannot parse.
-func TestLocationIsKept(t *testing.T) {
+func TestJar(t *testing.T) {
+	t.Parallel()
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	var cookies []string
+	caller := newCaller(step(func(r *http.Request) (*http.Response, error) {
+		cookies = append(cookies, r.Header.Get("Cookie"))
+		r.URL.Host = "evil.example" // some RoundTrippers change it
+		return status(302, "Location", "/other", "Set-Cookie", "affinity=node-3")(r)
+	}))
+	caller.Jar = jar
+	for range 2 {
+		caller.Do(t.Context(), newRequest(http.MethodGet, "https://acme.example/"))
+	}
+	assert.Equal(t, []string{"", "affinity=node-3"}, cookies)
+}
+
+// A redirect is a response like any other one, whatever its Location is.
+func TestRedirectIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	for _, location := range []string{"https://other.example/", "/other", "http://[::1", "%zz", "://", "\x7f", ""} {
 		t.Run(location, func(t *testing.T) {
@@ -86,7 +78,7 @@ func TestLocationIsKept(t *testing.T) {
 				return &http.Response{StatusCode: 302, Header: served, Body: http.NoBody, Request: r}, nil
 			}))
 			var calls sync.WaitGroup
-			for range 2 { // a RoundTripper may hand out the same header again, even at once
+			for range 2 { // a RoundTripper may return the same header twice, also at the same time
 				calls.Go(func() {
 					o := caller.Do(t.Context(), newRequest(http.MethodPost, "https://acme.example/leads"))
 					assert.NoError(t, o.Err)
@@ -96,89 +88,121 @@ func TestLocationIsKept(t *testing.T) {
 			}
 			calls.Wait()
 			assert.Equal(t, int64(2), requests.Load())
-			assert.Equal(t, []string{"Location", "X-Other"}, slices.Sorted(maps.Keys(served)),
-				"what was handed out is not changed")
+			assert.Equal(t, []string{"Location", "X-Other"}, slices.Sorted(maps.Keys(served)), "it is not changed")
 		})
 	}
 }
 
-func TestLocationOfAnAnswerThatIsNoRedirect(t *testing.T) {
+func TestRoundTripperThatReturnsNothing(t *testing.T) {
 	t.Parallel()
-	o, _ := scripted(t.Context(), http.MethodPost, status(201, "Location", "/leads/7"))
-	assert.Equal(t, "/leads/7", o.Header.Get("Location"))
+	o, _ := scripted(t.Context(), http.MethodPost,
+		func(*http.Request) (*http.Response, error) { return nil, nil }) //nolint:nilnil // that is the case
+	require.ErrorContains(t, o.Err, "neither a response nor an error")
+	assert.True(t, o.Sent)
 }
 
-func TestLog(t *testing.T) {
+// An *http.Transport reports the connection that it asks for. Errors before
+// that show that the request was not sent.
+func TestSilenceOfAnHTTPTransport(t *testing.T) {
 	t.Parallel()
-	secret := errors.New("dial s3cret: refused")
+	noProxy := errors.New("the proxy is not configured")
+	broken := func(caller *call.Caller) {
+		caller.Header = func(string, string) http.Header { return http.Header{"X-Broken": {"a\nb"}} }
+	}
+	failingProxy := func(*http.Request) (*url.URL, error) { return nil, noProxy }
 	tests := []struct {
-		name   string
-		level  slog.Level
-		method string
-		steps  []step
-		want   []string
+		name      string
+		transport *http.Transport
+		target    string
+		change    func(*call.Caller)
+		sent      bool
 	}{
-		{"success", slog.LevelDebug, http.MethodGet, []step{status(200)}, []string{
-			`level=DEBUG msg="clixnow: HTTP attempt" method=GET path=/base/leads attempt=1 took=0s status=200`,
-		}},
-		{"made again", slog.LevelDebug, http.MethodPost, []step{status(429, "Retry-After", "2"), status(201)}, []string{
-			`level=WARN msg="clixnow: HTTP attempt" method=POST path=/base/leads attempt=1 took=0s status=429 retry_in=2s`,
-			`level=DEBUG msg="clixnow: HTTP attempt" method=POST path=/base/leads attempt=2 took=0s status=201`,
-		}},
+		{name: "invalid header", transport: &http.Transport{}, change: broken},
+		{name: "no host", transport: &http.Transport{}, target: "https:///leads"},
+		{name: "unsupported scheme", transport: &http.Transport{}, target: "gopher://acme.example/leads"},
+		{name: "the proxy function fails", transport: &http.Transport{Proxy: failingProxy}},
 		{
-			"warnings alone", slog.LevelWarn, http.MethodPost,
-			[]step{status(429, "Retry-After", "2"), status(201)},
-			[]string{
-				`level=WARN msg="clixnow: HTTP attempt" method=POST path=/base/leads attempt=1 took=0s status=429 retry_in=2s`,
-			},
+			name: "a registered protocol fails after sending", sent: true,
+			transport: registered(fails(errors.New("connection reset by peer")), nil),
 		},
-		{"failed", slog.LevelDebug, http.MethodPost, []step{fails(secret)}, []string{
-			`level=DEBUG msg="clixnow: HTTP attempt" method=POST path=/base/leads attempt=1 took=0s error="dial [hidden]: refused" sent=true`,
-		}},
 		{
-			"not made again for want of time", slog.LevelDebug, http.MethodPost,
-			[]step{status(429, "Retry-After", "9")},
-			[]string{
-				`level=DEBUG msg="clixnow: HTTP attempt" method=POST path=/base/leads attempt=1 took=0s status=429`,
-			},
+			name: "a registered protocol hangs", sent: true,
+			transport: registered(fails(context.DeadlineExceeded), nil),
+		},
+		{
+			name: "a registered protocol fails, where the proxy function fails too", sent: true,
+			transport: registered(fails(errors.New("connection reset by peer")), failingProxy),
+		},
+		{
+			name:      "a registered protocol leaves the request to the transport",
+			transport: registered(fails(http.ErrSkipAltProtocol), failingProxy),
+		},
+		{
+			name:      "a registered protocol refuses",
+			transport: registered(fails(call.ErrNotSent), nil),
+		},
+		{
+			name: "a registered protocol reports a connection", sent: true,
+			transport: registered(connects(fails(call.ErrNotSent)), nil),
 		},
 	}
 	for _, test := range tests {
-		inBubble(t, test.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-			defer cancel()
-			var log bytes.Buffer
-			caller := newCaller(&script{steps: test.steps})
-			caller.Header = func(string) http.Header { return http.Header{"Authorization": {"ApiToken s3cret"}} }
-			caller.Logger = slog.New(slog.NewTextHandler(&log,
-				&slog.HandlerOptions{Level: test.level, ReplaceAttr: withoutTime}))
-			r := newRequest(test.method, "https://acme.example/base/leads?id=7")
-			r.Mask = func(text string) string { return strings.ReplaceAll(text, "s3cret", "[hidden]") }
-			caller.Do(ctx, r)
-			assert.Equal(t, test.want, strings.Split(strings.TrimSpace(log.String()), "\n"))
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			caller := newCaller(test.transport)
+			caller.Attempts = 1
+			if test.change != nil {
+				test.change(caller)
+			}
+			o := caller.Do(t.Context(), newRequest(http.MethodPost, cmp.Or(test.target, "http://acme.example/leads")))
+			require.Error(t, o.Err)
+			assert.Equal(t, test.sent, o.Sent)
 		})
 	}
 }
 
-func withoutTime(groups []string, a slog.Attr) slog.Attr {
-	if a.Key == slog.TimeKey && len(groups) == 0 {
-		return slog.Attr{}
-	}
-	return a
+// registered returns a transport with another RoundTripper for http.
+func registered(other http.RoundTripper, proxy func(*http.Request) (*url.URL, error)) *http.Transport {
+	transport := &http.Transport{Proxy: proxy}
+	transport.RegisterProtocol("http", other)
+	return transport
 }
 
-func TestLogSaysHowLongItTook(t *testing.T) {
+// net/http resends a request that the server declares unprocessed, as often as
+// the server declares it.
+func TestResendsOfNetHTTPAreBounded(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
-		caller := newCaller(step(func(r *http.Request) (*http.Response, error) {
-			time.Sleep(3 * time.Second)
-			return answer(400,
-				func(context.Context) io.Reader { return strings.NewReader("allison.brown@example.com") })(r)
-		}))
-		caller.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		caller.Do(t.Context(), newRequest(http.MethodPost, "https://acme.example/leads"))
-		assert.Contains(t, log.String(), "took=3s")
-		assert.NotContains(t, log.String(), "allison", "bodies are not logged, neither way")
-	})
+	untilDone := func(r *http.Request) (*http.Response, error) {
+		<-r.Context().Done()
+		return nil, context.Cause(r.Context())
+	}
+	tests := []struct {
+		name string
+		step step
+		// status is 0 if the call ends.
+		status int
+	}{
+		{"three times", writes(3, status(201)), 201},
+		{"four times", writes(4, untilDone), 0},
+		{"four times, and an error of its own", writes(4, fails(net.ErrClosed)), 0},
+		{"four times, in the body", writes(4, answer(201, stalling)), 201},
+	}
+	for _, test := range tests {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			inBubble(t, method+" "+test.name, func(t *testing.T) {
+				o, s := scripted(t.Context(), method, test.step)
+				assert.Len(t, s.began, 1, "it is not retried")
+				assert.Equal(t, test.status, o.Status)
+				if test.name == "three times" {
+					assert.NoError(t, o.Err)
+					return
+				}
+				assert.True(t, o.Sent)
+				assert.True(t, o.ConnectionLost)
+				assert.False(t, o.Retryable())
+				require.EqualError(t, o.Err, "net/http has resent the request too often")
+				require.NotErrorIs(t, o.Err, context.Canceled, "the context of the caller lives")
+			})
+		}
+	}
 }

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -18,136 +16,8 @@ import (
 	"github.com/clixnow/clixnow-go/internal/call"
 )
 
-// inBubble is a subtest whose time passes only while all wait.
-func inBubble(t *testing.T, name string, test func(*testing.T)) {
-	t.Helper()
-	t.Run(name, func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, test)
-	})
-}
-
-// waits returns the times between attempts.
-func (s *script) waits() []time.Duration {
-	var waits []time.Duration
-	for i := 1; i < len(s.began); i++ {
-		waits = append(waits, s.began[i].Sub(s.began[i-1]))
-	}
-	return waits
-}
-
-func TestBackoff(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name     string
-		min, max time.Duration
-		spans    []time.Duration // the longest each wait may be
-	}{
-		{
-			"doubles", time.Second, time.Minute,
-			[]time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second},
-		},
-		{
-			"up to the maximum", time.Second, 3 * time.Second,
-			[]time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 3 * time.Second},
-		},
-		{"from the maximum on", time.Second, time.Second, []time.Duration{time.Second, time.Second, time.Second}},
-		{"none", 0, 0, []time.Duration{1, 1, 1}},
-	}
-	for _, test := range tests {
-		inBubble(t, test.name, func(t *testing.T) {
-			longest := make([]time.Duration, len(test.spans))
-			for range 300 {
-				s := &script{steps: []step{status(503)}}
-				caller := newCaller(s)
-				caller.Attempts, caller.MinBackoff, caller.MaxBackoff = len(test.spans)+1, test.min, test.max
-				caller.Do(t.Context(), newRequest(http.MethodGet, "https://acme.example/"))
-				waits := s.waits()
-				require.Len(t, waits, len(test.spans))
-				for i, wait := range waits {
-					require.LessOrEqual(t, wait, test.spans[i])
-					longest[i] = max(longest[i], wait)
-				}
-			}
-			for i, span := range test.spans { // of 300 draws one is in the upper tenth, but for once in 10^13
-				assert.GreaterOrEqual(t, longest[i], (span-1)*9/10, "full jitter uses the whole span")
-			}
-		})
-	}
-	inBubble(t, "without overflow", func(t *testing.T) {
-		caller := newCaller(status(503))
-		caller.Attempts, caller.MinBackoff, caller.MaxBackoff = 2, math.MaxInt64, math.MaxInt64
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour) // or the clock would run out
-		defer cancel()
-		require.NotPanics(t, func() { caller.Do(ctx, newRequest(http.MethodGet, "https://acme.example/")) })
-	})
-}
-
-func TestRetryAfter(t *testing.T) {
-	t.Parallel()
-	inAWhile := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
-	tests := []struct {
-		name   string
-		header func() string
-		read   time.Duration // RetryAfter of the outcome
-		waited time.Duration // 0 = a back-off of at most 250 ms
-		giveUp bool
-	}{
-		{name: "seconds", header: text("7"), read: 7 * time.Second, waited: 7 * time.Second},
-		{name: "in blanks", header: text(" 7 "), read: 7 * time.Second, waited: 7 * time.Second},
-		{name: "as long as allowed", header: text("10"), read: 10 * time.Second, waited: 10 * time.Second},
-		{name: "longer than allowed", header: text("11"), read: 11 * time.Second, giveUp: true},
-		{name: "an hour", header: text("3600"), read: time.Hour, giveUp: true},
-		{
-			name: "longer than a Duration", header: text("9999999999999"), read: (1 << 62 / time.Second) * time.Second,
-			giveUp: true,
-		},
-		{
-			name: "longer than an int64", header: text("99999999999999999999"),
-			read: (1 << 62 / time.Second) * time.Second, giveUp: true,
-		},
-		{
-			name: "date", header: func() string { return inAWhile(5 * time.Second) }, read: 5 * time.Second,
-			waited: 5 * time.Second,
-		},
-		{name: "late date", header: func() string { return inAWhile(time.Minute) }, read: time.Minute, giveUp: true},
-		{name: "past date", header: func() string { return inAWhile(-time.Minute) }},
-		{name: "now", header: text("0")},
-		{name: "negative", header: text("-5")},
-		{name: "below an int64", header: text("-99999999999999999999")},
-		{name: "fraction", header: text("1.5")},
-		{name: "nonsense", header: text("soon")},
-		{name: "empty", header: text("")},
-	}
-	for _, test := range tests {
-		for _, method := range []string{http.MethodGet, http.MethodPost} {
-			inBubble(t, method+" "+test.name, func(t *testing.T) {
-				o, s := scripted(t.Context(), method, status(429, "Retry-After", test.header()), status(200))
-				if test.giveUp {
-					assert.Len(t, s.began, 1)
-					assert.Equal(t, 429, o.Status)
-					assert.Equal(t, test.read, o.RetryAfter)
-					assert.NoError(t, o.Stopped, "the answer is the reason, not the context")
-					assert.Zero(t, time.Since(s.began[0]))
-					return
-				}
-				require.Len(t, s.waits(), 1)
-				if test.waited == 0 {
-					assert.LessOrEqual(t, s.waits()[0], 250*time.Millisecond)
-				} else {
-					assert.Equal(t, test.waited, s.waits()[0])
-				}
-				o, _ = scripted(t.Context(), method, status(404, "Retry-After", test.header()))
-				assert.Equal(t, test.read, o.RetryAfter)
-			})
-		}
-	}
-}
-
-func text(s string) func() string { return func() string { return s } }
-
-// A wait that the context would not outlive is not begun. What the last attempt
-// met is kept beside the context's error.
+// A wait does not begin if the context would end before it. The outcome of the
+// last attempt is kept beside the error of the context.
 func TestWaitEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("shutting down")
@@ -168,7 +38,7 @@ func TestWaitEndsWithTheContext(t *testing.T) {
 		assert.Equal(t, 201, o.Status)
 		assert.Equal(t, []time.Duration{5 * time.Second}, s.waits())
 	})
-	inBubble(t, "cancelled in the wait", func(t *testing.T) {
+	inBubble(t, "cancelled during the wait", func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(2*time.Second, func() { cancel(cause) })
 		o, s := scripted(ctx, http.MethodGet, status(503, "Retry-After", "5"))
@@ -187,17 +57,17 @@ func TestWaitEndsWithTheContext(t *testing.T) {
 		assert.Zero(t, o.Attempts)
 		assert.Empty(t, s.began)
 	})
-	inBubble(t, "in an attempt", func(t *testing.T) {
+	inBubble(t, "during an attempt", func(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, cause)
 		defer cancel()
 		o, s := scripted(ctx, http.MethodGet, connects(hangs))
 		require.ErrorIs(t, o.Err, context.DeadlineExceeded)
 		require.ErrorIs(t, o.Err, cause)
-		require.NoError(t, o.Stopped, "said once is enough")
+		require.NoError(t, o.Stopped, "Err has the error of the context already")
 		assert.Len(t, s.began, 1)
 		assert.Equal(t, 2*time.Second, time.Since(s.began[0]))
 	})
-	inBubble(t, "before a connection", func(t *testing.T) {
+	inBubble(t, "before there is a connection", func(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, cause)
 		defer cancel()
 		o, s := scripted(ctx, http.MethodPost, asks(hangs))
@@ -210,7 +80,7 @@ func TestWaitEndsWithTheContext(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, cause)
 		defer cancel()
 		o, s := scripted(ctx, http.MethodPost, answer(400, stalling))
-		assert.Equal(t, 400, o.Status, "the answer stands")
+		assert.Equal(t, 400, o.Status, "the response stands")
 		require.ErrorIs(t, o.Stopped, context.DeadlineExceeded)
 		require.ErrorIs(t, o.Stopped, cause)
 		assert.Equal(t, 2*time.Second, time.Since(s.began[0]))
@@ -225,7 +95,7 @@ func TestWaitEndsWithTheContext(t *testing.T) {
 	})
 }
 
-// stalling is a body that stops until the context ends.
+// stalling is a body that stops before its end, until the context ends.
 func stalling(ctx context.Context) io.Reader {
 	return io.MultiReader(strings.NewReader(`{"message":"Dup`), untilDone{ctx})
 }
@@ -243,11 +113,11 @@ func TestAttemptTimeout(t *testing.T) {
 		o, s := scripted(t.Context(), http.MethodGet, connects(hangs), connects(hangs), status(200))
 		assert.Equal(t, 200, o.Status)
 		for _, wait := range s.waits() {
-			assert.InDelta(t, 30*time.Second, wait, float64(500*time.Millisecond), "and the back-off")
+			assert.InDelta(t, 30*time.Second, wait, float64(500*time.Millisecond), "and a back-off")
 		}
 		assert.Len(t, s.waits(), 2)
 	})
-	inBubble(t, "the body has to come in it too", func(t *testing.T) {
+	inBubble(t, "it includes the body", func(t *testing.T) {
 		o, s := scripted(t.Context(), http.MethodPost, answer(201, stalling))
 		assert.True(t, o.ConnectionLost)
 		require.ErrorIs(t, o.Err, context.DeadlineExceeded)
@@ -263,10 +133,10 @@ func TestAttemptTimeout(t *testing.T) {
 		o := caller.Do(t.Context(), newRequest(http.MethodGet, "https://acme.example/"))
 		assert.Equal(t, 200, o.Status)
 	})
-	inBubble(t, "keeps what the RoundTripper says", func(t *testing.T) {
+	inBubble(t, "the error of the RoundTripper is kept", func(t *testing.T) {
 		o, _ := scripted(t.Context(), http.MethodPost, func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
-			return nil, fmt.Errorf("no place in the queue: %w: %w", call.ErrNotSent, r.Context().Err())
+			return nil, fmt.Errorf("the queue is full: %w: %w", call.ErrNotSent, r.Context().Err())
 		})
 		assert.False(t, o.Sent)
 		require.ErrorIs(t, o.Err, call.ErrNotSent)
@@ -288,7 +158,7 @@ func TestRateLimiter(t *testing.T) {
 		asked := 0
 		o, s := limited(t.Context(), func(ctx context.Context) error {
 			asked++
-			return call.Pause(ctx, time.Minute) // not of the attempt's 30 s
+			return call.Pause(ctx, time.Minute) // the timeout of 30 s is that of an attempt
 		}, http.MethodGet, status(503), status(503), status(200))
 		assert.Equal(t, 3, asked)
 		assert.Equal(t, 200, o.Status)
@@ -316,21 +186,21 @@ func TestRateLimiter(t *testing.T) {
 		assert.Len(t, s.began, 1)
 	})
 
-	// golang.org/x/time/rate has no type for this.
+	// The error of golang.org/x/time/rate has no type.
 	tooLate := errors.New("rate: Wait(n=1) would exceed context deadline")
-	inBubble(t, "sees that it would outlast the deadline", func(t *testing.T) {
+	inBubble(t, "would exceed the deadline", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		o, _ := limited(ctx, func(context.Context) error { return tooLate }, http.MethodPost, status(201))
 		require.ErrorIs(t, o.Stopped, context.DeadlineExceeded)
 		require.ErrorIs(t, o.Stopped, tooLate)
 	})
-	inBubble(t, "speaks of a deadline where there is none", func(t *testing.T) {
+	inBubble(t, "says that it would exceed a deadline, but there is none", func(t *testing.T) {
 		o, _ := limited(t.Context(), func(context.Context) error { return tooLate }, http.MethodPost, status(201))
 		require.NotErrorIs(t, o.Stopped, context.DeadlineExceeded)
 		require.ErrorIs(t, o.Stopped, tooLate)
 	})
-	inBubble(t, "speaks of its burst", func(t *testing.T) {
+	inBubble(t, "exceeds its burst", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		burst := errors.New("rate: Wait(n=1) exceeds limiter's burst 0")
@@ -369,17 +239,17 @@ func TestPause(t *testing.T) {
 		require.NoError(t, call.Pause(t.Context(), time.Hour))
 		assert.Equal(t, time.Hour, time.Since(began))
 	})
-	inBubble(t, "not at all", func(t *testing.T) {
+	inBubble(t, "does not wait for 0", func(t *testing.T) {
 		require.NoError(t, call.Pause(t.Context(), 0))
 	})
-	inBubble(t, "not after the context's end", func(t *testing.T) {
+	inBubble(t, "does not wait after the end of the context", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		for range 20 { // a select between a timer and the context would let it pass now and then
+		for range 20 { // a select with two ready cases chooses at random
 			require.ErrorIs(t, call.Pause(ctx, 0), context.Canceled)
 		}
 	})
-	inBubble(t, "up to the deadline", func(t *testing.T) {
+	inBubble(t, "does not wait beyond the deadline", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		began := time.Now()
@@ -389,12 +259,12 @@ func TestPause(t *testing.T) {
 	})
 }
 
-// late is a context whose deadline has passed, and that nobody has ended yet.
+// late is a context whose deadline has passed, but whose timer has not fired.
 type late struct{ context.Context }
 
 func (late) Deadline() (time.Time, bool) { return time.Now().Add(-time.Millisecond), true }
 
-func TestDeadlineThatPassedUnnoticed(t *testing.T) {
+func TestDeadlineThatPassedBeforeTheTimerFired(t *testing.T) {
 	t.Parallel()
 	o, s := scripted(late{t.Context()}, http.MethodPost, status(200))
 	assert.Empty(t, s.began)

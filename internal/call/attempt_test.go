@@ -25,8 +25,8 @@ import (
 	"github.com/clixnow/clixnow-go/internal/call"
 )
 
-// serve starts a server on loopback and returns a caller that makes one
-// attempt, and a count of its connections.
+// serve starts a server on loopback. It returns a caller that makes one
+// attempt, the URL, and the number of connections to the server.
 func serve(t *testing.T, handle http.HandlerFunc) (*call.Caller, string, *atomic.Int64) {
 	t.Helper()
 	var connections atomic.Int64
@@ -45,7 +45,7 @@ func serve(t *testing.T, handle http.HandlerFunc) (*call.Caller, string, *atomic
 	return caller, server.URL + "/leads", &connections
 }
 
-func zip(t *testing.T, text string) []byte {
+func gzipped(t *testing.T, text string) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
@@ -55,7 +55,7 @@ func zip(t *testing.T, text string) []byte {
 	return b.Bytes()
 }
 
-func TestBodyOfASuccess(t *testing.T) {
+func TestSuccessBody(t *testing.T) {
 	t.Parallel()
 	const limit = 1000
 	plain := func(n int) http.HandlerFunc {
@@ -67,24 +67,23 @@ func TestBodyOfASuccess(t *testing.T) {
 			_, _ = io.WriteString(w, strings.Repeat("x", n))
 		}
 	}
-	zipped := func(n int) http.HandlerFunc {
-		body := zip(t, strings.Repeat("x", n))
+	packed := func(n int) http.HandlerFunc {
+		body := gzipped(t, strings.Repeat("x", n))
 		return func(w http.ResponseWriter, r *http.Request) {
 			assert.Equal(t, "gzip", r.Header.Get("Accept-Encoding"))
 			w.Header().Set("Content-Encoding", "gzip")
 			_, _ = w.Write(body)
 		}
 	}
-	lying := func(length, n int) http.HandlerFunc {
+	announced := func(length, n int) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			conn, rw, err := w.(http.Hijacker).Hijack()
 			if !assert.NoError(t, err) {
 				return
 			}
 			defer conn.Close()
-			_,
-				_ = fmt.Fprintf(rw, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", length,
-				strings.Repeat("x", n))
+			const header = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+			_, _ = fmt.Fprintf(rw, header+"%s", length, strings.Repeat("x", n))
 			_ = rw.Flush()
 		}
 	}
@@ -92,23 +91,24 @@ func TestBodyOfASuccess(t *testing.T) {
 		name   string
 		handle http.HandlerFunc
 		limit  int64
-		read   int // bytes handed on
-		err    error
+		// read is the number of bytes that Read gets.
+		read int
+		err  error
 	}{
 		{"empty", plain(0), limit, 0, nil},
-		{"one less than the limit", plain(limit - 1), limit, limit - 1, nil},
+		{"one byte less than the limit", plain(limit - 1), limit, limit - 1, nil},
 		{"the limit", plain(limit), limit, limit, nil},
-		{"one more", plain(limit + 1), limit, 0, call.ErrTooLarge},
-		{"the limit, length not told", chunked(limit), limit, limit, nil},
-		{"one more, length not told", chunked(limit + 1), limit, 0, call.ErrTooLarge},
-		{"unpacked to the limit", zipped(limit), limit, limit, nil},
-		{"unpacked to one more", zipped(limit + 1), limit, 0, call.ErrTooLarge}, // packed it is 30 bytes
-		{"a bomb", zipped(5 << 20), limit, 0, call.ErrTooLarge},
-		{"longer than it says", lying(100, 200), limit, 100, nil},
-		{"shorter than it says", lying(200, 100), limit, 0, io.ErrUnexpectedEOF},
-		{"says that it is too large, and is not", lying(2*limit, 100), limit, 0, io.ErrUnexpectedEOF},
-		{"says that it is huge", lying(math.MaxInt32, limit+1), limit, 0, call.ErrTooLarge},
-		{"no limit to speak of", plain(limit), math.MaxInt64, limit, nil},
+		{"one byte more", plain(limit + 1), limit, 0, call.ErrTooLarge},
+		{"the limit, without Content-Length", chunked(limit), limit, limit, nil},
+		{"one byte more, without Content-Length", chunked(limit + 1), limit, 0, call.ErrTooLarge},
+		{"unpacked to the limit", packed(limit), limit, limit, nil},
+		{"unpacked to one byte more", packed(limit + 1), limit, 0, call.ErrTooLarge},
+		{"a gzip bomb", packed(5 << 20), limit, 0, call.ErrTooLarge},
+		{"longer than Content-Length", announced(100, 200), limit, 100, nil},
+		{"shorter than Content-Length", announced(200, 100), limit, 0, io.ErrUnexpectedEOF},
+		{"Content-Length above the limit, short body", announced(2*limit, 100), limit, 0, io.ErrUnexpectedEOF},
+		{"huge Content-Length, body above the limit", announced(math.MaxInt32, limit+1), limit, 0, call.ErrTooLarge},
+		{"the largest limit", plain(limit), math.MaxInt64, limit, nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestBodyOfASuccess(t *testing.T) {
 			assert.Equal(t, 200, o.Status)
 			if test.err != nil {
 				require.ErrorIs(t, o.Err, test.err)
-				assert.Equal(t, -1, read, "handed on in spite of it")
+				assert.Equal(t, -1, read, "Read must not be called")
 				assert.NotEmpty(t, o.Body)
 				assert.LessOrEqual(t, len(o.Body), limit+1)
 				assert.Equal(t, !errors.Is(test.err, call.ErrTooLarge), o.ConnectionLost)
@@ -132,12 +132,12 @@ func TestBodyOfASuccess(t *testing.T) {
 			}
 			require.NoError(t, o.Err)
 			assert.Equal(t, test.read, read)
-			assert.Empty(t, o.Body, "only an error's is kept")
+			assert.Empty(t, o.Body, "the body of a success is not kept")
 		})
 	}
 }
 
-func TestBodyOfAnError(t *testing.T) {
+func TestErrorBody(t *testing.T) {
 	t.Parallel()
 	const kept = 64 << 10
 	tests := []struct {
@@ -149,7 +149,7 @@ func TestBodyOfAnError(t *testing.T) {
 		{"as long as what is kept", kept, kept, 1 << 20},
 		{"longer", kept + 1, kept, 1 << 20},
 		{"much longer", 10 << 20, kept, 1 << 20},
-		{"longer than a success may be", 5000, 5000, 10},
+		{"longer than the limit of a success", 5000, 5000, 10},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -181,34 +181,35 @@ func TestUnreadableBodyIsKept(t *testing.T) {
 	assert.True(t, bytes.HasPrefix(o.Body, []byte("<html>")))
 }
 
-// The next request goes over the same connection, whatever the one before was
-// answered, unless what is left of the answer costs more than a connection.
-func TestConnectionIsUsedAgain(t *testing.T) {
+// The next request uses the same connection, whatever the response was. Only if
+// the rest of the body costs more than a new connection, there is a new one.
+func TestConnectionIsReused(t *testing.T) {
 	t.Parallel()
-	zipped := zip(t, strings.Repeat("x", 10_000))
+	packed := gzipped(t, strings.Repeat("x", 10_000))
 	tests := []struct {
 		name   string
 		handle http.HandlerFunc
 		limit  int64
-		want   int64
+		// want is the number of connections for three requests.
+		want int64
 	}{
 		{"success", write(200, 1000), 1 << 20, 1},
 		{"success of exactly the limit", write(200, 1000), 1000, 1},
 		{"short error", write(400, 100), 1 << 20, 1},
-		{"error of what is kept", write(400, 64<<10), 1 << 20, 1},
-		{"error of more than is kept", write(500, 200<<10), 1 << 20, 1},
+		{"error of the size that is kept", write(400, 64<<10), 1 << 20, 1},
+		{"error above the size that is kept", write(500, 200<<10), 1 << 20, 1},
 		{"endless error", write(500, 5<<20), 1 << 20, 3},
 		{"redirect with a page", write(302, 1000), 1 << 20, 1},
-		{"success that is too large", write(200, 50_000), 1000, 1},
-		{"success that is far too large", write(200, 5<<20), 1000, 3},
-		{"packed success", func(w http.ResponseWriter, _ *http.Request) {
+		{"success above the limit", write(200, 50_000), 1000, 1},
+		{"success far above the limit", write(200, 5<<20), 1000, 3},
+		{"gzip success", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
-			_, _ = w.Write(zipped)
+			_, _ = w.Write(packed)
 		}, 1 << 20, 1},
-		{"packed error", func(w http.ResponseWriter, _ *http.Request) {
+		{"gzip error", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			w.WriteHeader(http.StatusBadRequest)
-			_, _ = w.Write(zipped)
+			_, _ = w.Write(packed)
 		}, 1 << 20, 1},
 	}
 	for _, test := range tests {
@@ -233,7 +234,7 @@ func write(status, n int) http.HandlerFunc {
 	}
 }
 
-// The body of a 101 is the connection: who reads it waits for ever.
+// The body of a 101 is the connection. It has no end.
 func TestSwitchingProtocols(t *testing.T) {
 	t.Parallel()
 	closed := make(chan error, 1)
@@ -243,9 +244,8 @@ func TestSwitchingProtocols(t *testing.T) {
 			return
 		}
 		defer conn.Close()
-		_,
-			_ = io.WriteString(rw,
-			"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		const header = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+		_, _ = io.WriteString(rw, header)
 		_ = rw.Flush()
 		_, err = rw.ReadByte() // until the client closes
 		closed <- err
@@ -255,23 +255,23 @@ func TestSwitchingProtocols(t *testing.T) {
 	assert.Equal(t, 101, o.Status)
 	assert.True(t, o.Failed())
 	assert.Empty(t, o.Body)
-	require.ErrorIs(t, <-closed, io.EOF, "the connection is not left open")
+	require.ErrorIs(t, <-closed, io.EOF, "the connection must be closed")
 }
 
-// A page is large, and the garbage of a buffer that grows by doubling larger
-// still.
-func TestBufferHasTheAnnouncedLength(t *testing.T) {
+// A buffer that grows by doubling leaves much garbage.
+func TestBufferHasTheSizeOfContentLength(t *testing.T) {
 	t.Parallel()
 	const mebibyte = 1 << 20
 	tests := []struct {
-		name                   string
-		length, announced, max int64
-		most                   int64
+		name                       string
+		length, announced, maximum int64
+		// capacity is the largest capacity of the buffer.
+		capacity int64
 	}{
 		{"announced", mebibyte, mebibyte, 2 * mebibyte, mebibyte + mebibyte/16},
 		{"not announced", mebibyte, -1, 2 * mebibyte, 3 * mebibyte},
 		{"announced beyond the limit", 1000, 1 << 40, mebibyte / 2, mebibyte/2 + mebibyte/16},
-		{"announced beyond belief", 1000, 1 << 40, math.MaxInt64, mebibyte + mebibyte/16},
+		{"announced far beyond the body", 1000, 1 << 40, math.MaxInt64, mebibyte + mebibyte/16},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -283,11 +283,11 @@ func TestBufferHasTheAnnouncedLength(t *testing.T) {
 					Body: io.NopCloser(body),
 				}, nil
 			}}})
-			caller.MaxBytes = test.max
+			caller.MaxBytes = test.maximum
 			req := newRequest(http.MethodGet, "http://127.0.0.1/leads")
 			req.Read = func(body []byte) error {
 				assert.Len(t, body, int(test.length))
-				assert.LessOrEqual(t, int64(cap(body)), test.most)
+				assert.LessOrEqual(t, int64(cap(body)), test.capacity)
 				return nil
 			}
 			require.NoError(t, caller.Do(t.Context(), req).Err)
@@ -295,8 +295,8 @@ func TestBufferHasTheAnnouncedLength(t *testing.T) {
 	}
 }
 
-// Read is handed memory that the next call writes into: no call may see what
-// another one left there.
+// Read gets memory that the next call writes into. No call may see the data of
+// another one.
 func TestBuffersDoNotLeak(t *testing.T) {
 	t.Parallel()
 	caller, target, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -325,18 +325,18 @@ func TestBuffersDoNotLeak(t *testing.T) {
 					kept[n] = o.Body
 				}
 			}
-			for n, left := range kept { // an outcome's body is a copy of its own
-				assert.Equal(t, body(n), string(left))
+			for n, text := range kept { // the body of an outcome is a copy
+				assert.Equal(t, body(n), string(text))
 			}
 		})
 	}
 	calls.Wait()
 }
 
-// body is of a length and with a content of its own for each n.
+// body returns a body whose length and content depend on n.
 func body(n int) string { return strings.Repeat(strconv.Itoa(n)+",", 1+n*7%200) }
 
-func TestBufferOfAFailedReadIsEmptied(t *testing.T) {
+func TestBufferIsEmptiedAfterAnError(t *testing.T) {
 	t.Parallel()
 	caller, target, _ := serve(t, write(200, 1000))
 	caller.MaxBytes = 10
@@ -350,16 +350,15 @@ func TestBufferOfAFailedReadIsEmptied(t *testing.T) {
 	assert.Zero(t, buffer.Len())
 }
 
-// An error answer that trickles costs no more than the attempt's time.
+// An error response that trickles takes at most the timeout of the attempt.
 func TestTricklingError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		o,
-			_ := scripted(t.Context(), http.MethodGet,
-			answer(http.StatusBadRequest, func(ctx context.Context) io.Reader {
-				return io.MultiReader(strings.NewReader("Duplicate lead"), untilDone{ctx})
-			}))
+		trickling := func(ctx context.Context) io.Reader {
+			return io.MultiReader(strings.NewReader("Duplicate lead"), untilDone{ctx})
+		}
+		o, _ := scripted(t.Context(), http.MethodGet, answer(http.StatusBadRequest, trickling))
 		assert.Equal(t, http.StatusBadRequest, o.Status)
 		require.NoError(t, o.Err)
 		assert.Equal(t, "Duplicate lead", string(o.Body))
@@ -367,32 +366,30 @@ func TestTricklingError(t *testing.T) {
 	})
 }
 
-// endsContext is a body that ends the context when more than what is kept of an
-// error is asked for.
+// endsContext is a body that ends the context after so many bytes.
 type endsContext struct {
-	left int
-	end  context.CancelFunc
+	remaining int
+	end       context.CancelFunc
 }
 
 func (s *endsContext) Read(p []byte) (int, error) {
-	if s.left == 0 {
+	if s.remaining == 0 {
 		s.end()
 		return 0, context.Canceled
 	}
-	n := min(len(p), s.left)
-	s.left -= n
+	n := min(len(p), s.remaining)
+	s.remaining -= n
 	return n, nil
 }
 
-// The status is known, and that nobody waits any more is to be told all the
-// same.
+// The status is known. That the context has ended is reported too.
 func TestContextEndsWhileAnErrorIsDrained(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		caller := newCaller(&script{steps: []step{func(r *http.Request) (*http.Response, error) {
-			body := io.NopCloser(&endsContext{left: 64 << 10, end: cancel})
+			body := io.NopCloser(&endsContext{remaining: 64 << 10, end: cancel})
 			return &http.Response{StatusCode: http.StatusBadRequest, Header: http.Header{}, Body: body, Request: r}, nil
 		}}})
 		o := caller.Do(ctx, newRequest(method, "https://acme.example/"))
