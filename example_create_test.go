@@ -9,25 +9,26 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// The one switch over what can become of a create, in its order.
+// This is the switch over the outcomes of a create. The order of its cases
+// matters.
 func ExampleClient_CreateLead_errors() {
 	server := clixnowtest.NewServer() // a Clixnow in memory
 	defer server.Close()
-	client := server.Client() // in a program: clixnow.NewClient("acme", token)
+	client := server.Client() // a program calls clixnow.NewClient("acme", token)
 
 	register := func(req clixnow.CreateLeadRequest) {
 		lead, err := client.CreateLead(context.Background(), req)
 		switch {
 		case err == nil:
-			fmt.Println("registered: send the visitor on,", lead.RedirectURL != "")
+			fmt.Println("registered: redirect the visitor,", lead.RedirectURL != "")
 		case errors.Is(err, clixnow.ErrOutcomeUnknown):
-			fmt.Println("unknown: hand it to EnsureLeadSince")
-		case errors.Is(err, clixnow.ErrDuplicateLead): // also ErrRefused, as all that is told apart from here
-			fmt.Println("refused: registered already")
+			fmt.Println("unknown: call EnsureLeadSince")
+		case errors.Is(err, clixnow.ErrDuplicateLead): // it also matches ErrRefused
+			fmt.Println("refused: already registered")
 		case errors.Is(err, clixnow.ErrRefused):
 			fmt.Println("refused:", err)
 		case errors.Is(err, clixnow.ErrNotSent), errors.Is(err, clixnow.ErrRateLimited):
-			fmt.Println("not registered: try again later")
+			fmt.Println("not registered: retry later")
 		}
 	}
 
@@ -50,8 +51,8 @@ func ExampleClient_CreateLead_errors() {
 
 	// Output:
 	// refused: clixnow: invalid request: password: must have at least 8 characters; password: must have a character that is neither letter nor digit
-	// not registered: try again later
-	// registered: send the visitor on, true
-	// refused: registered already
-	// unknown: hand it to EnsureLeadSince
+	// not registered: retry later
+	// registered: redirect the visitor, true
+	// refused: already registered
+	// unknown: call EnsureLeadSince
 }

@@ -10,10 +10,11 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// A Job of some queue; what it saves is kept when the process dies.
+// A Job belongs to a queue. What it saves survives the end of the process.
 type Job struct {
-	Lead         clixnow.CreateLeadRequest
-	FirstAttempt time.Time // zero until it is saved
+	Lead clixnow.CreateLeadRequest
+	// FirstAttempt is zero until it is saved.
+	FirstAttempt time.Time
 	Acknowledged bool
 }
 
@@ -35,46 +36,50 @@ func (j *Job) Refuse(_ context.Context, reason error) error {
 }
 
 func (j *Job) Park(_ context.Context, reason error) error {
-	fmt.Println("for a person:", reason)
+	fmt.Println("needs a person:", reason)
 	j.Acknowledged = true
 	return nil
 }
 
-// handle is one delivery. It returns nil where the job is acknowledged;
-// otherwise the queue delivers it again later.
+// handle processes one delivery of a job. It returns nil if the job is
+// acknowledged. Otherwise the queue delivers the job again later.
 func handle(ctx context.Context, client *clixnow.Client, job *Job) error {
 	first := job.FirstAttempt // zero on the first delivery
 	if first.IsZero() {
 		if err := job.SaveFirstAttempt(ctx, time.Now()); err != nil {
-			return err // not acknowledged: nothing was sent
+			return err // nothing was sent
 		}
 	}
-	lead, err := client.EnsureLeadSince(ctx, job.Lead, first) // a zero time: EnsureLead
+	lead, err := client.EnsureLeadSince(ctx, job.Lead, first) // with a zero time it is EnsureLead
 	switch {
 	case err == nil:
-		return job.Settle(ctx, lead.LeadID) // and acknowledge
+		return job.Settle(ctx, lead.LeadID)
 	case errors.Is(err, clixnow.ErrOutcomeUnknown):
 		if errors.Is(err, clixnow.ErrDuplicateLead) || errors.Is(err, clixnow.ErrBadRequest) {
-			return job.Park(ctx, err) // for a person: refused now, and no search shows the earlier try
+			// The lead was refused now, and no search shows the lead of the
+			// earlier attempt. A person must decide.
+			return job.Park(ctx, err)
 		}
-		return err // deliver it again later
+		return err
 	case errors.Is(err, clixnow.ErrInvalidRequest), errors.Is(err, clixnow.ErrBadRequest),
 		errors.Is(err, clixnow.ErrDuplicateLead), errors.Is(err, clixnow.ErrCountryNotAllowed):
-		return job.Refuse(ctx, err) // and acknowledge
-	default: // not sent, too many, or the fault of token or host (401, 403, a redirect ...): nothing was created
-		return errors.Join(err, job.SaveFirstAttempt(ctx, time.Time{})) // deliver it again later
+		return job.Refuse(ctx, err)
+	default:
+		// Nothing was created. The request was not sent, there were too many
+		// requests, or the token or host is wrong (401, 403, a redirect).
+		return errors.Join(err, job.SaveFirstAttempt(ctx, time.Time{}))
 	}
 }
 
-// A queue delivers a job again when the process dies, or fails to acknowledge
-// it: the lead is still registered once.
+// A queue delivers a job again if the process dies before it acknowledges the
+// job. The lead is still registered only once.
 func ExampleClient_EnsureLeadSince() {
 	server := clixnowtest.NewServer()
 	defer server.Close()
 	client := server.Client()
 
-	// The lead arrives, but its answer is lost, and no search succeeds: for the
-	// job this is as if the process had died.
+	// The lead arrives, but the response is lost and no search succeeds. The
+	// job is then in the same state as after the end of the process.
 	server.Inject(
 		clixnowtest.Fault{Method: "POST", Drop: clixnowtest.DropAfterHandling},
 		clixnowtest.Fault{Method: "GET", Status: 503, Times: 12},

@@ -12,8 +12,8 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// exampleAPI stands for Clixnow: a server with three leads, and a client of it.
-// It is Monday, noon.
+// exampleAPI returns a Clixnow in memory with three leads, and a client for it.
+// By the server's clock it is noon on a Monday.
 func exampleAPI() (api *clixnowtest.Server, client *clixnow.Client, end func()) {
 	monday := time.Date(2026, time.May, 4, 0, 0, 0, 0, time.UTC)
 	api = clixnowtest.NewServer(clixnowtest.WithClock(func() time.Time { return monday.Add(12 * time.Hour) }))
@@ -29,7 +29,7 @@ func exampleAPI() (api *clixnowtest.Server, client *clixnow.Client, end func()) 
 	}
 }
 
-// All leads of a period. An error is yielded once, and is the last thing.
+// This reads all leads of a period. An error is yielded once, and last.
 func ExampleClient_SearchLeads() {
 	_, client, end := exampleAPI()
 	defer end()
@@ -48,7 +48,7 @@ func ExampleClient_SearchLeads() {
 	// 3 chiara@example.com New
 }
 
-// A list that a person pages through.
+// This reads page by page, for a list that a person looks at.
 func ExampleClient_SearchLeadsPage() {
 	_, client, end := exampleAPI()
 	defer end()
@@ -65,7 +65,7 @@ func ExampleClient_SearchLeadsPage() {
 		for _, lead := range page.Leads {
 			fmt.Println(lead.ID, lead.Email)
 		}
-		next = page.Next // nil after the last page
+		next = page.Next // it is nil after the last page
 	}
 	// Output:
 	// page 1
@@ -86,17 +86,17 @@ func ExampleClient_GetLead() {
 		case err == nil:
 			fmt.Println(lead.ID, lead.Status)
 		case errors.Is(err, clixnow.ErrLeadNotFound):
-			fmt.Println(id, "is not there")
+			fmt.Println(id, "was not found")
 		default:
 			fmt.Println(err)
 		}
 	}
 	// Output:
 	// 3 New
-	// 4 is not there
+	// 4 was not found
 }
 
-// memoryDB stands for a database of yours.
+// memoryDB stands for your database.
 type memoryDB struct {
 	leads    map[int64]clixnow.Lead
 	position time.Time
@@ -111,16 +111,16 @@ func (db *memoryDB) save(leads []clixnow.Lead, position time.Time) error {
 	return nil
 }
 
-// A copy that stays current: leads are stored by their id, and the position
-// with them in one transaction. So a program that dies goes on where it stood,
-// and a lead that is delivered again does no harm. With PollInterval the loop
-// runs until ctx is done.
+// This keeps a copy of the leads up to date. It stores the leads by id, and the
+// position in the same transaction. So a program that dies continues at the
+// right place, and a lead that is delivered twice does no harm. With
+// PollInterval the loop runs until ctx is done.
 func ExampleClient_LeadChanges() {
 	api, client, end := exampleAPI()
 	defer end()
 
 	ctx := context.Background()
-	db := &memoryDB{leads: make(map[int64]clixnow.Lead)} // a new one has no position: the whole history is read
+	db := &memoryDB{leads: make(map[int64]clixnow.Lead)} // without a position, the whole history is read
 	sync := func() {
 		var batch []clixnow.Lead
 		changes := client.LeadChanges(ctx, clixnow.LeadChangesRequest{
@@ -133,7 +133,7 @@ func ExampleClient_LeadChanges() {
 		})
 		for lead, err := range changes {
 			if err != nil {
-				fmt.Println(err) // with PollInterval a passing one is tried again
+				fmt.Println(err)
 				continue
 			}
 			batch = append(batch, lead)
@@ -154,7 +154,7 @@ func ExampleClient_LeadChanges() {
 	// 3 leads, Deposited at 12:00:00
 }
 
-// What happened to a lead, seen from what is known of it.
+// This compares a lead with what is known of it, and tells what happened.
 func ExampleLeadEvents() {
 	known := make(map[int64]clixnow.Lead) // your database
 	deliver := func(lead clixnow.Lead) {
@@ -167,7 +167,7 @@ func ExampleLeadEvents() {
 	}
 	lead := clixnow.Lead{ID: 123456, Status: "New"}
 	deliver(lead)
-	deliver(lead) // again: it does no harm
+	deliver(lead) // a lead that is delivered twice does no harm
 	lead.Status = "Customer"
 	lead.FTDDate = time.Date(2026, time.May, 4, 12, 0, 0, 0, time.UTC)
 	deliver(lead)
@@ -190,18 +190,18 @@ func ExampleParseLandingURL() {
 	// https://landing.example/?lang=en
 }
 
-// A sign-up that carries the tracking of the page on which it was made.
+// This copies the tracking parameters of the landing page into a sign-up.
 func ExampleLandingURL_Apply() {
 	signUp := func(_ http.ResponseWriter, r *http.Request) {
 		req := clixnow.CreateLeadRequest{Email: r.FormValue("email"), Placement: "popup"}
 		if visit, err := clixnow.ParseLandingURL(r.Referer()); err == nil {
-			visit.Apply(&req) // what is set already stays
+			visit.Apply(&req) // fields that are already set do not change
 		}
 		fmt.Println(req.ClickID, req.SubCampaign, req.Placement)
 		fmt.Println(req.ReferralURL)
 	}
-	r := httptest.NewRequestWithContext(context.Background(), http.MethodPost, "/sign-up?email=allison@example.com",
-		nil)
+	r := httptest.NewRequestWithContext(context.Background(), http.MethodPost,
+		"/sign-up?email=allison@example.com", nil)
 	r.Header.Set("Referer", "https://landing.example/?clickid=20fn4ngo&subcampaign=spring&placement=footer")
 	signUp(httptest.NewRecorder(), r)
 	// Output:

@@ -10,11 +10,11 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// Register a lead, and send the visitor on.
+// This registers a lead. The program then redirects the visitor.
 func ExampleClient_CreateLead() {
 	server := clixnowtest.NewServer()
 	defer server.Close()
-	client := server.Client() // in a program: clixnow.NewClient("acme", os.Getenv("CLIXNOW_TOKEN"))
+	client := server.Client() // a program calls clixnow.NewClient("acme", os.Getenv("CLIXNOW_TOKEN"))
 	defer client.CloseIdleConnections()
 
 	lead, err := client.CreateLead(context.Background(), clixnow.CreateLeadRequest{
@@ -22,15 +22,14 @@ func ExampleClient_CreateLead() {
 		Password: "Password123!", CountryCode: "CH", ClickID: "20fn4ngo56n3snf74", SubCampaign: "autumn",
 	})
 	if err != nil {
-		fmt.Println(err) // one of four classes: see the other example
+		fmt.Println(err) // it is of one of four classes, see the other example
 		return
 	}
 	fmt.Println("lead", lead.LeadID, "of", lead.SubCampaign, "- redirect:", lead.RedirectURL != "")
 	// Output: lead 123456 of autumn - redirect: true
 }
 
-// Faults beside the fields of a form: those that this package finds, and those
-// that the API finds.
+// This finds the faults in a request, for messages beside the fields of a form.
 func ExampleCreateLeadRequest_Validate() {
 	err := clixnow.CreateLeadRequest{
 		FirstName: "Allison", LastName: "Brown", Email: "allison", Phone: "+41123456789",
@@ -47,7 +46,7 @@ func ExampleCreateLeadRequest_Validate() {
 	// countryCode is missing
 }
 
-// The answer is lost on the way, and the lead is registered once.
+// The response is lost, and the lead is registered only once.
 func ExampleClient_EnsureLead() {
 	server := clixnowtest.NewServer()
 	defer server.Close()
@@ -67,7 +66,7 @@ func ExampleClient_EnsureLead() {
 	// Output: lead 123456 - recovered: true - leads at the broker: 1
 }
 
-// Many leads, with what became of each.
+// This registers many leads and prints the outcome of each.
 func ExampleClient_CreateLeads() {
 	server := clixnowtest.NewServer()
 	defer server.Close()
