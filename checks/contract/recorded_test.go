@@ -67,8 +67,8 @@ func overlay(t *testing.T, root string) string {
 	dir := t.TempDir()
 	replace := make(map[string]string)
 	for _, recorder := range []struct{ file, function, source string }{
-		{"client.go", "func (c *Client) send(", "client_send.go"},
-		{"internal/call/transport.go", "func (t redirectless) RoundTrip(", "transport_record.go"},
+		{"send.go", "func (c *Client) send(", "client_send.go"},
+		{"internal/call/attempt.go", "func (c *Caller) roundTrip(", "transport_record.go"},
 		{"clixnowtest/server.go", "func (s *Server) handle(", "server_record.go"},
 	} {
 		original := filepath.Join(root, recorder.file)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"time"
 )
 
@@ -34,7 +35,7 @@ func (c *Caller) attempt(ctx context.Context, req *Request, token string) (o Out
 	defer cancel()
 	trace := connectionTrace{cancel: cancel}
 	r := c.newRequest(httptrace.WithClientTrace(limited, trace.hooks()), req, token)
-	resp, err := c.roundTrip(r)
+	resp, err := c.roundTrip(r, req.URL)
 	if err != nil {
 		o.Sent = trace.couldCarry(r, err, c.Transport)
 		o.Err, o.ConnectionLost = trace.describe(ctx, err, c.Transport), true
@@ -60,28 +61,27 @@ func (c *Caller) attempt(ctx context.Context, req *Request, token string) (o Out
 }
 
 // roundTrip does what http.Client does, except that it follows no redirect.
-func (c *Caller) roundTrip(r *http.Request) (*http.Response, error) {
-	target := *r.URL // some RoundTrippers change it
+// target is the URL for cookies, because some RoundTrippers change that of r.
+func (c *Caller) roundTrip(r *http.Request, target *url.URL) (*http.Response, error) {
 	if c.Jar != nil {
-		for _, cookie := range c.Jar.Cookies(&target) {
+		for _, cookie := range c.Jar.Cookies(target) {
 			r.AddCookie(cookie)
 		}
 	}
 	resp, err := c.Transport.RoundTrip(r)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if resp == nil {
+	case resp == nil:
 		return nil, fmt.Errorf("the RoundTripper %T returned neither a response nor an error", c.Transport)
-	}
-	if resp.Body == nil {
+	case resp.Body == nil:
 		resp.Body = http.NoBody
 	}
 	if c.Jar == nil {
 		return resp, nil
 	}
 	if cookies := resp.Cookies(); len(cookies) > 0 {
-		c.Jar.SetCookies(&target, cookies)
+		c.Jar.SetCookies(target, cookies)
 	}
 	return resp, nil
 }

@@ -19,12 +19,15 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// aftermath is what a call leaves behind: on the server, and with its caller.
+// aftermath is the state after a call, on the server and at the caller.
 type aftermath struct {
-	posts   int   // that reached the server
-	class   error // nil = registered
-	leads   int   // on the server
-	recover bool
+	// posts is the number of POSTs that reached the server.
+	posts int
+	// class is the class of the error. nil means that the lead was registered.
+	class error
+	// leads is the number of leads on the server.
+	leads     int
+	recovered bool
 }
 
 var (
@@ -32,24 +35,25 @@ var (
 		clixnow.ErrRateLimited
 
 	registered = aftermath{posts: 1, leads: 1}
-	recovered  = aftermath{posts: 1, leads: 1, recover: true}
+	recovered  = aftermath{posts: 1, leads: 1, recovered: true}
 	sentTwice  = aftermath{posts: 2, leads: 1}
 )
 
-// faultCase is one fault and what it does to the three ways to register a lead.
+// faultCase is one fault and its effect on the three ways to register a lead.
 // EnsureLeadSince is called for an earlier try that did not arrive.
 type faultCase struct {
 	name   string
 	inject []clixnowtest.Fault
 	opts   func(*testing.T, *clixnowtest.Server) []clixnow.Option
 	ctx    func(context.Context, *clixnowtest.Server) (context.Context, context.CancelFunc)
-	is     error // what every error is besides
+	// is is what every error matches besides its class. It may be nil.
+	is error
 
 	create, ensure, since aftermath
 }
 
-// of makes a fault strike POSTs only.
-func of(f clixnowtest.Fault) []clixnowtest.Fault {
+// onPOST limits a fault to POSTs.
+func onPOST(f clixnowtest.Fault) []clixnowtest.Fault {
 	f.Method = http.MethodPost
 	return []clixnowtest.Fault{f}
 }
@@ -59,8 +63,8 @@ func faultCases() []faultCase {
 		forever = time.Hour
 		html    = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 	)
-	patience := func(*testing.T, *clixnowtest.Server) []clixnow.Option {
-		return []clixnow.Option{clixnow.WithHTTPClient(&http.Client{Timeout: time.Second})}
+	oneSecond := func(*testing.T, *clixnowtest.Server) []clixnow.Option {
+		return []clixnow.Option{clixnow.WithTimeout(time.Second)}
 	}
 	deadline := func(ctx context.Context, _ *clixnowtest.Server) (context.Context, context.CancelFunc) {
 		return context.WithTimeout(ctx, 2*time.Second)
@@ -69,7 +73,7 @@ func faultCases() []faultCase {
 	cases := []faultCase{
 		{name: "none", create: registered, ensure: registered, since: registered},
 
-		// Before there is a connection. Of an earlier try nobody can know then.
+		// Before there is a connection. An earlier try stays in doubt then.
 		{
 			name: "dial refused", opts: dialRefused, create: aftermath{class: notSent},
 			ensure: aftermath{class: notSent}, since: aftermath{class: unknown},
@@ -97,154 +101,153 @@ func faultCases() []faultCase {
 
 		// The connection.
 		{
-			name: "cut before handling", inject: of(clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling}),
+			name: "cut before handling", inject: onPOST(clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling}),
 			create: never, ensure: sentTwice, since: sentTwice,
 		},
 		{
-			name: "cut after handling", inject: of(clixnowtest.Fault{Drop: clixnowtest.DropAfterHandling}),
+			name: "cut after handling", inject: onPOST(clixnowtest.Fault{Drop: clixnowtest.DropAfterHandling}),
 			create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered, since: recovered,
 		},
 		{
-			name: "cut in the response body", inject: of(clixnowtest.Fault{Drop: clixnowtest.DropMidBody}),
+			name: "cut in the response body", inject: onPOST(clixnowtest.Fault{Drop: clixnowtest.DropMidBody}),
 			is: clixnow.ErrInvalidResponse, create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered,
 			since: recovered,
 		},
 		{
-			name: "cut for good", inject: of(clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling, Times: 99}),
+			name: "cut every time", inject: onPOST(clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling, Times: 99}),
 			create: never, ensure: aftermath{class: unknown, posts: 3}, since: aftermath{class: unknown, posts: 3},
 		},
 		{
-			name:   "cut, in a RoundTripper that sends it again and then cannot dial",
-			inject: of(clixnowtest.Fault{Drop: clixnowtest.DropAfterHandling}), opts: resending,
+			name:   "cut, in a RoundTripper that resends and then cannot dial",
+			inject: onPOST(clixnowtest.Fault{Drop: clixnowtest.DropAfterHandling}), opts: resending,
 			create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered, since: recovered,
 		},
 		{
-			name: "hangs for an attempt", inject: of(clixnowtest.Fault{Delay: forever}), opts: patience, create: never,
+			name: "hangs until the timeout of the attempt", inject: onPOST(clixnowtest.Fault{Delay: forever}), opts: oneSecond, create: never,
 			ensure: sentTwice, since: sentTwice,
 		},
 		{
-			name: "hangs for an attempt, handled", inject: of(clixnowtest.Fault{Delay: forever, HandleFirst: true}),
-			opts: patience, create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered, since: recovered,
+			name: "hangs until the timeout of the attempt, handled", inject: onPOST(clixnowtest.Fault{Delay: forever, HandleFirst: true}),
+			opts: oneSecond, create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered, since: recovered,
 		},
 		{
-			name: "hangs until the deadline", inject: of(clixnowtest.Fault{Delay: forever}), ctx: deadline,
+			name: "hangs until the deadline", inject: onPOST(clixnowtest.Fault{Delay: forever}), ctx: deadline,
 			is: context.DeadlineExceeded, create: never, ensure: never, since: never,
 		},
 		{
 			name:   "hangs until the deadline, handled",
-			inject: of(clixnowtest.Fault{Delay: forever, HandleFirst: true}), ctx: deadline,
+			inject: onPOST(clixnowtest.Fault{Delay: forever, HandleFirst: true}), ctx: deadline,
 			is:     context.DeadlineExceeded,
 			create: aftermath{class: unknown, posts: 1, leads: 1},
 			ensure: aftermath{class: unknown, posts: 1, leads: 1},
 			since:  aftermath{class: unknown, posts: 1, leads: 1},
 		},
 
-		// Too many.
+		// Too many requests.
 		{
-			name: "429", inject: of(clixnowtest.Fault{Status: 429}), create: sentTwice, ensure: sentTwice,
+			name: "429", inject: onPOST(clixnowtest.Fault{Status: 429}), create: sentTwice, ensure: sentTwice,
 			since: sentTwice,
 		},
 		{
-			name: "429 for good", inject: of(clixnowtest.Fault{Status: 429, Times: 99}),
+			name: "429 every time", inject: onPOST(clixnowtest.Fault{Status: 429, Times: 99}),
 			create: aftermath{class: tooMany, posts: 3}, ensure: aftermath{class: tooMany, posts: 3},
 			since: aftermath{class: unknown, posts: 3},
 		},
 		{
 			name:   "429 with a Retry-After that is too long",
-			inject: of(clixnowtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"3600"}}}),
+			inject: onPOST(clixnowtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"3600"}}}),
 			create: aftermath{class: tooMany, posts: 1}, ensure: aftermath{class: tooMany, posts: 1}, since: never,
 		},
 
-		// Answers that say no more than that something went wrong.
+		// Responses that do not say whether the lead was created.
 		{
-			name: "truncated 200", inject: of(clixnowtest.Fault{Status: 200, Body: `{"leadId":12`}),
+			name: "truncated 200", inject: onPOST(clixnowtest.Fault{Status: 200, Body: `{"leadId":12`}),
 			is: clixnow.ErrInvalidResponse, create: never, ensure: sentTwice, since: sentTwice,
 		},
 		{
-			name: "empty 201", inject: of(clixnowtest.Fault{Status: 201}), is: clixnow.ErrInvalidResponse,
+			name: "empty 201", inject: onPOST(clixnowtest.Fault{Status: 201}), is: clixnow.ErrInvalidResponse,
 			create: never,
 			ensure: sentTwice, since: sentTwice,
 		},
 		{
 			name:   "200 without id",
-			inject: of(clixnowtest.Fault{Status: 200, Body: `{"redirectUrl":"https://brand.com"}`}),
+			inject: onPOST(clixnowtest.Fault{Status: 200, Body: `{"redirectUrl":"https://brand.com"}`}),
 			is:     clixnow.ErrInvalidResponse, create: never, ensure: sentTwice, since: sentTwice,
 		},
 		{
 			name:   "truncated 200, handled",
-			inject: of(clixnowtest.Fault{HandleFirst: true, Status: 200, Body: `{"leadId":12`}),
+			inject: onPOST(clixnowtest.Fault{HandleFirst: true, Status: 200, Body: `{"leadId":12`}),
 			is:     clixnow.ErrInvalidResponse,
 			create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered, since: recovered,
 		},
 		{
-			name: "500 for good", inject: of(clixnowtest.Fault{Status: 500, Times: 99}), is: clixnow.ErrServer,
+			name: "500 every time", inject: onPOST(clixnowtest.Fault{Status: 500, Times: 99}), is: clixnow.ErrServer,
 			create: never, ensure: aftermath{class: unknown, posts: 3}, since: aftermath{class: unknown, posts: 3},
 		},
 
-		// Answers that refuse.
+		// Responses that refuse.
 		{
-			name: "307", inject: of(clixnowtest.Fault{Status: 307, Header: http.Header{"Location": {"/elsewhere"}}}),
+			name: "307", inject: onPOST(clixnowtest.Fault{Status: 307, Header: http.Header{"Location": {"/elsewhere"}}}),
 			is:     clixnow.ErrRedirect,
 			create: aftermath{class: refused, posts: 1}, ensure: aftermath{class: refused, posts: 1}, since: never,
 		},
 		{
-			name: "401", inject: of(clixnowtest.Fault{Status: 401}), is: clixnow.ErrUnauthorized,
+			name: "401", inject: onPOST(clixnowtest.Fault{Status: 401}), is: clixnow.ErrUnauthorized,
 			create: aftermath{class: refused, posts: 1}, ensure: aftermath{class: refused, posts: 1}, since: never,
 		},
 		{
-			name:   "duplicate of nobody",
-			inject: of(clixnowtest.Fault{Status: 400, Body: `{"message":"Duplicate lead"}`}),
+			name:   "duplicate of a lead that no search shows",
+			inject: onPOST(clixnowtest.Fault{Status: 400, Body: `{"message":"Duplicate lead"}`}),
 			is:     clixnow.ErrDuplicateLead,
 			create: aftermath{class: refused, posts: 1}, ensure: aftermath{class: refused, posts: 1}, since: never,
 		},
 
-		// The context. Once there is a connection, who knows;
-		// TestCancelDuringWrite has what lies between.
+		// The end of the context. See also TestCancelDuringWrite.
 		{
 			name: "cancelled before", ctx: cancelledBefore, is: context.Canceled, create: aftermath{class: notSent},
 			ensure: aftermath{class: notSent}, since: aftermath{class: unknown},
 		},
 		{
-			name: "cancelled after the write", inject: of(clixnowtest.Fault{Delay: forever, HandleFirst: true}),
+			name: "cancelled after the write", inject: onPOST(clixnowtest.Fault{Delay: forever, HandleFirst: true}),
 			ctx: cancelledByLead, is: context.Canceled,
 			create: aftermath{class: unknown, posts: 1, leads: 1},
 			ensure: aftermath{class: unknown, posts: 1, leads: 1},
 			since:  aftermath{class: unknown, posts: 1, leads: 1},
 		},
 
-		// A search that is no help.
+		// A search that fails.
 		{
-			name: "cut, and searches fail for good",
-			inject: append(of(clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling}),
+			name: "cut, and all searches fail",
+			inject: append(onPOST(clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling}),
 				clixnowtest.Fault{Method: "GET", Status: 503, Times: 99}),
 			create: never, ensure: never, since: aftermath{class: unknown},
 		},
 		{
-			name: "cut, and a search fails for good",
-			inject: append(of(clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling}),
+			name: "cut, and one search fails in all its attempts",
+			inject: append(onPOST(clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling}),
 				clixnowtest.Fault{Method: "GET", Times: 2},
 				clixnowtest.Fault{Method: "GET", Status: 503, Times: 3}),
 			create: never, ensure: never, since: aftermath{class: unknown},
 		},
 		{
 			name: "cut after handling, and searches fail at first",
-			inject: append(of(clixnowtest.Fault{Drop: clixnowtest.DropAfterHandling}),
+			inject: append(onPOST(clixnowtest.Fault{Drop: clixnowtest.DropAfterHandling}),
 				clixnowtest.Fault{Method: "GET", Drop: clixnowtest.DropMidBody, Times: 7}),
 			create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered, since: aftermath{class: unknown},
 		},
 	}
-	for _, status := range []int{101, 303, 500, 502, 503, 504, 520, 600} {
+	for _, status := range []int{101, 303, 408, 460, 499, 500, 502, 503, 504, 520, 600} {
 		answer := clixnowtest.Fault{Status: status, Body: html}
 		handled := answer
 		handled.HandleFirst = true
 		cases = append(
 			cases,
 			faultCase{
-				name: strconv.Itoa(status), inject: of(answer), create: never, ensure: sentTwice,
+				name: strconv.Itoa(status), inject: onPOST(answer), create: never, ensure: sentTwice,
 				since: sentTwice,
 			},
 			faultCase{
-				name: strconv.Itoa(status) + ", handled", inject: of(handled),
+				name: strconv.Itoa(status) + ", handled", inject: onPOST(handled),
 				create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered, since: recovered,
 			},
 		)
@@ -252,7 +255,7 @@ func faultCases() []faultCase {
 	return cases
 }
 
-// The fault matrix: every fault against every way to register a lead.
+// Every fault, with every way to register a lead.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	for _, test := range faultCases() {
@@ -290,7 +293,7 @@ func TestFaults(t *testing.T) {
 						}
 						return
 					}
-					assert.Equal(t, want.recover, lead.Recovered)
+					assert.Equal(t, want.recovered, lead.Recovered)
 					assert.Equal(t, server.Leads()[0].ID, lead.LeadID)
 				})
 			}
@@ -366,24 +369,24 @@ func silent(t *testing.T, _ *clixnowtest.Server) []clixnow.Option {
 	}))}
 }
 
-// resending does what a RoundTripper must not do: it sends a POST again by
-// itself, here to where nobody listens.
+// resending does what a RoundTripper must not do: it resends a POST by itself.
+// Here it does so to a port without a listener.
 func resending(t *testing.T, _ *clixnowtest.Server) []clixnow.Option {
 	t.Helper()
 	transport := new(http.Transport)
 	t.Cleanup(transport.CloseIdleConnections)
-	nobody := deadPort(t)
+	dead := deadPort(t)
 	return []clixnow.Option{over(t, roundTripper(func(r *http.Request) (*http.Response, error) {
 		resp, err := transport.RoundTrip(r)
 		if err == nil || r.Method != http.MethodPost {
 			return resp, err
 		}
-		again := r.Clone(r.Context())
-		again.URL.Host = nobody
-		if again.Body, err = r.GetBody(); err != nil {
+		second := r.Clone(r.Context())
+		second.URL.Host = dead
+		if second.Body, err = r.GetBody(); err != nil {
 			return nil, err
 		}
-		return transport.RoundTrip(again)
+		return transport.RoundTrip(second)
 	}))}
 }
 
@@ -393,7 +396,8 @@ func cancelledBefore(ctx context.Context, _ *clixnowtest.Server) (context.Contex
 	return ctx, cancel
 }
 
-// cancelledByLead is a context that is cancelled when the server has a lead.
+// cancelledByLead returns a context that is cancelled once the server has a
+// lead.
 func cancelledByLead(ctx context.Context, server *clixnowtest.Server) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
@@ -405,8 +409,8 @@ func cancelledByLead(ctx context.Context, server *clixnowtest.Server) (context.C
 	return ctx, cancel
 }
 
-// Cancelled with a connection in hand, and while the request is being written:
-// the server may get it or not.
+// The context is cancelled once there is a connection, or while the request is
+// being written. The server may get the request or not.
 func TestCancelDuringWrite(t *testing.T) {
 	t.Parallel()
 	points := map[string]func(*httptrace.ClientTrace, func()){
@@ -428,18 +432,19 @@ func TestCancelDuringWrite(t *testing.T) {
 				defer cancel()
 				var trace httptrace.ClientTrace
 				point(&trace, cancel)
+				returned := make(chan struct{})
 				api := clixnowtest.NewHandler(clixnowtest.WithToken(testToken))
 				client := newClient(t, func(w http.ResponseWriter, r *http.Request) {
 					api.ServeHTTP(w, r)
-					<-ctx.Done() // no answer gets out before the cancellation
+					<-returned // a response could overtake the cancellation
 				})
-				ctx = httptrace.WithClientTrace(ctx, &trace)
 				began := time.Now()
-				_, err := register(ctx, client, method)
+				_, err := register(httptrace.WithClientTrace(ctx, &trace), client, method)
+				close(returned)
 				requireClass(t, clixnow.ErrOutcomeUnknown, err)
 				require.ErrorIs(t, err, context.Canceled)
 
-				// Who asks later gets to know, and does not register it twice.
+				// A later call finds out, and registers no second lead.
 				lead, err := client.EnsureLeadSince(t.Context(), vendorsLead(), began)
 				require.NoError(t, err)
 				require.Len(t, api.Leads(), 1)
@@ -449,8 +454,8 @@ func TestCancelDuringWrite(t *testing.T) {
 	}
 }
 
-// On connections that were used before, and over HTTP/2, net/http sends some
-// requests again by itself.
+// net/http resends some requests by itself, on reused connections and over
+// HTTP/2.
 func TestFaultsOnReusedConnections(t *testing.T) {
 	t.Parallel()
 	faults := map[string]clixnowtest.Fault{
@@ -467,10 +472,10 @@ func TestFaultsOnReusedConnections(t *testing.T) {
 				api := clixnowtest.NewHandler(clixnowtest.WithToken(testToken))
 				server := startServer(t, start, api.ServeHTTP)
 				client := clientOf(t, server.URL, over(t, trusting(server)))
-				_, err := client.SearchLeadsPage(t.Context(), clixnow.SearchLeadsRequest{}) // now there is a connection
+				_, err := client.SearchLeadsPage(t.Context(), clixnow.SearchLeadsRequest{}) // it opens a connection
 				require.NoError(t, err)
 
-				api.Inject(of(fault)...)
+				api.Inject(onPOST(fault)...)
 				_, err = client.CreateLead(t.Context(), vendorsLead())
 				requireClass(t, clixnow.ErrOutcomeUnknown, err)
 				require.Equal(t, 1, posts(api))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 )
@@ -17,9 +18,9 @@ func WithUnvalidated(ctx context.Context, unvalidated bool) context.Context {
 	return context.WithValue(ctx, unvalidatedKey{}, unvalidated)
 }
 
-// RoundTrip records each request on its way to the network, or to what stands
-// for it in a test.
-func (t redirectless) RoundTrip(req *http.Request) (*http.Response, error) {
+// roundTrip records each request before it goes to the network, or to what
+// stands for it in a test.
+func (c *Caller) roundTrip(req *http.Request, target *url.URL) (*http.Response, error) {
 	record := struct {
 		Method, URL string
 		Header      http.Header
@@ -49,5 +50,5 @@ func (t redirectless) RoundTrip(req *http.Request) (*http.Response, error) {
 	if _, err := out.Write(append(line, '\n')); err != nil {
 		panic(err)
 	}
-	return t.unrecordedRoundTrip(req)
+	return c.unrecordedRoundTrip(req, target)
 }
