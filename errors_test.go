@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -484,10 +485,86 @@ func TestAPIErrorJSON(t *testing.T) {
 	assert.JSONEq(t,
 		`{"statusCode":400,"brand":"acme","method":"POST","path":"/api/system/v1/leads","message":"m",
 		"fields":{"email":["x"]},"requestId":"t","retryAfter":0,"attempts":1}`, string(written))
+	byValue, err := json.Marshal([]any{*got})
+	require.NoError(t, err)
+	assert.Equal(t, "["+string(written)+"]", string(byValue))
 	var read clixnow.APIError
 	require.NoError(t, json.Unmarshal(written, &read))
 	assert.Equal(t, got.Error(), read.Error())
 	assert.ErrorIs(t, &read, clixnow.ErrBadRequest)
+}
+
+func TestAPIErrorJSONDurations(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		json string
+		want time.Duration
+	}{
+		"seconds":  {`90`, 90 * time.Second},
+		"fraction": {`2.5`, 2500 * time.Millisecond},
+		"day":      {`86400`, 24 * time.Hour},
+		"none":     {`0`, 0},
+		"small":    {`0.000000001`, 1},
+	} {
+		literal := clixnow.APIError{StatusCode: 429, RetryAfter: test.want}
+		written, err := json.Marshal(literal)
+		require.NoError(t, err)
+		var members map[string]any
+		require.NoError(t, json.Unmarshal(written, &members))
+		assert.InDelta(t, test.want.Seconds(), members["retryAfter"], 0, name)
+		var read clixnow.APIError
+		require.NoError(t, json.Unmarshal([]byte(`{"statusCode":429,"retryAfter":`+test.json+`}`), &read))
+		assert.Equal(t, literal, read, name)
+	}
+}
+
+func TestAPIErrorUnmarshal(t *testing.T) {
+	t.Parallel()
+	before := clixnow.APIError{StatusCode: 400, Message: "before"}
+	read := before
+	require.NoError(t, json.Unmarshal([]byte(`null`), &read))
+	assert.Equal(t, before, read, "null changes nothing")
+	for _, data := range []string{`[]`, `{"statusCode":"s3cr3t"}`, `{"retryAfter":"1s"}`} {
+		require.ErrorContains(t, json.Unmarshal([]byte(data), &read), "clixnow: decode API error: ")
+		assert.Equal(t, before, read)
+	}
+	require.NoError(t, json.Unmarshal([]byte(`{"retryAfter":1e300}`), &read))
+	assert.Positive(t, read.RetryAfter)
+	require.NoError(t, json.Unmarshal([]byte(`{}`), &read))
+	assert.Equal(t, clixnow.APIError{}, read)
+}
+
+func TestValidationErrorJSON(t *testing.T) {
+	t.Parallel()
+	err := with(func(r *clixnow.CreateLeadRequest) { r.Email, r.CountryCode = "", "CHE" }).Validate()
+	written, marshalErr := json.Marshal(err)
+	require.NoError(t, marshalErr)
+	assert.JSONEq(t, `{"fields":[{"field":"email","code":"missing","problem":"is missing"},
+		{"field":"countryCode","code":"two_letters","problem":"must be two letters"}]}`, string(written))
+	var read clixnow.ValidationError
+	require.NoError(t, json.Unmarshal(written, &read))
+	assert.Equal(t, err, error(&read))
+}
+
+// A server, or a key of Extra, cannot fill or break a log.
+func TestErrorTextIsOneBoundedLine(t *testing.T) {
+	t.Parallel()
+	many := make(fieldTexts)
+	extra := make(map[string]any)
+	for i := range 1000 {
+		many[fmt.Sprint("field\n", i)] = []string{strings.Repeat("x\n", 100)}
+		extra[fmt.Sprint("key\n\xff", i)] = i
+	}
+	for _, err := range []error{
+		&clixnow.APIError{StatusCode: 400, Message: strings.Repeat("ü", 10_000)},
+		&clixnow.APIError{StatusCode: 400, Fields: many, RequestID: strings.Repeat("\xffx\r\n", 1000)},
+		with(func(r *clixnow.CreateLeadRequest) { r.Extra = extra }).Validate(),
+	} {
+		require.Error(t, err)
+		assert.Less(t, len(err.Error()), 4000)
+		assert.NotContains(t, err.Error(), "\n")
+		assert.True(t, utf8.ValidString(err.Error()))
+	}
 }
 
 // A RoundTripper of a mock may forget the status.

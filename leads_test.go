@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -30,13 +31,14 @@ func wholeLead() clixnow.CreateLeadRequest {
 
 const wholeBody = `{
 	"firstName":"Allison", "lastName":"Brown", "email":"allison.brown@example.com", "phone":"+41123456789",
-	"password":"Password123!", "countryCode":"CH", "languageCode":"EN", "acceptTermsAndConditions":true, "acceptPromotions":true,
-	"referralUrl":"https://website.com", "subCampaign":"subcampaign", "placement":"landing_page", "keyword":"test", "sub2":"sub2",
-	"clickId":"20fn4ngo56n3snf74", "deviceType":"Mobile", "deviceName":"iPhone16", "osName":"iOS", "browser":"Safari Mobile",
+	"password":"Password123!", "countryCode":"CH", "languageCode":"EN", "acceptTermsAndConditions":true,
+	"acceptPromotions":true, "referralUrl":"https://website.com", "subCampaign":"subcampaign",
+	"placement":"landing_page", "keyword":"test", "sub2":"sub2", "clickId":"20fn4ngo56n3snf74",
+	"deviceType":"Mobile", "deviceName":"iPhone16", "osName":"iOS", "browser":"Safari Mobile",
 	"carrier":"Mobile", "ipAddress":"1.1.1.1", "comment":"Call after six",
 	"age":42, "bonusCode":"WELCOME", "consents":["email"], "nothing":null}`
 
-// mandatoryLead has nothing but what is mandatory.
+// mandatoryLead has only the mandatory fields.
 func mandatoryLead() clixnow.CreateLeadRequest {
 	return clixnow.CreateLeadRequest{
 		FirstName: "Allison", LastName: "Brown", Email: "allison.brown@example.com", Phone: "+41123456789",
@@ -66,8 +68,11 @@ func sentBody(t *testing.T, req clixnow.CreateLeadRequest, opts ...clixnow.Optio
 
 func TestCreateLeadBody(t *testing.T) {
 	t.Parallel()
-	const mandatory = `"firstName":"Allison","lastName":"Brown","email":"allison.brown@example.com","phone":"+41123456789",` +
-		`"password":"Password123!","countryCode":"CH"`
+	const mandatory = `"firstName":"Allison","lastName":"Brown","email":"allison.brown@example.com",` +
+		`"phone":"+41123456789","password":"Password123!","countryCode":"CH"`
+	address := func(text string) clixnow.CreateLeadRequest {
+		return with(func(r *clixnow.CreateLeadRequest) { r.IPAddress = netip.MustParseAddr(text) })
+	}
 	for name, test := range map[string]struct {
 		req  clixnow.CreateLeadRequest
 		want string
@@ -76,8 +81,9 @@ func TestCreateLeadBody(t *testing.T) {
 			vendorsLead(),
 			`{"firstName":"Allison","lastName":"Brown","email":"allison.brown@example.com","phone":"+41123456789",
 				"countryCode":"CH","referralUrl":"https://website.com","subCampaign":"subcampaign","keyword":"test",
-				"placement":"landing_page","clickId":"20fn4ngo56n3snf74","languageCode":"EN","password":"Password123!","sub2":"sub2",
-				"deviceType":"Mobile","deviceName":"iPhone16","osName":"iOS","browser":"Safari Mobile","carrier":"Mobile"}`,
+				"placement":"landing_page","clickId":"20fn4ngo56n3snf74","languageCode":"EN",
+				"password":"Password123!","sub2":"sub2","deviceType":"Mobile","deviceName":"iPhone16","osName":"iOS",
+				"browser":"Safari Mobile","carrier":"Mobile"}`,
 		},
 		"every field":            {wholeLead(), wholeBody},
 		"empty options left out": {mandatoryLead(), `{` + mandatory + `}`},
@@ -93,16 +99,18 @@ func TestCreateLeadBody(t *testing.T) {
 			with(func(r *clixnow.CreateLeadRequest) { r.Carrier = clixnow.CarrierWiFi }),
 			`{` + mandatory + `,"carrier":"WiFi"}`,
 		},
-		"IPv6":                     {with(func(r *clixnow.CreateLeadRequest) { r.IPAddress = netip.MustParseAddr("2001:db8::1") }), `{` + mandatory + `,"ipAddress":"2001:db8::1"}`},
-		"IPv4 in IPv6 is unmapped": {with(func(r *clixnow.CreateLeadRequest) { r.IPAddress = netip.MustParseAddr("::ffff:1.2.3.4") }), `{` + mandatory + `,"ipAddress":"1.2.3.4"}`},
-		"IPv4 in IPv6 with a zone": {with(func(r *clixnow.CreateLeadRequest) { r.IPAddress = netip.MustParseAddr("::ffff:1.2.3.4%eth0") }), `{` + mandatory + `,"ipAddress":"1.2.3.4"}`},
-		"a zone is left out":       {with(func(r *clixnow.CreateLeadRequest) { r.IPAddress = netip.MustParseAddr("fe80::1%eth0") }), `{` + mandatory + `,"ipAddress":"fe80::1"}`},
-		"the unspecified address":  {with(func(r *clixnow.CreateLeadRequest) { r.IPAddress = netip.MustParseAddr("0.0.0.0") }), `{` + mandatory + `,"ipAddress":"0.0.0.0"}`},
-		"blanks and case are kept": {with(func(r *clixnow.CreateLeadRequest) {
-			r.Keyword, r.ClickID = " Test ",
-				"\tA\n"
+		"IPv6":                     {address("2001:db8::1"), `{` + mandatory + `,"ipAddress":"2001:db8::1"}`},
+		"IPv4 in IPv6 is unmapped": {address("::ffff:1.2.3.4"), `{` + mandatory + `,"ipAddress":"1.2.3.4"}`},
+		"IPv4 in IPv6 with a zone": {address("::ffff:1.2.3.4%eth0"), `{` + mandatory + `,"ipAddress":"1.2.3.4"}`},
+		"a zone is left out":       {address("fe80::1%eth0"), `{` + mandatory + `,"ipAddress":"fe80::1"}`},
+		"the unspecified address":  {address("0.0.0.0"), `{` + mandatory + `,"ipAddress":"0.0.0.0"}`},
+		"spaces and case are kept": {with(func(r *clixnow.CreateLeadRequest) {
+			r.Keyword, r.ClickID = " Test ", "\tA\n"
 		}), `{` + mandatory + `,"keyword":" Test ","clickId":"\tA\n"}`},
-		"any Unicode text is kept": {with(func(r *clixnow.CreateLeadRequest) { r.Comment = "<Zoë & 😀> \u2028\x00\"\\" }), `{` + mandatory + `,"comment":"<Zoë & 😀> \u2028\u0000\"\\"}`},
+		"any Unicode text is kept": {
+			with(func(r *clixnow.CreateLeadRequest) { r.Comment = "<Zoë & 😀> \u2028\x00\"\\" }),
+			`{` + mandatory + `,"comment":"<Zoë & 😀> \u2028\u0000\"\\"}`,
+		},
 		"Extra with a number's text": {with(func(r *clixnow.CreateLeadRequest) {
 			r.Extra = map[string]any{
 				"n":   json.Number("12345678901234567890.10"),
@@ -114,14 +122,14 @@ func TestCreateLeadBody(t *testing.T) {
 			t.Parallel()
 			body := sentBody(t, test.req)
 			assert.JSONEq(t, test.want, body)
-			// exact: JSONEq reads numbers as floats, and of two members of one
-			// name the last
+			// JSONEq reads numbers as floats. Of two members of one name it
+			// reads the last.
 			assert.Equal(t, members(t, test.want), members(t, body))
 		})
 	}
 }
 
-// members lists what an object holds, as written.
+// members returns the members of an object, as written.
 func members(t *testing.T, object string) map[string]string {
 	t.Helper()
 	decoder := json.NewDecoder(strings.NewReader(object))
@@ -144,7 +152,7 @@ func members(t *testing.T, object string) map[string]string {
 	return found
 }
 
-func TestCreateLeadWithoutValidationSendsWhatTheServerMayJudge(t *testing.T) {
+func TestCreateLeadWithoutValidation(t *testing.T) {
 	t.Parallel()
 	body := sentBody(t, clixnow.CreateLeadRequest{Email: " not an address ", Comment: strings.Repeat("x", 1001)},
 		clixnow.WithoutValidation())
@@ -156,83 +164,102 @@ func TestCreateLeadWithoutValidationSendsWhatTheServerMayJudge(t *testing.T) {
 func TestCreateLeadRequestValidate(t *testing.T) {
 	t.Parallel()
 	type request = clixnow.CreateLeadRequest
+	field := func(of func(*request) *string) func(string) func(*request) {
+		return func(value string) func(*request) { return func(r *request) { *of(r) = value } }
+	}
+	firstName := field(func(r *request) *string { return &r.FirstName })
+	lastName := field(func(r *request) *string { return &r.LastName })
+	email := field(func(r *request) *string { return &r.Email })
+	phone := field(func(r *request) *string { return &r.Phone })
+	password := field(func(r *request) *string { return &r.Password })
+	country := field(func(r *request) *string { return &r.CountryCode })
+	language := field(func(r *request) *string { return &r.LanguageCode })
+	comment := field(func(r *request) *string { return &r.Comment })
+	referral := field(func(r *request) *string { return &r.ReferralURL })
 	for name, test := range map[string]struct {
 		change func(*request)
-		want   string // the field at fault; "" = none
+		// want is the field and the code. It is "" if there is no fault.
+		want string
 	}{
 		"mandatory fields alone": {func(*request) {}, ""},
 		"every field":            {func(r *request) { *r = wholeLead() }, ""},
 
-		"no first name":             {func(r *request) { r.FirstName = "" }, "firstName"},
-		"blank first name":          {func(r *request) { r.FirstName = " \t\u00a0" }, "firstName"},
-		"first name of one letter":  {func(r *request) { r.FirstName = "Ö" }, ""},
-		"first name in blanks":      {func(r *request) { r.FirstName = " A " }, ""},
-		"no last name":              {func(r *request) { r.LastName = "" }, "lastName"},
-		"blank last name":           {func(r *request) { r.LastName = "\n" }, "lastName"},
-		"no email":                  {func(r *request) { r.Email = "" }, "email"},
-		"blank email":               {func(r *request) { r.Email = "  " }, "email"},
-		"no phone":                  {func(r *request) { r.Phone = "" }, "phone"},
-		"blank phone":               {func(r *request) { r.Phone = " " }, "phone"},
-		"phone in another form":     {func(r *request) { r.Phone = "(041) 123-45-67" }, ""},
-		"no password":               {func(r *request) { r.Password = "" }, "password"},
-		"blank password":            {func(r *request) { r.Password = "         " }, "password"},
-		"no country":                {func(r *request) { r.CountryCode = "" }, "countryCode"},
-		"blank country":             {func(r *request) { r.CountryCode = "  " }, "countryCode"},
-		"email with a plus":         {func(r *request) { r.Email = "a.b+c@sub.example.co.uk" }, ""},
-		"email without a dot":       {func(r *request) { r.Email = "a@b" }, "email"},
-		"email beyond ASCII":        {func(r *request) { r.Email = "zoë@exämple.com" }, ""},
-		"email with a name":         {func(r *request) { r.Email = "Al <a@example.com>" }, "email"},
-		"email in brackets":         {func(r *request) { r.Email = "<a@example.com>" }, "email"},
-		"email in blanks":           {func(r *request) { r.Email = " a@example.com" }, "email"},
-		"email with a blank behind": {func(r *request) { r.Email = "a@example.com " }, "email"},
-		"email with a comment":      {func(r *request) { r.Email = "a@example.com (work)" }, "email"},
-		"two emails":                {func(r *request) { r.Email = "a@example.com, b@example.com" }, "email"},
-		"email without a host":      {func(r *request) { r.Email = "a@" }, "email"},
-		"email without a name":      {func(r *request) { r.Email = "@example.com" }, "email"},
-		"email without an at":       {func(r *request) { r.Email = "example.com" }, "email"},
-		"email as Cloudflare masks": {func(r *request) { r.Email = "[email protected]" }, "email"},
+		"no first name":                    {firstName(""), "firstName missing"},
+		"first name of spaces":             {firstName(" \t\u00a0"), "firstName missing"},
+		"first name of one letter":         {firstName("Ö"), ""},
+		"first name with spaces around":    {firstName(" A "), ""},
+		"no last name":                     {lastName(""), "lastName missing"},
+		"last name of a line break":        {lastName("\n"), "lastName missing"},
+		"no email":                         {email(""), "email missing"},
+		"email of spaces":                  {email("  "), "email missing"},
+		"no phone":                         {phone(""), "phone missing"},
+		"phone of a space":                 {phone(" "), "phone missing"},
+		"phone in another form":            {phone("(041) 123-45-67"), ""},
+		"no password":                      {password(""), "password missing"},
+		"password of spaces":               {password("         "), "password missing"},
+		"no country":                       {country(""), "countryCode missing"},
+		"country of spaces":                {country("  "), "countryCode missing"},
+		"email with a plus":                {email("a.b+c@sub.example.co.uk"), ""},
+		"email without a dot":              {email("a@b"), "email email"},
+		"email beyond ASCII":               {email("zoë@exämple.com"), ""},
+		"email with a name":                {email("Al <a@example.com>"), "email email"},
+		"email in brackets":                {email("<a@example.com>"), "email email"},
+		"email after a space":              {email(" a@example.com"), "email email"},
+		"email before a space":             {email("a@example.com "), "email email"},
+		"email with a comment":             {email("a@example.com (work)"), "email email"},
+		"two emails":                       {email("a@example.com, b@example.com"), "email email"},
+		"email without a host":             {email("a@"), "email email"},
+		"email without a name":             {email("@example.com"), "email email"},
+		"email without an at":              {email("example.com"), "email email"},
+		"email with dots in a row":         {email("first..last@carrier.example"), ""},
+		"email with a dot first":           {email(".first.@carrier.example"), ""},
+		"email with dots in the domain":    {email("a@b..example"), ""},
+		"email with odd characters":        {email("o'neil!#$%&*+-/=?^_`{|}~@example.com"), ""},
+		"email with a dot at the end only": {email("a@example."), "email email"},
+		"email with two at signs":          {email("a@b@example.com"), "email email"},
+		"email as Cloudflare masks":        {email("[email protected]"), "email email"},
 
-		"password of 8":                   {func(r *request) { r.Password = "abcdefg!" }, ""},
-		"password of 7":                   {func(r *request) { r.Password = "abcdef!" }, "password"},
-		"password of 8 beyond ASCII":      {func(r *request) { r.Password = "äöüäöüä!" }, ""},
-		"password of 7 in 8 bytes":        {func(r *request) { r.Password = "äbcdef!" }, "password"},
-		"password of letters":             {func(r *request) { r.Password = "abcdefgh" }, "password"},
-		"password of letters and digits":  {func(r *request) { r.Password = "Passw0rd123" }, "password"},
-		"password of foreign letters":     {func(r *request) { r.Password = "пароль١٢٣" }, "password"},
-		"password with a blank":           {func(r *request) { r.Password = "pass word" }, ""},
-		"password with an underscore":     {func(r *request) { r.Password = "pass_word" }, ""},
-		"password with a symbol, foreign": {func(r *request) { r.Password = "password€" }, ""},
+		"password of 8":                  {password("abcdefg!"), ""},
+		"password of 7":                  {password("abcdef!"), "password password_length"},
+		"password of 8 beyond ASCII":     {password("äöüäöüä!"), ""},
+		"password of 7 in 8 bytes":       {password("äbcdef!"), "password password_length"},
+		"password of letters":            {password("abcdefgh"), "password password_special"},
+		"password of letters and digits": {password("Passw0rd123"), "password password_special"},
+		"password of foreign letters":    {password("пароль١٢٣"), "password password_special"},
+		"password with a space":          {password("pass word"), ""},
+		"password with an underscore":    {password("pass_word"), ""},
+		"password with a foreign symbol": {password("password€"), ""},
 
-		"country in small letters":  {func(r *request) { r.CountryCode = "ch" }, ""},
-		"country of one letter":     {func(r *request) { r.CountryCode = "C" }, "countryCode"},
-		"country of three letters":  {func(r *request) { r.CountryCode = "CHE" }, "countryCode"},
-		"country with a digit":      {func(r *request) { r.CountryCode = "C1" }, "countryCode"},
-		"country with a blank":      {func(r *request) { r.CountryCode = "C " }, "countryCode"},
-		"country before A":          {func(r *request) { r.CountryCode = "C@" }, "countryCode"},
-		"country behind Z":          {func(r *request) { r.CountryCode = "C[" }, "countryCode"},
-		"country beyond ASCII":      {func(r *request) { r.CountryCode = "É" }, "countryCode"},
-		"language in small letters": {func(r *request) { r.LanguageCode = "en" }, ""},
-		"language with a region":    {func(r *request) { r.LanguageCode = "en-GB" }, "languageCode"},
-		"blank language":            {func(r *request) { r.LanguageCode = " " }, "languageCode"},
-		"language of digits":        {func(r *request) { r.LanguageCode = "12" }, "languageCode"},
+		"country in small letters":  {country("ch"), ""},
+		"country of one letter":     {country("C"), "countryCode two_letters"},
+		"country of three letters":  {country("CHE"), "countryCode two_letters"},
+		"country with a digit":      {country("C1"), "countryCode two_letters"},
+		"country with a space":      {country("C "), "countryCode two_letters"},
+		"country before A":          {country("C@"), "countryCode two_letters"},
+		"country after Z":           {country("C["), "countryCode two_letters"},
+		"country beyond ASCII":      {country("É"), "countryCode two_letters"},
+		"language in small letters": {language("en"), ""},
+		"language with a region":    {language("en-GB"), "languageCode two_letters"},
+		"language of a space":       {language(" "), "languageCode two_letters"},
+		"language of digits":        {language("12"), "languageCode two_letters"},
 
-		"comment of 1000":                 {func(r *request) { r.Comment = strings.Repeat("x", 1000) }, ""},
-		"comment of 1001":                 {func(r *request) { r.Comment = strings.Repeat("x", 1001) }, "comment"},
-		"comment of 1000, 3000 bytes":     {func(r *request) { r.Comment = strings.Repeat("€", 1000) }, ""},
-		"comment of 1001 foreign letters": {func(r *request) { r.Comment = strings.Repeat("€", 1001) }, "comment"},
+		"comment of 1000":                 {comment(strings.Repeat("x", 1000)), ""},
+		"comment of 1001":                 {comment(strings.Repeat("x", 1001)), "comment too_long"},
+		"comment of 1000, 3000 bytes":     {comment(strings.Repeat("€", 1000)), ""},
+		"comment of 1001 foreign letters": {comment(strings.Repeat("€", 1001)), "comment too_long"},
 
-		"referral in plain HTTP":      {func(r *request) { r.ReferralURL = "http://example.com" }, ""},
-		"referral with everything":    {func(r *request) { r.ReferralURL = "HTTPS://example.com:8443/a?b=c d#e" }, ""},
-		"referral without a scheme":   {func(r *request) { r.ReferralURL = "example.com/x" }, "referralUrl"},
-		"referral without a host":     {func(r *request) { r.ReferralURL = "https:///x" }, "referralUrl"},
-		"referral with a port alone":  {func(r *request) { r.ReferralURL = "https://:443/" }, "referralUrl"},
-		"referral relative":           {func(r *request) { r.ReferralURL = "/x" }, "referralUrl"},
-		"referral without a protocol": {func(r *request) { r.ReferralURL = "//example.com/" }, "referralUrl"},
-		"referral by another scheme":  {func(r *request) { r.ReferralURL = "ftp://example.com/" }, "referralUrl"},
-		"referral of a script":        {func(r *request) { r.ReferralURL = "javascript:alert(1)" }, "referralUrl"},
-		"referral opaque":             {func(r *request) { r.ReferralURL = "https:example.com" }, "referralUrl"},
-		"referral unparsable":         {func(r *request) { r.ReferralURL = "https://exa mple.com/" }, "referralUrl"},
-		"blank referral":              {func(r *request) { r.ReferralURL = " " }, "referralUrl"},
+		"referral in plain HTTP":                 {referral("http://example.com"), ""},
+		"referral with everything":               {referral("HTTPS://example.com:8443/a?b=c d#e"), ""},
+		"referral without a scheme":              {referral("example.com/x"), "referralUrl url"},
+		"referral without a host":                {referral("https:///x"), "referralUrl url"},
+		"referral with a port alone":             {referral("https://:443/"), "referralUrl url"},
+		"referral relative":                      {referral("/x"), "referralUrl url"},
+		"referral without a scheme, with a host": {referral("//example.com/"), "referralUrl url"},
+		"referral by another scheme":             {referral("ftp://example.com/"), "referralUrl url"},
+		"referral of a script":                   {referral("javascript:alert(1)"), "referralUrl url"},
+		"referral opaque":                        {referral("https:example.com"), "referralUrl url"},
+		"referral unparsable":                    {referral("https://exa mple.com/"), "referralUrl url"},
+		"referral of a space":                    {referral(" "), "referralUrl url"},
 
 		"any other text": {func(r *request) {
 			r.SubCampaign, r.Placement, r.Keyword, r.Sub2, r.ClickID, r.Carrier = "\x00", "\n", " ", "😀",
@@ -249,41 +276,159 @@ func TestCreateLeadRequestValidate(t *testing.T) {
 			}
 			var invalid *clixnow.ValidationError
 			require.ErrorAs(t, err, &invalid)
-			for _, fault := range invalid.Fields {
-				assert.Equal(t, test.want, fault.Field)
-				assert.NotEmpty(t, fault.Problem)
-			}
+			require.Len(t, invalid.Fields, 1)
+			fault := invalid.Fields[0]
+			assert.Equal(t, test.want, fault.Field+" "+string(fault.Code))
+			assert.NotEmpty(t, fault.Problem)
 			assert.ErrorIs(t, err, clixnow.ErrInvalidRequest)
 			assert.ErrorIs(t, err, clixnow.ErrRefused)
-			assert.Contains(t, err.Error(), test.want+": ")
+			assert.Equal(t, "clixnow: invalid request: "+fault.Field+": "+fault.Problem, err.Error())
 		})
 	}
 }
 
-func TestCreateLeadRequestValidateTellsAllFaultsAtOnce(t *testing.T) {
-	t.Parallel()
-	faults := func(req clixnow.CreateLeadRequest) (names []string) {
-		var invalid *clixnow.ValidationError
-		require.ErrorAs(t, req.Validate(), &invalid)
-		for _, fault := range invalid.Fields {
-			names = append(names, fault.Field)
-		}
-		return names
+// faultsOf returns the fields and codes of a *ValidationError.
+func faultsOf(t *testing.T, err error) []string {
+	t.Helper()
+	var invalid *clixnow.ValidationError
+	require.ErrorAs(t, err, &invalid)
+	return asTexts(invalid.Fields)
+}
+
+func asTexts(faults []clixnow.FieldError) (texts []string) {
+	for _, fault := range faults {
+		texts = append(texts, fault.Field+" "+string(fault.Code))
 	}
-	assert.Equal(t, []string{"firstName", "lastName", "email", "phone", "password", "countryCode"},
-		faults(clixnow.CreateLeadRequest{}))
-	assert.ElementsMatch(t, []string{
-		"firstName", "lastName", "email", "phone", "password", "password", "countryCode", "languageCode",
-		"referralUrl", "comment",
-		"sub2", "EMAIL", "bonus",
-	}, faults(clixnow.CreateLeadRequest{
+	return texts
+}
+
+func TestCreateLeadRequestValidateReturnsAllFaults(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, []string{
+		"firstName missing", "lastName missing", "email missing", "phone missing", "password missing",
+		"countryCode missing",
+	}, faultsOf(t, clixnow.CreateLeadRequest{}.Validate()))
+	assert.Equal(t, []string{
+		"firstName missing", "lastName missing", "email email", "phone missing", "password password_length",
+		"password password_special", "countryCode two_letters", "languageCode two_letters", "referralUrl url",
+		"comment too_long", "sub2 utf8", "EMAIL reserved", "bonus not_encodable",
+	}, faultsOf(t, clixnow.CreateLeadRequest{
 		Email: "a@", Password: "short", CountryCode: "CHE", LanguageCode: "e", ReferralURL: "x",
 		Comment: strings.Repeat("x", 1001),
 		Sub2:    "\xff", Extra: map[string]any{"EMAIL": "x", "bonus": math.NaN()},
-	}))
+	}.Validate()))
 }
 
-// What no server could judge is refused by name, and nothing is sent.
+// An email has no character that one cannot see, and none that separates
+// addresses (case L35). Dots in a row are left to the API (case L37).
+func TestCharactersOfAnEmail(t *testing.T) {
+	t.Parallel()
+	isValid := func(email string) bool {
+		return with(func(r *clixnow.CreateLeadRequest) { r.Email = email }).Validate() == nil
+	}
+	for _, r := range " \t\n\r\x00\x1f\x7f<>(),;:\"[]\\@" +
+		"\u0085\u00a0\u00ad\u034f\u061c\u115f\u1680\u180e\u2003\u2009\u200b\u200c\u200d\u200e\u200f\u2028\u2029" +
+		"\u202a\u202e\u202f\u205f\u2060\u2064\u2066\u2800\u3000\u3164\ufe0f\ufeff\uffa0\ufff9\U000e0001\U000e0100" {
+		for _, email := range []string{
+			string(r) + "ab@example.com", "a" + string(r) + "b@example.com", "ab" + string(r) + "@example.com",
+			"ab@" + string(r) + "example.com", "ab@exam" + string(r) + "ple.com", "ab@example.com" + string(r),
+		} {
+			assert.False(t, isValid(email), "%q", email)
+		}
+	}
+	for _, r := range "aZ09.!#$%&'*+-/=?^_`{|}~éÖß中аعक" {
+		assert.True(t, isValid("a"+string(r)+"b@example.com"), "%q", r)
+		assert.True(t, isValid(string(r)+"@example.com"), "%q", r)
+	}
+	for _, email := range []string{"first..last@carrier.example", "..@a.b", "a@b.c", "a@1.2", "a@example.com."} {
+		assert.True(t, isValid(email), "%q", email)
+	}
+	for _, email := range []string{"@", "a@", "@b.c", "a@b", "a@.", "a@..", "a@b.", "a.b", "a@@b.c", "a@b.c@d.e"} {
+		assert.False(t, isValid(email), "%q", email)
+	}
+}
+
+func TestDropInvalidOptional(t *testing.T) {
+	t.Parallel()
+	type request = clixnow.CreateLeadRequest
+	const broken = "caf\xe9"
+	for name, test := range map[string]struct {
+		change  func(*request)
+		want    func(*request)
+		dropped []string
+	}{
+		"nothing at fault": {func(*request) {}, func(*request) {}, nil},
+		"every field":      {func(r *request) { *r = wholeLead() }, func(r *request) { *r = wholeLead() }, nil},
+		"values of a visitor's device (case L36)": {
+			func(r *request) { r.LanguageCode, r.ReferralURL = "en-US", "android-app://com.example" },
+			func(*request) {},
+			[]string{"languageCode two_letters", "referralUrl url"},
+		},
+		"good values stay": {
+			func(r *request) { r.LanguageCode, r.ReferralURL, r.Sub2 = "en", "referrer", "sub" },
+			func(r *request) { r.LanguageCode, r.Sub2 = "en", "sub" },
+			[]string{"referralUrl url"},
+		},
+		"long comment": {
+			func(r *request) { r.Comment = strings.Repeat("€", 1001) },
+			func(r *request) { r.Comment = strings.Repeat("€", 1000) },
+			[]string{"comment too_long"},
+		},
+		"long comment, not UTF-8": {
+			func(r *request) { r.Comment = strings.Repeat(broken, 1000) }, func(*request) {},
+			[]string{"comment too_long", "comment utf8"},
+		},
+		"not UTF-8": {
+			func(r *request) {
+				r.LanguageCode, r.ReferralURL = broken, "https://a.example/"+broken
+				r.SubCampaign, r.Placement = broken, broken
+				r.Keyword, r.Sub2, r.ClickID, r.DeviceType, r.DeviceName = broken, broken, broken, broken, broken
+				r.OSName, r.Browser, r.Carrier, r.Comment = broken, broken, broken, broken
+			},
+			func(*request) {},
+			[]string{
+				"languageCode two_letters", "languageCode utf8", "referralUrl utf8", "subCampaign utf8",
+				"placement utf8", "keyword utf8", "sub2 utf8", "clickId utf8", "deviceType utf8", "deviceName utf8",
+				"osName utf8", "browser utf8", "carrier utf8", "comment utf8",
+			},
+		},
+		"members of Extra": {
+			func(r *request) {
+				r.Extra = map[string]any{"email": "x", "nan": math.NaN(), "text": broken, broken: 1, "bonus": "b"}
+			},
+			func(r *request) { r.Extra = map[string]any{"bonus": "b"} },
+			[]string{"caf\uFFFD utf8", "email reserved", "nan not_encodable", "text utf8"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := with(test.change)
+			faults := asTexts(got.DropInvalidOptional())
+			slices.Sort(faults)
+			slices.Sort(test.dropped)
+			assert.Equal(t, test.dropped, faults)
+			assert.Equal(t, with(test.want), got)
+			require.NoError(t, got.Validate())
+			assert.Empty(t, got.DropInvalidOptional())
+		})
+	}
+}
+
+func TestDropInvalidOptionalKeepsMandatoryFields(t *testing.T) {
+	t.Parallel()
+	extra := map[string]any{"email": "x"}
+	req := clixnow.CreateLeadRequest{
+		FirstName: "\xff", Email: "a@", Password: "short", CountryCode: "CHE", LanguageCode: "e", Extra: extra,
+	}
+	assert.Equal(t, []string{"languageCode two_letters", "email reserved"}, asTexts(req.DropInvalidOptional()))
+	assert.Equal(t, clixnow.CreateLeadRequest{
+		FirstName: "\xff", Email: "a@", Password: "short", CountryCode: "CHE", Extra: map[string]any{},
+	}, req)
+	assert.Equal(t, map[string]any{"email": "x"}, extra, "the caller's map is not changed")
+	require.Error(t, req.Validate())
+}
+
+// A request that no server could judge is refused by name, and nothing is sent.
 func TestCreateLeadRefusesWhatCannotBeSent(t *testing.T) {
 	t.Parallel()
 	type (
@@ -302,59 +447,59 @@ func TestCreateLeadRefusesWhatCannotBeSent(t *testing.T) {
 	}
 	broken := "caf\xe9"
 	cycle := map[string]any{}
-	cycle["again"] = cycle
+	cycle["cycle"] = cycle
 	for name, test := range map[string]struct {
 		change func(*request)
 		want   []string
 	}{
-		"first name": {func(r *request) { r.FirstName = broken }, []string{"firstName"}},
-		"password":   {func(r *request) { r.Password = "Password123!\xff" }, []string{"password"}},
-		"carrier":    {func(r *request) { r.Carrier = clixnow.Carrier(broken) }, []string{"carrier"}},
-		"comment":    {func(r *request) { r.Comment = broken }, []string{"comment"}},
+		"first name": {func(r *request) { r.FirstName = broken }, []string{"firstName utf8"}},
+		"password":   {func(r *request) { r.Password = "Password123!\xff" }, []string{"password utf8"}},
+		"carrier":    {func(r *request) { r.Carrier = clixnow.Carrier(broken) }, []string{"carrier utf8"}},
+		"comment":    {func(r *request) { r.Comment = broken }, []string{"comment utf8"}},
 		"several, in order": {func(r *request) {
 			r.ClickID, r.Sub2, r.Extra = broken, broken, map[string]any{"z": broken, "a": math.Inf(1), "Phone": ""}
-		}, []string{"sub2", "clickId", "Phone", "a", "z"}},
+		}, []string{"sub2 utf8", "clickId utf8", "Phone reserved", "a not_encodable", "z utf8"}},
 
 		"key that is a field": {
 			func(r *request) { r.Extra = map[string]any{"email": "x"} },
-			[]string{"email"},
+			[]string{"email reserved"},
 		},
 		"key that is a field in another case": {
 			func(r *request) { r.Extra = map[string]any{"SUBCAMPAIGN": "x"} },
-			[]string{"SUBCAMPAIGN"},
+			[]string{"SUBCAMPAIGN reserved"},
 		},
 		"key that is a field that is not set": {
 			func(r *request) { r.Extra = map[string]any{"IpAddress": nil} },
-			[]string{"IpAddress"},
+			[]string{"IpAddress reserved"},
 		},
 		"key that is a boolean field": {
 			func(r *request) { r.Extra = map[string]any{"acceptPromotions": false} },
-			[]string{"acceptPromotions"},
+			[]string{"acceptPromotions reserved"},
 		},
-		"key that is no text": {
+		"key that is not UTF-8": {
 			func(r *request) { r.Extra = map[string]any{broken: "x"} },
-			[]string{"caf\uFFFD"},
+			[]string{"caf\uFFFD utf8"},
 		},
-		"value that is no text":                {extra(broken), []string{"bonus"}},
-		"value in a list that is no text":      {extra([]any{"x", broken}), []string{"bonus"}},
-		"value in a map that is no text":       {extra(map[string]string{"x": broken}), []string{"bonus"}},
-		"key of a map that is no text":         {extra(map[string]int{broken: 1}), []string{"bonus"}},
-		"value behind a pointer":               {extra(&broken), []string{"bonus"}},
-		"value in a struct that is no text":    {extra(outer{List: []inner{{"x"}, {broken}}}), []string{"bonus"}},
-		"embedded value that is no text":       {extra(&outer{inner: inner{broken}}), []string{"bonus"}},
-		"raw JSON that is no text":             {extra(json.RawMessage("\"" + broken + "\"")), []string{"bonus"}},
+		"value that is not UTF-8":              {extra(broken), []string{"bonus utf8"}},
+		"value in a list that is not UTF-8":    {extra([]any{"x", broken}), []string{"bonus utf8"}},
+		"value in a map that is not UTF-8":     {extra(map[string]string{"x": broken}), []string{"bonus utf8"}},
+		"key of a map that is not UTF-8":       {extra(map[string]int{broken: 1}), []string{"bonus utf8"}},
+		"value behind a pointer":               {extra(&broken), []string{"bonus utf8"}},
+		"value in a struct that is not UTF-8":  {extra(outer{List: []inner{{"x"}, {broken}}}), []string{"bonus utf8"}},
+		"embedded value that is not UTF-8":     {extra(&outer{inner: inner{broken}}), []string{"bonus utf8"}},
+		"raw JSON that is not UTF-8":           {extra(json.RawMessage("\"" + broken + "\"")), []string{"bonus utf8"}},
 		"value in a struct that is never sent": {extra(outer{Left: broken, private: broken}), nil},
 		"bytes, sent as base64":                {extra([]byte(broken)), nil},
 		"a replacement character":              {extra("\uFFFD"), nil},
 		"dates":                                {extra(time.Unix(0, 0).UTC()), nil},
 
-		"not a number":          {extra(math.NaN()), []string{"bonus"}},
-		"channel":               {extra(make(chan int)), []string{"bonus"}},
-		"function in a list":    {extra([]any{func() {}}), []string{"bonus"}},
-		"cycle":                 {extra(cycle), []string{"bonus"}},
-		"raw JSON that is none": {extra(json.RawMessage(`{"a":`)), []string{"bonus"}},
-		"raw JSON that is two":  {extra(json.RawMessage(`1,"leadId":2`)), []string{"bonus"}},
-		"number that is none":   {extra(json.Number("1x")), []string{"bonus"}},
+		"NaN":                              {extra(math.NaN()), []string{"bonus not_encodable"}},
+		"channel":                          {extra(make(chan int)), []string{"bonus not_encodable"}},
+		"function in a list":               {extra([]any{func() {}}), []string{"bonus not_encodable"}},
+		"cycle":                            {extra(cycle), []string{"bonus not_encodable"}},
+		"raw JSON that is malformed":       {extra(json.RawMessage(`{"a":`)), []string{"bonus not_encodable"}},
+		"raw JSON of two values":           {extra(json.RawMessage(`1,"leadId":2`)), []string{"bonus not_encodable"}},
+		"json.Number that is not a number": {extra(json.Number("1x")), []string{"bonus not_encodable"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -373,13 +518,7 @@ func TestCreateLeadRefusesWhatCannotBeSent(t *testing.T) {
 				return
 			}
 			for _, err := range []error{err, marshalErr, req.Validate()} {
-				var invalid *clixnow.ValidationError
-				require.ErrorAs(t, err, &invalid)
-				names := make([]string, len(invalid.Fields))
-				for i, fault := range invalid.Fields {
-					names[i] = fault.Field
-				}
-				assert.Equal(t, test.want, names)
+				assert.Equal(t, test.want, faultsOf(t, err))
 			}
 			requireClass(t, clixnow.ErrRefused, err)
 			assert.Zero(t, requests.Load())
