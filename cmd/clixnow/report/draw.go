@@ -20,19 +20,22 @@ import (
 //go:embed page.html
 var pageSource string
 
-// A report is a funnel as people see it.
+// report is the data of the tables and of the page.
 type report struct {
 	*funnel
 	Days         []group
 	SubCampaigns []group
-	Statuses     []string // the commonest, and last the others as one
-	Made         time.Time
+	// Statuses are the most frequent statuses. The last element can be a name
+	// for all others.
+	Statuses []string
+	// Created is the time of the report.
+	Created time.Time
 }
 
 func newReport(f *funnel, top int, now time.Time) report {
 	r := report{
 		funnel: f, Days: f.Days(), SubCampaigns: f.SubCampaigns(top), Statuses: f.Statuses(5),
-		Made: now.In(f.zone),
+		Created: now.In(f.zone),
 	}
 	if more := len(f.Total.Statuses) - len(r.Statuses); more > 0 {
 		r.Statuses = append(r.Statuses, fmt.Sprintf("other (%d more)", more))
@@ -40,7 +43,7 @@ func newReport(f *funnel, top int, now time.Time) report {
 	return r
 }
 
-// StatusCounts returns how many leads of a group have each of Statuses.
+// StatusCounts returns the number of the group's leads with each of Statuses.
 func (r report) StatusCounts(g group) []int {
 	var counts []int
 	rest := g.Leads
@@ -60,24 +63,24 @@ func (r report) Title() string {
 
 func (r report) Zone() string { return r.zone.String() }
 
-// Empty reports that there is nothing to draw.
-func (r report) Empty() bool { return r.Total.Leads+r.Total.Paid.Total() == 0 }
+// Empty reports whether the period has no leads and no deposits.
+func (r report) Empty() bool { return r.Total.Leads+r.Total.Deposits.Total() == 0 }
 
-// Weekly reports that a row of Days is a week.
+// Weekly reports whether an element of Days is a week.
 func (r report) Weekly() bool { return len(r.Days) < r.days }
 
-// MayGrow reports that the leads of a day are so young that a tenth of their
-// deposits may be still to come, as it was of others'.
+// MayGrow reports whether the conversion of a day may still grow. It may grow
+// until 90 % of the first deposits can be expected.
 func (r report) MayGrow(day group) bool {
-	wait := r.Within(90)
+	wait := r.DaysUntil(90)
 	if r.Weekly() {
 		wait += 6
 	}
 	start, err := time.Parse(time.DateOnly, day.Name)
-	return err == nil && start.AddDate(0, 0, wait).After(date(r.Made, r.zone))
+	return err == nil && start.AddDate(0, 0, wait).After(date(r.Created, r.zone))
 }
 
-// page returns the report as an HTML page that loads nothing.
+// page returns the report as an HTML page that loads no other files.
 func (r report) page() ([]byte, error) {
 	functions := template.FuncMap{"percent": formatPercent, "days": formatDays}
 	page, err := template.New("page").Funcs(functions).Parse(pageSource)
@@ -98,16 +101,18 @@ func formatDays(n int) string {
 
 func formatPercent(share float64) string { return strconv.FormatFloat(share, 'f', 1, 64) + " %" }
 
-// A part is the bars, or the sections of bars, of one colour.
+// part has the values of one colour in a bar chart.
 type part struct {
-	Name   string
-	Colour int // of the style sheet
+	Name string
+	// Colour is the number of a colour in the style sheet.
+	Colour int
+	// values has a value for each group of the chart.
 	values []float64
 }
 
-// A chart is bars of groups.
+// chart is a bar chart with one bar for each group.
 type chart struct {
-	Parts      []part // that the legend names
+	Parts      []part
 	groups     []group
 	horizontal bool
 	unit       string
@@ -131,21 +136,21 @@ func (r report) LeadsByDay() *chart {
 
 func (r report) DepositsByDay() *chart {
 	c := &chart{groups: r.Days}
-	c.add("by leads that signed up in this period", 2, func(g group) float64 { return float64(g.Paid.Period) })
-	c.add("by earlier leads", 8, func(g group) float64 { return float64(g.Paid.Earlier) })
+	c.add("by leads that signed up in this period", 2, func(g group) float64 { return float64(g.Deposits.Period) })
+	c.add("by earlier leads", 8, func(g group) float64 { return float64(g.Deposits.Earlier) })
 	return c
 }
 
 func (r report) ConversionByDay() *chart {
 	c := &chart{groups: r.Days, unit: " %"}
-	young := func(g group) float64 {
+	mayGrow := func(g group) float64 {
 		if r.MayGrow(g) {
 			return g.Conversion()
 		}
 		return 0
 	}
-	c.add("settled", 2, func(g group) float64 { return g.Conversion() - young(g) })
-	c.add("may still grow", 8, young)
+	c.add("final", 2, func(g group) float64 { return g.Conversion() - mayGrow(g) })
+	c.add("may still grow", 8, mayGrow)
 	return c
 }
 
@@ -163,7 +168,7 @@ func (r report) StatusesBySubCampaign() *chart {
 	return c
 }
 
-// SVG draws the chart so many pixels wide.
+// SVG draws the chart. The width is in pixels.
 func (c *chart) SVG(width int) (template.HTML, error) {
 	small := charts.FontStyle{FontSize: 9.5, FontColor: colour(0)}
 	theme := charts.ThemeOption{
@@ -195,20 +200,18 @@ func (c *chart) SVG(width int) (template.HTML, error) {
 	if c.horizontal {
 		height = 24*len(c.groups) + 40
 		opt.Horizontal = true
-		for _, v := range values { // the first goes on top
+		for _, v := range values { // the first bar is at the top
 			slices.Reverse(v)
 		}
 	}
 	if c.horizontal && len(c.Parts) == 1 {
 		opt.Padding.Right = 50
 		opt.SeriesList.SetSeriesLabels(charts.SeriesLabel{
-			Show: charts.Ptr(true), ValueFormatter: formatPercent,
-			FontStyle: small,
+			Show: charts.Ptr(true), ValueFormatter: formatPercent, FontStyle: small,
 		})
 	}
 	painter := charts.NewPainter(charts.PainterOptions{
-		OutputFormat: charts.ChartOutputSVG, Width: width,
-		Height: height,
+		OutputFormat: charts.ChartOutputSVG, Width: width, Height: height,
 	})
 	if err := painter.BarChart(opt); err != nil {
 		return "", err
@@ -217,34 +220,34 @@ func (c *chart) SVG(width int) (template.HTML, error) {
 	for n := range 9 {
 		svg = bytes.ReplaceAll(svg, []byte(":"+colour(n).StringRGB()), []byte(":var(--c"+strconv.Itoa(n)+")"))
 	}
-	return template.HTML(svg), err //nolint:gosec // the charts package escapes texts, and a test looks
+	return template.HTML(svg), err //nolint:gosec // charts escapes texts; TestTextsOfTheServer checks that
 }
 
-// scale returns where the axis of values ends, and in how many round steps:
-// five, or as many as have room side by side.
+// scale returns the end of the value axis and the number of its steps. A step
+// is a round number. There are at most five steps, or fewer if the axis is
+// horizontal and narrow.
 func (c *chart) scale(width int) (end float64, steps int) {
-	most := 1.
+	highest := 1.
 	for i := range c.groups {
 		sum := 0.
 		for _, p := range c.Parts {
 			sum += p.values[i]
 		}
-		most = max(most, sum-1e-9)
+		highest = max(highest, sum-1e-9)
 	}
-	room := 5.
+	maxSteps := 5.
 	if c.horizontal {
-		room = min(room, float64(width/110))
+		maxSteps = min(maxSteps, float64(width/110))
 	}
-	step := 1.
-	// 1, 2, 5, 10, 20 ...
-	for factors := []float64{2, 2.5, 2}; step*room < most; factors = append(factors[1:], factors[0]) {
+	step := 1. // then 2, 5, 10, 20 ...
+	for factors := []float64{2, 2.5, 2}; step*maxSteps < highest; factors = append(factors[1:], factors[0]) {
 		step *= factors[0]
 	}
-	return step * math.Ceil(most/step), int(math.Ceil(most / step))
+	return step * math.Ceil(highest/step), int(math.Ceil(highest / step))
 }
 
-// labels returns what stands beside the bars: names cut to fit, and as many
-// dates as have room.
+// labels returns the labels of the bars. It shortens names, and leaves out
+// dates if there is not enough space.
 func (c *chart) labels(width int) []string {
 	labels := make([]string, len(c.groups))
 	step := 1 + len(labels)*45/(width-40)
@@ -260,38 +263,44 @@ func (c *chart) labels(width int) []string {
 	return labels
 }
 
-// colour stands for one of the style sheet's in a chart: the page knows only
-// when it is opened whether it is light or dark.
+// colour returns a placeholder for a colour of the style sheet. SVG replaces it
+// by a CSS variable, because the colours depend on the browser's light or dark
+// mode.
 func colour(n int) charts.Color { return charts.ColorFromHex(fmt.Sprintf("#%02x0102", n)) }
 
-// printTables prints the report for a terminal of so many columns.
+// printTables prints the report in lines of at most width columns.
 func (r report) printTables(out io.Writer, width int) {
-	say := func(words string) { fmt.Fprintln(out, text.WrapSoft(words, width)) }
-	say(fmt.Sprintf("%s, days of %s\n", r.Title(), r.Zone()))
+	printText := func(words string) { fmt.Fprintln(out, text.WrapSoft(words, width)) }
+	printText(fmt.Sprintf("%s, days in %s\n", r.Title(), r.Zone()))
 	switch {
 	case r.Empty():
-		say("No lead signed up or deposited in this period.")
+		printText("No lead signed up or deposited in this period.")
 		return
 	case r.Hidden():
-		say("No first deposit is shown. Perhaps there was none; or their dates are hidden from your token, and then every " +
-			"conversion here is 0. Ask your Clixnow manager.\n")
+		printText("There is no first deposit in this report. Either none was made, or the dates of deposits are " +
+			"hidden from your token. If they are hidden, every conversion here is 0. Ask your Clixnow manager.\n")
 	}
 	if r.Total.Leads > 0 {
 		fmt.Fprintf(out, "%s\n\n%s\n\n", r.subCampaignTable(width), r.statusTable(width))
 	}
 	fmt.Fprintf(out, "%s\n\n", r.dayTable(width))
-	say("FTDs: first deposits of the leads that signed up then, whenever made. Made then: first deposits made in that time; " +
-		"by earlier: those of them by leads that signed up before the period.")
+	interval := "day"
+	if r.Weekly() {
+		interval = "week"
+	}
+	printText(fmt.Sprintf("FTDs: the leads that signed up during that %[1]s and have made a first deposit since then. "+
+		"FTDs made: the first deposits that were made during that %[1]s. "+
+		"By earlier: those of them by leads that signed up before the period.", interval))
 	if r.Total.FTDs > 0 {
-		say(fmt.Sprintf("*: may still grow, since nine of ten first deposits came within %s of the sign-up (half within %s).",
-			formatDays(r.Within(90)), formatDays(r.Within(50))))
+		printText(fmt.Sprintf("*: may still grow, because 90 %% of the first deposits came within %s of the sign-up "+
+			"(50 %% within %s).", formatDays(r.DaysUntil(90)), formatDays(r.DaysUntil(50))))
 	}
 }
 
 func (r report) subCampaignTable(width int) string {
 	t := newTable(width, "Sub-campaign", "Leads", "FTDs", "Conversion", "Likely range")
 	row := func(g group) table.Row {
-		return table.Row{g.Name, g.Leads, g.FTDs, formatPercent(g.Conversion()), g.Likely()}
+		return table.Row{g.Name, g.Leads, g.FTDs, formatPercent(g.Conversion()), g.LikelyRange()}
 	}
 	for _, g := range r.SubCampaigns {
 		t.AppendRow(row(g))
@@ -304,39 +313,38 @@ func (r report) statusTable(width int) string {
 	t := newTable(width, "Status", "Leads", "Share", "")
 	counts := r.StatusCounts(r.Total)
 	for i, n := range counts {
-		t.AppendRow(table.Row{
-			r.Statuses[i], n, formatPercent(percent(n, r.Total.Leads)),
-			bar(n, slices.Max(counts), 24),
-		})
+		share := formatPercent(percent(n, r.Total.Leads))
+		t.AppendRow(table.Row{r.Statuses[i], n, share, bar(n, slices.Max(counts), 24)})
 	}
 	return t.Render()
 }
 
 func (r report) dayTable(width int) string {
-	first, most := "Day", 0
+	first, mostLeads := "Day", 0
 	if r.Weekly() {
 		first = "Week from"
 	}
 	for _, day := range r.Days {
-		most = max(most, day.Leads)
+		mostLeads = max(mostLeads, day.Leads)
 	}
-	t := newTable(width, first, "Leads", "FTDs", "Conversion", "Made then", "By earlier", "")
+	t := newTable(width, first, "Leads", "FTDs", "Conversion", "FTDs made", "By earlier", "")
 	row := func(g group, mark string) table.Row {
-		return table.Row{g.Name, g.Leads, g.FTDs, formatPercent(g.Conversion()) + mark, g.Paid.Total(), g.Paid.Earlier}
+		conversion := formatPercent(g.Conversion()) + mark
+		return table.Row{g.Name, g.Leads, g.FTDs, conversion, g.Deposits.Total(), g.Deposits.Earlier}
 	}
 	for _, day := range r.Days {
 		mark := " "
 		if r.MayGrow(day) {
 			mark = "*"
 		}
-		t.AppendRow(append(row(day, mark), bar(day.Leads, most, width-64)))
+		t.AppendRow(append(row(day, mark), bar(day.Leads, mostLeads, width-64)))
 	}
 	t.AppendFooter(row(r.Total, " "))
 	return t.Render()
 }
 
-// newTable returns a table of which the first column is text, the others
-// numbers, and one without a name a bar.
+// newTable returns a table. The first column has text. A column without a name
+// has bars. The others have numbers, aligned to the right.
 func newTable(width int, header ...string) table.Writer {
 	t := table.NewWriter()
 	style := table.StyleLight
@@ -344,17 +352,15 @@ func newTable(width int, header ...string) table.Writer {
 	style.Format = table.FormatOptions{Header: text.FormatDefault, Footer: text.FormatDefault, Row: text.FormatDefault}
 	style.Size.WidthMax = width
 	t.SetStyle(style)
-	cut := func(name string, most int) string { return text.Snip(name, most, "…") }
-	columns := []table.ColumnConfig{{Number: 1, WidthMax: max(width-44, 12), WidthMaxEnforcer: cut}}
+	shorten := func(name string, maxWidth int) string { return text.Snip(name, maxWidth, "…") }
+	columns := []table.ColumnConfig{{Number: 1, WidthMax: max(width-44, 12), WidthMaxEnforcer: shorten}}
 	row := table.Row{header[0]}
 	for i, name := range header[1:] {
 		row = append(row, name)
 		if name != "" {
-			columns = append(columns,
-				table.ColumnConfig{
-					Number: 2 + i, Align: text.AlignRight, AlignHeader: text.AlignRight,
-					AlignFooter: text.AlignRight,
-				})
+			columns = append(columns, table.ColumnConfig{
+				Number: 2 + i, Align: text.AlignRight, AlignHeader: text.AlignRight, AlignFooter: text.AlignRight,
+			})
 		}
 	}
 	t.SetColumnConfigs(columns)
@@ -362,9 +368,11 @@ func newTable(width int, header ...string) table.Writer {
 	return t
 }
 
-func bar(n, most, width int) string {
-	if most == 0 || width < 1 {
+// bar returns a bar whose length is in proportion to n. The bar for highest has
+// the full width.
+func bar(n, highest, width int) string {
+	if highest == 0 || width < 1 {
 		return ""
 	}
-	return strings.Repeat("█", (n*width+most-1)/most)
+	return strings.Repeat("█", (n*width+highest-1)/highest)
 }

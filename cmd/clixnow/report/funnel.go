@@ -14,22 +14,22 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// A period is whole days of one time zone.
+// period is a number of whole days in one time zone.
 type period struct {
-	first time.Time // a date: midnight UTC, whatever the zone
+	// first is the date of the first day, at midnight UTC in every zone.
+	first time.Time
 	days  int
 	zone  *time.Location
 }
 
-// date returns the date of an instant as people in the zone write it, at
-// midnight UTC.
+// date returns the date of t in the zone, at midnight UTC.
 func date(t time.Time, zone *time.Location) time.Time {
 	y, m, d := t.In(zone).Date()
 	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
 }
 
-// day returns which day of the period t belongs to. Days are told apart by
-// their dates, so that those of 23 and of 25 hours are days like any other.
+// day returns the number of the day of t in the period, from 0. It compares
+// dates, because a day can have 23 or 25 hours.
 func (p period) day(t time.Time) (n int, within bool) {
 	n = int(date(t, p.zone).Sub(p.first).Hours()) / 24
 	return n, n >= 0 && n < p.days
@@ -37,59 +37,61 @@ func (p period) day(t time.Time) (n int, within bool) {
 
 func (p period) date(n int) time.Time { return p.first.AddDate(0, 0, n) }
 
-// bounds returns between which instants to search. They lie an hour further
-// apart than the days: where clocks are set at midnight a day has no 0:00 or
-// has two, and day drops what is too much.
+// bounds returns the bounds of the search. On both sides they are an hour wider
+// than the period, because in some zones the clocks change at midnight. Such a
+// day has no 0:00, or two of them. The method day excludes the extra leads.
 func (p period) bounds() (from, to time.Time) {
 	y, m, d := p.first.Date()
 	from = time.Date(y, m, d, 0, 0, 0, 0, p.zone).Add(-time.Hour)
 	return from, time.Date(y, m, d+p.days, 0, 0, 0, 0, p.zone).Add(time.Hour)
 }
 
-// A group is leads that have something in common: their day, their
-// sub-campaign.
+// group is the sum of the leads of one day or of one sub-campaign.
 type group struct {
-	Name     string
-	Leads    int
-	FTDs     int // how many of these leads have made a first deposit by now, whenever
+	Name  string
+	Leads int
+	// FTDs is the number of these leads that have made a first deposit, at any
+	// time until now.
+	FTDs     int
 	Statuses map[string]int
-	Paid     paid // on days only
+	// Deposits is set for days only.
+	Deposits deposits
 }
 
-// paid is the first deposits that were made on one day, whenever the leads
-// signed up.
-type paid struct{ Period, Earlier int }
+// deposits counts the first deposits that were made on one day. Period counts
+// those of leads that signed up in the period, Earlier those of earlier leads.
+type deposits struct{ Period, Earlier int }
 
-func (p paid) Total() int { return p.Period + p.Earlier }
+func (d deposits) Total() int { return d.Period + d.Earlier }
 
-// count adds more leads to a group.
-func count(g *group, more group) {
-	g.Leads += more.Leads
-	g.FTDs += more.FTDs
-	g.Paid.Period += more.Paid.Period
-	g.Paid.Earlier += more.Paid.Earlier
+// add adds the sums of another group to g.
+func (g *group) add(other group) {
+	g.Leads += other.Leads
+	g.FTDs += other.FTDs
+	g.Deposits.Period += other.Deposits.Period
+	g.Deposits.Earlier += other.Deposits.Earlier
 	if g.Statuses == nil {
 		g.Statuses = map[string]int{}
 	}
-	for status, n := range more.Statuses {
+	for status, n := range other.Statuses {
 		g.Statuses[status] += n
 	}
 }
 
-// Conversion is the share of leads that deposited, in percent.
+// Conversion returns the percentage of leads that made a first deposit.
 func (g group) Conversion() float64 { return percent(g.FTDs, g.Leads) }
 
-// Likely is where the true conversion lies with 95 % probability (Wilson's
-// interval): one deposit of five leads may be luck.
-func (g group) Likely() string {
+// LikelyRange returns the range in which the true conversion lies with a
+// probability of 95 % (Wilson's interval). With few leads the range is wide.
+func (g group) LikelyRange() string {
 	if g.Leads == 0 {
 		return "-"
 	}
 	const z = 1.96
 	n, share := float64(g.Leads), g.Conversion()/100
-	middle, reach := share+z*z/(2*n), z*math.Sqrt(share*(1-share)/n+z*z/(4*n*n))
+	center, margin := share+z*z/(2*n), z*math.Sqrt(share*(1-share)/n+z*z/(4*n*n))
 	scale := 100 / (1 + z*z/n)
-	return fmt.Sprintf("%.0f to %.0f %%", max(middle-reach, 0)*scale, (middle+reach)*scale)
+	return fmt.Sprintf("%.0f to %.0f %%", max(center-margin, 0)*scale, (center+margin)*scale)
 }
 
 func percent(part, whole int) float64 {
@@ -99,18 +101,23 @@ func percent(part, whole int) float64 {
 	return 100 * float64(part) / float64(whole)
 }
 
-// A funnel is what became of the leads of a period. It holds sums alone, so its
-// size does not grow with their number.
+// funnel has the numbers of leads and first deposits of a period. It holds only
+// sums, so that its size does not grow with the number of leads.
 type funnel struct {
 	period
 	Total        group
 	byDay        []group
 	subCampaigns map[string]*group
-	waits        map[int]int // first deposits by the days that they came after the sign-up, rounded up
+	// daysToDeposit counts first deposits by the number of days between the
+	// sign-up and the deposit, rounded up.
+	daysToDeposit map[int]int
 }
 
 func newFunnel(p period) *funnel {
-	f := &funnel{period: p, byDay: make([]group, p.days), subCampaigns: map[string]*group{}, waits: map[int]int{}}
+	f := &funnel{
+		period: p, byDay: make([]group, p.days), subCampaigns: map[string]*group{},
+		daysToDeposit: map[int]int{},
+	}
 	f.Total.Name = "Total"
 	for n := range f.byDay {
 		f.byDay[n].Name = p.date(n).Format(time.DateOnly)
@@ -118,9 +125,9 @@ func newFunnel(p period) *funnel {
 	return f
 }
 
-// readFunnel reads two kinds of leads: those that signed up within the period,
-// whose deposits tell what the traffic was worth, and those that made their
-// first deposit within it, whose sign-up may be long ago: they tell what is
+// readFunnel reads the leads that signed up in the period, whose first deposits
+// show the value of the traffic. It also reads the leads that made their first
+// deposit in the period, at any time after their sign-up. They show what was
 // earned.
 func readFunnel(ctx context.Context, client *clixnow.Client, p period) (*funnel, error) {
 	f := newFunnel(p)
@@ -153,49 +160,50 @@ func (f *funnel) addLead(lead clixnow.Lead) {
 	one := group{Leads: 1, Statuses: map[string]int{printable(lead.Status): 1}}
 	if lead.HasFTD() {
 		one.FTDs = 1
-		f.waits[max(0, int(math.Ceil(lead.FTDDate.Sub(lead.CreatedOn).Hours()/24)))]++
+		f.daysToDeposit[max(0, int(math.Ceil(lead.FTDDate.Sub(lead.CreatedOn).Hours()/24)))]++
 	}
 	name := printable(lead.SubCampaign)
 	if f.subCampaigns[name] == nil {
 		f.subCampaigns[name] = &group{Name: name}
 	}
-	count(f.subCampaigns[name], one)
-	count(&f.byDay[n], one)
-	count(&f.Total, one)
+	f.subCampaigns[name].add(one)
+	f.byDay[n].add(one)
+	f.Total.add(one)
 }
 
 // addDeposit counts a first deposit under the day on which it was made.
 func (f *funnel) addDeposit(lead clixnow.Lead) {
 	n, within := f.day(lead.FTDDate)
-	if !within { // or its date is hidden
+	if !within { // also if the date is hidden
 		return
 	}
-	one := group{Paid: paid{Earlier: 1}}
+	one := group{Deposits: deposits{Earlier: 1}}
 	if _, within := f.day(lead.CreatedOn); within {
-		one.Paid = paid{Period: 1}
+		one.Deposits = deposits{Period: 1}
 	}
-	count(&f.byDay[n], one)
-	count(&f.Total, one)
+	f.byDay[n].add(one)
+	f.Total.add(one)
 }
 
-// Hidden reports that not one deposit is shown: there was none, or the
-// affiliate does not see the dates of deposits.
-func (f *funnel) Hidden() bool { return f.Total.FTDs == 0 && f.Total.Paid.Total() == 0 }
+// Hidden reports whether there is no deposit. Either none was made, or the
+// dates of deposits are hidden from the affiliate.
+func (f *funnel) Hidden() bool { return f.Total.FTDs == 0 && f.Total.Deposits.Total() == 0 }
 
-// Within returns in how many days after the sign-up so many percent of the
-// first deposits came that have come by now.
-func (f *funnel) Within(percent int) int {
+// DaysUntil returns the number of days after the sign-up within which this
+// percentage of the first deposits was made. It counts the deposits until now.
+func (f *funnel) DaysUntil(percent int) int {
 	seen := 0
-	for _, days := range slices.Sorted(maps.Keys(f.waits)) {
-		if seen += f.waits[days]; seen*100 >= percent*f.Total.FTDs {
+	for _, days := range slices.Sorted(maps.Keys(f.daysToDeposit)) {
+		if seen += f.daysToDeposit[days]; seen*100 >= percent*f.Total.FTDs {
 			return days
 		}
 	}
 	return 0
 }
 
-// Days returns the leads by the day of their sign-up; of a long period by the
-// week, since nobody reads a hundred bars.
+// Days returns the leads by the day of their sign-up. If the period is longer
+// than 62 days, it returns them by week, because a chart of days would have too
+// many bars.
 func (f *funnel) Days() []group {
 	if f.days <= 62 {
 		return f.byDay
@@ -205,13 +213,13 @@ func (f *funnel) Days() []group {
 		if n == 0 || f.period.date(n).Weekday() == time.Monday {
 			weeks = append(weeks, group{Name: day.Name})
 		}
-		count(&weeks[len(weeks)-1], day)
+		weeks[len(weeks)-1].add(day)
 	}
 	return weeks
 }
 
-// SubCampaigns returns the n sub-campaigns with the most leads, and the others
-// as one.
+// SubCampaigns returns the n sub-campaigns with the most leads, and one group
+// for all others.
 func (f *funnel) SubCampaigns(n int) []group {
 	all := slices.SortedFunc(maps.Values(f.subCampaigns), func(a, b *group) int {
 		return cmp.Or(cmp.Compare(b.Leads, a.Leads), cmp.Compare(a.Name, b.Name))
@@ -219,31 +227,32 @@ func (f *funnel) SubCampaigns(n int) []group {
 	var rows []group
 	for i, g := range all {
 		switch {
-		case i < n || len(all) == n+1: // "other" would be no shorter than the last one
+		case i < n || len(all) == n+1: // a group for a single other one would save no row
 			rows = append(rows, *g)
 			continue
 		case i == n:
 			rows = append(rows, group{Name: fmt.Sprintf("other (%d more)", len(all)-n)})
 		}
-		count(&rows[len(rows)-1], *g)
+		rows[len(rows)-1].add(*g)
 	}
 	return rows
 }
 
-// Statuses returns the n statuses with the most leads.
+// Statuses returns the n statuses with the most leads. If there are n+1, it
+// returns all of them.
 func (f *funnel) Statuses(n int) []string {
 	all := slices.SortedFunc(maps.Keys(f.Total.Statuses), func(a, b string) int {
 		return cmp.Or(cmp.Compare(f.Total.Statuses[b], f.Total.Statuses[a]), cmp.Compare(a, b))
 	})
-	if len(all) == n+1 { // as above
+	if len(all) == n+1 {
 		return all
 	}
 	return all[:min(n, len(all))]
 }
 
-// printable returns text of the server without what could steer a terminal or
-// turn the reading direction of a page. It is a copy: a piece of a lead's text
-// would keep the memory of its neighbours.
+// printable replaces the characters in text that could control a terminal or
+// change the reading direction of a page. It returns a copy, because text is a
+// part of a larger string that would stay in memory.
 func printable(text string) string {
 	if strings.TrimSpace(text) == "" {
 		return "(none)"

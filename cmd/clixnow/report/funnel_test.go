@@ -17,7 +17,7 @@ func instant(t *testing.T, text string) time.Time {
 	return parsed
 }
 
-func periodOf(t *testing.T, zone, first string, days int) period {
+func newPeriod(t *testing.T, zone, first string, days int) period {
 	t.Helper()
 	location, err := time.LoadLocation(zone)
 	require.NoError(t, err)
@@ -33,37 +33,37 @@ func TestDay(t *testing.T) {
 		day               int
 		within            bool
 	}{
-		{"the first instant", "UTC", "2026-10-01", 31, "2026-10-01T00:00:00Z", 0, true},
-		{"the instant before", "UTC", "2026-10-01", 31, "2026-09-30T23:59:59.999Z", -1, false},
-		{"the last instant", "UTC", "2026-10-01", 31, "2026-10-31T23:59:59.999Z", 30, true},
-		{"the instant after", "UTC", "2026-10-01", 31, "2026-11-01T00:00:00Z", 31, false},
-		{"never", "UTC", "2026-10-01", 31, "0001-01-01T00:00:00Z", -106751, false},
-		{"east of Greenwich it is tomorrow already", "Europe/Zurich", "2026-10-01", 2, "2026-09-30T22:00:00Z", 0, true},
-		{"west of it still yesterday", "America/New_York", "2026-10-01", 2, "2026-10-02T03:59:59Z", 0, true},
-		{"half an hour", "Asia/Kolkata", "2026-10-01", 2, "2026-09-30T18:30:00Z", 0, true},
-		{"a day of 23 hours ends", "Europe/Zurich", "2026-03-29", 2, "2026-03-29T21:59:59Z", 0, true},
-		{"the day after it begins", "Europe/Zurich", "2026-03-29", 2, "2026-03-29T22:00:00Z", 1, true},
-		{"a day of 25 hours ends", "Europe/Zurich", "2026-10-25", 2, "2026-10-25T22:59:59Z", 0, true},
-		{"the day after that begins", "Europe/Zurich", "2026-10-25", 2, "2026-10-25T23:00:00Z", 1, true},
-		{"a day without a 0:00 begins at 1:00", "Africa/Cairo", "2026-04-24", 1, "2026-04-23T22:00:00Z", 0, true},
-		{"the day before it ends at 24:00", "Africa/Cairo", "2026-04-23", 1, "2026-04-23T21:59:59Z", 0, true},
-		{"a day with two 0:00 begins at the first", "America/Havana", "2026-11-01", 1, "2026-11-01T04:00:00Z", 0, true},
-		{"and the second belongs to it", "America/Havana", "2026-11-01", 1, "2026-11-01T05:00:00Z", 0, true},
+		{"first instant", "UTC", "2026-10-01", 31, "2026-10-01T00:00:00Z", 0, true},
+		{"instant before the first", "UTC", "2026-10-01", 31, "2026-09-30T23:59:59.999Z", -1, false},
+		{"last instant", "UTC", "2026-10-01", 31, "2026-10-31T23:59:59.999Z", 30, true},
+		{"instant after the last", "UTC", "2026-10-01", 31, "2026-11-01T00:00:00Z", 31, false},
+		{"zero time", "UTC", "2026-10-01", 31, "0001-01-01T00:00:00Z", -106751, false},
+		{"zone with a later date than UTC", "Europe/Zurich", "2026-10-01", 2, "2026-09-30T22:00:00Z", 0, true},
+		{"zone with an earlier date than UTC", "America/New_York", "2026-10-01", 2, "2026-10-02T03:59:59Z", 0, true},
+		{"zone with half an hour", "Asia/Kolkata", "2026-10-01", 2, "2026-09-30T18:30:00Z", 0, true},
+		{"end of a day with 23 hours", "Europe/Zurich", "2026-03-29", 2, "2026-03-29T21:59:59Z", 0, true},
+		{"start of the day after it", "Europe/Zurich", "2026-03-29", 2, "2026-03-29T22:00:00Z", 1, true},
+		{"end of a day with 25 hours", "Europe/Zurich", "2026-10-25", 2, "2026-10-25T22:59:59Z", 0, true},
+		{"start of the day after 25 hours", "Europe/Zurich", "2026-10-25", 2, "2026-10-25T23:00:00Z", 1, true},
+		{"start at 1:00 of a day without 0:00", "Africa/Cairo", "2026-04-24", 1, "2026-04-23T22:00:00Z", 0, true},
+		{"end of the day before it", "Africa/Cairo", "2026-04-23", 1, "2026-04-23T21:59:59Z", 0, true},
+		{"first 0:00 of a day with two", "America/Havana", "2026-11-01", 1, "2026-11-01T04:00:00Z", 0, true},
+		{"second 0:00 of a day with two", "America/Havana", "2026-11-01", 1, "2026-11-01T05:00:00Z", 0, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			day, within := periodOf(t, test.zone, test.first, test.days).day(instant(t, test.at))
+			day, within := newPeriod(t, test.zone, test.first, test.days).day(instant(t, test.at))
 			assert.Equal(t, test.within, within)
-			if test.name != "never" { // a duration cannot hold two thousand years
+			if test.name != "zero time" { // a time.Duration cannot hold 2,000 years
 				assert.Equal(t, test.day, day)
 			}
 		})
 	}
 }
 
-// The search must find all that belongs to the period, in zones that set their
-// clocks at midnight too.
+// TestBounds checks that the search finds all leads of the period, also in
+// zones where the clocks change at midnight.
 func TestBounds(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ zone, first string }{
@@ -71,15 +71,15 @@ func TestBounds(t *testing.T) {
 		{"Europe/Zurich", "2026-03-29"},
 		{"Europe/Zurich", "2026-10-25"},
 		{"Africa/Cairo", "2026-04-24"},   // the first day has no 0:00
-		{"Africa/Cairo", "2026-04-22"},   // the day after the last has none
-		{"America/Havana", "2026-11-01"}, // the first day has two
-		{"America/Havana", "2026-10-30"}, // the day after the last has two
+		{"Africa/Cairo", "2026-04-22"},   // the day after the last has no 0:00
+		{"America/Havana", "2026-11-01"}, // the first day has two 0:00
+		{"America/Havana", "2026-10-30"}, // the day after the last has two 0:00
 		{"Australia/Lord_Howe", "2026-04-05"},
 		{"Pacific/Kiritimati", "2026-12-30"},
 	} {
 		t.Run(test.zone+" "+test.first, func(t *testing.T) {
 			t.Parallel()
-			p := periodOf(t, test.zone, test.first, 2)
+			p := newPeriod(t, test.zone, test.first, 2)
 			from, to := p.bounds()
 			begin := p.first.AddDate(0, 0, -3)
 			inside := 0
@@ -97,7 +97,7 @@ func TestBounds(t *testing.T) {
 
 func TestFunnel(t *testing.T) {
 	t.Parallel()
-	f := newFunnel(periodOf(t, "Europe/Zurich", "2026-10-24", 3))
+	f := newFunnel(newPeriod(t, "Europe/Zurich", "2026-10-24", 3))
 	lead := func(subCampaign, status, created, deposited string) clixnow.Lead {
 		l := clixnow.Lead{SubCampaign: subCampaign, Status: status, CreatedOn: instant(t, created)}
 		if deposited != "" {
@@ -106,16 +106,17 @@ func TestFunnel(t *testing.T) {
 		return l
 	}
 	for _, l := range []clixnow.Lead{
-		lead("a", "New", "2026-10-23T21:59:59Z", ""), // still the 23rd
+		lead("a", "New", "2026-10-23T21:59:59Z", ""), // 23 October in Zurich
 		lead("a", "New", "2026-10-23T22:00:00Z", ""),
 		lead("a", "Deposited", "2026-10-24T10:00:00Z", "2026-10-24T10:05:00Z"),
-		// counts for its cohort, paid after the period
+		// This deposit came after the period. It counts for the day of the
+		// sign-up.
 		lead("a", "Deposited", "2026-10-25T10:00:00Z", "2026-10-27T10:00:00Z"),
 		lead("", "", "2026-10-25T22:59:59Z", ""),
-		// a deposit before the sign-up, where a broker imported it
+		// This deposit came before the sign-up: a broker imported the lead.
 		lead("  ", "New", "2026-10-25T23:00:00Z", "2026-10-23T20:00:00Z"),
 		lead("b", "New", "2026-10-26T22:59:59Z", ""),
-		lead("b", "New", "2026-10-26T23:00:00Z", ""), // the 27th
+		lead("b", "New", "2026-10-26T23:00:00Z", ""), // 27 October in Zurich
 	} {
 		f.addLead(l)
 	}
@@ -123,22 +124,23 @@ func TestFunnel(t *testing.T) {
 		lead("a", "Deposited", "2026-10-24T10:00:00Z", "2026-10-24T10:05:00Z"),
 		lead("", "Deposited", "2026-10-25T23:00:00Z", "2026-10-25T20:00:00Z"),
 		lead("b", "Deposited", "2026-01-01T00:00:00Z", "2026-10-26T22:59:59Z"),
-		// the 27th: the search asks for an hour more
+		// This is 27 October in Zurich. The search covers an hour more than the
+		// period.
 		lead("b", "Deposited", "2026-01-01T00:00:00Z", "2026-10-26T23:00:00Z"),
-		lead("b", "Deposited", "2026-10-24T10:00:00Z", ""), // hidden
+		lead("b", "Deposited", "2026-10-24T10:00:00Z", ""), // the date is hidden
 	} {
 		f.addDeposit(l)
 	}
 	assert.Equal(t, []group{
 		{
 			Name: "2026-10-24", Leads: 2, FTDs: 1, Statuses: map[string]int{"New": 1, "Deposited": 1},
-			Paid: paid{Period: 1},
+			Deposits: deposits{Period: 1},
 		},
 		{
 			Name: "2026-10-25", Leads: 2, FTDs: 1, Statuses: map[string]int{"Deposited": 1, "(none)": 1},
-			Paid: paid{Period: 1},
+			Deposits: deposits{Period: 1},
 		},
-		{Name: "2026-10-26", Leads: 2, FTDs: 1, Statuses: map[string]int{"New": 2}, Paid: paid{Earlier: 1}},
+		{Name: "2026-10-26", Leads: 2, FTDs: 1, Statuses: map[string]int{"New": 2}, Deposits: deposits{Earlier: 1}},
 	}, f.Days())
 	assert.Equal(t, []group{
 		{Name: "a", Leads: 3, FTDs: 2, Statuses: map[string]int{"New": 1, "Deposited": 2}},
@@ -146,43 +148,43 @@ func TestFunnel(t *testing.T) {
 		{Name: "b", Leads: 1, Statuses: map[string]int{"New": 1}},
 	}, f.SubCampaigns(3))
 	assert.Equal(t, group{
-		Name: "Total", Leads: 6, FTDs: 3, Paid: paid{Period: 2, Earlier: 1},
+		Name: "Total", Leads: 6, FTDs: 3, Deposits: deposits{Period: 2, Earlier: 1},
 		Statuses: map[string]int{"New": 3, "Deposited": 2, "(none)": 1},
 	}, f.Total)
-	assert.Equal(t, map[int]int{0: 1, 1: 1, 2: 1}, f.waits)
-	assert.Equal(t, 1, f.Within(50))
-	assert.Equal(t, 2, f.Within(90))
+	assert.Equal(t, map[int]int{0: 1, 1: 1, 2: 1}, f.daysToDeposit)
+	assert.Equal(t, 1, f.DaysUntil(50))
+	assert.Equal(t, 2, f.DaysUntil(90))
 	assert.InDelta(t, 50, f.Total.Conversion(), 1e-9)
 	assert.False(t, f.Hidden())
 }
 
-func TestWithin(t *testing.T) {
+func TestDaysUntil(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		name         string
-		waits        map[int]int
-		half, ninety int
+		name          string
+		daysToDeposit map[int]int
+		half, ninety  int
 	}{
-		{"none", nil, 0, 0},
-		{"one", map[int]int{4: 1}, 4, 4},
-		{"ten", map[int]int{0: 5, 3: 4, 40: 1}, 0, 3},
-		{"a late one more", map[int]int{0: 4, 1: 1, 3: 3, 40: 2}, 1, 40},
+		{"no deposits", nil, 0, 0},
+		{"one deposit", map[int]int{4: 1}, 4, 4},
+		{"ten deposits, one late", map[int]int{0: 5, 3: 4, 40: 1}, 0, 3},
+		{"ten deposits, two late", map[int]int{0: 4, 1: 1, 3: 3, 40: 2}, 1, 40},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			f := newFunnel(period{zone: time.UTC})
-			f.waits = test.waits
-			for _, n := range test.waits {
+			f.daysToDeposit = test.daysToDeposit
+			for _, n := range test.daysToDeposit {
 				f.Total.FTDs += n
 			}
-			assert.Equal(t, test.half, f.Within(50))
-			assert.Equal(t, test.ninety, f.Within(90))
+			assert.Equal(t, test.half, f.DaysUntil(50))
+			assert.Equal(t, test.ninety, f.DaysUntil(90))
 		})
 	}
 }
 
-func TestLikely(t *testing.T) {
+func TestLikelyRange(t *testing.T) {
 	t.Parallel()
 	for want, g := range map[string]group{
 		"-":           {},
@@ -191,13 +193,13 @@ func TestLikely(t *testing.T) {
 		"57 to 100 %": {Leads: 5, FTDs: 5},
 		"9 to 11 %":   {Leads: 5000, FTDs: 500},
 	} {
-		assert.Equal(t, want, g.Likely())
+		assert.Equal(t, want, g.LikelyRange())
 	}
 }
 
 func TestWeeks(t *testing.T) {
 	t.Parallel()
-	f := newFunnel(periodOf(t, "UTC", "2026-08-01", 92)) // a Saturday
+	f := newFunnel(newPeriod(t, "UTC", "2026-08-01", 92)) // a Saturday
 	for day := range f.days {
 		f.addLead(clixnow.Lead{CreatedOn: f.date(day)})
 	}
@@ -210,7 +212,7 @@ func TestWeeks(t *testing.T) {
 
 func TestTop(t *testing.T) {
 	t.Parallel()
-	f := newFunnel(periodOf(t, "UTC", "2026-10-01", 1))
+	f := newFunnel(newPeriod(t, "UTC", "2026-10-01", 1))
 	for name, n := range map[string]int{"c": 3, "b": 3, "a": 1, "d": 2, "e": 5} {
 		for range n {
 			f.addLead(clixnow.Lead{SubCampaign: name, Status: name, CreatedOn: f.first})
@@ -226,13 +228,13 @@ func TestTop(t *testing.T) {
 	assert.Equal(t, []string{"e", "b", "other (3 more)"}, got)
 	assert.Equal(t, []int{5, 3, 6}, leads)
 	got, _ = names(4)
-	assert.Equal(t, []string{"e", "b", "c", "d", "a"}, got, "one more row, rather than one that says there is one more")
+	assert.Equal(t, []string{"e", "b", "c", "d", "a"}, got, "no group for a single other one")
 	got, _ = names(9)
 	assert.Equal(t, []string{"e", "b", "c", "d", "a"}, got)
 	assert.Equal(t, []string{"e", "b", "c"}, f.Statuses(3))
 	assert.Equal(t, []string{"e", "b", "c", "d", "a"}, f.Statuses(4))
 	leads = leads[:0]
-	for _, g := range f.SubCampaigns(2) { // a second look must not have added to the first
+	for _, g := range f.SubCampaigns(2) { // a second call must return the same numbers
 		leads = append(leads, g.Leads)
 	}
 	assert.Equal(t, []int{5, 3, 6}, leads)
@@ -262,19 +264,20 @@ func TestMayGrow(t *testing.T) {
 		name  string
 		days  int
 		first string
-		young string // the first that may grow
+		// mayGrow is the first day or week that may grow.
+		mayGrow string
 	}{
 		{"days", 30, "2026-10-27", "2026-11-19"},
-		{"weeks", 93, "2026-08-25", "2026-11-16"}, // the week before ended on the 15th
+		{"weeks", 93, "2026-08-25", "2026-11-16"}, // the week before it ended on the 15th
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			f := newFunnel(periodOf(t, "Pacific/Auckland", test.first, test.days))
-			f.waits, f.Total.FTDs = map[int]int{1: 5, 7: 4, 30: 1}, 10
-			r := newReport(f, 10, instant(t, "2026-11-24T12:00:00Z")) // the 25th in Auckland
+			f := newFunnel(newPeriod(t, "Pacific/Auckland", test.first, test.days))
+			f.daysToDeposit, f.Total.FTDs = map[int]int{1: 5, 7: 4, 30: 1}, 10
+			r := newReport(f, 10, instant(t, "2026-11-24T12:00:00Z")) // 25 November in Auckland
 			for _, day := range r.Days {
-				assert.Equal(t, day.Name >= test.young, r.MayGrow(day), day.Name)
+				assert.Equal(t, day.Name >= test.mayGrow, r.MayGrow(day), day.Name)
 			}
 		})
 	}

@@ -1,12 +1,11 @@
-// Command report reads the leads of a period and draws their funnel, from
-// sign-up to first deposit (FTD), by day and by sub-campaign: as tables in the
-// terminal, and as one HTML page that needs nothing beside itself.
+// Command report reads the leads of a period and shows their funnel, from
+// sign-up to first deposit (FTD), by day and by sub-campaign. It prints tables
+// in the terminal and writes an HTML page that needs no other files:
 //
-//	go run . -from 2026-10-01 -to 2026-10-31 -zone Europe/Zurich -o october.html
+//	go run ./report -from 2026-10-01 -to 2026-10-31 -zone Europe/Zurich
 //
-// By itself it reports on made-up leads of a fake Clixnow that it starts on
-// loopback. With -brand, and the token in the environment variable
-// CLIXNOW_TOKEN, it reports on yours.
+// By default it reads sample leads from a fake Clixnow on loopback. With -brand
+// and the environment variable CLIXNOW_TOKEN it reads the leads of a brand.
 package main
 
 import (
@@ -21,7 +20,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
-	_ "time/tzdata" // the zones, for machines that have none
+	_ "time/tzdata" // for machines without time zones
 
 	"golang.org/x/term"
 
@@ -51,7 +50,7 @@ func run(ctx context.Context, args []string, out, messages io.Writer, now time.T
 	if err != nil {
 		return err
 	}
-	client, closeClient, err := connect(opts.brand, now) //nolint:contextcheck // the fake lives until it is closed
+	client, closeClient, err := connect(opts.brand, now) //nolint:contextcheck // the fake has no context
 	if err != nil {
 		return err
 	}
@@ -59,7 +58,8 @@ func run(ctx context.Context, args []string, out, messages io.Writer, now time.T
 	return write(ctx, client, opts, out, messages, now)
 }
 
-// write reads everything first: a report of half the leads would be believed.
+// write reads all leads and then prints the report. If reading fails, it prints
+// nothing, because a report with a part of the leads would look complete.
 func write(ctx context.Context, client *clixnow.Client, opts options, out, messages io.Writer, now time.Time) error {
 	fmt.Fprintln(messages, "Reading leads ...")
 	funnel, err := readFunnel(ctx, client, opts.period)
@@ -82,7 +82,7 @@ func write(ctx context.Context, client *clixnow.Client, opts options, out, messa
 	if err != nil {
 		file = opts.file
 	}
-	fmt.Fprintf(messages, "\nThe same with charts is in %s\n", file)
+	fmt.Fprintf(messages, "\nThe page with charts is %s\n", file)
 	return nil
 }
 
@@ -92,36 +92,41 @@ func advice(err error) string {
 	case errors.Is(err, context.Canceled):
 		return "It was interrupted."
 	case errors.Is(err, clixnow.ErrUnstableResults):
-		return "Leads moved faster than they could be read: run it again."
+		return "Leads changed faster than they could be read: run it again."
 	case errors.Is(err, clixnow.ErrUnauthorized), errors.Is(err, clixnow.ErrForbidden):
 		return "Check that CLIXNOW_TOKEN is the token of this brand."
 	case errors.Is(err, clixnow.ErrRedirect), errors.Is(err, clixnow.ErrNotSent):
 		return "Check the brand and the connection."
 	default:
-		return "Run it again in a while."
+		return "Run it again later."
 	}
 }
 
 func parse(args []string, messages io.Writer, now time.Time) (options, error) {
 	flags := flag.NewFlagSet("report", flag.ContinueOnError)
 	brand := flags.String("brand", "",
-		"`name` of the brand, whose token is in CLIXNOW_TOKEN (default a fake with made-up leads)")
-	from := flags.String("from", "", "first `day`, such as 2026-10-01 (default 29 days before the last)")
-	to := flags.String("to", "", "last `day`, which belongs to the period (default today)")
-	zoneName := flags.String("zone", "UTC", "`name` of the time zone that days are told by, such as Europe/Zurich")
-	top := flags.Int("top", 10, "how many sub-campaigns to show by name, those with the most leads")
-	file := flags.String("o", "report.html", "`file` for the page, which only you may read; - for none")
+		"the `name` of the brand, whose token is in CLIXNOW_TOKEN (default a fake Clixnow with sample leads)")
+	from := flags.String("from", "", "the first `day`, such as 2026-10-01 (default 29 days before the last day)")
+	to := flags.String("to", "", "the last `day`, included (default today)")
+	zoneName := flags.String("zone", "UTC", "the `name` of the time zone of the days, such as Europe/Zurich")
+	top := flags.Int("top", 10, "the number of sub-campaigns to show by name: those with the most leads")
+	file := flags.String("o", "report.html", "the `file` of the page, readable only by you; - means no page")
 	flags.SetOutput(io.Discard) // main prints the error
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(messages, "report draws the funnel of a period's leads, as tables and as an HTML page.\n\n")
+		fmt.Fprint(messages, "report shows the funnel of the leads of a period, as tables and as an HTML page.\n\n")
 		flags.SetOutput(messages)
 		flags.PrintDefaults()
 		return options{}, err
 	} else if err != nil {
 		return options{}, fmt.Errorf("%w; -h lists the flags", err)
 	}
-	if flags.NArg() > 0 || *top < 1 || *file == "" {
-		return options{}, errors.New("-top takes a number from 1, -o a file, and all else needs a flag; -h lists them")
+	switch {
+	case flags.NArg() > 0:
+		return options{}, fmt.Errorf("unexpected argument %q; -h lists the flags", flags.Arg(0))
+	case *top < 1:
+		return options{}, errors.New("-top must be at least 1")
+	case *file == "":
+		return options{}, errors.New("-o must be a file, or - for no page")
 	}
 	zone, err := time.LoadLocation(*zoneName)
 	if err != nil {
@@ -137,28 +142,28 @@ func parse(args []string, messages io.Writer, now time.Time) (options, error) {
 	}
 	days := int(last.Sub(first).Hours())/24 + 1
 	if days < 1 || days > 2*366 {
-		return options{}, errors.New("-from and -to: a period is one day to two years long")
+		return options{}, errors.New("-from and -to: the period must be one day to two years long")
 	}
 	return options{brand: *brand, period: period{first: first, days: days, zone: zone}, top: *top, file: *file}, nil
 }
 
-func parseDay(text string, otherwise time.Time) (time.Time, error) {
+func parseDay(text string, fallback time.Time) (time.Time, error) {
 	if text == "" {
-		return otherwise, nil
+		return fallback, nil
 	}
 	day, err := time.Parse(time.DateOnly, text)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("%q is no day; write it as 2026-10-01", text)
+		return time.Time{}, fmt.Errorf("%q is not a day; write it as 2026-10-01", text)
 	}
 	return day, nil
 }
 
-// connect returns a client of the brand, or of a fake Clixnow where there is
-// none, and what closes it.
+// connect returns a client of the brand and a function that closes it. If brand
+// is "", it starts a fake Clixnow.
 func connect(brand string, now time.Time) (*clixnow.Client, func(), error) {
 	if brand == "" {
 		server := clixnowtest.NewServer()
-		server.AddLeads(madeUpLeads(now)...)
+		server.AddLeads(sampleLeads(now)...)
 		client := server.Client()
 		return client, func() { client.CloseIdleConnections(); server.Close() }, nil
 	}
@@ -168,12 +173,13 @@ func connect(brand string, now time.Time) (*clixnow.Client, func(), error) {
 	}
 	client, err := clixnow.NewClient(brand, token, clixnow.WithUserAgent("clixnow-report/1"))
 	if err != nil {
-		return nil, nil, fmt.Errorf("make a client: %w", err)
+		return nil, nil, fmt.Errorf("create a client: %w", err)
 	}
 	return client, client.CloseIdleConnections, nil
 }
 
-// width returns how many columns the terminal has.
+// width returns the number of columns of the terminal. It returns 80 if out is
+// not a terminal.
 func width(out io.Writer) int {
 	if file, ok := out.(*os.File); ok {
 		if columns, _, err := term.GetSize(int(file.Fd())); err == nil && columns > 0 {
@@ -183,7 +189,7 @@ func width(out io.Writer) int {
 	return 80
 }
 
-// replaceFile writes a file as a whole or not at all.
+// replaceFile writes a file. If it fails, it leaves the old file unchanged.
 func replaceFile(name string, content []byte) error {
 	file, err := os.CreateTemp(filepath.Dir(name), ".report-*")
 	if err != nil {
@@ -199,9 +205,9 @@ func replaceFile(name string, content []byte) error {
 	return nil
 }
 
-// madeUpLeads are those of the two months before now; but for the dates they
-// are the same each time.
-func madeUpLeads(now time.Time) []clixnow.Lead {
+// sampleLeads returns leads of the two months before now. Except for the dates,
+// they are the same each time.
+func sampleLeads(now time.Time) []clixnow.Lead {
 	traffic := []struct {
 		subCampaign        string
 		perDay, conversion float64
@@ -224,7 +230,7 @@ func madeUpLeads(now time.Time) []clixnow.Lead {
 		"No Answer", "No Answer", "No Answer", "Not Interested", "Not Interested", "Call Back",
 		"Call Back", "New", "Wrong Number",
 	}
-	random := rand.New(rand.NewPCG(7, 11)) //nolint:gosec // not for secrets
+	random := rand.New(rand.NewPCG(7, 11)) //nolint:gosec // sample data
 	var leads []clixnow.Lead
 	for midnight := date(now, time.UTC).AddDate(0, 0, -60); midnight.Before(now); midnight = midnight.AddDate(0, 0, 1) {
 		volume := .7 + .6*random.Float64()

@@ -29,7 +29,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// noon is when the tests' reports are made.
+// noon is the time of the reports in the tests.
 var noon = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 
 func TestRun(t *testing.T) {
@@ -37,9 +37,9 @@ func TestRun(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.html")
 	var out, messages strings.Builder
 	require.NoError(t, run(t.Context(), []string{"-o", file}, &out, &messages, noon))
-	assert.Contains(t, messages.String(), "The same with charts is in "+file)
+	assert.Contains(t, messages.String(), "The page with charts is "+file)
 	for _, want := range []string{
-		"Leads of 27 Oct 2026 to 25 Nov 2026, days of UTC\n",
+		"Leads of 27 Oct 2026 to 25 Nov 2026, days in UTC\n",
 		"\n search-brand         354    40      11.3 %     8 to 15 % \n",
 		"\n (none)               103     3       2.9 %      1 to 8 % \n",
 		"\n influencer-müller     78     8      10.3 %     5 to 19 % \n",
@@ -49,7 +49,7 @@ func TestRun(t *testing.T) {
 		"\n 2026-10-27     62     3      4.8 %           8           8  ████████████ ",
 		"\n 2026-11-23     82     4      4.9 %*          6           0  ███████████████ ",
 		"\n Total        1731   111      6.4 %         128          17 ",
-		"nine of ten first deposits came within 7 days of the",
+		"90 % of the first deposits came within 7 days of the",
 	} {
 		assert.Contains(t, out.String(), want)
 	}
@@ -57,13 +57,13 @@ func TestRun(t *testing.T) {
 	require.NoError(t, err)
 	checkPage(t, page, 5)
 	assert.Contains(t, string(page), "<dt>leads signed up</dt><dd>1731</dd>")
-	left, err := os.ReadDir(filepath.Dir(file))
+	entries, err := os.ReadDir(filepath.Dir(file))
 	require.NoError(t, err)
-	assert.Len(t, left, 1, "no temporary file is left")
+	assert.Len(t, entries, 1, "no temporary file must remain")
 }
 
-// checkPage checks that a page loads nothing, runs nothing, and tells in words
-// what each of its charts shows.
+// checkPage checks that a page loads no files, runs no scripts, and describes
+// each of its charts in words.
 func checkPage(t *testing.T, page []byte, charts int) {
 	t.Helper()
 	root, err := html.Parse(bytes.NewReader(page))
@@ -80,11 +80,9 @@ func checkPage(t *testing.T, page []byte, charts int) {
 		}
 		switch {
 		case node.Type == html.ElementNode:
-			assert.NotContains(t,
-				[]string{
-					"script", "link", "img", "image", "iframe", "object", "embed", "base", "foreignobject",
-					"use",
-				}, node.Data)
+			assert.NotContains(t, []string{
+				"script", "link", "img", "image", "iframe", "object", "embed", "base", "foreignobject", "use",
+			}, node.Data)
 		case node.Type == html.TextNode && node.Parent.Data == "style":
 			assert.NotContains(t, node.Data, "url(")
 			assert.NotContains(t, node.Data, "@import")
@@ -99,15 +97,16 @@ func checkPage(t *testing.T, page []byte, charts int) {
 	}
 	assert.Equal(t, "default-src 'none'; style-src 'unsafe-inline'", policy)
 	assert.Equal(t, charts, images)
-	assert.Equal(t, 2*charts, bytes.Count(page, []byte("<svg")), "each is drawn for wide and for narrow screens")
-	assert.NotRegexp(t, regexp.MustCompile(`:rgb\(\d,1,2\)`), string(page), "a colour that is not the style sheet's")
+	assert.Equal(t, 2*charts, bytes.Count(page, []byte("<svg")), "one for wide screens and one for narrow screens")
+	assert.NotRegexp(t, regexp.MustCompile(`:rgb\(\d,1,2\)`), string(page),
+		"every colour must come from the style sheet")
 }
 
 // reportOn reports on the leads of a server from 1 to 25 November.
-func reportOn(t *testing.T, client *clixnow.Client, file string, columns ...string) (table string, err error) {
+func reportOn(t *testing.T, client *clixnow.Client, file string, flags ...string) (table string, err error) {
 	t.Helper()
 	defer client.CloseIdleConnections()
-	args := append([]string{"-from", "2026-11-01", "-o", file}, columns...)
+	args := append([]string{"-from", "2026-11-01", "-o", file}, flags...)
 	opts, err := parse(args, io.Discard, noon)
 	require.NoError(t, err)
 	var out strings.Builder
@@ -123,7 +122,7 @@ func serve(t *testing.T, leads []clixnow.Lead, opts ...clixnowtest.Option) *clix
 	return server
 }
 
-func TestWhatIsAsked(t *testing.T) {
+func TestRequests(t *testing.T) {
 	t.Parallel()
 	server := serve(t, nil)
 	_, err := reportOn(t, server.Client(), "-", "-zone", "Europe/Zurich")
@@ -138,15 +137,15 @@ func TestWhatIsAsked(t *testing.T) {
 
 func TestTextsOfTheServer(t *testing.T) {
 	t.Parallel()
-	nasty := []string{
+	texts := []string{
 		"<script>alert(1)</script>", `"><img src=x onerror=alert(1)>`, "</style></svg>&lt;", "{{.Title}}",
-		"url(http://evil.example)",
-		"\x1b]0;owned\x07\x1b[2J", "\u202eright to left", "a\nb", strings.Repeat("long ", 100), strings.Repeat("大", 60),
+		"url(http://evil.example)", "\x1b]0;owned\x07\x1b[2J", "\u202eright to left", "a\nb",
+		strings.Repeat("long ", 100), strings.Repeat("大", 60),
 	}
 	var leads []clixnow.Lead
-	for i, text := range nasty {
+	for i, text := range texts {
 		leads = append(leads, clixnow.Lead{
-			Email: fmt.Sprintf("lead%d@example.com", i), SubCampaign: text, Status: nasty[len(nasty)-1-i],
+			Email: fmt.Sprintf("lead%d@example.com", i), SubCampaign: text, Status: texts[len(texts)-1-i],
 			CreatedOn: noon.AddDate(0, 0, -i), FTDDate: noon,
 		})
 	}
@@ -172,7 +171,7 @@ func TestTextsOfTheServer(t *testing.T) {
 
 func TestWidths(t *testing.T) {
 	t.Parallel()
-	leads := madeUpLeads(noon)
+	leads := sampleLeads(noon)
 	leads[len(leads)-1].SubCampaign = strings.Repeat("a-long-name-", 20)
 	f := newFunnel(period{first: noon.Truncate(24*time.Hour).AddDate(0, 0, -29), days: 30, zone: time.UTC})
 	for _, lead := range leads {
@@ -194,7 +193,7 @@ func TestWidths(t *testing.T) {
 	}
 }
 
-// Each bar stands beside its name, however often and wide it is drawn.
+// TestNamesOfBars checks that each bar is beside its name, for both widths.
 func TestNamesOfBars(t *testing.T) {
 	t.Parallel()
 	r := report{SubCampaigns: []group{
@@ -223,16 +222,16 @@ func TestNamesOfBars(t *testing.T) {
 
 func TestScale(t *testing.T) {
 	t.Parallel()
-	for most, want := range map[float64][2]float64{
+	for highest, want := range map[float64][2]float64{
 		0: {1, 1}, 1: {1, 1}, 3: {3, 3}, 5: {5, 5}, 6: {6, 3}, 11: {15, 3}, 26.3: {30, 3}, 99: {100, 5},
 		100: {100, 5}, 101: {150, 3}, 1234: {1500, 3},
 	} {
 		c := chart{
 			groups: make([]group, 1),
-			Parts:  []part{{values: []float64{most / 2}}, {values: []float64{most / 2}}},
+			Parts:  []part{{values: []float64{highest / 2}}, {values: []float64{highest / 2}}},
 		}
 		end, steps := c.scale(860)
-		assert.Equal(t, want, [2]float64{end, float64(steps)}, most)
+		assert.Equal(t, want, [2]float64{end, float64(steps)}, highest)
 	}
 }
 
@@ -250,7 +249,7 @@ func TestEmptyPeriod(t *testing.T) {
 	}
 }
 
-func TestDepositsOfEarlierLeadsAlone(t *testing.T) {
+func TestOnlyDepositsOfEarlierLeads(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "report.html")
 	lead := clixnow.Lead{Email: "a@example.com", CreatedOn: noon.AddDate(-1, 0, 0), FTDDate: noon}
@@ -266,30 +265,30 @@ func TestDepositsOfEarlierLeadsAlone(t *testing.T) {
 func TestHiddenDeposits(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "report.html")
-	server := serve(t, madeUpLeads(noon), clixnowtest.WithHiddenFields("ftdDate"))
+	server := serve(t, sampleLeads(noon), clixnowtest.WithHiddenFields("ftdDate"))
 	table, err := reportOn(t, server.Client(), file)
 	require.NoError(t, err)
-	assert.Contains(t, table, "their dates are hidden")
+	assert.Contains(t, table, "hidden from your token")
 	page, err := os.ReadFile(file)
 	require.NoError(t, err)
-	checkPage(t, page, 2) // sign-ups and statuses, which need no deposits
+	checkPage(t, page, 2) // the charts of sign-ups and statuses need no deposits
 	assert.Contains(t, string(page), "are hidden from your token")
 }
 
 func TestFailedRead(t *testing.T) {
 	t.Parallel()
-	pass := clixnowtest.Fault{Times: 2}
+	afterTwoPages := clixnowtest.Fault{Times: 2}
 	tests := []struct {
 		name   string
 		fault  clixnowtest.Fault
 		advice string
 		is     error
 	}{
-		{"server error", clixnowtest.Fault{Status: 503, Times: 50}, "Run it again in a while.", clixnow.ErrServer},
+		{"server error", clixnowtest.Fault{Status: 503, Times: 50}, "Run it again later.", clixnow.ErrServer},
 		{
 			"cut pages",
 			clixnowtest.Fault{Drop: clixnowtest.DropMidBody, Times: 50},
-			"Run it again in a while.",
+			"Run it again later.",
 			clixnow.ErrInvalidResponse,
 		},
 		{"token revoked", clixnowtest.Fault{Status: 401}, "Check that CLIXNOW_TOKEN", clixnow.ErrUnauthorized},
@@ -297,13 +296,10 @@ func TestFailedRead(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			server := serve(t, madeUpLeads(noon), clixnowtest.WithPageLimit(100))
-			server.Inject(pass, test.fault)
-			checkNothingWritten(t,
-				server.Client(clixnow.WithRetry(clixnow.RetryPolicy{
-					MinBackoff: time.Millisecond,
-					MaxBackoff: time.Millisecond,
-				})), test.is, test.advice)
+			server := serve(t, sampleLeads(noon), clixnowtest.WithPageLimit(100))
+			server.Inject(afterTwoPages, test.fault)
+			policy := clixnow.RetryPolicy{MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond}
+			checkNothingWritten(t, server.Client(clixnow.WithRetry(policy)), test.is, test.advice)
 		})
 	}
 }
@@ -315,9 +311,10 @@ func TestUnstableResults(t *testing.T) {
 	for id := range 1000 {
 		fmt.Fprintf(&page, row, 1+id)
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { // ignores skip
+	ignoresSkip := func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, "[%s]", strings.TrimSuffix(page.String(), ","))
-	}))
+	}
+	server := httptest.NewServer(http.HandlerFunc(ignoresSkip))
 	t.Cleanup(server.Close)
 	client, err := clixnow.NewClient("acme", "token", clixnow.WithBaseURL(server.URL))
 	require.NoError(t, err)
@@ -336,9 +333,9 @@ func checkNothingWritten(t *testing.T, client *clixnow.Client, is error, advice 
 	content, err := os.ReadFile(file)
 	require.NoError(t, err)
 	assert.Equal(t, "yesterday's", string(content))
-	left, err := os.ReadDir(filepath.Dir(file))
+	entries, err := os.ReadDir(filepath.Dir(file))
 	require.NoError(t, err)
-	assert.Len(t, left, 1)
+	assert.Len(t, entries, 1)
 }
 
 func TestInterrupted(t *testing.T) {
@@ -356,10 +353,10 @@ func TestReplaceFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "report.html"), 0o700))
-	require.Error(t, replaceFile(filepath.Join(dir, "report.html"), []byte("page")), "a folder is in the way")
-	left, err := os.ReadDir(dir)
+	require.Error(t, replaceFile(filepath.Join(dir, "report.html"), []byte("page")), "a folder has this name")
+	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
-	assert.Len(t, left, 1, "no temporary file is left")
+	assert.Len(t, entries, 1, "no temporary file must remain")
 	require.Error(t, replaceFile(filepath.Join(dir, "no", "folder.html"), []byte("page")))
 }
 
@@ -372,7 +369,7 @@ func TestParse(t *testing.T) {
 		fault       string
 	}{
 		{"", "2026-10-27", 30, ""},
-		{"-zone Europe/Zurich", "2026-10-28", 30, ""}, // where it is the 26th
+		{"-zone Europe/Zurich", "2026-10-28", 30, ""}, // there it is already 26 November
 		{"-zone America/New_York", "2026-10-27", 30, ""},
 		{"-to 2026-10-31", "2026-10-02", 30, ""},
 		{"-from 2026-11-25", "2026-11-25", 1, ""},
@@ -381,11 +378,12 @@ func TestParse(t *testing.T) {
 		{"-from 2025-01-01 -to 2026-12-31", "2025-01-01", 730, ""},
 		{"-from 2026-11-26", "", 0, "one day to two years"},
 		{"-from 2020-01-01", "", 0, "one day to two years"},
-		{"-from 1.10.2026", "", 0, `-from: "1.10.2026" is no day; write it as 2026-10-01`},
+		{"-from 1.10.2026", "", 0, `-from: "1.10.2026" is not a day; write it as 2026-10-01`},
 		{"-to 2026-02-30", "", 0, "-to: "},
 		{"-zone Zurich", "", 0, "-zone: unknown time zone Zurich; give a name such as Europe/Zurich"},
-		{"-top 0", "", 0, "-top takes a number from 1"},
-		{"october", "", 0, "all else needs a flag"},
+		{"-top 0", "", 0, "-top must be at least 1"},
+		{"-o=", "", 0, "-o must be a file"},
+		{"october", "", 0, `unexpected argument "october"`},
 		{"-token x", "", 0, "flag provided but not defined: -token; -h lists the flags"},
 	}
 	for _, test := range tests {
@@ -419,7 +417,7 @@ func TestConnectNeedsAToken(t *testing.T) {
 	require.ErrorContains(t, err, "CLIXNOW_TOKEN")
 	t.Setenv("CLIXNOW_TOKEN", "secret token")
 	err = run(t.Context(), []string{"-brand", "acme", "-o", "-"}, io.Discard, io.Discard, noon)
-	require.ErrorContains(t, err, "make a client")
+	require.ErrorContains(t, err, "create a client")
 	assert.NotContains(t, err.Error(), "secret")
 	t.Setenv("CLIXNOW_TOKEN", "token")
 	_, closeClient, err := connect("acme", noon)
@@ -432,8 +430,8 @@ func TestAdvice(t *testing.T) {
 	for want, err := range map[string]error{
 		"It was interrupted.":                     context.Canceled,
 		"Check the brand and the connection.":     clixnow.ErrNotSent,
-		"Run it again in a while.":                errors.New("anything"),
-		"Leads moved faster than they could be r": clixnow.ErrUnstableResults,
+		"Run it again later.":                     errors.New("anything"),
+		"Leads changed faster than they could be": clixnow.ErrUnstableResults,
 	} {
 		assert.Contains(t, advice(fmt.Errorf("read: %w", err)), want)
 	}
