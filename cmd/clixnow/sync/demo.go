@@ -13,19 +13,20 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// startDemo starts a fake Clixnow with some leads of the last month, one of
-// which changes each second until stop is called. It points the settings at it,
-// and at a temporary file where they name no database.
+// startDemo starts a fake Clixnow with leads of the last month. One of them
+// changes each second until stop is called. startDemo changes the settings to
+// use the fake. If they have no database, it sets a temporary file.
 func startDemo(ctx context.Context, set *settings) (stop func(), err error) {
 	folder, err := os.MkdirTemp("", "sync-demo-")
 	if err != nil {
-		return nil, fmt.Errorf("make a folder for the database of the demo: %w", err)
+		return nil, fmt.Errorf("create a folder for the database of the demo: %w", err)
 	}
 	server := clixnowtest.NewServer(clixnowtest.WithBrand("demo"))
 	leads := make([]clixnow.Lead, set.demoLeads)
 	for i := range leads {
-		leads[i] = someLead()
-		leads[i].CreatedOn = time.Now().Add(-30 * 24 * time.Hour / time.Duration(len(leads)) * time.Duration(len(leads)-i))
+		leads[i] = newLead()
+		age := 30 * 24 * time.Hour / time.Duration(len(leads)) * time.Duration(len(leads)-i)
+		leads[i].CreatedOn = time.Now().Add(-age)
 	}
 	leads = server.AddLeads(leads...)
 	set.brand, set.baseURL, set.token = server.Brand, server.URL, server.Token
@@ -49,21 +50,21 @@ func startDemo(ctx context.Context, set *settings) (stop func(), err error) {
 		cancel()
 		writer.Wait()
 		server.Close()
-		_ = os.RemoveAll(folder) // else it stays among the temporary files
+		_ = os.RemoveAll(folder)
 	}, nil
 }
 
-func someLead() clixnow.Lead {
+func newLead() clixnow.Lead {
 	return clixnow.Lead{Status: "New", SubCampaign: pick("spring", "summer", "autumn"), ClientType: "Client"}
 }
 
-// change does what a broker does: it takes a lead, calls one, or sees a
-// deposit, which it may take back. It returns new leads.
+// change makes one random change, as a broker would. It adds a lead, or changes
+// the status or the deposit of a lead. It returns the added lead.
 func change(server *clixnowtest.Server, leads []clixnow.Lead) []clixnow.Lead {
 	if len(leads) == 0 || pick(1, 2, 3) == 1 {
-		return server.AddLeads(someLead())
+		return server.AddLeads(newLead())
 	}
-	_ = server.UpdateLead(pick(leads...).ID, func(lead *clixnow.Lead) { // nobody deletes one
+	_ = server.UpdateLead(pick(leads...).ID, func(lead *clixnow.Lead) { // the lead exists, as no lead is deleted
 		switch {
 		case lead.HasFTD() && pick(true, false):
 			lead.Status, lead.FTDDate = "Chargeback", time.Time{}
@@ -76,4 +77,4 @@ func change(server *clixnowtest.Server, leads []clixnow.Lead) []clixnow.Lead {
 	return nil
 }
 
-func pick[T any](of ...T) T { return of[rand.IntN(len(of))] } //nolint:gosec // G404: this is no secret
+func pick[T any](values ...T) T { return values[rand.IntN(len(values))] } //nolint:gosec // G404: demo data

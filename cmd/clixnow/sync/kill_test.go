@@ -22,49 +22,46 @@ import (
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/postgrestest"
 )
 
-// broker changes leads, and remembers their history. Each change gives a lead a
-// status that it never had, so that a recorded event tells of which version it
-// is.
+// broker changes leads and records their history. Each change sets a new
+// status, so that an event shows to which version of the lead it belongs.
 type broker struct {
 	*program
-	random  *rand.Rand
-	history map[int64][]clixnow.Lead // versions, the oldest first
+	random *rand.Rand
+	// history has the versions of each lead, the oldest first.
+	history map[int64][]clixnow.Lead
 	ids     []int64
 	changes int
 }
 
-// newBroker begins with a history of a month. Its clock is slow at first, and
-// runs fast: a minute, the overlap of two passes, is over in a tenth of a
-// second. So what a lost position has passed over does not come again by
-// itself.
+// newBroker returns a broker with leads of a month. Its clock starts a month
+// ago and runs 600 times faster. So the overlap of two passes, a minute, is
+// only a tenth of a second. If the program skips a change, the overlap does not
+// hide that.
 func newBroker(t *testing.T, database string, seed uint64) *broker {
 	t.Helper()
 	began := time.Now()
-	clock := func() time.Time {
-		passed := time.Since(began)
-		return began.Add(-30*24*time.Hour + 600*passed)
-	}
+	clock := func() time.Time { return began.Add(-30*24*time.Hour + 600*time.Since(began)) }
 	b := &broker{
 		program: newProgram(t, database, clixnowtest.WithClock(clock)),
 		random:  rand.New(rand.NewPCG(seed, 0)),
 		history: make(map[int64][]clixnow.Lead),
 	}
-	leads := month(1200)
+	leads := lastMonth(1200)
 	for i := range leads {
 		leads[i].CreatedOn = leads[i].CreatedOn.Add(-30 * 24 * time.Hour)
 		leads[i].UpdatedOn = leads[i].CreatedOn
-		leads[i].Status = b.status()
+		leads[i].Status = b.newStatus()
 	}
-	b.remember(b.AddLeads(leads...)...)
+	b.record(b.AddLeads(leads...)...)
 	return b
 }
 
-func (b *broker) status() string {
+func (b *broker) newStatus() string {
 	b.changes++
 	return "status " + strconv.Itoa(b.changes)
 }
 
-func (b *broker) remember(leads ...clixnow.Lead) {
+func (b *broker) record(leads ...clixnow.Lead) {
 	for _, lead := range leads {
 		if len(b.history[lead.ID]) == 0 {
 			b.ids = append(b.ids, lead.ID)
@@ -73,16 +70,16 @@ func (b *broker) remember(leads ...clixnow.Lead) {
 	}
 }
 
-// work changes leads, mostly some of the last ones, until ctx is done.
+// work adds leads and changes some of the last ones until ctx is done.
 func (b *broker) work(ctx context.Context) error {
 	for ctx.Err() == nil {
 		if b.random.IntN(4) == 0 {
-			b.remember(b.AddLeads(clixnow.Lead{Status: b.status()})...)
+			b.record(b.AddLeads(clixnow.Lead{Status: b.newStatus()})...)
 		}
 		id := b.ids[max(0, len(b.ids)-1-b.random.IntN(50))]
 		var now clixnow.Lead
 		err := b.UpdateLead(id, func(lead *clixnow.Lead) {
-			lead.Status = b.status()
+			lead.Status = b.newStatus()
 			switch b.random.IntN(4) {
 			case 0:
 				lead.FTDDate = time.Now()
@@ -94,20 +91,21 @@ func (b *broker) work(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		b.remember(now)
+		b.record(now)
 		time.Sleep(time.Duration(10+b.random.IntN(50)) * time.Millisecond)
 	}
 	return nil
 }
 
-// check compares the database with the leads, and with their history.
+// check compares the database with the leads and their history. printed is the
+// output of all runs.
 func (b *broker) check(t *testing.T, printed string) {
 	t.Helper()
 	checkLeads(t, b.program)
 	recorded := make(map[int64][]event)
 	for _, event := range allEvents(t, b.database) {
 		recorded[event.lead] = append(recorded[event.lead], event)
-		// Contains would show all of it
+		// require.Contains would show the whole output in its message.
 		require.True(t, strings.Contains(printed, event.String()+"\n"), "not printed: %s", event)
 	}
 	require.Len(t, recorded, len(b.history))
@@ -118,8 +116,9 @@ func (b *broker) check(t *testing.T, printed string) {
 		query(t, b.database, "SELECT count(*) FROM lead_events WHERE printed_at IS NULL"))
 }
 
-// checkEvents replays events: those of one version after the other, of the last
-// one too, each once.
+// checkEvents checks that the events of a lead follow its history. Versions
+// between two passes may have no events. The last version must have its events.
+// No event may be repeated.
 func checkEvents(t *testing.T, history []clixnow.Lead, events []event) {
 	t.Helper()
 	var seen *clixnow.Lead
@@ -132,7 +131,7 @@ func checkEvents(t *testing.T, history []clixnow.Lead, events []event) {
 		}
 		switch {
 		case len(got) == 0 && i < len(history)-1:
-			continue // a state between two passes
+			continue // the version was replaced between two passes
 		case seen == nil:
 			want = append(want, "created from ")
 			seen = new(clixnow.Lead)
@@ -148,7 +147,7 @@ func checkEvents(t *testing.T, history []clixnow.Lead, events []event) {
 		require.Equal(t, want, got, "lead %d, version %d of %d", version.ID, i+1, len(history))
 		seen = version
 	}
-	require.Empty(t, events, "recorded twice, or in another order")
+	require.Empty(t, events, "events were recorded twice or in the wrong order")
 }
 
 func allEvents(t *testing.T, database string) (events []event) {
@@ -166,44 +165,44 @@ func allEvents(t *testing.T, database string) (events []event) {
 	return events
 }
 
-// The program is killed again and again while leads change. CLIXNOW_KILLS=500
-// kills it that often; CLIXNOW_SEED=7 repeats a run, as far as times do not
-// matter.
+// TestKilled kills the program many times while leads change. CLIXNOW_KILLS=500
+// sets the number of kills. CLIXNOW_SEED=7 repeats the random choices of a run,
+// but not its timing.
 func TestKilled(t *testing.T) {
 	t.Parallel()
-	kills := number(t, "CLIXNOW_KILLS", 20)
-	seed := uint64(number(t, "CLIXNOW_SEED", int(time.Now().UnixNano()%1e6)))
+	kills := envInt(t, "CLIXNOW_KILLS", 20)
+	seed := uint64(envInt(t, "CLIXNOW_SEED", int(time.Now().UnixNano()%1e6)))
 	t.Run("SQLite", func(t *testing.T) {
 		t.Parallel()
-		killAgainAndAgain(t, newBroker(t, filepath.Join(t.TempDir(), "leads.db"), seed), kills)
+		killRepeatedly(t, newBroker(t, filepath.Join(t.TempDir(), "leads.db"), seed), kills)
 	})
 	t.Run("PostgreSQL", func(t *testing.T) {
 		t.Parallel()
-		killAgainAndAgain(t, newBroker(t, postgrestest.New(t).URL, seed), kills)
+		killRepeatedly(t, newBroker(t, postgrestest.New(t).URL, seed), kills)
 	})
 	t.Logf("CLIXNOW_SEED=%d", seed)
 }
 
-func number(t *testing.T, name string, unset int) int {
+func envInt(t *testing.T, name string, fallback int) int {
 	t.Helper()
 	text := os.Getenv(name)
 	if text == "" {
-		return unset
+		return fallback
 	}
 	n, err := strconv.Atoi(text)
 	require.NoError(t, err)
 	return n
 }
 
-func killAgainAndAgain(t *testing.T, b *broker, kills int) {
+func killRepeatedly(t *testing.T, b *broker, kills int) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(b.random.Uint64(), 1))
 	output, err := os.Create(filepath.Join(t.TempDir(), "output"))
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, output.Close()) }()
 	var logs bytes.Buffer
-	child := func(more ...string) *exec.Cmd {
-		command := exec.CommandContext(t.Context(), os.Args[0], b.args(more...)...)
+	start := func(flags ...string) *exec.Cmd {
+		command := exec.CommandContext(t.Context(), os.Args[0], b.args(flags...)...)
 		command.Env = append(os.Environ(), childEnv+"=1", "CLIXNOW_TOKEN="+b.Token)
 		command.Stdout, command.Stderr = output, &logs
 		require.NoError(t, command.Start())
@@ -212,27 +211,28 @@ func killAgainAndAgain(t *testing.T, b *broker, kills int) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var writer sync.WaitGroup
-	var failed error
-	writer.Go(func() { failed = b.work(ctx) })
+	var workErr error
+	writer.Go(func() { workErr = b.work(ctx) })
 	for range kills {
-		victim := child("-poll", "10ms")
+		child := start("-poll", "10ms")
 		requests := len(b.Requests()) + random.IntN(8)
-		eventually(t, func() bool { return len(b.Requests()) >= requests }) // it comes this far
+		eventually(t, func() bool { return len(b.Requests()) >= requests })
 		time.Sleep(time.Duration(random.IntN(150)) * time.Millisecond)
-		require.NoError(t, victim.Process.Kill())
-		require.ErrorContains(t, victim.Wait(), "killed", logs.String())
+		require.NoError(t, child.Process.Kill())
+		require.ErrorContains(t, child.Wait(), "killed", logs.String())
 	}
 	cancel()
 	writer.Wait()
-	require.NoError(t, failed)
-	require.NoError(t, child("-once").Wait(), logs.String())
+	require.NoError(t, workErr)
+	require.NoError(t, start("-once").Wait(), logs.String())
 	printed, err := os.ReadFile(output.Name())
 	require.NoError(t, err)
 	b.check(t, string(printed))
 	t.Logf("%d kills, %d changes, %d events printed", kills, b.changes, strings.Count(string(printed), "\n"))
 }
 
-// PostgreSQL itself dies and comes back, while the program goes on.
+// TestDatabaseKilled kills PostgreSQL and starts it again while the program
+// runs.
 func TestDatabaseKilled(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.New(t)
@@ -241,20 +241,20 @@ func TestDatabaseKilled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var writer sync.WaitGroup
-	var failed error
-	writer.Go(func() { failed = b.work(ctx) })
+	var workErr error
+	writer.Go(func() { workErr = b.work(ctx) })
+	outages := func() int { return strings.Count(b.logs.String(), "waiting for the database") }
 	for range 3 {
 		printed := len(b.out.lines())
 		eventually(t, func() bool { return len(b.out.lines()) > printed+50 })
-		outages := strings.Count(b.logs.String(), "will go on when the database answers")
+		before := outages()
 		server.Kill()
-		eventually(t,
-			func() bool { return strings.Count(b.logs.String(), "will go on when the database answers") > outages })
+		eventually(t, func() bool { return outages() > before })
 		server.Start()
 	}
 	cancel()
 	writer.Wait()
-	require.NoError(t, failed)
+	require.NoError(t, workErr)
 	require.NoError(t, running.stop(), b.logs.String())
 	require.NoError(t, b.run(t.Context(), "-once"))
 	b.check(t, b.out.String())

@@ -1,13 +1,13 @@
-// Command sync keeps a database of leads current, and prints what happens to
-// them: created, status changed, deposited, deposit withdrawn. Without flags it
-// follows a fake Clixnow on loopback, whose leads change by themselves:
+// Command sync keeps a database of leads current. It prints the events of the
+// leads: created, status changed, deposited, deposit withdrawn. Without flags
+// it follows a fake Clixnow on loopback, whose leads change all the time:
 //
-//	go run .
-//	CLIXNOW_TOKEN=... go run . -brand acme -db leads.db
-//	CLIXNOW_TOKEN=... PGPASSWORD=... go run . -brand acme -db postgres://sync@db.example/leads
+//	go run ./sync
+//	CLIXNOW_TOKEN=... go run ./sync -brand acme -db leads.db
+//	CLIXNOW_TOKEN=... go run ./sync -brand acme -db postgres://db.local/leads
 //
-// Leads, events and position are saved in one transaction, so it may be killed
-// at any moment. See README.md.
+// It saves leads, events and position in one transaction, so it can be killed
+// at any time. See README.md.
 package main
 
 import (
@@ -27,12 +27,18 @@ import (
 
 const usage = `Usage: sync [flags]
 
-Keeps a database of leads current, and prints what happens to them. Without -brand it follows a fake Clixnow on loopback.
-The token is read from CLIXNOW_TOKEN. Keep a password of PostgreSQL in PGPASSWORD or ~/.pgpass: others can see flags.
+sync keeps a database of leads current and prints the events of the leads. Without -brand it follows a fake Clixnow on
+loopback. It reads the token from the environment variable CLIXNOW_TOKEN. Put a password for PostgreSQL into PGPASSWORD
+or ~/.pgpass, because other users of the machine can see flags.
 
-It ends with 0 when it was stopped or, with -once, has caught up; 1: it failed, try again later; 2: wrong flags;
-3: it was refused, see the message; 4: another process has taken over the database.
+Exit codes:
+  0  it was stopped, or with -once it has caught up
+  1  it failed; start it again later
+  2  the flags are wrong
+  3  the API refused it, or the database cannot be used; see the message
+  4  another process has taken over the database
 
+Flags:
 `
 
 var errUsage = errors.New("wrong flags")
@@ -85,7 +91,7 @@ func run(ctx context.Context, args []string, token string, out, logs io.Writer) 
 	if err != nil {
 		return err
 	}
-	log.Info("opened", "brand", set.brand, "database", store.name)
+	log.Info("opened the database", "brand", set.brand, "database", store.name)
 	if set.once {
 		set.poll = 0
 	}
@@ -97,28 +103,29 @@ func parse(args []string, token string, out io.Writer) (settings, error) {
 	set := settings{token: token}
 	flags := flag.NewFlagSet("sync", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // main prints the error
-	flags.StringVar(&set.brand, "brand", "", "follow the brand of this `name`; without it, a fake Clixnow on loopback")
-	flags.StringVar(&set.baseURL, "url", "", "base `URL` of a host that serves the API under another name")
+	flags.StringVar(&set.brand, "brand", "",
+		"the `name` of the brand to follow (default a fake Clixnow on loopback)")
+	flags.StringVar(&set.baseURL, "url", "", "the base `URL` of another host that serves the API")
 	flags.StringVar(&set.database, "db", "",
-		"SQLite `file` or postgres:// URL (default leads.db; for the fake, a temporary file)")
-	flags.DurationVar(&set.poll, "poll", 0, "`time` between two passes (default 1m; for the fake, 2s)")
-	flags.BoolVar(&set.once, "once", false, "end when caught up")
-	flags.IntVar(&set.demoLeads, "demo-leads", 20, "`number` of leads that the fake begins with")
+		"an SQLite `file` or a postgres:// URL (default leads.db; for the fake, a temporary file)")
+	flags.DurationVar(&set.poll, "poll", 0, "the `time` between two passes (default 1m; for the fake, 2s)")
+	flags.BoolVar(&set.once, "once", false, "stop when it has caught up")
+	flags.IntVar(&set.demoLeads, "demo-leads", 20, "the `number` of leads that the fake has at the start")
 	err := flags.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(out, usage)
 		flags.SetOutput(out)
 		flags.PrintDefaults()
-	case err != nil: // as it is
+	case err != nil:
 	case flags.NArg() > 0:
-		err = fmt.Errorf("%q is none", flags.Arg(0))
+		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	case set.poll < 0 || set.demoLeads < 0:
 		err = errors.New("-poll and -demo-leads must not be negative")
 	case set.brand == "" && set.baseURL != "":
 		err = errors.New("-url needs -brand")
 	case set.brand != "" && set.token == "":
-		err = errors.New("the environment has no CLIXNOW_TOKEN")
+		err = errors.New("the environment variable CLIXNOW_TOKEN is not set")
 	}
 	if set.database == "" && set.brand != "" {
 		set.database = "leads.db"
@@ -132,7 +139,7 @@ func parse(args []string, token string, out io.Writer) (settings, error) {
 	return set, err
 }
 
-// explain returns the code to end the program with, and what a person is to do.
+// explain returns the exit code for an error, and advice on what to do.
 func explain(err error) (code int, advice string) {
 	switch {
 	case err == nil:
@@ -140,18 +147,18 @@ func explain(err error) (code int, advice string) {
 	case errors.Is(err, errUsage):
 		return 2, "-h lists the flags."
 	case errors.Is(err, clixnow.ErrUnauthorized):
-		return 3, "Check CLIXNOW_TOKEN: it is wrong, or for another brand."
+		return 3, "Check CLIXNOW_TOKEN: it is wrong, or it is for another brand."
 	case errors.Is(err, clixnow.ErrForbidden):
 		return 3, "Ask your Clixnow manager to let this token read leads."
 	case errors.Is(err, clixnow.ErrRedirect):
-		return 3, "Check -brand and -url: the API itself does not redirect."
+		return 3, "Check -brand and -url: the API does not redirect."
 	case errors.Is(err, clixnow.ErrRefused):
-		return 3, "The API does not take this request. Check -url, and look for a newer version of this program."
-	case errors.Is(err, errUnfit):
-		return 3, "Give another -db."
+		return 3, "The API does not accept this request. Check -url, and look for a newer version of this program."
+	case errors.Is(err, errWrongDatabase):
+		return 3, "Set -db to another database."
 	case errors.Is(err, errTakenOver):
-		return 4, "The one that was started last goes on. Start one only."
+		return 4, "Only the process that was started last continues. Start only one."
 	default:
-		return 1, "What was saved is whole. Start it again, and it goes on from there."
+		return 1, "The saved data is consistent. Start sync again to continue from there."
 	}
 }

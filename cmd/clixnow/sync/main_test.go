@@ -17,7 +17,7 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// childEnv makes the test binary the program itself, which can be killed.
+// childEnv is set if a test starts this binary as the program.
 const childEnv = "CLIXNOW_SYNC_CHILD"
 
 func TestMain(m *testing.M) {
@@ -44,7 +44,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-func TestEnds(t *testing.T) {
+func TestExitCodes(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	unauthorized := clixnowtest.NewServer(clixnowtest.WithToken("another"))
@@ -61,33 +61,36 @@ func TestEnds(t *testing.T) {
 		want []string
 	}{
 		"unknown flag":       {"-x", 2, []string{"-x"}},
-		"argument":           {"leads.db", 2, []string{`"leads.db"`}},
+		"argument":           {"leads.db", 2, []string{`unexpected argument "leads.db"`}},
 		"negative poll":      {"-poll -1s", 2, []string{"-poll"}},
 		"URL without brand":  {"-url http://127.0.0.1:1", 2, []string{"-brand"}},
-		"bad brand":          {"-brand a/b -once", 2, []string{"brand"}},
+		"invalid brand":      {"-brand a/b -once", 2, []string{"brand"}},
 		"wrong token":        {"-brand acme -url " + unauthorized.URL, 3, []string{"401", "CLIXNOW_TOKEN"}},
 		"forbidden":          {"-brand acme -url " + answering(403), 3, []string{"403", "manager"}},
 		"redirect":           {"-brand acme -url " + answering(302), 3, []string{"302", "-url"}},
 		"wrong host":         {"-brand acme -url " + answering(404), 3, []string{"404", "-url"}},
 		"server error, once": {"-brand acme -once -url " + answering(503), 1, []string{"503", "again"}},
-		"no such folder": {
+		"database in a missing folder": {
 			"-brand acme -once -db " + filepath.Join(folder, "none", "a.db"), 1,
 			[]string{"database: open"},
 		},
-		"no server": {
+		"database server that does not answer": {
 			"-brand acme -once -db postgres://sync:s3cret@127.0.0.1:1/leads", 1,
 			[]string{"database: open"},
 		},
-		"no URL": {
+		"invalid database URL": {
 			"-brand acme -once -db postgres://sync:s3cret@127.0.0.1:x/leads", 3,
 			[]string{"not a valid URL"},
 		},
-		"another scheme": {
+		"database URL with another scheme": {
 			"-brand acme -once -db mysql://sync:s3cret@127.0.0.1/leads", 3,
 			[]string{"postgres://"},
 		},
-		"keywords":              {"-brand acme -once -db password=s3cret", 3, []string{"postgres://"}},
-		"slash in the password": {"-brand acme -once -db postgres://sync:s3/cret@127.0.0.1/leads", 3, []string{"%2F"}},
+		"database keywords": {"-brand acme -once -db password=s3cret", 3, []string{"postgres://"}},
+		"slash in the database password": {
+			"-brand acme -once -db postgres://sync:s3/cret@127.0.0.1/leads", 3,
+			[]string{"%2F"},
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -117,7 +120,7 @@ func TestNoToken(t *testing.T) {
 	assert.ErrorContains(t, err, "CLIXNOW_TOKEN")
 }
 
-// program is run with a server, a database and what it prints.
+// program runs sync with a fake API and a database.
 type program struct {
 	*clixnowtest.Server
 	database  string
@@ -139,7 +142,7 @@ func (p *program) run(ctx context.Context, more ...string) error {
 	return run(ctx, p.args(more...), p.Token, &p.out, &p.logs)
 }
 
-// start runs it until it is stopped, or ends itself.
+// start starts the program in the background.
 func (p *program) start(t *testing.T, more ...string) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -158,7 +161,7 @@ func (r *running) stop() error {
 	return <-r.ended
 }
 
-// lines is what a program wrote.
+// lines holds what a program has written.
 type lines struct {
 	mu   sync.Mutex
 	text strings.Builder

@@ -13,19 +13,22 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// progress shows how far a pass has come: by a bar on a terminal, else by a
-// line in the log now and then. Changes come in the order of time, so a bar of
-// time shows what is left.
+// progress shows the progress of a pass. On a terminal it draws a bar.
+// Elsewhere it logs a line every ten seconds. Changes come in the order of
+// their time. So the bar shows how much of the time from the first change until
+// now was read.
 type progress struct {
 	out      io.Writer
 	log      *slog.Logger
 	terminal bool
 
-	leads int // of the pass
+	// leads is the number of leads in the current pass.
+	leads int
 	first clixnow.Lead
 	began time.Time
 	shown time.Time
-	bar   *progressbar.ProgressBar // nil while there is nothing to show
+	// bar is nil before a pass has lasted long enough to show it.
+	bar *progressbar.ProgressBar
 }
 
 func newProgress(out io.Writer, log *slog.Logger) *progress {
@@ -39,11 +42,11 @@ func (p *progress) add(lead clixnow.Lead) {
 		p.first, p.began, p.shown = lead, now, now
 	}
 	p.leads++
-	every := 10 * time.Second
+	interval := 10 * time.Second
 	if p.terminal {
-		every = 200 * time.Millisecond
+		interval = 200 * time.Millisecond
 	}
-	if now.Sub(p.shown) < every {
+	if now.Sub(p.shown) < interval {
 		return
 	}
 	p.shown = now
@@ -57,13 +60,13 @@ func (p *progress) add(lead clixnow.Lead) {
 			progressbar.OptionSetWriter(p.out),
 			progressbar.OptionSetWidth(20), progressbar.OptionClearOnFinish(), progressbar.OptionUseANSICodes(true))
 	}
-	// a bar that cannot be drawn stops nothing
 	_ = p.bar.Set64(min(seconds(lead.UpdatedOn.Sub(p.first.UpdatedOn)), p.bar.GetMax64()-1))
 	p.bar.Describe(fmt.Sprintf("%7d leads, %5d/s, at %s", p.leads, perSecond,
 		lead.UpdatedOn.UTC().Format(time.DateTime)))
 }
 
-// pause makes room for a line of text. What is added then shows the bar again.
+// pause removes the bar, so that a line of text can be printed. The next add
+// draws it again.
 func (p *progress) pause() {
 	if p.bar != nil {
 		_ = p.bar.Clear()

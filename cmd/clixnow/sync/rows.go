@@ -18,22 +18,26 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// A dialect is in what the two databases differ. All else is SQL that both
-// understand.
+// dialect has the differences between the two databases. All other SQL works
+// with both.
 type dialect struct {
-	name  string            // of the database, without a password
-	types *strings.Replacer // of the columns, from PostgreSQL's
-	lock  string            // keeps another process from making the tables at the same time
+	// name is the name of the database for the log, without a password.
+	name string
+	// types replaces PostgreSQL's column types by those of the database.
+	types *strings.Replacer
+	// lock is a statement that prevents two processes from creating the tables
+	// at the same time. It may be empty.
+	lock string
 }
 
-// openDatabase takes the URL of a PostgreSQL, or the name of an SQLite file. It
-// does not connect yet.
+// openDatabase opens a PostgreSQL database by its URL, or an SQLite database by
+// its file name. It does not connect yet.
 func openDatabase(address string) (*sql.DB, dialect, error) {
 	if strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://") {
 		config, err := pgx.ParseConfig(address)
-		if err != nil { // whose text may hold a piece of the password
-			return nil, dialect{},
-				fmt.Errorf("%w: -db is not a valid URL; in user and password write %%2F for / and %%40 for @", errUnfit)
+		if err != nil { // err is left out, because it can contain a part of the password
+			return nil, dialect{}, fmt.Errorf("%w: -db is not a valid URL; in the user and the password "+
+				"write %%2F for / and %%40 for @", errWrongDatabase)
 		}
 		return stdlib.OpenDB(*config), dialect{
 			name:  fmt.Sprintf("%s on %s", config.Database, config.Host),
@@ -41,13 +45,15 @@ func openDatabase(address string) (*sql.DB, dialect, error) {
 			lock:  "SELECT pg_advisory_xact_lock(7046029254386353131)",
 		}, nil
 	}
-	// not to be shown as the name of a file
+	// Such an address may contain a password. It must not be used as a file
+	// name, because file names are shown.
 	if strings.Contains(address, "://") || strings.Contains(address, "password=") {
-		return nil, dialect{}, fmt.Errorf("%w: -db is neither a postgres:// URL nor the name of a file", errUnfit)
+		return nil, dialect{}, fmt.Errorf("%w: -db is neither a postgres:// URL nor a file name", errWrongDatabase)
 	}
 	file := url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(address)}).EscapedPath()}
 	file.RawQuery = url.Values{
-		"_pragma": {"busy_timeout(20000)", "journal_mode(WAL)", "synchronous(FULL)"}, // WAL: others may read meanwhile
+		// With WAL, other processes can read during a write.
+		"_pragma": {"busy_timeout(20000)", "journal_mode(WAL)", "synchronous(FULL)"},
 		"_txlock": {"immediate"},
 	}.Encode()
 	db, err := sql.Open("sqlite", file.String())
@@ -56,12 +62,13 @@ func openDatabase(address string) (*sql.DB, dialect, error) {
 	return db, dialect{name: address, types: types}, err
 }
 
-// dateFormat is how a time is written to a column: a TIMESTAMPTZ, or in SQLite
-// a TEXT, which this fixed width lets sort by time. Microseconds are what
-// PostgreSQL has. They are cut, not rounded: a position must not run ahead.
+// dateFormat is the format of times in columns. In SQLite the column type is
+// TEXT: because of the fixed width, it sorts by time. PostgreSQL stores
+// microseconds. Format truncates a time to them and does not round it up, so a
+// position does not become later.
 const dateFormat = "2006-01-02T15:04:05.000000Z"
 
-// dateOf is a time for a column; the zero time is NULL.
+// dateOf returns the value of a time for a column. The zero time is NULL.
 func dateOf(t time.Time) any {
 	if t.IsZero() {
 		return nil
@@ -69,7 +76,7 @@ func dateOf(t time.Time) any {
 	return t.UTC().Format(dateFormat)
 }
 
-// date is a time from a column.
+// date is a time that is read from a column. NULL is the zero time.
 type date time.Time
 
 // Scan implements sql.Scanner.
@@ -84,14 +91,14 @@ func (d *date) Scan(value any) error {
 		*d = date(parsed)
 		return err
 	default:
-		return fmt.Errorf("a date of type %T", value)
+		return fmt.Errorf("unexpected type %T of a date", value)
 	}
 	return nil
 }
 
 const (
-	leadColumns = "id, email, status, crm_id, brand_id, brand_name, created_on, updated_on, ftd_date, click_id, sub2, sub_campaign, " +
-		"keyword, placement, client_type, extra, raw"
+	leadColumns = "id, email, status, crm_id, brand_id, brand_name, created_on, updated_on, ftd_date, click_id, " +
+		"sub2, sub_campaign, keyword, placement, client_type, extra, raw"
 	eventColumns = "lead_id, event, status_before, status, ftd_date, updated_on, recorded_at"
 )
 
@@ -105,8 +112,8 @@ func leadRow(l *clixnow.Lead, raw []byte) ([]any, error) {
 		extra = string(encoded)
 	}
 	return []any{
-		l.ID, text(l.Email), text(l.Status), text(l.CRMID), l.BrandID, text(l.BrandName), dateOf(l.CreatedOn),
-		dateOf(l.UpdatedOn), dateOf(l.FTDDate),
+		l.ID, text(l.Email), text(l.Status), text(l.CRMID), l.BrandID, text(l.BrandName),
+		dateOf(l.CreatedOn), dateOf(l.UpdatedOn), dateOf(l.FTDDate),
 		text(l.ClickID), text(l.Sub2), text(l.SubCampaign), text(l.Keyword), text(l.Placement),
 		text(string(l.ClientType)), extra, string(raw),
 	}, nil
@@ -126,29 +133,29 @@ func eventRows(before *clixnow.Lead, now clixnow.Lead, at time.Time) (rows [][]a
 	return rows
 }
 
-// text replaces the one character that PostgreSQL does not take, lest a lead
-// that has it holds up all that follow.
+// text replaces NUL, which PostgreSQL does not accept in a text. A lead that
+// cannot be saved would stop the sync.
 func text(s string) string { return strings.ReplaceAll(s, "\x00", "\uFFFD") }
 
-// rowsAtOnce go into one statement: more save PostgreSQL round trips, but cost
-// SQLite the square of their parameters.
-const rowsAtOnce = 20
+// rowsPerStatement is the number of rows in one statement. More rows save round
+// trips to PostgreSQL, but the cost in SQLite grows with the square of the
+// number of parameters.
+const rowsPerStatement = 20
 
 // rawLeads returns the stored versions of leads, by id.
 func rawLeads(ctx context.Context, tx *sql.Tx, leads []clixnow.Lead) (map[int64]string, error) {
 	known := make(map[int64]string)
-	for chunk := range slices.Chunk(leads, rowsAtOnce) {
+	for chunk := range slices.Chunk(leads, rowsPerStatement) {
 		ids := make([]any, len(chunk))
 		for i := range chunk {
 			ids[i] = chunk[i].ID
 		}
-		rows,
-			err := tx.QueryContext(ctx, "SELECT id, raw FROM leads WHERE id IN "+placeholders(1, len(ids)),
-			ids...) //nolint:gosec // G202: no values
+		statement := "SELECT id, raw FROM leads WHERE id IN " + placeholders(1, len(ids))
+		rows, err := tx.QueryContext(ctx, statement, ids...)
 		if err != nil {
 			return nil, err
 		}
-		defer func() { _ = rows.Close() }() // Err says what failed
+		defer func() { _ = rows.Close() }() // Err returns the error
 		for rows.Next() {
 			var id int64
 			var raw string
@@ -164,12 +171,11 @@ func rawLeads(ctx context.Context, tx *sql.Tx, leads []clixnow.Lead) (map[int64]
 	return known, nil
 }
 
-// insert writes rows, and where onConflict says so, over what is there.
+// insert inserts rows. onConflict is the end of the statement. It may be empty.
 func insert(ctx context.Context, tx *sql.Tx, table, columns, onConflict string, rows [][]any) error {
-	for chunk := range slices.Chunk(rows, rowsAtOnce) {
+	for chunk := range slices.Chunk(rows, rowsPerStatement) {
 		values := placeholders(len(chunk), len(chunk[0]))
-		statement := fmt.Sprintf("INSERT INTO %s (%s) VALUES %s %s", table, columns, values,
-			onConflict) //nolint:gosec // G201: no values
+		statement := fmt.Sprintf("INSERT INTO %s (%s) VALUES %s %s", table, columns, values, onConflict)
 		if _, err := tx.ExecContext(ctx, statement, slices.Concat(chunk...)...); err != nil {
 			return err
 		}
@@ -177,7 +183,7 @@ func insert(ctx context.Context, tx *sql.Tx, table, columns, onConflict string, 
 	return nil
 }
 
-// replaceLead ends an insert of leads by their id.
+// replaceLead returns the clause that replaces leads with the same id.
 func replaceLead() string {
 	var set []string
 	for column := range strings.SplitSeq(leadColumns, ", ") {
@@ -203,7 +209,7 @@ func placeholders(rows, columns int) string {
 	return list.String() + ")"
 }
 
-// An event is a line of lead_events.
+// event is a row of lead_events.
 type event struct {
 	id, lead             int64
 	kind                 clixnow.LeadEvent
@@ -211,16 +217,16 @@ type event struct {
 	ftdDate, updatedOn   date
 }
 
-// unprintedEvents returns the oldest ones, at most as many.
-func unprintedEvents(ctx context.Context, tx *sql.Tx, most int) (events []event, err error) {
-	rows,
-		err := tx.QueryContext(ctx,
-		"SELECT id, lead_id, event, status_before, status, ftd_date, updated_on FROM lead_events "+
-			"WHERE printed_at IS NULL ORDER BY id LIMIT $1", most)
+// unprintedEvents returns at most limit events that are not marked as printed,
+// the oldest first.
+func unprintedEvents(ctx context.Context, tx *sql.Tx, limit int) (events []event, err error) {
+	const statement = "SELECT id, lead_id, event, status_before, status, ftd_date, updated_on FROM lead_events " +
+		"WHERE printed_at IS NULL ORDER BY id LIMIT $1"
+	rows, err := tx.QueryContext(ctx, statement, limit)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = rows.Close() }() // Err says what failed
+	defer func() { _ = rows.Close() }() // Err returns the error
 	for rows.Next() {
 		var e event
 		if err := rows.Scan(&e.id, &e.lead, &e.kind, &e.statusBefore, &e.status, &e.ftdDate, &e.updatedOn); err != nil {
@@ -231,19 +237,19 @@ func unprintedEvents(ctx context.Context, tx *sql.Tx, most int) (events []event,
 	return events, rows.Err()
 }
 
-// String shows the event as a line. Quotes keep a status from forging another
-// line, or moving the cursor.
+// String returns the event as a line. It quotes a status, so that a status with
+// control characters cannot forge a line or move the cursor.
 func (e event) String() string {
-	var what string
+	var detail string
 	switch e.kind {
-	default: // its name says it all
+	default: // no detail
 	case clixnow.LeadCreated:
-		what = fmt.Sprintf("%q", e.status)
+		detail = fmt.Sprintf("%q", e.status)
 	case clixnow.LeadStatusChanged:
-		what = fmt.Sprintf("%q -> %q", e.statusBefore, e.status)
+		detail = fmt.Sprintf("%q -> %q", e.statusBefore, e.status)
 	case clixnow.LeadDeposited:
-		what = time.Time(e.ftdDate).Format(time.DateTime)
+		detail = time.Time(e.ftdDate).Format(time.DateTime)
 	}
 	return strings.TrimRight(fmt.Sprintf("%7d  %s  lead %-8d  %-17s  %s", e.id,
-		time.Time(e.updatedOn).Format(time.DateTime), e.lead, e.kind, what), " ")
+		time.Time(e.updatedOn).Format(time.DateTime), e.lead, e.kind, detail), " ")
 }

@@ -15,54 +15,60 @@ import (
 )
 
 const (
-	schemaVersion = 1
-	patience      = 2 * time.Minute // with one transaction
+	schemaVersion      = 1
+	transactionTimeout = 2 * time.Minute
 )
 
 var (
-	errDatabase  = errors.New("database")
-	errUnfit     = errors.New("this database does not fit")
-	errTakenOver = errors.New("another process has taken over this database")
+	errDatabase      = errors.New("database")
+	errWrongDatabase = errors.New("this database cannot be used")
+	errTakenOver     = errors.New("another process has taken over this database")
 )
 
 //go:embed schema.sql
 var schema string
 
 // store is the database of one brand. It belongs to the process that opened it
-// last: what an earlier one tries to save fails with errTakenOver. So two of
-// them cannot write over each other, and one that was killed locks nobody out.
+// last. If an earlier process tries to save, it gets errTakenOver. So two
+// processes cannot overwrite each other's data. There is no lock, so a killed
+// process does not block the next one.
 type store struct {
-	db    *sql.DB
-	name  string // without a password
+	db *sql.DB
+	// name is the name of the database for the log, without a password.
+	name string
+	// owner is the number of this process in sync_state.
 	owner int64
 }
 
-// openStore opens the database of a brand, makes its tables where there are
-// none, and takes it over.
+// openStore opens the database of a brand and takes it over. It creates the
+// tables if there are none.
 func openStore(ctx context.Context, address, brand string) (*store, error) {
 	db, dialect, err := openDatabase(address)
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(1) // the program does one thing after the other
+	db.SetMaxOpenConns(1) // the transactions run one after another
 	s := &store{db: db, name: dialect.name}
 	err = s.transact(ctx, "open", func(ctx context.Context, tx *sql.Tx) error {
 		return s.takeOver(ctx, tx, dialect, brand)
 	})
 	if err != nil {
-		_ = db.Close() // nothing was written
+		_ = db.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
+// takeOver makes this process the owner of the database. It returns
+// errWrongDatabase if the database belongs to another brand or to a newer
+// version of the program.
 func (s *store) takeOver(ctx context.Context, tx *sql.Tx, d dialect, brand string) error {
 	state := d.types.Replace(`CREATE TABLE IF NOT EXISTS sync_state (
 		only_row       BIGINT PRIMARY KEY CHECK (only_row = 1),
 		schema_version BIGINT NOT NULL,
 		brand          TEXT NOT NULL,
-		owner          BIGINT NOT NULL, -- how often the database was opened
-		position       TIMESTAMPTZ -- what was updated before it has been read; NULL: nothing has
+		owner          BIGINT NOT NULL, -- the number of times that the database was opened
+		position       TIMESTAMPTZ -- all changes before this time were read; NULL: none were read
 	)`)
 	for _, statement := range []string{
 		d.lock, state,
@@ -81,10 +87,10 @@ func (s *store) takeOver(ctx context.Context, tx *sql.Tx, d dialect, brand strin
 	case err != nil:
 		return err
 	case version > schemaVersion:
-		return fmt.Errorf("%w: its tables are of version %d, this program knows up to %d", errUnfit, version,
-			schemaVersion)
+		return fmt.Errorf("%w: its tables have version %d, but this program supports only versions up to %d",
+			errWrongDatabase, version, schemaVersion)
 	case version > 0 && owned != brand:
-		return fmt.Errorf("%w: it holds leads of %q", errUnfit, owned)
+		return fmt.Errorf("%w: it has the leads of brand %q", errWrongDatabase, owned)
 	case version > 0:
 		return nil
 	}
@@ -97,25 +103,26 @@ func (s *store) takeOver(ctx context.Context, tx *sql.Tx, d dialect, brand strin
 
 func (s *store) close() error { return s.db.Close() }
 
-// position returns where to go on reading.
+// position returns the saved position.
 func (s *store) position(ctx context.Context) (time.Time, error) {
 	var position date
 	err := s.transact(ctx, "read the position", func(ctx context.Context, tx *sql.Tx) error {
-		return missing(tx.QueryRowContext(ctx, "SELECT position FROM sync_state WHERE owner = $1",
+		return takenOver(tx.QueryRowContext(ctx, "SELECT position FROM sync_state WHERE owner = $1",
 			s.owner).Scan(&position))
 	})
 	return time.Time(position), err
 }
 
-// save writes leads in the order in which they came, what happened to them, and
-// the position: all or nothing. What happened is found by comparing with what
-// is stored, within the transaction, so a lead that comes again makes no event.
+// save saves leads, their events and the position in one transaction. The order
+// of leads must be the order in which they were read. save finds the events by
+// comparing the leads with the stored versions. So an unchanged lead makes no
+// event.
 func (s *store) save(ctx context.Context, leads []clixnow.Lead, position time.Time) error {
 	return s.transact(ctx, "save leads", func(ctx context.Context, tx *sql.Tx) error {
-		// First of all a write: it waits for a transaction of another process,
-		// and what follows sees what that one did.
-		const move = "UPDATE sync_state SET position = $1 WHERE owner = $2 RETURNING owner"
-		if err := missing(tx.QueryRowContext(ctx, move, dateOf(position), s.owner).Scan(new(int64))); err != nil {
+		// The first statement is a write. It waits for a transaction of another
+		// process, so that the next statements see that process's changes.
+		const update = "UPDATE sync_state SET position = $1 WHERE owner = $2 RETURNING owner"
+		if err := takenOver(tx.QueryRowContext(ctx, update, dateOf(position), s.owner).Scan(new(int64))); err != nil {
 			return err
 		}
 		known, err := rawLeads(ctx, tx, leads)
@@ -133,10 +140,13 @@ func (s *store) save(ctx context.Context, leads []clixnow.Lead, position time.Ti
 	})
 }
 
-// compare returns the rows to write for leads of which known holds the stored
-// versions. It keeps known current, since a lead may come in two versions.
+// compare returns the rows of changed leads and of their events. known has the
+// stored versions of leads, by id. compare updates it, because leads can have
+// several versions of one lead.
 func compare(known map[int64]string, leads []clixnow.Lead) (changed, events [][]any, err error) {
-	rows := make(map[int64][]any) // one for each lead: PostgreSQL refuses to insert over what it has just inserted
+	// There is one row for each lead, because PostgreSQL refuses a statement
+	// that replaces a row twice.
+	rows := make(map[int64][]any)
 	now := time.Now()
 	for i := range leads {
 		lead := &leads[i]
@@ -163,29 +173,28 @@ func compare(known map[int64]string, leads []clixnow.Lead) (changed, events [][]
 	return slices.Collect(maps.Values(rows)), events, nil
 }
 
-// unprinted returns the oldest events that are not known to have been printed,
-// at most as many.
-func (s *store) unprinted(ctx context.Context, most int) (events []event, err error) {
+// unprinted returns at most limit events that are not marked as printed, the
+// oldest first.
+func (s *store) unprinted(ctx context.Context, limit int) (events []event, err error) {
 	err = s.transact(ctx, "read events", func(ctx context.Context, tx *sql.Tx) error {
-		events, err = unprintedEvents(ctx, tx, most)
+		events, err = unprintedEvents(ctx, tx, limit)
 		return err
 	})
 	return events, err
 }
 
-// printed marks the events up to the one of this id.
-func (s *store) printed(ctx context.Context, last int64) error {
+// markPrinted marks all events up to the id last as printed.
+func (s *store) markPrinted(ctx context.Context, last int64) error {
+	const update = "UPDATE lead_events SET printed_at = $1 WHERE printed_at IS NULL AND id <= $2"
 	return s.transact(ctx, "mark events as printed", func(ctx context.Context, tx *sql.Tx) error {
-		_,
-			err := tx.ExecContext(ctx, "UPDATE lead_events SET printed_at = $1 WHERE printed_at IS NULL AND id <= $2",
-			dateOf(time.Now()), last)
+		_, err := tx.ExecContext(ctx, update, dateOf(time.Now()), last)
 		return err
 	})
 }
 
-// transact calls do within a transaction.
-func (s *store) transact(ctx context.Context, what string, do func(context.Context, *sql.Tx) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// transact calls do in a transaction. action describes it in errors.
+func (s *store) transact(ctx context.Context, action string, do func(context.Context, *sql.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, transactionTimeout)
 	defer cancel()
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err == nil {
@@ -195,14 +204,15 @@ func (s *store) transact(ctx context.Context, what string, do func(context.Conte
 	if err == nil {
 		err = tx.Commit()
 	}
-	if err == nil || errors.Is(err, errUnfit) || errors.Is(err, errTakenOver) {
+	if err == nil || errors.Is(err, errWrongDatabase) || errors.Is(err, errTakenOver) {
 		return err
 	}
-	return fmt.Errorf("%w: %s: %w", errDatabase, what, err)
+	return fmt.Errorf("%w: %s: %w", errDatabase, action, err)
 }
 
-// missing says what it means that our row of the state is not there.
-func missing(err error) error {
+// takenOver returns errTakenOver if sync_state has no row with this process as
+// the owner.
+func takenOver(err error) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return errTakenOver
 	}

@@ -12,26 +12,34 @@ import (
 )
 
 const (
-	batchSize  = 500              // leads saved in one transaction, and events printed at once
-	clockError = 10 * time.Minute // how far our clock may run ahead of the API's
+	// batchSize is the number of leads that one transaction saves, and the
+	// number of events that are printed at once.
+	batchSize = 500
+	// maxClockSkew is how far this machine's clock may be ahead of the API's
+	// clock.
+	maxClockSkew = 10 * time.Minute
 )
 
-// syncer keeps a store current, and prints what happened.
+// syncer keeps a store current and prints the events.
 type syncer struct {
-	client   *clixnow.Client
-	store    *store
-	poll     time.Duration // 0: end when caught up
+	client *clixnow.Client
+	store  *store
+	// poll is the time between two passes. 0 means to stop when caught up.
+	poll     time.Duration
 	out      io.Writer
 	log      *slog.Logger
 	progress *progress
 
-	batch    []clixnow.Lead // read, not saved yet
-	position time.Time      // saved
-	began    time.Time      // the pass that is being read, or earlier
+	// batch has the leads that were read but not saved yet.
+	batch []clixnow.Lead
+	// position is the saved position.
+	position time.Time
+	// began is the time when the current pass began, or an earlier time.
+	began time.Time
 }
 
-// run follows the changes until ctx is done, or, where it is not to poll, until
-// it has caught up.
+// run follows the changes until ctx is done. If poll is 0, it returns when it
+// has caught up.
 func (s *syncer) run(ctx context.Context) error {
 	for {
 		err := s.follow(ctx)
@@ -43,9 +51,9 @@ func (s *syncer) run(ctx context.Context) error {
 		case !errors.Is(err, errDatabase):
 			return err
 		}
-		// Whether the last transaction was committed is not known. The database
-		// knows: go on from what it holds.
-		s.log.Error("will go on when the database answers", "error", err)
+		// The last transaction may or may not have been committed. So follow
+		// reads the position from the database again.
+		s.log.Error("waiting for the database", "error", err)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -54,52 +62,54 @@ func (s *syncer) run(ctx context.Context) error {
 	}
 }
 
-// follow reads one sequence of changes, and returns what ended it.
+// follow reads one sequence of changes until it ends. It returns the error that
+// ended it.
 func (s *syncer) follow(ctx context.Context) error {
 	since, err := s.store.position(ctx)
 	if err != nil {
 		return err
 	}
-	if err := s.publish(ctx); err != nil { // what an earlier run did not come to
+	if err := s.printEvents(ctx); err != nil { // events that an earlier run saved but did not print
 		return err
 	}
 	s.log.Info("following changes", "since", since, "poll", s.poll)
 	s.batch, s.position, s.began = nil, since, time.Now()
 	defer s.progress.end()
-	var reading, saving error
+	var readErr, saveErr error
 	changes := s.client.LeadChanges(ctx, clixnow.LeadChangesRequest{
 		Since: since, PollInterval: s.poll,
 		CaughtUp: func(since time.Time) error {
-			saving = s.caughtUp(ctx, since)
-			return saving
+			saveErr = s.caughtUp(ctx, since)
+			return saveErr
 		},
 	})
 	for lead, err := range changes {
 		if err == nil {
-			saving = s.add(ctx, lead)
-		} else if saving == nil { // a pass failed, or the program is to stop: what was read is whole
-			reading, saving = err, s.flush(ctx)
+			saveErr = s.add(ctx, lead)
+		} else if saveErr == nil { // a pass failed or ctx is done: save what was read so far
+			readErr, saveErr = err, s.flush(ctx)
 			if s.poll != 0 && ctx.Err() == nil {
 				s.log.Error("a pass failed", "error", err)
 			}
 		}
-		if saving != nil {
-			return saving
+		if saveErr != nil {
+			return saveErr
 		}
 	}
-	return reading
+	return readErr
 }
 
+// add adds a lead to the batch, and saves the batch if it is full.
 func (s *syncer) add(ctx context.Context, lead clixnow.Lead) error {
 	s.batch = append(s.batch, lead)
 	s.progress.add(lead)
 	if len(s.batch) < batchSize {
 		return nil
 	}
-	return s.flush(ctx) // a first pass over a long history is no single transaction
+	return s.flush(ctx)
 }
 
-// flush saves what has been read in the middle of a pass.
+// flush saves the batch in the middle of a pass.
 func (s *syncer) flush(ctx context.Context) error {
 	if len(s.batch) == 0 {
 		return nil
@@ -107,20 +117,22 @@ func (s *syncer) flush(ctx context.Context) error {
 	return s.commit(ctx, s.midPass())
 }
 
-// midPass is the position to save in the middle of a pass: that of the lead
-// read last, but none later than the beginning of the pass, as LeadChanges
-// asks. That beginning is one of the API's clock, so ours is given some room.
+// midPass returns the position to save in the middle of a pass. It is the
+// UpdatedOn of the last lead, but not later than the beginning of the pass by
+// the API's clock, as LeadChanges requires. That time is not known exactly, so
+// midPass subtracts maxClockSkew from this machine's time.
 func (s *syncer) midPass() time.Time {
 	position := s.batch[len(s.batch)-1].UpdatedOn
-	if latest := s.began.Add(-clockError); position.After(latest) {
+	if latest := s.began.Add(-maxClockSkew); position.After(latest) {
 		position = latest
 	}
-	if position.Before(s.position) { // the leads of one overlap come again
+	if position.Before(s.position) { // a pass begins with leads of the overlap, which are older
 		position = s.position
 	}
 	return position
 }
 
+// caughtUp saves the batch and the position at the end of a pass.
 func (s *syncer) caughtUp(ctx context.Context, position time.Time) error {
 	if err := s.commit(ctx, position); err != nil {
 		return err
@@ -132,8 +144,8 @@ func (s *syncer) caughtUp(ctx context.Context, position time.Time) error {
 	return nil
 }
 
-// commit saves the batch with a position, and prints its events. A stop does
-// not cut it in two.
+// commit saves the batch with a position and prints its events. If ctx is done,
+// the transaction is still completed.
 func (s *syncer) commit(ctx context.Context, position time.Time) error {
 	batch := s.batch
 	s.batch = nil
@@ -141,31 +153,33 @@ func (s *syncer) commit(ctx context.Context, position time.Time) error {
 		return err
 	}
 	s.position = position
-	return s.publish(ctx)
+	return s.printEvents(ctx)
 }
 
-// publish prints the events that are not known to have been printed.
-func (s *syncer) publish(ctx context.Context) error {
+// printEvents prints the events that are not marked as printed. If ctx is done,
+// it leaves the rest to the next run.
+func (s *syncer) printEvents(ctx context.Context) error {
 	for {
-		n, err := s.publishSome(context.WithoutCancel(ctx))
-		if err != nil || n < batchSize || ctx.Err() != nil { // a stop leaves the rest to the next run
+		n, err := s.printBatch(context.WithoutCancel(ctx))
+		if err != nil || n < batchSize || ctx.Err() != nil {
 			return err
 		}
 	}
 }
 
-// publishSome prints first and marks then, so what a death between the two
-// leaves unmarked is printed again.
-func (s *syncer) publishSome(ctx context.Context) (n int, err error) {
+// printBatch prints at most batchSize events and then marks them as printed. If
+// the program dies between the two, the next run prints them again.
+func (s *syncer) printBatch(ctx context.Context) (n int, err error) {
 	events, err := s.store.unprinted(ctx, batchSize)
 	if err != nil || len(events) == 0 {
 		return 0, err
 	}
 	s.progress.pause()
 	for _, event := range events {
-		if _, err := fmt.Fprintln(s.out, event); err != nil { // each in one write: a death leaves no half of a line
+		// Each line is written at once, so that a kill does not cut a line.
+		if _, err := fmt.Fprintln(s.out, event); err != nil {
 			return 0, fmt.Errorf("print events: %w", err)
 		}
 	}
-	return len(events), s.store.printed(ctx, events[len(events)-1].id)
+	return len(events), s.store.markPrinted(ctx, events[len(events)-1].id)
 }

@@ -23,14 +23,15 @@ import (
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/postgrestest"
 )
 
-// databases is one kind of them; its tests hold for both.
+// databases is a kind of database. Its tests run with both kinds.
 type databases struct {
-	empty func(*testing.T) string // makes one
+	// create creates an empty database and returns its address.
+	create func(*testing.T) string
 }
 
 func TestSQLite(t *testing.T) {
 	t.Parallel()
-	databases{empty: func(t *testing.T) string {
+	databases{create: func(t *testing.T) string {
 		return filepath.Join(t.TempDir(), "of 100%? #1.db")
 	}}.test(t)
 }
@@ -38,7 +39,7 @@ func TestSQLite(t *testing.T) {
 func TestPostgreSQL(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.New(t)
-	databases{empty: func(t *testing.T) string {
+	databases{create: func(t *testing.T) string {
 		name := fmt.Sprintf("test_%x", rand.Uint64())
 		_, err := open(t, server.URL).ExecContext(t.Context(), "CREATE DATABASE "+name)
 		require.NoError(t, err)
@@ -56,12 +57,12 @@ func (d databases) test(t *testing.T) {
 	t.Run("resume", d.resume)
 	t.Run("stop", d.stop)
 	t.Run("polling", d.polling)
-	t.Run("printed again", d.printedAgain)
+	t.Run("print twice", d.printTwice)
 	t.Run("output fails", d.outputFails)
 	t.Run("take over", d.takeOver)
-	t.Run("all or nothing", d.allOrNothing)
+	t.Run("rollback", d.rollback)
 	t.Run("two versions", d.twoVersions)
-	t.Run("unfit", d.unfit)
+	t.Run("wrong database", d.wrongDatabase)
 	t.Run("foreign tables", d.foreignTables)
 	t.Run("queries", d.queries)
 }
@@ -74,7 +75,7 @@ func open(t *testing.T, database string) *sql.DB {
 	return db
 }
 
-// query returns the rows as text.
+// query runs a statement and returns the rows as texts.
 func query(t *testing.T, database, statement string) [][]string {
 	t.Helper()
 	rows, err := open(t, database).QueryContext(t.Context(), statement)
@@ -106,7 +107,7 @@ const eventsQuery = "SELECT lead_id, event, status_before, status, ftd_date FROM
 
 func (d databases) events(t *testing.T) {
 	t.Parallel()
-	database := d.empty(t)
+	database := d.create(t)
 	p := newProgram(t, database)
 	may := time.Date(2026, time.May, 4, 12, 0, 0, 0, time.UTC)
 	p.AddLeads(
@@ -131,7 +132,7 @@ func (d databases) events(t *testing.T) {
 	require.Equal(t, want, query(t, database, eventsQuery))
 
 	require.NoError(t, p.UpdateLead(2, func(lead *clixnow.Lead) { lead.FTDDate = time.Time{} }))
-	require.NoError(t, p.UpdateLead(1, func(lead *clixnow.Lead) { lead.Keyword = "shoes" })) // no event, but a change
+	require.NoError(t, p.UpdateLead(1, func(lead *clixnow.Lead) { lead.Keyword = "shoes" })) // makes no event
 	for range 2 {
 		require.NoError(t, p.run(t.Context(), "-once"))
 	}
@@ -160,16 +161,16 @@ func checkLeads(t *testing.T, p *program) {
 		want = append(want,
 			[]string{strconv.FormatInt(lead.ID, 10), lead.Status, strconv.FormatBool(lead.HasFTD()), string(raw)})
 	}
-	got := query(t, p.database,
-		"SELECT id, status, CASE WHEN ftd_date IS NULL THEN 'false' ELSE 'true' END, CAST(raw AS TEXT) FROM leads ORDER BY id")
+	got := query(t, p.database, "SELECT id, status, CASE WHEN ftd_date IS NULL THEN 'false' ELSE 'true' END, "+
+		"CAST(raw AS TEXT) FROM leads ORDER BY id")
 	require.Equal(t, want, got)
 }
 
-// A status that no database should stumble over, and fields that the SDK does
+// texts saves a lead with unusual characters, and with fields that the SDK does
 // not know.
 func (d databases) texts(t *testing.T) {
 	t.Parallel()
-	database := d.empty(t)
+	database := d.create(t)
 	p := newProgram(t, database)
 	p.AddLeads(clixnow.Lead{
 		ID: 1, Status: "a\x00b'\n\x1b[2J\u2028", CRMID: "9b1d", BrandID: 7, ClickID: "0017", SubCampaign: `"$1`,
@@ -184,11 +185,11 @@ func (d databases) texts(t *testing.T) {
 	require.Len(t, p.out.lines(), 1)
 	assert.Contains(t, p.out.String(), "\"a\uFFFDb'\\n\\x1b[2J\\u2028\"")
 	require.NoError(t, p.run(t.Context(), "-once"))
-	assert.Len(t, p.out.lines(), 1, "the same again is no event")
+	assert.Len(t, p.out.lines(), 1, "an unchanged lead makes no event")
 }
 
-// month returns leads of the last month, in order.
-func month(n int) []clixnow.Lead {
+// lastMonth returns n leads of the last month, in the order of their ids.
+func lastMonth(n int) []clixnow.Lead {
 	leads := make([]clixnow.Lead, n)
 	began := time.Now().Add(-30 * 24 * time.Hour)
 	for i := range leads {
@@ -198,20 +199,20 @@ func month(n int) []clixnow.Lead {
 	return leads
 }
 
-// A first pass that fails half-way is not begun anew.
+// resume checks that a first pass that failed continues in the next run.
 func (d databases) resume(t *testing.T) {
 	t.Parallel()
-	database := d.empty(t)
+	database := d.create(t)
 	p := newProgram(t, database, clixnowtest.WithPageLimit(100))
-	p.AddLeads(month(500)...)
+	p.AddLeads(lastMonth(500)...)
 	p.Inject(clixnowtest.Fault{Times: 3}, clixnowtest.Fault{Status: 503, Times: 3}) // the fourth page
 	require.ErrorIs(t, p.run(t.Context(), "-once"), clixnow.ErrServer)
 	first := len(p.Requests())
 	require.Equal(t, 6, first)
 	saved := query(t, database, "SELECT count(*), max(updated_on) FROM leads")[0]
 	assert.Equal(t, [][]string{{saved[1]}}, query(t, database, "SELECT position FROM sync_state"),
-		"what was read before the failure is saved")
-	assert.Len(t, p.out.lines(), 298, "three pages, each of which begins with the lead that the one before ended with")
+		"the leads that were read before the failure are saved")
+	assert.Len(t, p.out.lines(), 298, "three pages; the last two begin with the last lead of the page before")
 
 	require.NoError(t, p.run(t.Context(), "-once"))
 	requests := p.Requests()[first:]
@@ -225,13 +226,14 @@ func (d databases) resume(t *testing.T) {
 	checkLeads(t, p)
 }
 
-// A stop in the middle of a pass saves what has been read.
+// stop checks that a stop in the middle of a pass saves the leads that were
+// read.
 func (d databases) stop(t *testing.T) {
 	t.Parallel()
-	database := d.empty(t)
+	database := d.create(t)
 	p := newProgram(t, database, clixnowtest.WithPageLimit(100))
-	p.AddLeads(month(150)...)
-	p.Inject(clixnowtest.Fault{Times: 1}, clixnowtest.Fault{Delay: time.Hour}) // the second page does not come
+	p.AddLeads(lastMonth(150)...)
+	p.Inject(clixnowtest.Fault{Times: 1}, clixnowtest.Fault{Delay: time.Hour}) // the second page never arrives
 	running := p.start(t, "-poll", "1h")
 	eventually(t, func() bool { return len(p.Requests()) == 2 })
 	require.NoError(t, running.stop())
@@ -244,10 +246,11 @@ func (d databases) stop(t *testing.T) {
 	require.ErrorIs(t, running.stop(), context.Canceled, "it has not caught up")
 }
 
-// A pass that fails is logged, and the next one makes up for it.
+// polling checks that a failed pass is logged, and that the next pass reads its
+// leads.
 func (d databases) polling(t *testing.T) {
 	t.Parallel()
-	database := d.empty(t)
+	database := d.create(t)
 	p := newProgram(t, database)
 	running := p.start(t, "-poll", "20ms")
 	for i := range 20 {
@@ -266,13 +269,13 @@ func (d databases) polling(t *testing.T) {
 	require.ErrorIs(t, err, clixnow.ErrUnauthorized)
 }
 
-// An event that was printed by a process that died before it could say so is
-// printed again.
-func (d databases) printedAgain(t *testing.T) {
+// printTwice checks that an event is printed again if the program died before
+// the event was marked as printed.
+func (d databases) printTwice(t *testing.T) {
 	t.Parallel()
-	database := d.empty(t)
+	database := d.create(t)
 	p := newProgram(t, database)
-	p.AddLeads(month(3)...)
+	p.AddLeads(lastMonth(3)...)
 	require.NoError(t, p.run(t.Context(), "-once"))
 	_, err := open(t, database).ExecContext(t.Context(), "UPDATE lead_events SET printed_at = NULL WHERE lead_id = 2")
 	require.NoError(t, err)
@@ -288,23 +291,25 @@ type fullDisk struct{}
 
 func (fullDisk) Write([]byte) (int, error) { return 0, errFull }
 
-// What could not be printed is printed by the next run.
+// outputFails checks that events that could not be printed are printed by the
+// next run.
 func (d databases) outputFails(t *testing.T) {
 	t.Parallel()
-	database := d.empty(t)
+	database := d.create(t)
 	p := newProgram(t, database)
-	p.AddLeads(month(3)...)
+	p.AddLeads(lastMonth(3)...)
 	require.ErrorIs(t, run(t.Context(), p.args("-poll", "1h"), p.Token, fullDisk{}, &p.logs), errFull)
 	require.NoError(t, p.run(t.Context(), "-once"))
 	assert.Len(t, p.out.lines(), 3)
 }
 
-// The process that came last goes on, and the one before ends itself.
+// takeOver checks that a second process continues, and that the first one stops
+// with exit code 4.
 func (d databases) takeOver(t *testing.T) {
 	t.Parallel()
-	database := d.empty(t)
+	database := d.create(t)
 	p := newProgram(t, database)
-	p.AddLeads(month(3)...)
+	p.AddLeads(lastMonth(3)...)
 	first := p.start(t, "-poll", "20ms")
 	defer first.cancel()
 	eventually(t, func() bool { return len(p.out.lines()) == 3 })
@@ -321,17 +326,18 @@ func (d databases) takeOver(t *testing.T) {
 	checkLeads(t, p)
 }
 
-// What cannot be saved whole is not saved at all.
-func (d databases) allOrNothing(t *testing.T) {
+// rollback checks that a batch with a lead that cannot be saved is not saved at
+// all.
+func (d databases) rollback(t *testing.T) {
 	t.Parallel()
-	database := d.empty(t)
+	database := d.create(t)
 	s, err := openStore(t.Context(), database, "acme")
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, s.close()) })
-	leads := month(50)
+	leads := lastMonth(50)
 	position := leads[9].CreatedOn
 	require.NoError(t, s.save(t.Context(), leads[:10], position))
-	leads[49].CreatedOn = time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC) // has no JSON form
+	leads[49].CreatedOn = time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC) // cannot be encoded as JSON
 	require.ErrorIs(t, s.save(t.Context(), leads, leads[48].CreatedOn), errDatabase)
 	saved, err := s.position(t.Context())
 	require.NoError(t, err)
@@ -341,15 +347,15 @@ func (d databases) allOrNothing(t *testing.T) {
 	}
 }
 
-// Two versions of a lead within one batch make the events of both, and the last
-// one stays.
+// twoVersions checks that two versions of a lead in one batch make the events
+// of both, and that the last version is saved.
 func (d databases) twoVersions(t *testing.T) {
 	t.Parallel()
-	database := d.empty(t)
+	database := d.create(t)
 	s, err := openStore(t.Context(), database, "acme")
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, s.close()) })
-	lead := month(1)[0]
+	lead := lastMonth(1)[0]
 	later := lead
 	later.Status = "No answer"
 	require.NoError(t, s.save(t.Context(), []clixnow.Lead{lead, later, later}, later.UpdatedOn))
@@ -360,38 +366,40 @@ func (d databases) twoVersions(t *testing.T) {
 	assert.Equal(t, [][]string{{"No answer"}}, query(t, database, "SELECT status FROM leads"))
 }
 
-func (d databases) unfit(t *testing.T) {
+func (d databases) wrongDatabase(t *testing.T) {
 	t.Parallel()
-	database := d.empty(t)
+	database := d.create(t)
 	s, err := openStore(t.Context(), database, "acme")
 	require.NoError(t, err)
 	require.NoError(t, s.close())
 	_, err = openStore(t.Context(), database, "another")
-	require.ErrorIs(t, err, errUnfit)
+	require.ErrorIs(t, err, errWrongDatabase)
 	require.ErrorContains(t, err, `"acme"`)
 	_, err = open(t, database).ExecContext(t.Context(), "UPDATE sync_state SET schema_version = 2")
 	require.NoError(t, err)
 	_, err = openStore(t.Context(), database, "acme")
-	require.ErrorIs(t, err, errUnfit)
+	require.ErrorIs(t, err, errWrongDatabase)
 	assert.Equal(t, [][]string{{"1"}}, query(t, database, "SELECT owner FROM sync_state"),
-		"those two did not take over")
+		"the two failed calls did not take over the database")
 }
 
-// A database that has tables of these names, which are not ours, is left alone.
+// foreignTables checks that a database with other tables of these names is not
+// changed.
 func (d databases) foreignTables(t *testing.T) {
 	t.Parallel()
-	database := d.empty(t)
+	database := d.create(t)
 	_, err := open(t, database).ExecContext(t.Context(), "CREATE TABLE leads (id BIGINT, name TEXT)")
 	require.NoError(t, err)
 	_, err = openStore(t.Context(), database, "acme")
 	require.ErrorContains(t, err, "leads")
 	_, err = open(t, database).QueryContext(t.Context(), "SELECT owner FROM sync_state")
-	require.Error(t, err, "nothing was made")
+	require.Error(t, err, "no table was created")
 }
 
+// queries runs the queries of README.md.
 func (d databases) queries(t *testing.T) {
 	t.Parallel()
-	database := d.empty(t)
+	database := d.create(t)
 	p := newProgram(t, database)
 	november := time.Date(2026, time.November, 1, 0, 0, 0, 0, time.UTC)
 	p.AddLeads(
@@ -427,11 +435,13 @@ func TestMidPass(t *testing.T) {
 	t.Parallel()
 	began := time.Date(2026, time.May, 4, 12, 0, 0, 0, time.UTC)
 	tests := map[string]struct{ saved, lead, want time.Time }{
-		"history":            {time.Time{}, began.AddDate(0, -1, 0), began.AddDate(0, -1, 0)},
-		"within the overlap": {began.Add(-time.Hour), began.Add(-time.Hour - time.Second), began.Add(-time.Hour)},
-		"our clock is ahead": {began.Add(-time.Hour), began.Add(-time.Minute), began.Add(-clockError)},
-		"after the pass":     {began.Add(-time.Hour), began.Add(time.Hour), began.Add(-clockError)},
-		"just caught up":     {began.Add(-time.Second), began.Add(time.Second), began.Add(-time.Second)},
+		"lead of the history": {time.Time{}, began.AddDate(0, -1, 0), began.AddDate(0, -1, 0)},
+		"lead of the overlap": {began.Add(-time.Hour), began.Add(-time.Hour - time.Second), began.Add(-time.Hour)},
+		"lead within the clock skew": {
+			began.Add(-time.Hour), began.Add(-time.Minute), began.Add(-maxClockSkew),
+		},
+		"lead after the pass began": {began.Add(-time.Hour), began.Add(time.Hour), began.Add(-maxClockSkew)},
+		"just caught up":            {began.Add(-time.Second), began.Add(time.Second), began.Add(-time.Second)},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -1,5 +1,5 @@
-// Package postgrestest starts a PostgreSQL server of Debian's packages for one
-// test: it can be killed and started again.
+// Package postgrestest starts a PostgreSQL server for one test. The test can
+// kill the server and start it again. It works with Debian's packages.
 package postgrestest
 
 import (
@@ -19,17 +19,21 @@ import (
 // Server is a PostgreSQL server on a loopback port, with an empty database and
 // no password.
 type Server struct {
-	URL string // postgres://...
+	// URL begins with postgres://.
+	URL string
 
 	t         *testing.T
 	bin, data string
 	port      int
-	owner     *syscall.Credential // nil: the user that runs the test
-	process   *exec.Cmd
+	// owner is the user of the server. nil means the user that runs the test.
+	owner *syscall.Credential
+	// process is nil if the server does not run.
+	process *exec.Cmd
 }
 
-// New starts a server, which the end of the test stops. Where PostgreSQL is not
-// installed the test is skipped, or fails where the environment has CI set.
+// New starts a server and stops it at the end of the test. If PostgreSQL is not
+// installed, it skips the test. If the environment variable CI is set, the test
+// fails instead.
 func New(t *testing.T) *Server {
 	t.Helper()
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin")
@@ -43,18 +47,17 @@ func New(t *testing.T) *Server {
 		}
 		t.Skip("SKIPPED: " + missing)
 	}
-	folder, err := os.MkdirTemp("", "postgres") //nolint:usetesting // its parents must be open to another user
+	folder, err := os.MkdirTemp("", "postgres") //nolint:usetesting // owner must be able to open the parent folders
 	check(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
 	s := &Server{t: t, bin: found[0], data: filepath.Join(folder, "data"), port: freePort(t)}
 	s.URL = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
-	if os.Geteuid() == 0 { // as which PostgreSQL does not run
+	if os.Geteuid() == 0 { // PostgreSQL refuses to run as root
 		s.owner = owner(t)
 		check(t, os.Chown(folder, int(s.owner.Uid), int(s.owner.Gid)))
 	}
-	output,
-		err := s.command("initdb", "--pgdata", s.data, "--username", "postgres", "--auth", "trust",
-		"--no-sync").CombinedOutput()
+	initdb := s.command("initdb", "--pgdata", s.data, "--username", "postgres", "--auth", "trust", "--no-sync")
+	output, err := initdb.CombinedOutput()
 	if err != nil {
 		t.Fatalf("initdb: %v\n%s", err, output)
 	}
@@ -63,8 +66,7 @@ func New(t *testing.T) *Server {
 	return s
 }
 
-// Start starts a server that was killed, on the same port, and waits until it
-// answers.
+// Start starts a killed server on the same port, and waits until it answers.
 func (s *Server) Start() {
 	s.t.Helper()
 	s.process = s.command("postgres", "-D", s.data, "-p", strconv.Itoa(s.port), "-c", "listen_addresses=127.0.0.1",
@@ -75,28 +77,28 @@ func (s *Server) Start() {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatal("PostgreSQL does not answer within a minute")
+			s.t.Fatal("PostgreSQL did not answer within a minute")
 		}
 	}
 }
 
-// Kill ends the server and its workers at once, as a power failure would. What
-// was committed is there after Start.
+// Kill ends the server and its workers at once, as a power failure would.
+// Committed transactions are kept.
 func (s *Server) Kill() {
 	if s.process == nil {
 		return
 	}
-	// SIGQUIT is the immediate shutdown: without a checkpoint, and with the
-	// children, which a SIGKILL of the parent leaves.
+	// SIGQUIT is the immediate shutdown without a checkpoint. It also ends the
+	// child processes, which SIGKILL would not.
 	_ = s.process.Process.Signal(syscall.SIGQUIT)
-	_ = s.process.Wait() // it says that it was killed
+	_ = s.process.Wait() // returns an error, because the process was killed
 	s.process = nil
 }
 
 func (s *Server) command(name string, args ...string) *exec.Cmd {
-	// The end of the test ends it in its own way.
-	command := exec.CommandContext(context.Background(), filepath.Join(s.bin, name),
-		args...) //nolint:gosec // a program of PostgreSQL
+	program := filepath.Join(s.bin, name)
+	// The context is not that of the test, because Kill ends the server.
+	command := exec.CommandContext(context.Background(), program, args...) //nolint:gosec // a program of PostgreSQL
 	command.Dir = os.TempDir()
 	if s.owner != nil {
 		command.SysProcAttr = &syscall.SysProcAttr{Credential: s.owner}
@@ -104,7 +106,8 @@ func (s *Server) command(name string, args ...string) *exec.Cmd {
 	return command
 }
 
-// owner returns the user that Debian's package makes, or nobody.
+// owner returns the user postgres, which Debian's package creates. If there is
+// none, it returns the user nobody.
 func owner(t *testing.T) *syscall.Credential {
 	t.Helper()
 	found, err := user.Lookup("postgres")

@@ -25,11 +25,11 @@ func TestServer(t *testing.T) {
 	}
 	for range 2 {
 		if !listens() {
-			t.Error("it does not answer")
+			t.Error("the server does not answer")
 		}
 		server.Kill()
 		if listens() {
-			t.Error("it lives after it was killed")
+			t.Error("the server still answers after it was killed")
 		}
 		server.Start()
 	}
