@@ -12,9 +12,8 @@ import (
 
 const autologinPath = "/autologin"
 
-// autologinURL returns the link that logs a lead in. It leads to the host that
-// the request came to, and to the same path prefix if the server is mounted
-// under one.
+// autologinURL returns the link that logs a lead in. It has the host of the
+// request. If the server is mounted under a path prefix, the link has it too.
 func (s *Server) autologinURL(r *http.Request, id int64) string {
 	link := url.URL{Scheme: "http", Host: r.Host, Path: autologinPath}
 	if r.TLS != nil {
@@ -36,7 +35,7 @@ func (s *Server) autologinToken(id int64) string {
 	return fmt.Sprintf("%d.%s", id, base64.RawURLEncoding.EncodeToString(sum[:]))
 }
 
-// serveAutologin answers as the broker's login page does. A link works once.
+// serveAutologin is the login page of the fake broker. A link works once.
 func (s *Server) serveAutologin(w http.ResponseWriter, r *http.Request) {
 	status, text := s.logIn(r)
 	header := w.Header()
@@ -57,11 +56,12 @@ const autologinPage = `<!DOCTYPE html>
 <title>Example Broker</title>
 <h1>Example Broker</h1>
 <p>%s</p>
-<p>This page is part of clixnowtest, a fake Clixnow for tests.</p>
+<p>This page is part of clixnowtest, a fake Clixnow API for tests.</p>
 </html>
 `
 
-// logIn uses up the link of a request. Its text is safe to print in HTML.
+// logIn checks the link of a request and uses it up. text contains no input of
+// the request.
 func (s *Server) logIn(r *http.Request) (status int, text string) {
 	if r.Method != http.MethodGet {
 		return http.StatusMethodNotAllowed, "This page answers GET requests only."
@@ -76,7 +76,7 @@ func (s *Server) logIn(r *http.Request) (status int, text string) {
 	defer s.mu.Unlock()
 	record, ok := s.leads.records[id]
 	if !ok || record.loggedIn {
-		return http.StatusGone, "This login link has been used already."
+		return http.StatusGone, "This login link no longer works."
 	}
 	record.loggedIn = true
 	return http.StatusOK, fmt.Sprintf("You are logged in as lead %d.", id)

@@ -14,7 +14,7 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// redirectURL returns the link in the answer to a create.
+// redirectURL returns the autologin link in the response to a create.
 func redirectURL(t *testing.T, body string) string {
 	t.Helper()
 	var created struct {
@@ -42,8 +42,8 @@ func TestAutologin(t *testing.T) {
 		{"other lead", http.MethodGet, strings.Replace(target, "123456", "123457", 1), 404, "not valid"},
 		{"POST", http.MethodPost, target, 405, "GET requests only"},
 		{"first use", http.MethodGet, target, 200, "You are logged in as lead 123456."},
-		{"second use", http.MethodGet, target, 410, "used already"},
-		{"third use", http.MethodGet, target, 410, "used already"},
+		{"second use", http.MethodGet, target, 410, "no longer works"},
+		{"third use", http.MethodGet, target, 410, "no longer works"},
 	} {
 		r := send(t, server, test.method, test.target, "", noToken)
 		assert.Equal(t, test.status, r.status, test.name)
@@ -51,16 +51,14 @@ func TestAutologin(t *testing.T) {
 		assert.Equal(t, "text/html; charset=utf-8", r.header.Get("Content-Type"), test.name)
 		assert.NotContains(t, r.body, "{", test.name)
 	}
-	assert.Len(t, server.Requests(), 1, "only the create")
-	assert.Len(t, server.Faults(), 1, "the fault still waits")
+	assert.Len(t, server.Requests(), 1, "only the create is recorded")
+	assert.Len(t, server.Faults(), 1, "the fault is still waiting")
 }
 
 func TestAutologinWorksOnceForEachLead(t *testing.T) {
 	t.Parallel()
 	server := start(t)
-	for i, body := range []string{
-		allison, strings.NewReplacer("allison.brown", "bruno", "+41123456789", "+41987654321").Replace(allison),
-	} {
+	for i, body := range []string{allison, brunoBody()} {
 		target := strings.TrimPrefix(redirectURL(t, create(t, server, body).body), server.URL)
 		assert.Equal(t, 200, send(t, server, http.MethodGet, target, "", nil).status, i)
 		assert.Equal(t, 410, send(t, server, http.MethodGet, target, "", nil).status, i)
@@ -75,7 +73,8 @@ func TestAutologinOfDeletedLead(t *testing.T) {
 	assert.Equal(t, 410, send(t, server, http.MethodGet, target, "", nil).status)
 }
 
-// TestAutologinHost creates leads through each way in, and follows the link.
+// TestAutologinHost serves the fake in several ways, creates a lead and follows
+// its link.
 func TestAutologinHost(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -116,7 +115,7 @@ func TestAutologinHost(t *testing.T) {
 			assert.Equal(t, 200, status, body)
 		})
 	}
-	t.Run("host name of the request", func(t *testing.T) {
+	t.Run("host name", func(t *testing.T) {
 		t.Parallel()
 		handler := clixnowtest.NewHandler()
 		request := httptest.NewRequestWithContext(t.Context(), http.MethodPost,

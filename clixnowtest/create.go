@@ -15,8 +15,9 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// createBody is the body of a create. encoding/json matches names in any case,
-// as ASP.NET Core does. What the server keeps nothing of is here for its type.
+// createBody is the body of a create. encoding/json ignores the case of names,
+// as ASP.NET Core does. The server does not keep all of these fields, but a
+// wrong type in any of them is an error.
 type createBody struct {
 	FirstName                string `json:"firstName"`
 	LastName                 string `json:"lastName"`
@@ -42,7 +43,7 @@ type createBody struct {
 	Comment                  string `json:"comment"`
 }
 
-// created is the answer to a create.
+// created is the body of the response to a create.
 type created struct {
 	LeadID      int64  `json:"leadId"`
 	RedirectURL string `json:"redirectUrl"`
@@ -54,15 +55,15 @@ type created struct {
 	CRMID       string `json:"crmId"`
 }
 
-const invalid = "One or more validation errors occurred."
+const invalidMessage = "One or more validation errors occurred."
 
-func (s *Server) create(r *http.Request, data []byte) answer {
+func (s *Server) create(r *http.Request, data []byte) response {
 	var body createBody
-	if faults := body.read(data); len(faults) > 0 {
-		return problem(http.StatusBadRequest, invalid, faults)
+	if problems := body.decode(data); len(problems) > 0 {
+		return problem(http.StatusBadRequest, invalidMessage, problems)
 	}
-	if faults := body.faults(); len(faults) > 0 {
-		return problem(http.StatusBadRequest, invalid, faults)
+	if problems := body.validate(); len(problems) > 0 {
+		return problem(http.StatusBadRequest, invalidMessage, problems)
 	}
 	if s.countries != nil && !s.countries[strings.ToUpper(body.CountryCode)] {
 		return problem(http.StatusBadRequest, "Registration is not allowed for country "+body.CountryCode, nil)
@@ -78,16 +79,16 @@ func (s *Server) create(r *http.Request, data []byte) answer {
 	}))
 }
 
-// register stores a new lead, or returns why it does not.
-func (s *Server) register(body *createBody) (lead clixnow.Lead, refusal *answer) {
+// register stores a new lead, or returns the response that refuses it.
+func (s *Server) register(body *createBody) (lead clixnow.Lead, refusal *response) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if faults := s.leads.duplicates(body); !s.allowDuplicates && len(faults) > 0 {
-		refusal := problem(http.StatusBadRequest, "Duplicate lead: already registered.", faults)
+	if problems := s.leads.duplicates(body); !s.allowDuplicates && len(problems) > 0 {
+		refusal := problem(http.StatusBadRequest, "Duplicate lead: already registered.", problems)
 		return lead, &refusal
 	}
 	if len(s.leads.records) >= s.capacity {
-		refusal := problem(http.StatusBadRequest, s.fullMessage, nil)
+		refusal := problem(http.StatusBadRequest, s.capacityMessage, nil)
 		return lead, &refusal
 	}
 	now := s.now()
@@ -97,34 +98,38 @@ func (s *Server) register(body *createBody) (lead clixnow.Lead, refusal *answer)
 		CRMID: strconv.FormatInt(7_000_000+id, 10), BrandID: 17, BrandName: "Example Broker",
 		CreatedOn: milliseconds(now), UpdatedOn: milliseconds(now),
 		ClickID: body.ClickID, Sub2: body.Sub2, SubCampaign: body.SubCampaign, Keyword: body.Keyword,
-		Placement:  body.Placement,
-		ClientType: clixnow.ClientTypeClient, // in the plain sense; the reference has its two values swapped
+		Placement: body.Placement,
+		// The API reference seems to swap the two types. A lead without a first
+		// deposit is a client here.
+		ClientType: clixnow.ClientTypeClient,
 	}
 	s.leads.put(now, body.Phone, lead)
 	return lead, nil
 }
 
-// duplicates returns the fields of a create that a stored lead already has.
+// duplicates returns a text for each field of a create that is already
+// registered.
 func (s *store) duplicates(body *createBody) map[string][]string {
-	faults := make(map[string][]string)
+	problems := make(map[string][]string)
 	if s.emails[strings.ToLower(body.Email)] > 0 {
-		faults["Email"] = []string{"Email is already registered."}
+		problems["Email"] = []string{"Email is already registered."}
 	}
 	if s.phones[body.Phone] > 0 {
-		faults["Phone"] = []string{"Phone is already registered."}
+		problems["Phone"] = []string{"Phone is already registered."}
 	}
-	return faults
+	return problems
 }
 
-// read decodes a body. Its faults are of form: no JSON, or a wrong type.
-func (b *createBody) read(data []byte) (faults map[string][]string) {
+// decode reads a body. It returns texts by field if the body is not JSON, or a
+// field has the wrong type.
+func (b *createBody) decode(data []byte) (problems map[string][]string) {
 	if !utf8.Valid(data) {
 		return map[string][]string{"$": {"The body is not valid UTF-8."}}
 	}
 	err := json.Unmarshal(data, b)
 	if wrong := new(json.UnmarshalTypeError); errors.As(err, &wrong) && wrong.Field != "" {
 		name := strings.ToUpper(wrong.Field[:1]) + wrong.Field[1:]
-		return map[string][]string{name: {"The JSON value is no " + wrong.Type.String() + "."}}
+		return map[string][]string{name: {"The JSON value is not a " + wrong.Type.String() + "."}}
 	}
 	if err != nil {
 		return map[string][]string{"$": {"The body is not a JSON object: " + err.Error() + "."}}
@@ -132,10 +137,10 @@ func (b *createBody) read(data []byte) (faults map[string][]string) {
 	return nil
 }
 
-// faults returns all that the API reference rules out, by the names that
-// ASP.NET Core gives to fields.
-func (b *createBody) faults() map[string][]string {
-	faults := make(map[string][]string)
+// validate returns texts for all fields that the API reference does not allow.
+// The names of the fields are those of ASP.NET Core.
+func (b *createBody) validate() map[string][]string {
+	problems := make(map[string][]string)
 	for _, field := range []struct {
 		name, value string
 		mandatory   bool
@@ -155,12 +160,12 @@ func (b *createBody) faults() map[string][]string {
 	} {
 		switch {
 		case field.mandatory && strings.TrimSpace(field.value) == "":
-			faults[field.name] = []string{"The " + field.name + " field is required."}
+			problems[field.name] = []string{"The " + field.name + " field is required."}
 		case field.value != "" && field.valid != nil && !field.valid(field.value):
-			faults[field.name] = []string{"The " + field.name + " field " + field.problem + "."}
+			problems[field.name] = []string{"The " + field.name + " field " + field.problem + "."}
 		}
 	}
-	return faults
+	return problems
 }
 
 func isAddress(text string) bool {

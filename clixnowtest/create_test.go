@@ -55,7 +55,7 @@ func TestCreate(t *testing.T) {
 	}]`, r.body)
 }
 
-func TestCreateAscends(t *testing.T) {
+func TestCreatedIDsAscend(t *testing.T) {
 	t.Parallel()
 	server := start(t)
 	server.AddLeads(clixnow.Lead{ID: 900000})
@@ -79,17 +79,18 @@ func TestCreateForm(t *testing.T) {
 	tests := []struct {
 		name, body string
 		accepted   bool
-		field      string // that errors name
+		// field is the one key of errors.
+		field string
 	}{
 		{
-			"names of the table",
+			"names of the reference's table",
 			strings.NewReplacer(`"password"`, `"Password"`, `"subcampaign":`, `"subCampaign":`).Replace(allison),
 			true, "",
 		},
 		{
-			"other case", strings.NewReplacer(`"email"`, `"EMAIL"`, `"firstName"`, `"FirstName"`).Replace(allison),
-			true,
-			"",
+			"names in other case",
+			strings.NewReplacer(`"email"`, `"EMAIL"`, `"firstName"`, `"FirstName"`).Replace(allison),
+			true, "",
 		},
 		{"unknown fields", allisonWith(`{`, `{"funnel":{"id":[1]},`), true, ""},
 		{"null", allisonWith(`"sub2":"sub2"`, `"sub2":null,"acceptPromotions":null`), true, ""},
@@ -118,33 +119,36 @@ func TestCreateForm(t *testing.T) {
 				return
 			}
 			assert.Equal(t, http.StatusBadRequest, r.status)
-			message, faults := problem(t, r.body)
+			message, fields := problem(t, r.body)
 			assert.NotEmpty(t, message)
-			assert.Len(t, faults, 1)
-			assert.Contains(t, faults, test.field)
-			assert.NotContains(t, r.body, "41123456789", "values may be secrets")
+			assert.Len(t, fields, 1)
+			assert.Contains(t, fields, test.field)
+			assert.NotContains(t, r.body, "41123456789", "a value may be a secret")
 			assert.Empty(t, server.Leads())
 		})
 	}
 }
 
-// problem reads the form in which the API answers what it refuses.
-func problem(t *testing.T, body string) (message string, faults map[string][]string) {
+// problem decodes the body of a refusal.
+func problem(t *testing.T, body string) (message string, fields map[string][]string) {
 	t.Helper()
-	var answer struct {
+	var refusal struct {
 		Message string              `json:"message"`
 		Errors  map[string][]string `json:"errors"`
 	}
-	require.NoError(t, json.Unmarshal([]byte(body), &answer))
-	return answer.Message, answer.Errors
+	require.NoError(t, json.Unmarshal([]byte(body), &refusal))
+	return refusal.Message, refusal.Errors
 }
 
-func TestCreateValidatesAllAtOnce(t *testing.T) {
+func TestCreateReportsAllFieldsAtOnce(t *testing.T) {
 	t.Parallel()
 	server := start(t)
-	r := create(t, server,
-		`{"languageCode":"english","referralUrl":"website.com","ipAddress":"1.1.1","comment":"`+strings.Repeat("x",
-			1001)+`"}`)
+	r := create(t, server, `{
+		"languageCode": "english",
+		"referralUrl": "website.com",
+		"ipAddress": "1.1.1",
+		"comment": "`+strings.Repeat("x", 1001)+`"
+	}`)
 	assert.Equal(t, http.StatusBadRequest, r.status)
 	assert.JSONEq(t, `{
 		"message": "One or more validation errors occurred.",
@@ -167,8 +171,9 @@ func TestCreateValidatesAllAtOnce(t *testing.T) {
 func TestCreateValidation(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		line, replacement string
-		field             string // at fault; "" = none
+		text, replacement string
+		// field is the one key of errors. "" means that the lead is accepted.
+		field string
 	}{
 		{`"Allison"`, `" "`, "FirstName"},
 		{`"Brown"`, `""`, "LastName"},
@@ -198,15 +203,15 @@ func TestCreateValidation(t *testing.T) {
 	for i, test := range tests {
 		t.Run(fmt.Sprint(i, test.field), func(t *testing.T) {
 			t.Parallel()
-			r := create(t, start(t), allisonWith(test.line, test.replacement))
+			r := create(t, start(t), allisonWith(test.text, test.replacement))
 			if test.field == "" {
 				assert.Equal(t, http.StatusOK, r.status, r.body)
 				return
 			}
 			assert.Equal(t, http.StatusBadRequest, r.status)
-			_, faults := problem(t, r.body)
-			assert.Len(t, faults, 1)
-			assert.Contains(t, faults, test.field)
+			_, fields := problem(t, r.body)
+			assert.Len(t, fields, 1)
+			assert.Contains(t, fields, test.field)
 		})
 	}
 }
@@ -217,11 +222,11 @@ func TestCreateDuplicates(t *testing.T) {
 	var (
 		otherEmail = allisonWith("allison.brown@", "a.brown@")
 		otherPhone = allisonWith("+41123456789", "+41987654321")
-		other      = strings.Replace(otherEmail, "+41123456789", "+41987654321", 1)
 	)
 	tests := []struct {
 		name, body string
-		errors     string // "" = registered
+		// errors is the value of errors. "" means that the lead is registered.
+		errors string
 	}{
 		{"same", allison, `{"Email":["Email is already registered."],"Phone":["Phone is already registered."]}`},
 		{"same email", otherPhone, `{"Email":["Email is already registered."]}`},
@@ -231,7 +236,7 @@ func TestCreateDuplicates(t *testing.T) {
 			`{"Email":["Email is already registered."]}`,
 		},
 		{"same phone", otherEmail, `{"Phone":["Phone is already registered."]}`},
-		{"other", other, ""},
+		{"other email and phone", brunoBody(), ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -249,14 +254,14 @@ func TestCreateDuplicates(t *testing.T) {
 		})
 	}
 
-	t.Run("allowed", func(t *testing.T) {
+	t.Run("check turned off", func(t *testing.T) {
 		t.Parallel()
 		server := start(t, clixnowtest.WithoutDuplicateCheck())
 		assert.Equal(t, http.StatusOK, create(t, server, allison).status)
 		assert.Equal(t, http.StatusOK, create(t, server, allison).status)
 		assert.Len(t, server.Leads(), 2)
 	})
-	t.Run("of a lead that was added, changed, deleted", func(t *testing.T) {
+	t.Run("lead added, changed and deleted", func(t *testing.T) {
 		t.Parallel()
 		server := start(t)
 		server.AddLeads(clixnow.Lead{ID: 1, Email: "Allison.Brown@example.com"})
@@ -270,7 +275,7 @@ func TestCreateDuplicates(t *testing.T) {
 		assert.Equal(t, http.StatusBadRequest, create(t, server, allison).status, "the phone is still known")
 		require.NoError(t, server.DeleteLead(id))
 		assert.Equal(t, http.StatusOK, create(t, server, allison).status)
-		assert.Greater(t, server.Leads()[1].ID, id, "an id is never used again")
+		assert.Greater(t, server.Leads()[1].ID, id, "an id is not used twice")
 	})
 }
 
@@ -351,8 +356,7 @@ func TestOrderOfRefusals(t *testing.T) {
 		{"country, duplicate and capacity", allisonWith(`"CH"`, `"DE"`), country},
 		{"duplicate and capacity", allison, duplicate},
 		{
-			"capacity",
-			strings.NewReplacer("allison.brown", "bruno", "+41123456789", "+41987654321").Replace(allison), full,
+			"capacity", brunoBody(), full,
 		},
 	}
 	server := start(t, clixnowtest.WithCountries("CH"), clixnowtest.WithCapacity(1, full))
@@ -415,7 +419,7 @@ func TestCreatesAtOnce(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	assert.Len(t, created, leads, "each email was registered once")
+	assert.Len(t, created, leads, "each email is registered once")
 	assert.Len(t, server.Leads(), leads)
 	assert.Len(t, server.Requests(), clients*leads+leads)
 }

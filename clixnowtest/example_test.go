@@ -17,7 +17,7 @@ func allisonBrown() clixnow.CreateLeadRequest {
 	}
 }
 
-// What your code does through the client, and what the broker does meanwhile.
+// Your code uses the client. UpdateLead does what the broker does.
 func Example() {
 	clock := func() time.Time { return time.Date(2026, time.May, 4, 12, 0, 0, 0, time.UTC) }
 	server := clixnowtest.NewServer(clixnowtest.WithClock(clock))
@@ -49,7 +49,7 @@ func Example() {
 	// Output: 123456 allison.brown@example.com Deposited 2026-05-04 12:00:00 +0000 UTC
 }
 
-// The server registers the lead, and the connection is cut before the answer.
+// The server registers the lead and cuts the connection without a response.
 func ExampleServer_Inject() {
 	server := clixnowtest.NewServer()
 	defer server.Close()

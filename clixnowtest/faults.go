@@ -9,40 +9,56 @@ import (
 	"time"
 )
 
-// Fault is something that goes wrong with a request. One with nothing but
-// Method and Times lets its requests pass, and so postpones the faults after
-// it.
+// Fault describes what happens to a request. A fault with only Method, Email
+// and Times lets its requests pass. So it delays the faults after it.
 type Fault struct {
-	Method string // "POST" or "GET"; "" = any
+	// Method is "POST" or "GET". "" means any.
+	Method string
 	// Email limits the fault to creates of this email, ignoring case. "" means
 	// any request.
-	Email       string
-	Times       int           // requests that it strikes; 0 = 1
-	HandleFirst bool          // carry the request out, then do the rest: created but answered 502, created but too slow
-	Delay       time.Duration // before what follows; when the client goes away meanwhile, what follows is not done
-	// answer this, instead of handling the request or, with HandleFirst,
-	// instead of its answer; 0 = do not
+	Email string
+	// Times is the number of requests that the fault strikes. 0 means 1.
+	Times int
+	// HandleFirst carries out the request and then does the rest. Examples:
+	// created but answered 502, created but too slow.
+	HandleFirst bool
+	// Delay is the wait before the steps that follow. If the client goes away
+	// meanwhile, they are not done. 0 means no wait.
+	Delay time.Duration
+	// Status is the status of the response. It replaces the handling of the
+	// request or, with HandleFirst, the response to it. 0 means that the fault
+	// sends no response.
 	Status int
-	Header http.Header // of the answer with Status; wins over the server's own, Date and Content-Length included
-	Body   string      // of the answer with Status
-	Drop   Drop        // cut the connection; wins over Status
+	// Header is sent with Status. It replaces the server's own header fields,
+	// also Date and Content-Length.
+	Header http.Header
+	// Body is sent with Status.
+	Body string
+	// Drop cuts the connection. It wins over Status. 0 means NoDrop.
+	Drop Drop
 }
 
-// Drop says when a fault cuts the connection.
+// Drop is the time at which a fault cuts the connection.
 type Drop int
 
-// When the connection is cut.
+// The values of Drop.
 const (
-	NoDrop             Drop = iota
-	DropBeforeHandling      // once the request was read; with HandleFirst the same as DropAfterHandling
-	DropAfterHandling       // instead of answering: a create was carried out, and its client cannot know
-	DropMidBody             // after the first half of the answer's body
+	// NoDrop does not cut the connection.
+	NoDrop Drop = iota
+	// DropBeforeHandling cuts the connection when the request has been read.
+	// With HandleFirst it is DropAfterHandling.
+	DropBeforeHandling
+	// DropAfterHandling carries out the request and cuts the connection without
+	// a response. After a create the client cannot know the outcome.
+	DropAfterHandling
+	// DropMidBody cuts the connection after the first half of the response
+	// body.
+	DropMidBody
 )
 
-// Inject adds faults behind those that wait already. A request is struck by the
-// first of them that it matches, before the server looks at its token. Inject
-// panics on a Status that cannot end a request: one below 200 other than 101,
-// or above 999.
+// Inject adds faults after those that are waiting. The first fault that matches
+// a request strikes it, before the server checks the token. Inject panics if a
+// Status cannot end a request: below 200 (but 101 is allowed), or above 999.
 func (s *Server) Inject(faults ...Fault) {
 	for _, fault := range faults {
 		if status := fault.Status; status != 0 && status != http.StatusSwitchingProtocols &&
@@ -58,8 +74,8 @@ func (s *Server) Inject(faults ...Fault) {
 	}
 }
 
-// Faults returns the faults that still wait, in order, each with the Times that
-// are left of it.
+// Faults returns the faults that are still waiting, in order. Times is the
+// number of requests that the fault will still strike.
 func (s *Server) Faults() []Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,15 +87,16 @@ func (s *Server) Faults() []Fault {
 	return waiting
 }
 
-// ClearFaults removes the faults that still wait. One that has begun goes on.
+// ClearFaults removes the faults that are still waiting. It does not stop a
+// fault that is striking a request.
 func (s *Server) ClearFaults() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = nil
 }
 
-// takeFault returns the fault that strikes a request, used up by one time; the
-// zero Fault where none does.
+// takeFault returns the fault that strikes a request, and counts it. It returns
+// the zero Fault if there is none.
 func (s *Server) takeFault(r *http.Request, body []byte) Fault {
 	i := slices.IndexFunc(s.faults, func(f Fault) bool { return f.matches(r, body) })
 	if i < 0 {
@@ -106,14 +123,14 @@ func (f Fault) matches(r *http.Request, body []byte) bool {
 	var lead struct {
 		Email string `json:"email"`
 	}
-	// A body that is no JSON has no email.
+	// A body that is not JSON has no email.
 	_ = json.Unmarshal(body, &lead)
 	return strings.EqualFold(lead.Email, f.Email)
 }
 
-// answer handles a request as far as its fault lets it, and panics where that
-// cuts the connection before an answer.
-func (s *Server) answer(r *http.Request, body []byte, fault Fault) (result answer) {
+// respond handles a request as its fault says. It panics if the fault cuts the
+// connection without a response.
+func (s *Server) respond(r *http.Request, body []byte, fault Fault) (result response) {
 	replaced := fault.Drop == NoDrop && fault.Status != 0
 	if fault.HandleFirst {
 		result = s.handle(r, body)
@@ -126,15 +143,15 @@ func (s *Server) answer(r *http.Request, body []byte, fault Fault) (result answe
 	}
 	switch {
 	case replaced:
-		return fault.answer()
+		return fault.response()
 	case fault.Drop == DropBeforeHandling, fault.Drop == DropAfterHandling:
 		panic(http.ErrAbortHandler)
 	}
 	return result
 }
 
-// answer is the answer with Status.
-func (f Fault) answer() answer {
+// response returns the response with Status.
+func (f Fault) response() response {
 	header := make(http.Header, len(f.Header)+1)
 	for name, values := range f.Header {
 		header[http.CanonicalHeaderKey(name)] = values
@@ -142,11 +159,11 @@ func (f Fault) answer() answer {
 	if _, given := header["Content-Type"]; !given && f.Body != "" {
 		header.Set("Content-Type", contentType(f.Body))
 	}
-	return answer{f.Status, header, []byte(f.Body)}
+	return response{f.Status, header, []byte(f.Body)}
 }
 
-// contentType is what a server would say of a body: net/http's own guess knows
-// no JSON.
+// contentType guesses the media type of a body. net/http's own guess does not
+// know JSON.
 func contentType(body string) string {
 	switch {
 	case json.Valid([]byte(body)):

@@ -25,8 +25,9 @@ type (
 	server = clixnowtest.Server
 )
 
-func TestFaultsByOneCreate(t *testing.T) {
+func TestFaultStrikesCreate(t *testing.T) {
 	t.Parallel()
+	// cut is the status of a request without a response.
 	const cut = 0
 	tests := []struct {
 		name   string
@@ -34,15 +35,15 @@ func TestFaultsByOneCreate(t *testing.T) {
 		status int
 		leads  int
 	}{
-		{"none", fault{}, 200, 1},
+		{"no effect", fault{}, 200, 1},
 		{"other method", fault{Method: "GET", Status: 500}, 200, 1},
 		{"status", fault{Status: 502}, 502, 0},
-		{"status, handled", fault{Status: 502, HandleFirst: true}, 502, 1},
+		{"handled, status", fault{Status: 502, HandleFirst: true}, 502, 1},
 		{"cut before", fault{Drop: clixnowtest.DropBeforeHandling}, cut, 0},
 		{"cut after", fault{Drop: clixnowtest.DropAfterHandling}, cut, 1},
-		{"cut before, handled", fault{Drop: clixnowtest.DropBeforeHandling, HandleFirst: true}, cut, 1},
-		{"cut after, handled", fault{Drop: clixnowtest.DropAfterHandling, HandleFirst: true}, cut, 1},
-		{"cut wins over status", fault{Drop: clixnowtest.DropBeforeHandling, Status: 502}, cut, 0},
+		{"handled, cut before", fault{Drop: clixnowtest.DropBeforeHandling, HandleFirst: true}, cut, 1},
+		{"handled, cut after", fault{Drop: clixnowtest.DropAfterHandling, HandleFirst: true}, cut, 1},
+		{"cut before wins over status", fault{Drop: clixnowtest.DropBeforeHandling, Status: 502}, cut, 0},
 		{"cut after wins over status", fault{Drop: clixnowtest.DropAfterHandling, Status: 502}, cut, 1},
 		{"delay", fault{Delay: time.Millisecond}, 200, 1},
 		{"delay, status", fault{Delay: time.Millisecond, Status: 503}, 503, 0},
@@ -52,7 +53,7 @@ func TestFaultsByOneCreate(t *testing.T) {
 		{"switching protocols", fault{Status: 101}, 101, 0},
 		{"redirect", fault{Status: 303, Header: http.Header{"Location": {"/elsewhere"}}}, 303, 0},
 		{"no content", fault{Status: 204}, 204, 0},
-		{"made-up status", fault{Status: 799}, 799, 0},
+		{"unknown status", fault{Status: 799}, 799, 0},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -80,7 +81,7 @@ func TestDropMidBody(t *testing.T) {
 	server.Inject(fault{Drop: clixnowtest.DropMidBody, Status: 502})
 	r, err := trySend(t, server, http.MethodPost, leadsPath, allison, nil)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
-	assert.Equal(t, http.StatusOK, r.status, "a cut wins over Status")
+	assert.Equal(t, http.StatusOK, r.status, "Drop wins over Status")
 	assert.Regexp(t, `^\{"leadId":123456,"redirectUrl":`, r.body)
 	length, err := strconv.Atoi(r.header.Get("Content-Length"))
 	require.NoError(t, err)
@@ -95,7 +96,8 @@ func TestFaultsOrder(t *testing.T) {
 	server.Inject(
 		fault{Method: "GET", Status: 500},
 		fault{Method: "POST", Status: 501, Times: 2},
-		fault{Times: 2}, // lets two requests pass
+		// This fault lets two requests pass.
+		fault{Times: 2},
 		fault{Status: 502},
 	)
 	server.Inject(fault{Method: "GET", Status: 503})
@@ -111,10 +113,10 @@ func TestFaultsStrikeBeforeTheToken(t *testing.T) {
 	t.Parallel()
 	server := start(t)
 	server.Inject(fault{Status: 500}, fault{Status: 500, HandleFirst: true})
-	nobody := http.Header{"Authorization": nil}
-	assert.Equal(t, 500, send(t, server, http.MethodGet, "/elsewhere", "", nobody).status)
-	assert.Equal(t, 500, send(t, server, http.MethodPost, leadsPath, allison, nobody).status)
-	assert.Equal(t, 401, send(t, server, http.MethodPost, leadsPath, allison, nobody).status)
+	noToken := http.Header{"Authorization": nil}
+	assert.Equal(t, 500, send(t, server, http.MethodGet, "/elsewhere", "", noToken).status)
+	assert.Equal(t, 500, send(t, server, http.MethodPost, leadsPath, allison, noToken).status)
+	assert.Equal(t, 401, send(t, server, http.MethodPost, leadsPath, allison, noToken).status)
 	assert.Empty(t, server.Leads())
 }
 
@@ -130,7 +132,11 @@ func TestFaultsByEmail(t *testing.T) {
 		{"other case", "POST", leadsPath, allison, fault{Email: "Allison.Brown@EXAMPLE.com"}, true},
 		{"name in other case", "POST", leadsPath, `{"EMAIL":"` + allisons + `"}`, fault{Email: allisons}, true},
 		{"and method", "POST", leadsPath, allison, fault{Email: allisons, Method: "POST"}, true},
-		{"wrong type elsewhere", "POST", leadsPath, `{"phone":7,"email":"` + allisons + `"}`, fault{Email: allisons}, true},
+		{
+			"wrong type in another field", "POST", leadsPath, `{"phone":7,"email":"` + allisons + `"}`,
+			fault{Email: allisons},
+			true,
+		},
 		{"other email", "POST", leadsPath, allison, fault{Email: "brown@example.com"}, false},
 		{"other method", "POST", leadsPath, allison, fault{Email: allisons, Method: "GET"}, false},
 		{"not JSON", "POST", leadsPath, allison + "}", fault{Email: allisons}, false},
@@ -198,11 +204,11 @@ func TestFaultAnswers(t *testing.T) {
 		{"text", fault{Body: "upstream connect error"}, []string{"text/plain; charset=utf-8"}},
 		{"empty", fault{}, nil},
 		{
-			"given",
+			"content type of the fault",
 			fault{Body: `{}`, Header: http.Header{"content-type": {"application/problem+json"}}},
 			[]string{"application/problem+json"},
 		},
-		{"none", fault{Body: `{}`, Header: http.Header{"Content-Type": nil}}, nil},
+		{"content type removed", fault{Body: `{}`, Header: http.Header{"Content-Type": nil}}, nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -229,7 +235,7 @@ func TestFaultAnswers(t *testing.T) {
 		assert.Equal(t, "7", r.header.Get("Retry-After"))
 		assert.Equal(t, []string{"Mon, 09 Aug 2021 12:00:00 GMT"}, r.header.Values("Date"))
 	})
-	t.Run("a content length of its own cuts the body", func(t *testing.T) {
+	t.Run("larger content length", func(t *testing.T) {
 		t.Parallel()
 		server := start(t)
 		server.Inject(fault{Status: 200, Header: http.Header{"Content-Length": {"100"}}, Body: `[{"id":`})
@@ -248,8 +254,8 @@ func TestInjectRefusesStatus(t *testing.T) {
 	assert.NotPanics(t, func() { server.Inject(fault{Status: 101}, fault{Status: 200}, fault{Status: 999}) })
 }
 
-// serve lets a server without a listener handle the example, and returns what
-// was recorded, or the panic that cuts the connection.
+// serve passes a create to a server without a listener. It returns the
+// response, or the value of the panic that cuts the connection.
 func serve(ctx context.Context, server *server) (recorder *httptest.ResponseRecorder, cut any) {
 	request := httptest.NewRequestWithContext(ctx, http.MethodPost, leadsPath, strings.NewReader(allison))
 	request.Header.Set("Authorization", "ApiToken "+server.Token)
@@ -266,7 +272,8 @@ func TestDelay(t *testing.T) {
 		name   string
 		fault  fault
 		status int
-		leads  int // when the client goes away during the delay
+		// leads is the number of leads if the client goes away in the delay.
+		leads int
 	}{
 		{"delay", fault{}, 200, 0},
 		{"status", fault{Status: 503}, 503, 0},
@@ -326,9 +333,9 @@ func TestDelay(t *testing.T) {
 	}
 }
 
-// signal returns a clock that tells when it is asked first, which a create does
-// once it has arrived.
-func signal() (now func() time.Time, asked <-chan struct{}) {
+// signal returns a clock and a channel that is closed at the first call of the
+// clock. The server calls its clock when it handles a create.
+func signal() (now func() time.Time, called <-chan struct{}) {
 	channel := make(chan struct{})
 	once := sync.OnceFunc(func() { close(channel) })
 	return func() time.Time { once(); return time.Now() }, channel
@@ -358,7 +365,8 @@ func TestCloseWaitsForRequests(t *testing.T) {
 		handled      atomic.Bool
 	)
 	server := clixnowtest.NewServer(clixnowtest.WithClock(func() time.Time {
-		once.Do(func() { // in the middle of the create
+		// The server calls the clock in the middle of the create.
+		once.Do(func() {
 			close(arrived)
 			<-cut
 			handled.Store(true)
@@ -375,7 +383,7 @@ func TestCloseWaitsForRequests(t *testing.T) {
 	assert.True(t, handled.Load())
 }
 
-func TestDelayNoticesLoopbackClientGone(t *testing.T) {
+func TestDelayEndsWhenClientGoesAway(t *testing.T) {
 	t.Parallel()
 	now, arrived := signal()
 	handler := clixnowtest.NewHandler(clixnowtest.WithClock(now))
@@ -414,8 +422,7 @@ func TestDropsOverHTTP2(t *testing.T) {
 		fault{Drop: clixnowtest.DropBeforeHandling}, fault{Drop: clixnowtest.DropMidBody}, fault{},
 	)
 	post := func() (status int, err error) {
-		request,
-			err := http.NewRequestWithContext(t.Context(), http.MethodPost, front.URL+leadsPath,
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, front.URL+leadsPath,
 			strings.NewReader(allison))
 		require.NoError(t, err)
 		request.Header.Set("Authorization", "ApiToken "+handler.Token)
@@ -438,10 +445,10 @@ func TestDropsOverHTTP2(t *testing.T) {
 	assert.Len(t, handler.Leads(), 1)
 	status, err = post()
 	require.NoError(t, err)
-	assert.Equal(t, http.StatusBadRequest, status, "the second one registered it")
+	assert.Equal(t, http.StatusBadRequest, status, "the second request registered the lead")
 }
 
-func TestFaultsThatWait(t *testing.T) {
+func TestWaitingFaults(t *testing.T) {
 	t.Parallel()
 	server := start(t)
 	assert.Empty(t, server.Faults())
@@ -456,7 +463,7 @@ func TestFaultsThatWait(t *testing.T) {
 	}
 	assert.Equal(t, want, server.Faults())
 	server.Faults()[0].Header.Set("Retry-After", "9")
-	assert.Equal(t, want, server.Faults(), "what was returned is a copy")
+	assert.Equal(t, want, server.Faults(), "the result is a copy")
 	server.ClearFaults()
 	assert.Empty(t, server.Faults())
 	require.Equal(t, 200, create(t, server, allison).status)

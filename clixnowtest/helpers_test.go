@@ -22,7 +22,7 @@ const (
 	leadsPath  = "/api/system/v1/leads"
 	searchPath = "/api/system/v1/leads/search"
 
-	// The example of the API reference, with an email that is one.
+	// allison is the example of the API reference, with a valid email.
 	allison = `{
 		"firstName":"Allison",
 		"lastName":"Brown",
@@ -46,10 +46,10 @@ const (
 	}`
 )
 
-// jsonValue is what Lead.Extra holds.
+// jsonValue is the type of the values in Lead.Extra.
 type jsonValue = json.RawMessage
 
-// clock stands still until it is set.
+// clock is a clock that stands still until the next call of set.
 type clock struct {
 	mu   sync.Mutex
 	time time.Time
@@ -69,7 +69,7 @@ func (c *clock) set(text string) {
 	c.time = date(text)
 }
 
-// date reads 2021-08-08T12:00:00.123Z.
+// date parses a date such as 2021-08-08T12:00:00.123Z.
 func date(text string) time.Time {
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
@@ -85,15 +85,15 @@ func start(t *testing.T, opts ...clixnowtest.Option) *clixnowtest.Server {
 	return server
 }
 
-// response is an answer that was read whole.
+// response is a response whose body has been read.
 type response struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// send makes one request by plain net/http, as a client of the API would;
-// header replaces its headers, nil values remove them.
+// send sends a request with net/http. header replaces header fields of the
+// request. A nil value removes the field.
 func send(t *testing.T, server *clixnowtest.Server, method, target, body string, header http.Header) response {
 	t.Helper()
 	r, err := trySend(t, server, method, target, body, header)
@@ -101,6 +101,7 @@ func send(t *testing.T, server *clixnowtest.Server, method, target, body string,
 	return r
 }
 
+// trySend does what send does, and returns the error of the request.
 func trySend(t *testing.T, server *clixnowtest.Server, method, target, body string, header http.Header) (response,
 	error,
 ) {
@@ -122,13 +123,14 @@ func trySend(t *testing.T, server *clixnowtest.Server, method, target, body stri
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return response{resp.StatusCode, resp.Header, ""}, nil // its body is the connection and has no end
+		// The body is the connection itself and has no end.
+		return response{resp.StatusCode, resp.Header, ""}, nil
 	}
 	data, err := io.ReadAll(resp.Body)
 	return response{resp.StatusCode, resp.Header, string(data)}, err
 }
 
-// do sends a request and returns the status and the body of its answer.
+// do sends a request and returns the status and the body of the response.
 func do(t *testing.T, client *http.Client, request *http.Request) (status int, body string) {
 	t.Helper()
 	resp, err := client.Do(request)
@@ -149,7 +151,7 @@ func search(t *testing.T, server *clixnowtest.Server, query string) response {
 	return send(t, server, http.MethodGet, searchPath+"?"+query, "", nil)
 }
 
-// searchIDs returns the ids that a search answers with, in order.
+// searchIDs returns the ids in the result of a search, in order.
 func searchIDs(t *testing.T, server *clixnowtest.Server, query string) []int64 {
 	t.Helper()
 	r := search(t, server, query)
@@ -170,10 +172,15 @@ func ids(t *testing.T, body string) []int64 {
 	return list
 }
 
-// allisonWith is the example with one line of it replaced.
-func allisonWith(line, replacement string) string {
-	if !strings.Contains(allison, line) {
-		panic("the example has no " + line)
+// allisonWith returns the example with one text replaced.
+func allisonWith(text, replacement string) string {
+	if !strings.Contains(allison, text) {
+		panic("the example does not contain " + text)
 	}
-	return strings.Replace(allison, line, replacement, 1)
+	return strings.Replace(allison, text, replacement, 1)
+}
+
+// brunoBody returns the body of a second lead, which is not a duplicate.
+func brunoBody() string {
+	return strings.NewReplacer("allison.brown", "bruno", "+41123456789", "+41987654321").Replace(allison)
 }

@@ -10,23 +10,24 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// AddLeads puts leads straight in, as the broker's side does; one with a used
-// ID replaces that lead. It returns them as they were stored: missing IDs and
-// dates filled in (UpdatedOn from CreatedOn or the other way round, else both
-// from the server's clock), dates cut to milliseconds. It panics on a lead that
-// has no JSON form.
+// AddLeads adds leads directly to the state. A lead with a used ID replaces the
+// old one. It returns the leads with missing IDs and dates filled in, and with
+// dates cut to milliseconds. A missing CreatedOn or UpdatedOn is copied from
+// the other. If both are missing, they are set from the server's clock.
+// AddLeads panics if a lead cannot be encoded as JSON.
 func (s *Server) AddLeads(leads ...clixnow.Lead) []clixnow.Lead {
 	s.changes.Lock()
 	defer s.changes.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// This comes first, so that no new ID is the ID of a later lead.
 	for i := range leads {
-		s.leads.lastID = max(s.leads.lastID, leads[i].ID) // first, so that no ID that is filled in is one that follows
+		s.leads.lastID = max(s.leads.lastID, leads[i].ID)
 	}
 	now := s.now()
 	added := make([]clixnow.Lead, len(leads))
 	for i := range leads {
-		lead := stored(leads[i])
+		lead := normalize(leads[i])
 		lead.CreatedOn = cmp.Or(lead.CreatedOn, lead.UpdatedOn, milliseconds(now))
 		lead.UpdatedOn = cmp.Or(lead.UpdatedOn, lead.CreatedOn)
 		if lead.ID == 0 {
@@ -41,13 +42,14 @@ func (s *Server) AddLeads(leads ...clixnow.Lead) []clixnow.Lead {
 	return copies(added)
 }
 
-// UpdateLead lets change alter a lead, and sets its UpdatedOn from the server's
-// clock; an ID cannot be altered. Its errors are [clixnow.ErrLeadNotFound], and
-// that the lead has no JSON form any more, which leaves it as it was.
+// UpdateLead calls change with a lead, stores the result, and sets UpdatedOn
+// from the server's clock. A change of the ID is ignored. UpdateLead returns
+// [clixnow.ErrLeadNotFound] if there is no such lead. It also returns an error,
+// and does not change the lead, if the result cannot be encoded as JSON.
 //
-// While change runs, the server answers requests with the lead as it was.
-// change itself may use the server, other than by AddLeads, UpdateLead and
-// DeleteLead, which wait for it.
+// While change runs, the server answers requests with the old state. change may
+// call the server. But it must not call AddLeads, UpdateLead or DeleteLead,
+// because these wait until change returns.
 func (s *Server) UpdateLead(id int64, change func(*clixnow.Lead)) error {
 	s.changes.Lock()
 	defer s.changes.Unlock()
@@ -56,7 +58,7 @@ func (s *Server) UpdateLead(id int64, change func(*clixnow.Lead)) error {
 		return fmt.Errorf("clixnowtest: update lead %d: %w", id, clixnow.ErrLeadNotFound)
 	}
 	change(&lead)
-	lead = stored(lead)
+	lead = normalize(lead)
 	lead.ID = id
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,9 +71,9 @@ func (s *Server) UpdateLead(id int64, change func(*clixnow.Lead)) error {
 	return nil
 }
 
-// DeleteLead removes a lead: it leaves every search at once, and its email and
-// phone are free again. Its error is [clixnow.ErrLeadNotFound]. Its ID is not
-// used again.
+// DeleteLead removes a lead from every search at once. Its email and phone can
+// then be registered again. Its ID is never used again. DeleteLead returns
+// [clixnow.ErrLeadNotFound] if there is no such lead.
 func (s *Server) DeleteLead(id int64) error {
 	s.changes.Lock()
 	defer s.changes.Unlock()
@@ -83,7 +85,8 @@ func (s *Server) DeleteLead(id int64) error {
 	return nil
 }
 
-// Leads returns a copy of all leads by ID, whatever searches show of them yet.
+// Leads returns a copy of the leads, in order of their IDs. A search delay does
+// not affect it.
 func (s *Server) Leads() []clixnow.Lead {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,9 +107,9 @@ func (s *Server) lead(id int64) (lead clixnow.Lead, ok bool) {
 	return copied(record.current.lead), true
 }
 
-// stored is a lead of a caller as it is kept: sharing nothing with the caller,
-// with dates as the API has them.
-func stored(lead clixnow.Lead) clixnow.Lead {
+// normalize returns a copy of a caller's lead in the form in which it is
+// stored. Dates are in UTC and cut to milliseconds.
+func normalize(lead clixnow.Lead) clixnow.Lead {
 	lead = copied(lead)
 	lead.CreatedOn = milliseconds(lead.CreatedOn)
 	lead.UpdatedOn = milliseconds(lead.UpdatedOn)
@@ -116,6 +119,7 @@ func stored(lead clixnow.Lead) clixnow.Lead {
 
 func milliseconds(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
+// copied returns a deep copy of a lead.
 func copied(lead clixnow.Lead) clixnow.Lead {
 	lead.Extra = maps.Clone(lead.Extra)
 	for name, value := range lead.Extra {

@@ -38,7 +38,7 @@ func TestAddLeads(t *testing.T) {
 
 	added = server.AddLeads(clixnow.Lead{ID: 3, Email: "b@example.com"}, clixnow.Lead{ID: 3, Email: "c@example.com"})
 	assert.Equal(t, "b@example.com", added[0].Email)
-	assert.Len(t, server.Leads(), 4, "a used ID replaces")
+	assert.Len(t, server.Leads(), 4, "a lead with a used ID replaces the old one")
 	assert.Equal(t, clixnow.Lead{ID: 3, Email: "c@example.com", CreatedOn: now, UpdatedOn: now}, server.Leads()[0])
 	assert.Equal(t, []int64{200000, 200002, 3, 200001}, searchIDs(t, server, "orderBy=CreatedOn"))
 }
@@ -63,16 +63,16 @@ func TestExtra(t *testing.T) {
 	server := start(t)
 	extra := map[string]jsonValue{"score": jsonValue(`5`)}
 	given := server.AddLeads(clixnow.Lead{ID: 7, Extra: extra})
-	scribble := func(extra map[string]jsonValue) {
+	overwrite := func(extra map[string]jsonValue) {
 		extra["score"][0] = '6'
 		extra["more"] = jsonValue(`1`)
 	}
-	scribble(extra)
-	scribble(given[0].Extra)
-	scribble(server.Leads()[0].Extra)
+	overwrite(extra)
+	overwrite(given[0].Extra)
+	overwrite(server.Leads()[0].Extra)
 	var kept map[string]jsonValue
 	require.NoError(t, server.UpdateLead(7, func(l *clixnow.Lead) { kept, l.Status = l.Extra, "New" }))
-	scribble(kept)
+	overwrite(kept)
 	assert.Equal(t, map[string]jsonValue{"score": jsonValue(`5`)}, server.Leads()[0].Extra)
 	assert.Contains(t, search(t, server, "").body, `"score":5`)
 	assert.NotContains(t, search(t, server, "").body, `more`)
@@ -99,15 +99,20 @@ func TestUpdateLead(t *testing.T) {
 	}, server.Leads()[0])
 	assert.Equal(t, []int64{8, 7}, searchIDs(t, server, "orderBy=ModifiedOn"))
 	assert.Equal(t, []int64{7}, searchIDs(t, server, "ftdDateFrom=2021-08-09T11:00:00"))
-	assert.JSONEq(t,
-		`[{"id":7,"email":"a@example.com","status":"Deposited","clientType":"Depositor","createdOn":"2021-08-01T00:00:00.000Z",
-		"updatedOn":"2021-08-09T12:00:00.123Z","ftdDate":"2021-08-09T11:00:00.999Z"}]`, search(t, server, "id=7").body)
-
-	require.ErrorIs(t, server.UpdateLead(9, func(*clixnow.Lead) { t.Error("there is none to change") }),
+	assert.JSONEq(t, `[{
+		"id": 7,
+		"email": "a@example.com",
+		"status": "Deposited",
+		"clientType": "Depositor",
+		"createdOn": "2021-08-01T00:00:00.000Z",
+		"updatedOn": "2021-08-09T12:00:00.123Z",
+		"ftdDate": "2021-08-09T11:00:00.999Z"
+	}]`, search(t, server, "id=7").body)
+	require.ErrorIs(t, server.UpdateLead(9, func(*clixnow.Lead) { t.Error("there is no such lead") }),
 		clixnow.ErrLeadNotFound)
 }
 
-func TestUpdateLeadMayUseTheServer(t *testing.T) {
+func TestUpdateLeadMayCallServer(t *testing.T) {
 	t.Parallel()
 	server := start(t)
 	server.AddLeads(clixnow.Lead{ID: 7, Status: "Old"})
@@ -121,12 +126,12 @@ func TestUpdateLeadMayUseTheServer(t *testing.T) {
 	assert.Equal(t, "New", server.Leads()[0].Status)
 	assert.Len(t, server.Leads(), 2)
 
-	cause := errors.New("of the caller")
+	cause := errors.New("panic of the caller")
 	assert.PanicsWithValue(t, cause, func() { _ = server.UpdateLead(7, func(*clixnow.Lead) { panic(cause) }) })
-	require.NoError(t, server.UpdateLead(7, func(*clixnow.Lead) {}), "a panic locks nobody out")
+	require.NoError(t, server.UpdateLead(7, func(*clixnow.Lead) {}), "a panic leaves the server unlocked")
 }
 
-func TestLeadsWithoutJSONForm(t *testing.T) {
+func TestLeadsThatCannotBeEncoded(t *testing.T) {
 	t.Parallel()
 	server := start(t)
 	broken := clixnow.Lead{ID: 7, Extra: map[string]jsonValue{"score": jsonValue(`{`)}}

@@ -20,25 +20,26 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// model is what the server keeps sorted, in its plainest form: every state of
-// every lead, looked through for each search.
+// model is a simple form of the server: all states of all leads. Each search
+// looks at all of them.
 type model map[int64][]state
 
 type state struct {
-	id      int64
-	dates   map[string]time.Time // by order
-	status  string
-	visible time.Time
+	id int64
+	// dates holds the dates by the name of their order.
+	dates map[string]time.Time
+	// visibleFrom is the time from which searches show the state.
+	visibleFrom time.Time
 }
 
 func (m model) put(lead clixnow.Lead, delay time.Duration) {
-	visible := time.Time{}
+	visibleFrom := time.Time{}
 	if delay > 0 {
-		visible = lead.UpdatedOn.Add(delay)
+		visibleFrom = lead.UpdatedOn.Add(delay)
 	}
 	m[lead.ID] = append(m[lead.ID], state{lead.ID, map[string]time.Time{
 		"CreatedOn": lead.CreatedOn, "ModifiedOn": lead.UpdatedOn, "FtdDate": lead.FTDDate,
-	}, lead.Status, visible})
+	}, visibleFrom})
 }
 
 // comparison is how the server compares dates with bounds.
@@ -62,7 +63,8 @@ func (m model) search(now time.Time, order string, from, to map[string]time.Time
 	var states []state
 	for _, history := range m {
 		for _, s := range slices.Backward(history) {
-			if !s.visible.After(now) { // the newest of those that show
+			// The newest state that is visible counts.
+			if !s.visibleFrom.After(now) {
 				states = append(states, s)
 				break
 			}
@@ -90,7 +92,7 @@ func (m model) search(now time.Time, order string, from, to map[string]time.Time
 	return list
 }
 
-// serveSearch answers a search without a connection.
+// serveSearch passes a search to the handler, without a connection.
 func serveSearch(server *clixnowtest.Server, query string) *httptest.ResponseRecorder {
 	request := httptest.NewRequestWithContext(context.Background(), http.MethodGet, searchPath+"?"+query, http.NoBody)
 	request.Header.Set("Authorization", "ApiToken "+server.Token)
@@ -99,8 +101,8 @@ func serveSearch(server *clixnowtest.Server, query string) *httptest.ResponseRec
 	return recorder
 }
 
-// TestSearchAgainstModel adds, changes and deletes at random, and compares
-// every answer with that of the model.
+// TestSearchAgainstModel adds, changes and deletes leads at random. It compares
+// each search result with that of the model.
 func TestSearchAgainstModel(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(5) {

@@ -16,9 +16,10 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-const defaultCount = 10 // leads in a page
+// defaultCount is the number of leads in a page if a search has no count.
+const defaultCount = 10
 
-// query is what a search asks for.
+// query holds the parameters of a search.
 type query struct {
 	id      int64
 	hasID   bool
@@ -28,44 +29,47 @@ type query struct {
 	skip    int
 }
 
-// filter keeps leads that have the date, and have it within the bounds. A nil
-// bound means no bound.
+// filter matches leads by one of their dates.
 type filter struct {
-	order    order
+	order order
+	// A nil bound means no bound.
 	from, to *time.Time
-	bounds   bounds
+	comparison
 }
 
-// bounds is how filters compare dates with their bounds.
-type bounds struct {
-	// precision is what dates and bounds are cut to. 0 means that they are not
-	// cut.
+// comparison is how filters compare dates with bounds.
+type comparison struct {
+	// precision is the unit that dates and bounds are cut to. 0 means that
+	// nothing is cut.
 	precision time.Duration
-	// exclusive leaves out dates that equal the bound.
+	// exclusive means that a date does not match if it equals a bound.
 	exclusive bool
 }
 
-func (b bounds) inOrder(earlier, later time.Time) bool {
-	order := earlier.Truncate(b.precision).Compare(later.Truncate(b.precision))
-	return order < 0 || order == 0 && !b.exclusive
+// inOrder reports whether a comes before b. Equal times are in order too,
+// unless bounds are exclusive.
+func (c comparison) inOrder(a, b time.Time) bool {
+	order := a.Truncate(c.precision).Compare(b.Truncate(c.precision))
+	return order < 0 || order == 0 && !c.exclusive
 }
 
-func (f filter) keeps(v *version) bool {
+// matches returns false if the lead does not have the date.
+func (f filter) matches(v *version) bool {
 	return !f.order.date(v).IsZero() && f.afterFrom(v) && f.beforeTo(v)
 }
 
 func (f filter) afterFrom(v *version) bool {
-	return f.from == nil || f.bounds.inOrder(*f.from, f.order.date(v))
+	return f.from == nil || f.inOrder(*f.from, f.order.date(v))
 }
 
 func (f filter) beforeTo(v *version) bool {
-	return f.to == nil || f.bounds.inOrder(f.order.date(v), *f.to)
+	return f.to == nil || f.inOrder(f.order.date(v), *f.to)
 }
 
-func (s *Server) search(values url.Values) answer {
-	query, faults := readQuery(values, s.bounds)
-	if len(faults) > 0 {
-		return problem(http.StatusBadRequest, invalid, faults)
+func (s *Server) search(values url.Values) response {
+	query, problems := readQuery(values, s.comparison)
+	if len(problems) > 0 {
+		return problem(http.StatusBadRequest, invalidMessage, problems)
 	}
 	query.count = min(query.count, s.pageLimit)
 	return success(s.encode(s.find(query)))
@@ -74,7 +78,7 @@ func (s *Server) search(values url.Values) answer {
 func (s *Server) find(q query) []*version {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.leads.reveal(s.now())
+	s.leads.showPending(s.now())
 	return s.leads.find(q)
 }
 
@@ -88,7 +92,7 @@ func (s *store) find(q query) []*version {
 	}
 	for _, f := range q.filters {
 		if f.order == q.order {
-			rows = f.cut(rows)
+			rows = f.narrow(rows)
 		}
 	}
 	var page []*version
@@ -96,7 +100,7 @@ func (s *store) find(q query) []*version {
 		switch {
 		case len(page) == q.count:
 			return page
-		case slices.ContainsFunc(q.filters, func(f filter) bool { return !f.keeps(v) }):
+		case slices.ContainsFunc(q.filters, func(f filter) bool { return !f.matches(v) }):
 		case q.skip > 0:
 			q.skip--
 		default:
@@ -106,9 +110,9 @@ func (s *store) find(q query) []*version {
 	return page
 }
 
-// cut returns those of rows in the filter's own order that lie within its
-// bounds.
-func (f filter) cut(rows []*version) []*version {
+// narrow returns the part of rows that lies within the bounds. rows must be in
+// the filter's order.
+func (f filter) narrow(rows []*version) []*version {
 	rows = rows[sort.Search(len(rows), func(i int) bool { return f.afterFrom(rows[i]) }):]
 	return rows[:sort.Search(len(rows), func(i int) bool { return !f.beforeTo(rows[i]) })]
 }
@@ -128,24 +132,25 @@ func (s *Server) encode(page []*version) []byte {
 func (s *Server) encodeLead(lead *clixnow.Lead) []byte {
 	data, err := lead.MarshalJSON()
 	if err != nil {
-		panic(err) // it was tried when the lead was stored
+		// The lead was encoded once before it was stored.
+		panic(err)
 	}
 	if len(s.hidden) == 0 && s.dateZone == nil {
 		return data
 	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(data, &members); err != nil {
-		panic(err) // it was encoded just now
+		panic(err)
 	}
 	if s.dateZone != nil {
-		printIn(s.dateZone, lead, members)
+		setDates(members, lead, s.dateZone)
 	}
 	maps.DeleteFunc(members, func(name string, _ json.RawMessage) bool { return s.hidden[strings.ToLower(name)] })
 	return mustMarshal(members)
 }
 
-// printIn replaces the dates of an encoded lead by the local time of a zone.
-func printIn(zone *time.Location, lead *clixnow.Lead, members map[string]json.RawMessage) {
+// setDates replaces the dates of an encoded lead by the local time of a zone.
+func setDates(members map[string]json.RawMessage, lead *clixnow.Lead, zone *time.Location) {
 	for name, date := range map[string]time.Time{
 		"createdOn": lead.CreatedOn, "updatedOn": lead.UpdatedOn, "ftdDate": lead.FTDDate,
 	} {
@@ -155,12 +160,12 @@ func printIn(zone *time.Location, lead *clixnow.Lead, members map[string]json.Ra
 	}
 }
 
-// readQuery reads what it knows and passes over the rest. An empty value is
-// none.
-func readQuery(values url.Values, bounds bounds) (q query, faults map[string][]string) {
-	p := parameters{values: make(map[string]string), faults: make(map[string][]string)}
-	for name, given := range values {
-		p.values[strings.ToLower(name)] = given[0]
+// readQuery reads the parameters of a search. It ignores unknown parameters and
+// empty values. It returns texts by parameter if there are problems.
+func readQuery(values url.Values, c comparison) (q query, problems map[string][]string) {
+	p := parameters{values: make(map[string]string), problems: make(map[string][]string)}
+	for name, texts := range values {
+		p.values[strings.ToLower(name)] = texts[0]
 	}
 	q.hasID = p.values["id"] != ""
 	q.id = p.number("Id", 0)
@@ -171,7 +176,7 @@ func readQuery(values url.Values, bounds bounds) (q query, faults map[string][]s
 	}{{"CreatedOn", byCreatedOn}, {"ModifiedOn", byModifiedOn}, {"FtdDate", byFTDDate}} {
 		f := filter{
 			order: dates.order, from: p.date(dates.name + "From"), to: p.date(dates.name + "To"),
-			bounds: bounds,
+			comparison: c,
 		}
 		if f.from != nil || f.to != nil {
 			q.filters = append(q.filters, f)
@@ -179,42 +184,43 @@ func readQuery(values url.Values, bounds bounds) (q query, faults map[string][]s
 	}
 	q.count = int(p.size("Count", defaultCount, clixnow.MaxPageSize))
 	q.skip = int(p.size("Skip", 0, 1<<31-1))
-	return q, p.faults
+	return q, p.problems
 }
 
-// parameters reads query parameters and gathers what is wrong with them, by the
-// names that ASP.NET Core gives to them.
+// parameters reads query parameters and collects the problems with them.
 type parameters struct {
-	values map[string]string // by name in lower case, since ASP.NET Core matches names in any case
-	faults map[string][]string
+	// values has names in lower case, because ASP.NET Core ignores their case.
+	values map[string]string
+	// problems has the names that ASP.NET Core gives to the parameters.
+	problems map[string][]string
 }
 
 func (p parameters) get(name string) string { return p.values[strings.ToLower(name)] }
 
-func (p parameters) fault(name, problem string) { p.faults[name] = append(p.faults[name], problem) }
+func (p parameters) addProblem(name, text string) { p.problems[name] = append(p.problems[name], text) }
 
-func (p parameters) number(name string, absent int64) int64 {
+func (p parameters) number(name string, fallback int64) int64 {
 	text := p.get(name)
 	if text == "" {
-		return absent
+		return fallback
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		p.fault(name, "The value is not a valid integer.")
-		return absent
+		p.addProblem(name, "The value is not a valid integer.")
+		return fallback
 	}
 	return n
 }
 
-func (p parameters) size(name string, absent, most int64) int64 {
-	n := p.number(name, absent)
-	if n < 0 || n > most {
-		p.fault(name, fmt.Sprintf("The value must be between 0 and %d.", most))
+func (p parameters) size(name string, fallback, limit int64) int64 {
+	n := p.number(name, fallback)
+	if n < 0 || n > limit {
+		p.addProblem(name, fmt.Sprintf("The value must be between 0 and %d.", limit))
 	}
 	return n
 }
 
-// order reads orderBy, whose values want their big letters (API reference,
+// order reads orderBy. Its values are case-sensitive (API reference,
 // "Monitoring data").
 func (p parameters) order() order {
 	switch p.get("OrderBy") {
@@ -227,12 +233,13 @@ func (p parameters) order() order {
 	case string(clixnow.OrderByFTDDate), string(clixnow.OrderByFTDFate):
 		return byFTDDate
 	}
-	p.fault("OrderBy", "The value must be Id, CreatedOn, ModifiedOn, FtdDate or FtdFate.")
+	p.addProblem("OrderBy", "The value must be Id, CreatedOn, ModifiedOn, FtdDate or FtdFate.")
 	return byID
 }
 
-// date reads a date like 2021-08-08T00:00:00, which is in UTC, with or without
-// a fraction of a second, Z or an offset. It returns nil if there is none.
+// date reads a date such as 2021-08-08T00:00:00. It may have a fraction of a
+// second, and a Z or an offset. Without these two it is in UTC. date returns
+// nil if there is no value.
 func (p parameters) date(name string) *time.Time {
 	text := p.get(name)
 	if text == "" {
@@ -243,6 +250,6 @@ func (p parameters) date(name string) *time.Time {
 			return &date
 		}
 	}
-	p.fault(name, "The value is not a valid date and time.")
+	p.addProblem(name, "The value is not a valid date and time.")
 	return nil
 }

@@ -2,6 +2,7 @@ package clixnowtest_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,7 +18,7 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// five leads, whose order is another one by each date.
+// five returns leads whose order differs by each date.
 func five() []clixnow.Lead {
 	return []clixnow.Lead{
 		{
@@ -47,7 +48,8 @@ func TestSearch(t *testing.T) {
 		{"orderBy=Id", []int64{1, 2, 3, 4, 5}},
 		{"orderBy=CreatedOn", []int64{5, 3, 4, 2, 1}},
 		{"orderBy=ModifiedOn", []int64{5, 2, 4, 1, 3}},
-		{"orderBy=FtdDate", []int64{3, 4, 2, 5, 1}}, // without a date first, as SQL Server sorts NULL
+		// Leads without a date come first, as NULL does in SQL Server.
+		{"orderBy=FtdDate", []int64{3, 4, 2, 5, 1}},
 		{"orderBy=FtdFate", []int64{3, 4, 2, 5, 1}},
 
 		{"id=3", []int64{3}},
@@ -99,7 +101,8 @@ func TestSearch(t *testing.T) {
 	}
 	for _, big := range []bool{false, true} {
 		server := start(t)
-		if big { // added at once, then reduced to the five
+		if big {
+			// Many leads are added at once. Then all but five are deleted.
 			many := make([]clixnow.Lead, 1500)
 			for i := range many {
 				many[i] = clixnow.Lead{ID: int64(i + 1), CreatedOn: date("2021-08-03T00:00:00Z")}
@@ -263,14 +266,12 @@ func TestSearchRefuses(t *testing.T) {
 			t.Parallel()
 			r := search(t, server, test.query)
 			assert.Equal(t, http.StatusBadRequest, r.status)
-			message, faults := problem(t, r.body)
+			message, fields := problem(t, r.body)
 			assert.NotEmpty(t, message)
-			fields := make([]string, 0, len(faults))
-			for name, texts := range faults {
-				fields = append(fields, name)
+			assert.ElementsMatch(t, test.fields, slices.Collect(maps.Keys(fields)))
+			for _, texts := range fields {
 				assert.Len(t, texts, 1)
 			}
-			assert.ElementsMatch(t, test.fields, fields)
 		})
 	}
 }
@@ -278,11 +279,11 @@ func TestSearchRefuses(t *testing.T) {
 func TestSearchPages(t *testing.T) {
 	t.Parallel()
 	leads := make([]clixnow.Lead, 1200)
-	whole := start(t)
-	whole.AddLeads(leads...)
-	assert.Len(t, searchIDs(t, whole, ""), 10)
-	assert.Len(t, searchIDs(t, whole, "count=1000"), 1000)
-	assert.Len(t, searchIDs(t, whole, "count=1000&skip=1000"), 200)
+	server := start(t)
+	server.AddLeads(leads...)
+	assert.Len(t, searchIDs(t, server, ""), 10)
+	assert.Len(t, searchIDs(t, server, "count=1000"), 1000)
+	assert.Len(t, searchIDs(t, server, "count=1000&skip=1000"), 200)
 
 	capped := start(t, clixnowtest.WithPageLimit(12))
 	capped.AddLeads(leads...)
@@ -319,7 +320,7 @@ func TestHiddenFields(t *testing.T) {
 	want := `[{"id":7,"status":"New","createdOn":"2022-12-19T11:01:58.302Z","tier":"A"}]`
 	assert.JSONEq(t, want, search(t, server, "").body)
 	assert.JSONEq(t, want, search(t, server, "ftdDateFrom=2022-12-20T00:00:00&orderBy=FtdDate").body,
-		"filters still know it")
+		"filters still use the field")
 	assert.Equal(t, "[]", search(t, server, "ftdDateFrom=2022-12-21T00:00:00").body)
 }
 
@@ -328,7 +329,8 @@ func TestSearchDelay(t *testing.T) {
 	clock := newClock("2021-08-08T12:00:00Z")
 	server := start(t, clixnowtest.WithClock(clock.now),
 		clixnowtest.WithSearchDelay(func(l clixnow.Lead) time.Duration {
-			seconds, err := strconv.Atoi(l.Keyword) // what a change wants for itself
+			// The keyword of a change is its delay.
+			seconds, err := strconv.Atoi(l.Keyword)
 			assert.NoError(t, err)
 			return time.Duration(seconds) * time.Second
 		}))
@@ -347,8 +349,8 @@ func TestSearchDelay(t *testing.T) {
 	}
 
 	server.AddLeads(clixnow.Lead{ID: 7, Status: "One", Keyword: "10"})
-	assert.Equal(t, "[]", status(), "nothing of a new lead")
-	assert.Equal(t, "One", server.Leads()[0].Status, "the server itself knows it")
+	assert.Equal(t, "[]", status(), "a new lead does not show")
+	assert.Equal(t, "One", server.Leads()[0].Status, "the server has the lead")
 	clock.set("2021-08-08T12:00:09.999Z")
 	assert.Equal(t, "[]", status())
 	clock.set("2021-08-08T12:00:10Z")
@@ -356,8 +358,9 @@ func TestSearchDelay(t *testing.T) {
 
 	change("Two", "20")
 	clock.set("2021-08-08T12:00:29.999Z")
-	assert.Equal(t, "One", status(), "its state before")
-	change("Three", "5") // shows at 34.999
+	assert.Equal(t, "One", status(), "the old state shows")
+	// This change shows at 34.999.
+	change("Three", "5")
 	clock.set("2021-08-08T12:00:30Z")
 	assert.Equal(t, "Two", status())
 	clock.set("2021-08-08T12:00:34.999Z")
@@ -368,22 +371,23 @@ func TestSearchDelay(t *testing.T) {
 	clock.set("2021-08-08T12:00:45Z")
 	assert.Equal(t, "Two", status())
 	clock.set("2021-08-08T12:01:00Z")
-	assert.Equal(t, "Two", status(), "the older change does not come back")
+	assert.Equal(t, "Two", status(), "the older change does not show later")
 
 	change("One", "20")
 	change("Three", "0")
-	assert.Equal(t, "Three", status(), "at once")
+	assert.Equal(t, "Three", status(), "the change shows at once")
 	clock.set("2021-08-08T12:02:00Z")
 	assert.Equal(t, "Three", status())
 
 	change("One", "20")
 	clock.set("2021-08-08T12:03:00Z")
-	change("Two", "0") // nobody searched for One meanwhile
+	// The change to One has had no search.
+	change("Two", "0")
 	assert.Equal(t, "Two", status())
 
 	server.AddLeads(clixnow.Lead{ID: 7, Status: "One", Keyword: "20"})
 	clock.set("2021-08-08T12:04:00Z")
-	// has waited already
+	// The delay of this change is over already.
 	server.AddLeads(clixnow.Lead{ID: 7, Status: "Three", Keyword: "10", UpdatedOn: date("2021-08-08T12:03:30Z")})
 	assert.Equal(t, "Three", status())
 
@@ -400,14 +404,14 @@ func TestSearchDelayOfCreate(t *testing.T) {
 	server := start(t, clixnowtest.WithClock(clock.now),
 		clixnowtest.WithSearchDelay(func(clixnow.Lead) time.Duration { return time.Minute }))
 	require.Equal(t, http.StatusOK, create(t, server, allison).status)
-	assert.Equal(t, http.StatusBadRequest, create(t, server, allison).status, "a duplicate all the same")
+	assert.Equal(t, http.StatusBadRequest, create(t, server, allison).status, "a pending lead is a duplicate")
 	assert.Equal(t, "[]", search(t, server, "id=123456").body)
 	clock.set("2021-08-08T12:01:00Z")
 	assert.Equal(t, []int64{123456}, searchIDs(t, server, "id=123456"))
 
 	server.AddLeads(clixnow.Lead{ID: 1, UpdatedOn: date("2021-08-08T12:00:00Z")},
 		clixnow.Lead{ID: 2, UpdatedOn: date("2021-08-08T12:00:00.001Z")})
-	assert.Equal(t, []int64{1, 123456}, searchIDs(t, server, ""), "it counts from UpdatedOn")
+	assert.Equal(t, []int64{1, 123456}, searchIDs(t, server, ""), "the delay starts at UpdatedOn")
 }
 
 func TestSearchDelayOfMany(t *testing.T) {

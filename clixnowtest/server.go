@@ -1,20 +1,22 @@
-// Package clixnowtest is a Clixnow in memory, for the tests of programs that
-// use package clixnow:
+// Package clixnowtest is a fake Clixnow API in memory, for the tests of
+// programs that use package clixnow:
 //
 //	server := clixnowtest.NewServer()
 //	defer server.Close()
 //	client := server.Client() // a *clixnow.Client like any other
 //
-// It judges requests as the API does: token, media types, mandatory fields,
-// duplicates. What happens at a broker later is done by [Server.AddLeads],
-// [Server.UpdateLead] and [Server.DeleteLead]; what goes wrong between here and
-// there, by [Server.Inject]. [Server.Leads] and [Server.Requests] show what
-// came of it. Programs in any language can use it over HTTP.
+// The server checks requests as the API does: token, media types, mandatory
+// fields and duplicates. [Server.AddLeads], [Server.UpdateLead] and
+// [Server.DeleteLead] do what a broker does later. [Server.Inject] adds faults,
+// such as a 502 or a lost connection. [Server.Leads] and [Server.Requests]
+// return what the server has stored and received. Programs in other languages
+// can use the server over HTTP too.
 //
-// Where the API reference is silent (whether bounds are included, which lead of
-// one instant comes first, where leads without a first deposit stand), one
-// plausible answer was chosen. Code that works here may yet rely on what the
-// API never promised.
+// The API reference leaves some questions open: whether bounds are included,
+// which of two leads with the same date comes first, and where leads without a
+// first deposit come. For each question the server uses one plausible answer.
+// For some of them an option selects another answer, so that a test can try
+// both.
 package clixnowtest
 
 import (
@@ -42,59 +44,76 @@ const (
 	leadsPath  = "/api/system/v1/leads"
 	searchPath = "/api/system/v1/leads/search"
 
-	maxBodyBytes = 1 << 20 // a create takes a few thousand
+	// maxBodyBytes is the limit of a request body. A create has a few thousand
+	// bytes.
+	maxBodyBytes = 1 << 20
 )
 
-// Server is a Clixnow of one brand and one token, with its leads in memory.
-// Create it with [NewServer] or [NewHandler]. All its methods are safe for
-// concurrent use; its fields are not to be changed.
+// Server is a fake Clixnow API for one brand. It keeps its leads in memory.
+// Create it with [NewServer] or [NewHandler]. Its methods are safe for
+// concurrent use. Do not change its fields.
 type Server struct {
-	URL   string // where it listens, such as http://127.0.0.1:40123; "" where it was made by NewHandler
+	// URL is the base URL of the server, such as "http://127.0.0.1:40123". It
+	// is "" if the server was created by NewHandler.
+	URL string
+	// Brand is the brand that Client uses.
 	Brand string
-	Token string // the one that it accepts
+	// Token is the token that the server accepts. SetToken changes it.
+	Token string
 
 	now          func() time.Time
 	pageLimit    int
-	envelope     string
-	hidden       map[string]bool // by name in lower case
-	requestLimit int             // of arrived
+	requestLimit int
+	// envelope is the key of the object around search results. "" means that
+	// there is no object.
+	envelope string
+	// hidden holds the names of hidden fields in lower case.
+	hidden map[string]bool
 
-	// What creates are refused for. Nil countries means that all are allowed.
 	allowDuplicates bool
-	countries       map[string]bool
+	// countries holds the allowed codes in upper case. nil allows all.
+	countries map[string]bool
+	// capacity is the number of leads at which creates are refused.
 	capacity        int
-	fullMessage     string
+	capacityMessage string
 
-	// bounds is how filters compare. A nil dateZone means that dates are
-	// printed in UTC, with a Z.
-	bounds   bounds
+	comparison comparison
+	// dateZone is the zone of the dates in searches. nil means UTC, with a Z.
 	dateZone *time.Location
 
-	changes sync.Mutex // held while a function of the caller changes a lead; taken before mu
-	mu      sync.Mutex // guards the following
-	leads   store
-	faults  []Fault
-	arrived []*Request
+	// changes is held while a function of the caller changes a lead. It is
+	// locked before mu.
+	changes sync.Mutex
+	// mu guards the token and the fields below it.
+	mu       sync.Mutex
+	leads    store
+	faults   []Fault
+	requests []*Request
 
-	closed  chan struct{}
-	close   func()         // closes closed, once
-	http    *http.Server   // nil without a listener
-	serving sync.WaitGroup // the listener and its connections
+	closed chan struct{}
+	// close closes the channel closed. It may be called more than once.
+	close func()
+	// http is nil if there is no listener.
+	http *http.Server
+	// serving counts the listener and its connections.
+	serving sync.WaitGroup
 }
 
-// Request is a request that arrived. Its maps and its body are shared between
-// all who ask: they are not to be changed.
+// Request is a request that arrived. Do not change its maps and its body: all
+// results of [Server.Requests] share them.
 type Request struct {
 	Method string
 	Path   string
 	Query  url.Values
 	Header http.Header
 	Body   []byte
-	Status int // of the answer; 0 while there is none, and where the connection was cut instead
+	// Status is the status of the response. It is 0 if the server has sent no
+	// response yet, or has cut the connection.
+	Status int
 }
 
-// NewServer starts a server on a free port of the loopback interface; call
-// Close when done. It panics where it cannot listen.
+// NewServer starts a server on a free loopback port. Call Close when you are
+// done. It panics if it cannot listen.
 func NewServer(opts ...Option) *Server {
 	s := NewHandler(opts...)
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
@@ -106,13 +125,17 @@ func NewServer(opts ...Option) *Server {
 		Handler: s, ConnState: s.track, ReadHeaderTimeout: time.Minute,
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
-	s.serving.Go(func() { _ = s.http.Serve(listener) }) // always an error: that it was closed
+	s.serving.Go(func() {
+		// Serve always returns an error: that the server was closed.
+		_ = s.http.Serve(listener)
+	})
 	return s
 }
 
-// NewHandler returns a server without a listener, to be served by yourself:
-// under TLS, HTTP/2 or a path of your own. Faults that cut the connection panic
-// with [http.ErrAbortHandler]; what stands between must let that pass.
+// NewHandler returns a server without a listener. Use it to serve the fake
+// yourself, for example with TLS, HTTP/2 or a path prefix. Faults that cut the
+// connection panic with [http.ErrAbortHandler]. Middleware must not recover
+// this panic.
 func NewHandler(opts ...Option) *Server {
 	s := &Server{ //nolint:gosec // G101: the token opens nothing
 		Brand: "acme", Token: "CfDJ8-clixnowtest-token",
@@ -129,41 +152,45 @@ func NewHandler(opts ...Option) *Server {
 	return s
 }
 
-// Close ends every delay, cuts every connection and returns when no request is
-// being served. Of a server without a listener it ends the delays alone. It may
-// be called more than once.
+// Close ends all delays, cuts all connections and waits until no request is
+// being served. If the server has no listener, Close only ends the delays. It
+// may be called more than once.
 func (s *Server) Close() {
 	s.close()
 	if s.http == nil {
 		return
 	}
-	_ = s.http.Close() // the listener's error, of which nobody could make anything
+	// The error is the listener's. A caller could do nothing about it.
+	_ = s.http.Close()
 	s.serving.Wait()
 }
 
-// track counts connections, since http.Server.Close waits for none.
+// track counts the open connections, because http.Server.Close does not wait
+// for them.
 func (s *Server) track(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		s.serving.Add(1)
 		select {
-		case <-s.closed: // http.Server.Close may have come too early to know of it
+		case <-s.closed:
+			// http.Server.Close may have run before it knew this connection.
 			_ = conn.Close()
 		default:
 		}
 	case http.StateClosed, http.StateHijacked:
 		s.serving.Done()
-	default: // it is still the same connection
+	default: // The connection stays open.
 	}
 }
 
-// Client returns a new client for the server. Its back-off takes milliseconds,
-// so a Retry-After of a second is not waited out, and the answer is returned at
-// once; opts can change that. It panics where [clixnow.NewClient] fails, and on
-// a server without a listener.
+// Client returns a new client for the server, with the current token. Its
+// back-off takes milliseconds. So it does not wait for a Retry-After of a
+// second or more, but returns the error at once. opts are applied after these
+// settings. Client panics if [clixnow.NewClient] returns an error, or if the
+// server has no listener.
 func (s *Server) Client(opts ...clixnow.Option) *clixnow.Client {
 	if s.URL == "" {
-		panic("clixnowtest: a server without a listener has no URL: use clixnow.NewClient with that of yours")
+		panic("clixnowtest: Client: the server has no listener; use clixnow.NewClient with your own base URL")
 	}
 	own := []clixnow.Option{
 		clixnow.WithBaseURL(s.URL),
@@ -176,8 +203,8 @@ func (s *Server) Client(opts ...clixnow.Option) *clixnow.Client {
 	return client
 }
 
-// SetToken sets a new token. From then on the server refuses the old one.
-// Clients that exist already keep the old one.
+// SetToken sets a new token. The server refuses the old token from then on.
+// Clients that exist already keep the old token.
 func (s *Server) SetToken(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -190,19 +217,19 @@ func (s *Server) token() string {
 	return s.Token
 }
 
-// Requests returns what arrived, in order, whatever became of it. A request has
-// arrived when its body was read.
+// Requests returns all requests that arrived, in order, also those that were
+// refused or cut. A request has arrived when its body has been read.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	requests := make([]Request, len(s.arrived))
-	for i, request := range s.arrived {
+	requests := make([]Request, len(s.requests))
+	for i, request := range s.requests {
 		requests[i] = *request
 	}
 	return requests
 }
 
-// ServeHTTP answers one request.
+// ServeHTTP answers a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == autologinPath {
 		s.serveAutologin(w, r)
@@ -212,29 +239,33 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		body []byte
 		err  error
 	)
-	if r.Body != nil { // nil in a client's request that a RoundTripper hands on as it is
+	// The body is nil if a RoundTripper passes a client's request on unchanged.
+	if r.Body != nil {
 		body, err = io.ReadAll(io.LimitReader(r.Body, maxBodyBytes+1))
 	}
 	request, fault := s.arrive(r, body)
 	if err != nil {
-		panic(http.ErrAbortHandler) // the client cut the connection
+		// The client has cut the connection.
+		panic(http.ErrAbortHandler)
 	}
-	a := s.answer(r, body, fault)
+	resp := s.respond(r, body, fault)
 	header := w.Header()
 	header.Set("Date", s.date())
-	if len(a.body) > 0 {
-		header.Set("Content-Length", strconv.Itoa(len(a.body)))
+	if len(resp.body) > 0 {
+		header.Set("Content-Length", strconv.Itoa(len(resp.body)))
 	}
-	maps.Copy(header, a.header)
+	maps.Copy(header, resp.header)
 	if fault.Drop == DropMidBody {
-		w.WriteHeader(a.status)
-		_, _ = w.Write(a.body[:len(a.body)/2])
+		w.WriteHeader(resp.status)
+		_, _ = w.Write(resp.body[:len(resp.body)/2])
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
-	s.settle(request, a.status) // before the client can see the answer, and then ask for this
-	w.WriteHeader(a.status)
-	_, _ = w.Write(a.body)
+	// The status is set first, because a client that has the response may call
+	// Requests at once.
+	s.setStatus(request, resp.status)
+	w.WriteHeader(resp.status)
+	_, _ = w.Write(resp.body)
 }
 
 func (s *Server) date() string {
@@ -243,34 +274,35 @@ func (s *Server) date() string {
 	return s.now().UTC().Format(http.TimeFormat)
 }
 
-// arrive records a request, and takes the fault that strikes it, if any.
+// arrive records a request and takes the fault that strikes it.
 func (s *Server) arrive(r *http.Request, body []byte) (*Request, Fault) {
 	request := &Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Header: r.Header.Clone(), Body: body}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.arrived) == s.requestLimit {
-		s.arrived[0] = nil
-		s.arrived = s.arrived[1:]
+	if len(s.requests) == s.requestLimit {
+		s.requests[0] = nil
+		s.requests = s.requests[1:]
 	}
-	s.arrived = append(s.arrived, request)
+	s.requests = append(s.requests, request)
 	return request, s.takeFault(r, body)
 }
 
-func (s *Server) settle(request *Request, status int) {
+func (s *Server) setStatus(request *Request, status int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	request.Status = status
 }
 
-// answer is a response before it is sent.
-type answer struct {
+// response is a response that has not been sent yet.
+type response struct {
 	status int
-	header http.Header // its names in canonical form
+	// header has canonical names.
+	header http.Header
 	body   []byte
 }
 
-// handle carries a request out.
-func (s *Server) handle(r *http.Request, body []byte) answer {
+// handle carries out a request.
+func (s *Server) handle(r *http.Request, body []byte) response {
 	method := http.MethodGet
 	switch r.URL.Path {
 	case searchPath:
@@ -297,22 +329,22 @@ func (s *Server) handle(r *http.Request, body []byte) answer {
 	return s.search(r.URL.Query())
 }
 
-func success(body []byte) answer {
-	return answer{http.StatusOK, http.Header{"Content-Type": {"application/json; charset=utf-8"}}, body}
+func success(body []byte) response {
+	return response{http.StatusOK, http.Header{"Content-Type": {"application/json; charset=utf-8"}}, body}
 }
 
-// problem is the API's answer to a request that it refuses; faults are by
-// field, and may be nil.
-func problem(status int, message string, faults map[string][]string) answer {
+// problem returns the API's response to a request that it refuses. problems
+// holds texts by field. It may be nil.
+func problem(status int, message string, problems map[string][]string) response {
 	refusal := success(mustMarshal(struct {
 		Message string              `json:"message"`
 		Errors  map[string][]string `json:"errors,omitempty"`
-	}{message, faults}))
+	}{message, problems}))
 	refusal.status = status
 	return refusal
 }
 
-// mustMarshal encodes what is known to have a JSON form.
+// mustMarshal encodes a value that can always be encoded.
 func mustMarshal(value any) []byte {
 	data, err := json.Marshal(value)
 	if err != nil {
@@ -326,8 +358,8 @@ func holdsJSON(header http.Header) bool {
 	return err == nil && mediaType == "application/json"
 }
 
-// acceptsJSON reports what the most precise of the media ranges that cover JSON
-// says (RFC 9110, section 12.5.1).
+// acceptsJSON reports whether a response may be JSON. The most precise media
+// range that covers JSON decides (RFC 9110, section 12.5.1).
 func acceptsJSON(header http.Header) bool {
 	accept := strings.Join(header.Values("Accept"), ",")
 	if strings.TrimSpace(accept) == "" {
@@ -347,8 +379,8 @@ func acceptsJSON(header http.Header) bool {
 	return accepted
 }
 
-// wait returns false where the client, or the server, has gone before the time
-// is over.
+// wait waits for a delay. It returns false if the client goes away first, or
+// the server is closed.
 func (s *Server) wait(ctx context.Context, delay time.Duration) bool {
 	if delay <= 0 {
 		return true

@@ -17,7 +17,7 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// The two commands and the body, as the API reference prints them.
+// These are the two commands and the body that the API reference prints.
 const (
 	vendorsCreate = `curl --location --globoff 'https://integration.{brand name}.clixnow.com/api/system/v1/leads' \
 --header 'Content-Type: application/json' \
@@ -44,7 +44,9 @@ const (
 "browser":"Safari Mobile",
 "carrier":"Mobile"
 }`
-	vendorsSearch = `curl --location --globoff 'https://integration.{brand name}.clixnow.com/api/system/v1/leads/search?createdOnFrom=2021-08-08T00%3A00%3A00&createdOnTo=2021-08-08T23%3A59%3A59'\
+	vendorsSearch = `curl --location --globoff ` +
+		`'https://integration.{brand name}.clixnow.com/api/system/v1/leads/search` +
+		`?createdOnFrom=2021-08-08T00%3A00%3A00&createdOnTo=2021-08-08T23%3A59%3A59'\
 --header 'Authorization: ApiToken {YourApiToken}'`
 )
 
@@ -60,7 +62,8 @@ func TestVendorsCommands(t *testing.T) {
 		"{unique API Token provided to the Affiliate}", server.Token,
 		"{YourApiToken}", server.Token,
 		"{BODY_DATA}", strings.Replace(vendorsBody, "[email protected]", "allison.brown@example.com", 1),
-		`'\`, `' \`, // the blank that the second command lacks
+		// The second command lacks a space here.
+		`'\`, `' \`,
 	)
 	curl := func(command string) string {
 		shell := exec.CommandContext(t.Context(), "sh", "-c", vendors.Replace(command))
@@ -72,9 +75,8 @@ func TestVendorsCommands(t *testing.T) {
 	assert.Regexp(t,
 		`^\{"leadId":123456,"redirectUrl":"http://127[^"]+","subCampaign":"subcampaign","placement":"landing_page",`+
 			`"keyword":"test","sub2":"sub2","clickId":"20fn4ngo56n3snf74","crmId":"7123456"\}$`, curl(vendorsCreate))
-	assert.Regexp(t,
-		`^\[\{"id":123456,"email":"allison.brown@example.com","status":"New",.*"createdOn":"2021-08-08T23:59:59.000Z".*\}\]$`,
-		curl(vendorsSearch))
+	assert.Regexp(t, `^\[\{"id":123456,"email":"allison.brown@example.com","status":"New",`+
+		`.*"createdOn":"2021-08-08T23:59:59.000Z".*\}\]$`, curl(vendorsSearch))
 
 	clock.set("2021-08-09T00:00:00Z")
 	require.NoError(t, server.DeleteLead(123456))
@@ -92,7 +94,7 @@ func TestRefusals(t *testing.T) {
 		header         http.Header
 		status         int
 	}{
-		{"no path", get, "/", nil, 404},
+		{"root path", get, "/", nil, 404},
 		{"other path", get, leadsPath + "/1", nil, 404},
 		{"other path, no token", get, searchPath + "/", header("Authorization"), 404},
 		{"GET of leads", get, leadsPath, nil, 405},
@@ -101,11 +103,11 @@ func TestRefusals(t *testing.T) {
 		{"create, no token", post, leadsPath, header("Authorization"), 401},
 		{"search, no token", get, searchPath, header("Authorization"), 401},
 		{"wrong token", get, searchPath, header("Authorization", "ApiToken wrong"), 401},
-		{"beginning of the token", get, searchPath, header("Authorization", "ApiToken CfDJ8"), 401},
-		{"more than the token", get, searchPath, header("Authorization", "ApiToken CfDJ8-clixnowtest-token1"), 401},
+		{"start of the token", get, searchPath, header("Authorization", "ApiToken CfDJ8"), 401},
+		{"longer token", get, searchPath, header("Authorization", "ApiToken CfDJ8-clixnowtest-token1"), 401},
 		{"other scheme", get, searchPath, header("Authorization", "Bearer CfDJ8-clixnowtest-token"), 401},
 		{
-			"token comes before media types", post, leadsPath,
+			"token is checked before media types", post, leadsPath,
 			http.Header{"Authorization": nil, "Content-Type": nil},
 			401,
 		},
@@ -114,19 +116,20 @@ func TestRefusals(t *testing.T) {
 		{"text", post, leadsPath, header("Content-Type", "text/plain"), 415},
 		{"charset", post, leadsPath, header("Content-Type", "application/json; charset=utf-8"), 400},
 		{"other case", post, leadsPath, header("Content-Type", "Application/JSON"), 400},
-		{"search by content type", get, searchPath, header("Content-Type", "text/plain"), 200},
+		{"search with another content type", get, searchPath, header("Content-Type", "text/plain"), 200},
 		{"Accept JSON", get, searchPath, header("Accept", "application/json"), 200},
 		{"Accept anything", get, searchPath, header("Accept", "*/*"), 200},
 		{"Accept applications", get, searchPath, header("Accept", "application/*;q=0.1"), 200},
-		{"Accept HTML, else anything", get, searchPath, header("Accept", "text/html, */*;q=0.8"), 200},
+		{"Accept HTML or anything", get, searchPath, header("Accept", "text/html, */*;q=0.8"), 200},
 		{"Accept in two headers", get, searchPath, header("Accept", "text/html", "application/json; q=0.5"), 200},
-		{"Accept is empty", get, searchPath, header("Accept", ""), 200},
+		{"empty Accept", get, searchPath, header("Accept", ""), 200},
 		{"Accept HTML", get, searchPath, header("Accept", "text/html"), 415},
 		{"Accept HTML, create", post, leadsPath, header("Accept", "text/html, image/*"), 415},
 		{"Accept no JSON", get, searchPath, header("Accept", "*/*, application/json;q=0"), 415},
 		{"Accept no applications", get, searchPath, header("Accept", "application/*;q=0.0, */*"), 415},
 		{
-			"Accept no applications but JSON", get, searchPath, header("Accept", "application/json, application/*;q=0"),
+			"Accept JSON but no other applications", get, searchPath,
+			header("Accept", "application/json, application/*;q=0"),
 			200,
 		},
 		{"Accept nonsense", get, searchPath, header("Accept", "json"), 415},
@@ -213,7 +216,7 @@ func TestRequests(t *testing.T) {
 	assert.Equal(t, "POST", requests[1].Method)
 	assert.Equal(t, leadsPath, requests[1].Path)
 	assert.Equal(t, "1", requests[1].Header.Get("X-Test"))
-	assert.Equal(t, allison, string(requests[1].Body), "also of a request whose connection was cut")
+	assert.Equal(t, allison, string(requests[1].Body), "the body is recorded if the connection is cut")
 	assert.Zero(t, requests[1].Status)
 
 	assert.Equal(t, "body", string(requests[2].Body))
@@ -225,7 +228,8 @@ func TestClient(t *testing.T) {
 	server := start(t)
 	client := server.Client(clixnow.WithUserAgent("test/1"))
 	t.Cleanup(client.CloseIdleConnections)
-	server.Inject(clixnowtest.Fault{Times: 2, Status: http.StatusBadGateway}) // and retried within milliseconds
+	// The client retries after these within milliseconds.
+	server.Inject(clixnowtest.Fault{Times: 2, Status: http.StatusBadGateway})
 	server.AddLeads(clixnow.Lead{ID: 7, Email: "a@example.com"})
 	lead, err := client.GetLead(t.Context(), 7)
 	require.NoError(t, err)
@@ -257,8 +261,7 @@ func TestHandler(t *testing.T) {
 	handler.Close()
 }
 
-// TestCloseWhileClientsConnect hangs, for as long as a header may take, where
-// Close loses sight of a connection.
+// TestCloseWhileClientsConnect hangs for a minute if Close misses a connection.
 func TestCloseWhileClientsConnect(t *testing.T) {
 	t.Parallel()
 	for range 50 {
@@ -268,9 +271,11 @@ func TestCloseWhileClientsConnect(t *testing.T) {
 			clients.Go(func() {
 				conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(server.URL, "http://"))
 				if err != nil {
-					return // it closed first
+					// The server closed first.
+					return
 				}
-				_, _ = conn.Read(make([]byte, 1)) // until it closes
+				// This waits until the server closes the connection.
+				_, _ = conn.Read(make([]byte, 1))
 				_ = conn.Close()
 			})
 		}
@@ -284,7 +289,8 @@ func TestClose(t *testing.T) {
 	server := clixnowtest.NewServer()
 	client := server.Client(clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 1}))
 	defer client.CloseIdleConnections()
-	_, err := client.GetLead(t.Context(), 7) // its connection stays open
+	// The connection of this request stays open.
+	_, err := client.GetLead(t.Context(), 7)
 	require.ErrorIs(t, err, clixnow.ErrLeadNotFound)
 	server.Close()
 	server.Close()
@@ -293,8 +299,6 @@ func TestClose(t *testing.T) {
 	require.ErrorIs(t, err, clixnow.ErrNotSent)
 }
 
-// A RoundTripper hands the requests of a client on as they are: without a body,
-// and maybe in a bubble of testing/synctest.
 func TestRequestLimit(t *testing.T) {
 	t.Parallel()
 	server := start(t, clixnowtest.WithRequestLimit(2))
@@ -310,12 +314,12 @@ func TestRequestLimit(t *testing.T) {
 	assert.Panics(t, func() { clixnowtest.WithRequestLimit(0) })
 }
 
+// TestHandlerTakesClientRequests passes a client's request to the handler, as a
+// RoundTripper in a test may do. Such a request has no body.
 func TestHandlerTakesClientRequests(t *testing.T) {
 	t.Parallel()
 	server := clixnowtest.NewHandler()
-	r,
-		err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://acme.test/api/system/v1/leads/search",
-		nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://acme.test"+searchPath, nil)
 	require.NoError(t, err)
 	r.Header.Set("Authorization", "ApiToken "+server.Token)
 	recorder := httptest.NewRecorder()

@@ -3,43 +3,52 @@ package clixnowtest
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
 	"github.com/clixnow/clixnow-go"
 )
 
-// store holds leads, and what searches show of them, in every order. Searches
-// must stay cheap where there are hundreds of thousands, so the orders are kept
-// and not sorted for each page. It is not safe for concurrent use.
+// store holds the leads, and what searches show of them in each order. It keeps
+// the orders sorted, so that a search is cheap even among hundreds of thousands
+// of leads. It is not safe for concurrent use.
 type store struct {
-	delay   func(clixnow.Lead) time.Duration // before a change shows; nil = none
+	// delay is the time until a change shows. nil means no delay.
+	delay   func(clixnow.Lead) time.Duration
 	lastID  int64
 	records map[int64]*record
-	emails  map[string]int // leads by email in lower case
-	phones  map[string]int
-	orders  [orders][]*version // what searches show, sorted
-	waiting []*version         // what they will show, by the time when
+	// emails counts the leads with an email, in lower case.
+	emails map[string]int
+	phones map[string]int
+	// orders holds what searches show, sorted in each order.
+	orders [orderCount][]*version
+	// pending holds what searches will show later, sorted by visibleFrom.
+	pending []*version
 }
 
-// record is a lead. A lead that was not registered here has no phone.
+// record is a lead.
 type record struct {
+	// phone is "" if the lead was added by AddLeads.
 	phone   string
 	current *version
-	shown   *version // in searches; nil = none yet
-	// loggedIn reports that the link of the create was used.
+	// shown is what searches show. nil means nothing yet.
+	shown *version
+	// loggedIn means that the autologin link has been used.
 	loggedIn bool
 }
 
-// version is a state of a lead; it never changes.
+// version is a state of a lead. It never changes.
 type version struct {
 	record *record
 	lead   clixnow.Lead
-	shows  time.Time // from then on, in searches
+	// visibleFrom is the time from which searches show this state. A zero time
+	// means always.
+	visibleFrom time.Time
 }
 
-// order is what leads are sorted by. All but the first are also what they can
-// be filtered by.
+// order is an order of leads. Each order but byID is also a date that filters
+// can use.
 type order int
 
 const (
@@ -47,7 +56,8 @@ const (
 	byCreatedOn
 	byModifiedOn
 	byFTDDate
-	orders // how many there are
+	// orderCount is the number of orders.
+	orderCount
 )
 
 func (o order) date(v *version) time.Time {
@@ -57,7 +67,8 @@ func (o order) date(v *version) time.Time {
 	case byModifiedOn:
 		return v.lead.UpdatedOn
 	case byFTDDate:
-		return v.lead.FTDDate // zero sorts first, as NULL does in SQL Server
+		// A zero time comes first, as NULL does in SQL Server.
+		return v.lead.FTDDate
 	default:
 		return time.Time{}
 	}
@@ -82,9 +93,11 @@ func (s *store) nextID() int64 {
 	return s.lastID
 }
 
-// put stores new leads and new states of known ones, all with the same phone.
+// put stores new leads, and new states of known leads. All get the same phone.
 func (s *store) put(now time.Time, phone string, leads ...clixnow.Lead) {
-	s.reveal(now) // first: what shows from now on is newer. And here too, or much would wait where nobody searches
+	// This comes first, because the new states are newer than the pending ones.
+	// It also keeps pending short if there are no searches.
+	s.showPending(now)
 	var visible []*version
 	for _, lead := range leads {
 		known, ok := s.records[lead.ID]
@@ -95,11 +108,11 @@ func (s *store) put(now time.Time, phone string, leads ...clixnow.Lead) {
 			s.records[lead.ID] = known
 		}
 		known.phone = phone
-		known.current = &version{record: known, lead: lead, shows: s.shows(lead)}
+		known.current = &version{record: known, lead: lead, visibleFrom: s.visibleFrom(lead)}
 		s.count(known, +1)
-		s.forget(known, known.current.shows)
-		if known.current.shows.After(now) {
-			s.waiting = slices.Insert(s.waiting, s.waitingUntil(known.current.shows), known.current)
+		s.dropPending(known, known.current.visibleFrom)
+		if known.current.visibleFrom.After(now) {
+			s.pending = slices.Insert(s.pending, s.pendingBefore(known.current.visibleFrom), known.current)
 		} else {
 			visible = append(visible, known.current)
 		}
@@ -107,8 +120,8 @@ func (s *store) put(now time.Time, phone string, leads ...clixnow.Lead) {
 	s.show(visible)
 }
 
-// shows returns when a change shows in searches.
-func (s *store) shows(lead clixnow.Lead) time.Time {
+// visibleFrom returns the time from which searches show a lead.
+func (s *store) visibleFrom(lead clixnow.Lead) time.Time {
 	if s.delay != nil {
 		if delay := s.delay(copied(lead)); delay > 0 {
 			return lead.UpdatedOn.Add(delay)
@@ -117,37 +130,34 @@ func (s *store) shows(lead clixnow.Lead) time.Time {
 	return time.Time{}
 }
 
-// waitingUntil returns how many of those that wait show earlier.
-func (s *store) waitingUntil(shows time.Time) int {
-	i, _ := slices.BinarySearchFunc(s.waiting, shows, func(v *version, t time.Time) int { return v.shows.Compare(t) })
-	return i
+// pendingBefore returns the number of pending states that show before a time.
+func (s *store) pendingBefore(t time.Time) int {
+	return sort.Search(len(s.pending), func(i int) bool { return !s.pending[i].visibleFrom.Before(t) })
 }
 
-// forget drops what is waiting of a lead to show at a time or later: a newer
-// state will show before it.
-func (s *store) forget(r *record, shows time.Time) {
-	i := s.waitingUntil(shows)
-	kept := slices.DeleteFunc(s.waiting[i:], func(v *version) bool { return v.record == r })
-	s.waiting = s.waiting[:i+len(kept)]
+// dropPending removes the pending states of a lead that would show at a time or
+// later. A newer state shows before them.
+func (s *store) dropPending(r *record, from time.Time) {
+	i := s.pendingBefore(from)
+	kept := slices.DeleteFunc(s.pending[i:], func(v *version) bool { return v.record == r })
+	s.pending = s.pending[:i+len(kept)]
 }
 
-// reveal shows what has waited until now.
-func (s *store) reveal(now time.Time) {
-	due, _ := slices.BinarySearchFunc(s.waiting, now, func(v *version, t time.Time) int {
-		if v.shows.After(t) {
-			return 1
-		}
-		return -1
-	})
-	if due > 0 {
-		s.show(s.waiting[:due])
-		s.waiting = slices.Delete(s.waiting, 0, due)
+// showPending makes searches show the states whose time has come.
+func (s *store) showPending(now time.Time) {
+	n := sort.Search(len(s.pending), func(i int) bool { return s.pending[i].visibleFrom.After(now) })
+	if n > 0 {
+		s.show(s.pending[:n])
+		s.pending = slices.Delete(s.pending, 0, n)
 	}
 }
 
-// show lets searches show states of leads; of one lead the last one counts.
+// show makes searches show these states. If a lead has several states, the last
+// one counts.
 func (s *store) show(versions []*version) {
-	const many = 1000 // from here on sorting anew costs less than inserting
+	// many is the number of states from which sorting everything costs less
+	// than inserting one by one.
+	const many = 1000
 	for _, v := range versions {
 		if len(versions) < many {
 			s.replace(v.record.shown, v)
@@ -169,8 +179,8 @@ func (s *store) show(versions []*version) {
 	}
 }
 
-// replace takes a state of a lead out of the orders and puts another one in;
-// either may be nil.
+// replace replaces a state of a lead in the orders. old is nil if the lead is
+// new. current is nil if the lead is deleted.
 func (s *store) replace(old, current *version) {
 	for by := range s.orders {
 		rows, compare := s.orders[by], order(by).compare
@@ -190,7 +200,7 @@ func (s *store) replace(old, current *version) {
 	}
 }
 
-// remove returns false where there is no such lead.
+// remove deletes a lead. It returns false if there is no such lead.
 func (s *store) remove(id int64) bool {
 	r, ok := s.records[id]
 	if !ok {
@@ -198,12 +208,12 @@ func (s *store) remove(id int64) bool {
 	}
 	s.count(r, -1)
 	delete(s.records, id)
-	s.forget(r, time.Time{})
+	s.dropPending(r, time.Time{})
 	s.replace(r.shown, nil)
 	return true
 }
 
-// count adds n to how often the email and the phone of a lead are known.
+// count adds n to the number of leads with the email and phone of r.
 func (s *store) count(r *record, n int) {
 	add := func(known map[string]int, text string) {
 		if known[text] += n; known[text] == 0 || text == "" {
