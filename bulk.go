@@ -5,118 +5,125 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/clixnow/clixnow-go/internal/call"
 )
 
-// BulkOptions says how [Client.CreateLeads] works. Its zero value is usable.
+// BulkOptions sets how [Client.CreateLeads] works. Its zero value is usable.
 type BulkOptions struct {
-	Concurrency int  // creates at once; 0 = 4
-	Ensure      bool // register each by EnsureLead instead of CreateLead
-	// with Ensure: EnsureLeadSince's, for what an earlier run may have begun;
-	// it looks for each before it sends
+	// Concurrency is the number of creates at once. 0 means 4.
+	Concurrency int
+	// Ensure registers each lead with EnsureLead. False means CreateLead.
+	Ensure bool
+	// FirstAttempt is the firstAttempt of EnsureLeadSince, for an import that is
+	// run again. It needs Ensure. Zero means that there was no earlier run.
 	FirstAttempt time.Time
 }
 
-// BulkResult is what became of one request of [Client.CreateLeads]. fmt and
+// BulkResult is the outcome of one request of [Client.CreateLeads]. fmt and
 // slog hide its secrets.
 type BulkResult struct {
-	Index    int // of the request in reqs, from 0
-	Request  CreateLeadRequest
-	Response *EnsureLeadResponse // nil when Err is set; without Ensure, Recovered is false
-	Err      error               // of one of the four classes of Client.CreateLead
+	// Index is the position of the request in reqs. 0 means the first one.
+	Index int
+	// Request is the request as it was taken from reqs. It is zero only in a
+	// literal.
+	Request CreateLeadRequest
+	// Response is nil if Err is set. Without Ensure, Recovered is false.
+	Response *EnsureLeadResponse
+	// Err is of one of the four classes of Client.CreateLead. It is nil if the
+	// lead is registered.
+	Err error
 }
 
 const defaultConcurrency = 4
 
-// CreateLeads registers the leads of reqs, a few at once, and calls result once
-// for each request that it took from reqs, as outcomes come in, in the caller's
-// goroutine. No more than opts.Concurrency requests are taken whose result has
-// not returned, so memory does not grow with the number of requests, and a slow
-// result holds up the creates.
+// CreateLeads registers the leads of reqs, several at once. It calls result
+// once for each request that it took from reqs, as the outcomes come in, in the
+// caller's goroutine. At most opts.Concurrency requests are outstanding: taken
+// from reqs, with result not yet returned. So memory does not grow with the
+// number of requests, and a slow result slows the creates down. Rate limiter
+// and retry policy of the client apply as for single creates.
 //
-// It stops at an error of result, at a 401 or 403, which every further request
-// would meet too, and at the end of ctx: nothing more is taken then, what is in
-// flight is finished and reported, and what was taken and not sent is reported
-// as [ErrNotSent], or with FirstAttempt as [ErrOutcomeUnknown]: the earlier try
-// is still in doubt. It returns what stopped it, and nil at the end of reqs.
-// The rate limiter and retry policy of the client hold as for single creates.
+// After the API answered 429 with a Retry-After, CreateLeads takes nothing more
+// from reqs until that time has passed, at most two minutes.
 //
-// The end of ctx cuts off what is in flight, and leaves it unknown. To stop
-// gracefully let reqs return instead.
+// CreateLeads stops at an error of result, at a 401, at a 403 that the function
+// of [WithRefusals] did not recognise, and at the end of ctx. It then takes
+// nothing more, finishes what is in flight, and reports it. A request that was
+// taken and not sent is reported as [ErrNotSent], or with FirstAttempt as
+// [ErrOutcomeUnknown], because the earlier attempt is still in doubt.
+// CreateLeads returns the error that stopped it, and nil at the end of reqs.
 //
-// reqs is ranged over in another goroutine; a panic of it comes out here.
-// CreateLeads returns after reqs does, so a sequence that waits for something
-// should stop waiting when ctx ends.
+// The end of ctx interrupts what is in flight, and its outcome is unknown. To
+// stop gracefully, let reqs return instead.
+//
+// reqs is ranged over in another goroutine. CreateLeads returns after reqs
+// does, so a sequence that waits for something should stop waiting when ctx
+// ends. A panic of reqs, of a RoundTripper or of the function of WithRefusals
+// comes out of CreateLeads. The outcome of the create that panicked is unknown,
+// and is not reported.
 func (c *Client) CreateLeads(ctx context.Context, reqs iter.Seq[CreateLeadRequest], opts BulkOptions,
 	result func(BulkResult) error,
 ) error {
 	if err := c.checkBulk(ctx, reqs, &opts, result); err != nil {
 		return err
 	}
-	taking, halt := context.WithCancel(ctx)
-	b := &bulk{client: c, opts: opts, places: make(chan struct{}, opts.Concurrency), results: make(chan BulkResult)}
-	go b.take(ctx, taking, reqs)
-	defer func() { // where result panicked, nobody asks for results any more, but they must come to an end
-		halt()
-		for range b.results {
-		}
-	}()
-	var stopped error
-	for r := range b.results {
-		reason := c.fatal(ctx, r.Err)
+	accepting, stop := context.WithCancel(ctx)
+	defer stop()
+	b := newBulk(c, opts)
+	creates := pool[CreateLeadRequest, BulkResult]{
+		slots: opts.Concurrency,
+		wait:  b.waitUntilQuiet,
+		work: func(index int, req CreateLeadRequest, late bool) BulkResult {
+			r := BulkResult{Index: index, Request: req}
+			if late {
+				r.Err = b.tooLate(ctx)
+			} else {
+				r.Response, r.Err = b.create(ctx, req)
+			}
+			return r
+		},
+	}
+	var stopReason error
+	err := creates.run(accepting, reqs, func(r BulkResult) {
+		reason := c.reasonToStop(ctx, r.Err)
 		if reason != nil {
-			halt() // before result, which may take its time
+			stop() // before result, which may take long
 		}
 		if err := result(r); err != nil {
-			halt()
+			stop()
 			reason = err
 		}
-		stopped = cmp.Or(stopped, reason)
-		<-b.places
-	}
-	if b.panicked != nil {
-		panic(b.panicked)
-	}
-	return cmp.Or(stopped, b.cut)
-}
-
-// fatal returns why nothing more is to be taken after an outcome; nil when it
-// goes on.
-func (c *Client) fatal(ctx context.Context, err error) error {
+		stopReason = cmp.Or(stopReason, reason)
+	})
 	switch {
-	case errors.Is(err, ErrUnauthorized), errors.Is(err, ErrForbidden):
-		return err
-	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-		return c.ended(ctx)
+	case stopReason != nil:
+		return stopReason
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return c.contextEnded(ctx)
 	}
-	return nil
-}
-
-func (c *Client) ended(ctx context.Context) error {
-	return c.wrap("create leads", call.ContextError(ctx))
+	return c.wrap("create leads", err)
 }
 
 func (c *Client) checkBulk(ctx context.Context, reqs iter.Seq[CreateLeadRequest], opts *BulkOptions,
 	result func(BulkResult) error,
 ) error {
 	var faults []FieldError
-	if reqs == nil {
-		faults = append(faults, FieldError{Field: "reqs", Code: ProblemMissing, Problem: "is nil"})
+	check := func(ok bool, field string, code ProblemCode, problem string) {
+		if !ok {
+			faults = append(faults, FieldError{Field: field, Code: code, Problem: problem})
+		}
 	}
-	if result == nil {
-		faults = append(faults, FieldError{Field: "result", Code: ProblemMissing, Problem: "is nil"})
-	}
-	if opts.Concurrency < 0 {
-		faults = append(faults, FieldError{
-			Field: "concurrency", Code: ProblemOutOfRange, Problem: "must not be negative",
-		})
-	}
-	if !opts.FirstAttempt.IsZero() && !opts.Ensure {
-		faults = append(faults, FieldError{Field: "firstAttempt", Code: ProblemOutOfRange, Problem: "needs Ensure"})
-	}
+	check(reqs != nil, "reqs", ProblemMissing, "is nil")
+	check(result != nil, "result", ProblemMissing, "is nil")
+	check(opts.Concurrency >= 0, "concurrency", ProblemOutOfRange, "must not be negative")
+	check(opts.FirstAttempt.IsZero() || opts.Ensure, "firstAttempt", ProblemOutOfRange, "needs Ensure")
 	if faults == nil && ctx == nil {
 		return c.notSent("create leads", errNilContext)
 	}
@@ -126,82 +133,103 @@ func (c *Client) checkBulk(ctx context.Context, reqs iter.Seq[CreateLeadRequest]
 	return invalid(faults)
 }
 
-// bulk is one CreateLeads under way. A request holds a place from before it is
-// taken until its result was reported.
-type bulk struct {
-	client  *Client
-	opts    BulkOptions
-	places  chan struct{}
-	results chan BulkResult
-
-	// Of the taking, written before results is closed.
-	cut      error // why it ended before reqs did
-	panicked any   // by reqs
+// reasonToStop returns why nothing more is to be taken after an outcome. It
+// returns nil if CreateLeads goes on.
+func (c *Client) reasonToStop(ctx context.Context, err error) error {
+	switch {
+	case anyAPIError(err, deniesAccess):
+		return err
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return c.contextEnded(ctx)
+	}
+	return nil
 }
 
-// take starts a create for each request while the context taking lives, and
-// ends when all of them have been reported. The creates go by ctx: what is in
-// flight is finished.
-func (b *bulk) take(ctx, taking context.Context, reqs iter.Seq[CreateLeadRequest]) {
-	var flying sync.WaitGroup
-	defer close(b.results)
-	defer flying.Wait()
-	defer func() { b.panicked = recover() }()
-
-	b.cut = b.client.wrap("create leads", errors.New("reqs did not return")) // but ended its goroutine, as t.FailNow does
-	index := 0
-	if !b.place(ctx, taking) {
-		return
-	}
-	for req := range reqs {
-		r := BulkResult{Index: index, Request: req, Err: b.over(ctx, taking)} // reqs may have taken its time
-		index++
-		flying.Go(func() {
-			if r.Err == nil {
-				r.Response, r.Err = b.create(ctx, req)
-			}
-			b.results <- r
-		})
-		if !b.place(ctx, taking) {
-			return
-		}
-	}
-	b.cut = nil
-	if ctx.Err() != nil { // reqs may have ended because of it: as far as anybody can tell there was more
-		b.cut = b.client.ended(ctx)
-	}
+// deniesAccess reports whether every further request would be refused in the
+// same way. A 403 that the function of WithRefusals recognised is about one
+// lead.
+func deniesAccess(e *APIError) bool {
+	return e.StatusCode == http.StatusUnauthorized || e.StatusCode == http.StatusForbidden && e.refusal == nil
 }
 
-// place waits until one more request may be taken, and reports whether one may.
-func (b *bulk) place(ctx, taking context.Context) bool {
-	select {
-	case b.places <- struct{}{}:
-	case <-taking.Done():
-	}
-	if taking.Err() == nil { // a free place does not outweigh a reason to stop
-		return true
-	}
-	b.cut = nil // it is with the outcome that was the reason
-	if ctx.Err() != nil {
-		b.cut = b.client.ended(ctx)
+// anyAPIError reports whether an error within err has the property.
+func anyAPIError(err error, has func(*APIError) bool) bool {
+	switch e := err.(type) { //nolint:errorlint // this function unwraps errors itself
+	case *APIError:
+		return has(e)
+	case *callError:
+		return anyAPIError(e.cause, has)
+	case interface{ Unwrap() error }:
+		return anyAPIError(e.Unwrap(), has)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), func(err error) bool { return anyAPIError(err, has) })
 	}
 	return false
 }
 
-// over is the error of a request that was taken and is not to be sent; nil when
-// it is.
-func (b *bulk) over(ctx, taking context.Context) (err error) {
-	switch {
-	case ctx.Err() != nil:
-		err = b.client.notSent("create leads", call.ContextError(ctx))
-	case taking.Err() != nil:
-		err = b.client.notSent("create leads", errors.New("stopped by an earlier outcome"))
+func (c *Client) contextEnded(ctx context.Context) error {
+	return c.wrap("create leads", call.ContextError(ctx))
+}
+
+// bulk is one call of CreateLeads.
+type bulk struct {
+	client *Client
+	opts   BulkOptions
+
+	// responding guards the field below.
+	responding sync.Mutex
+	// quietUntil is the end of the last Retry-After.
+	quietUntil time.Time
+}
+
+func newBulk(c *Client, opts BulkOptions) *bulk {
+	b := &bulk{opts: opts}
+	observed := *c
+	observed.observe = b.observe
+	b.client = &observed
+	return b
+}
+
+// observe learns from each response to a request of this call.
+func (b *bulk) observe(o *call.Outcome) {
+	if o.Status != http.StatusTooManyRequests {
+		return
 	}
-	if err != nil && !b.opts.FirstAttempt.IsZero() {
-		// what became of the earlier try is still in doubt
-		err = &callError{brand: b.client.brand, class: ErrOutcomeUnknown, detail: errorDetail(err), cause: err}
+	b.responding.Lock()
+	defer b.responding.Unlock()
+	until := time.Now().Add(min(o.RetryAfter, longestQuiet))
+	if until.After(b.quietUntil) {
+		b.quietUntil = until
 	}
-	return err
+}
+
+// waitUntilQuiet waits until no Retry-After forbids another create.
+func (b *bulk) waitUntilQuiet(ctx context.Context) error {
+	for {
+		b.responding.Lock()
+		wait := time.Until(b.quietUntil)
+		b.responding.Unlock()
+		if wait <= 0 {
+			return nil
+		}
+		if err := call.Pause(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// tooLate returns the error of a request that was taken and is not sent.
+func (b *bulk) tooLate(ctx context.Context) error {
+	cause := errors.New("stopped by an earlier outcome")
+	if ctx.Err() != nil {
+		cause = call.ContextError(ctx)
+	}
+	err := b.client.notSent("create leads", cause)
+	if b.opts.FirstAttempt.IsZero() {
+		return err
+	}
+	// The earlier attempt is still in doubt.
+	return &callError{brand: b.client.brand, class: ErrOutcomeUnknown, detail: errorDetail(err), cause: err}
 }
 
 func (b *bulk) create(ctx context.Context, req CreateLeadRequest) (*EnsureLeadResponse, error) {

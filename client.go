@@ -38,8 +38,10 @@ type Client struct {
 	searchURL *url.URL
 	retry     RetryPolicy
 	looks     []time.Duration
-	refusals  func(*APIError) error
-	validate  bool
+	// observe is called with the outcome of each attempt. It may be nil.
+	observe  func(*call.Outcome)
+	refusals func(*APIError) error
+	validate bool
 
 	// These fields are closures, so that fmt cannot print what they hold.
 

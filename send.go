@@ -49,6 +49,7 @@ func (c *Client) send(ctx context.Context, r *request) (call.Outcome, error) {
 		Method: r.method, URL: &target, Body: r.body, Attempts: r.attempts,
 		Token: func(ctx context.Context) (string, error) { return c.nextToken(ctx, r.mask) },
 		Read:  r.read, NoContent: r.method == http.MethodGet, Mask: r.mask.forLogs,
+		Observe: c.observe,
 	})
 	return o, c.failure(r, &o)
 }

@@ -29,7 +29,12 @@ const (
 // attempt sends the request once and reads the response.
 func (c *Caller) attempt(ctx context.Context, req *Request, token string) (o Outcome) {
 	began := time.Now()
-	defer func() { o.took = time.Since(began) }()
+	defer func() {
+		o.took = time.Since(began)
+		if req.Observe != nil {
+			req.Observe(&o)
+		}
+	}()
 
 	limited, cancel := c.withTimeout(ctx)
 	defer cancel()

@@ -77,6 +77,8 @@ type Request struct {
 	NoContent bool
 	// Mask hides secrets in a text for the log.
 	Mask func(text string) string
+	// Observe is called after each attempt. It may be nil.
+	Observe func(*Outcome)
 }
 
 // Outcome holds the facts of the last attempt that began.
