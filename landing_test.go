@@ -14,7 +14,8 @@ import (
 
 // vendorsLanding is the example of the API reference with its placeholders
 // filled in.
-const vendorsLanding = "https://landing.com/?a_id=12&c_id=34&f_id=56&subcampaign=subcampaign&sub2=sub_name&keyword=test&clickid=1c33d66a941ac90a6&placement=test"
+const vendorsLanding = "https://landing.com/?a_id=12&c_id=34&f_id=56&subcampaign=subcampaign&sub2=sub_name" +
+	"&keyword=test&clickid=1c33d66a941ac90a6&placement=test"
 
 func vendorsVisit() clixnow.LandingURL {
 	return clixnow.LandingURL{
@@ -32,7 +33,7 @@ func TestLandingURLBuild(t *testing.T) {
 		want string
 	}{
 		"the vendor's example": {vendorsVisit(), vendorsLanding},
-		"nothing but a page":   {landing{Page: "https://landing.com"}, "https://landing.com"},
+		"only a page":          {landing{Page: "https://landing.com"}, "https://landing.com"},
 		"empty parameters left out": {
 			landing{Page: "https://landing.com/", ClickID: "c"},
 			"https://landing.com/?clickid=c",
@@ -41,7 +42,7 @@ func TestLandingURLBuild(t *testing.T) {
 			landing{Page: "https://landing.com/", Keyword: "a b&c=d+e%f#g?é😀"},
 			"https://landing.com/?keyword=a+b%26c%3Dd%2Be%25f%23g%3F%C3%A9%F0%9F%98%80",
 		},
-		"bytes that are no text": {
+		"bytes that are not UTF-8": {
 			landing{Page: "https://landing.com/", Sub2: "\xe9"},
 			"https://landing.com/?sub2=%E9",
 		},
@@ -53,15 +54,15 @@ func TestLandingURLBuild(t *testing.T) {
 			landing{Page: "https://landing.com/?x=1#top?y", ClickID: "c"},
 			"https://landing.com/?x=1&clickid=c#top?y",
 		},
-		"a query that is empty": {
+		"an empty query": {
 			landing{Page: "https://landing.com/?", ClickID: "c"},
 			"https://landing.com/?clickid=c",
 		},
-		"set here wins": {landing{
+		"a field wins over the page": {landing{
 			Page:    "https://landing.com/?clickid=old&x=1&clickid=older&sub2=s",
 			ClickID: "c",
 		}, "https://landing.com/?x=1&sub2=s&clickid=c"},
-		"set in the page alone": {
+		"set only in the page": {
 			landing{Page: "https://landing.com/?clickid=old&x=1"},
 			"https://landing.com/?clickid=old&x=1",
 		},
@@ -96,7 +97,7 @@ func TestLandingURLBuild(t *testing.T) {
 		require.Error(t, err, name)
 		assert.Nil(t, got)
 		assert.NotContains(t, err.Error(), "s3cr3t")
-		if page != "" { // of nothing there is nothing to say
+		if page != "" { // "" is a valid relative URL
 			_, err = clixnow.ParseLandingURL(page)
 			require.Error(t, err, name)
 			assert.NotContains(t, err.Error(), "s3cr3t")
@@ -117,7 +118,7 @@ func TestParseLandingURL(t *testing.T) {
 			"/a/b?clickid=c&utm_source=x",
 			landing{Page: "/a/b?utm_source=x", ClickID: "c"},
 		},
-		"the path alone": {"/?clickid=c", landing{Page: "/", ClickID: "c"}},
+		"only a path": {"/?clickid=c", landing{Page: "/", ClickID: "c"}},
 		"others stay, byte for byte": {
 			"https://landing.com/p%20q?x=1%2B2&clickid=c&y=a+b&z&&w=%zz&v=;",
 			landing{Page: "https://landing.com/p%20q?x=1%2B2&y=a+b&z&&w=%zz&v=;", ClickID: "c"},
@@ -141,7 +142,7 @@ func TestParseLandingURL(t *testing.T) {
 		"broken escape in a name":      {"/?%zz=1&clickid=c", landing{Page: "/?%zz=1", ClickID: "c"}},
 		"cut escape":                   {"/?clickid=abc%4", landing{Page: "/?clickid=abc%4"}},
 		"not UTF-8":                    {"/?clickid=%E9", landing{Page: "/", ClickID: "\xe9"}},
-		"a query that is empty":        {"/?", landing{Page: "/"}},
+		"an empty query":               {"/?", landing{Page: "/"}},
 		"backslashes of the reference": {
 			`https://landing.com/?a_id=1\&c_id=2`,
 			landing{Page: "https://landing.com/", AffiliateID: `1\`, LandingPageID: "2"},
@@ -156,7 +157,8 @@ func TestParseLandingURL(t *testing.T) {
 			require.NoError(t, err)
 			again, err := clixnow.ParseLandingURL(built.String())
 			require.NoError(t, err)
-			if !strings.Contains(name, "then a good") { // what is set drops what is broken
+			// URL drops the broken parameter if a good one is set.
+			if !strings.Contains(name, "then a good") {
 				assert.Equal(t, got, again)
 			}
 		})
@@ -178,7 +180,7 @@ func TestLandingURLApply(t *testing.T) {
 			ReferralURL: vendorsLanding, SubCampaign: "subcampaign", Sub2: "sub_name", Keyword: "test",
 			ClickID: "1c33d66a941ac90a6", Placement: "test",
 		}},
-		"what is set stays": {
+		"fields that are set stay": {
 			vendorsLanding,
 			lead{ReferralURL: "https://a.example", ClickID: "mine", Placement: "p"},
 			lead{
@@ -189,7 +191,7 @@ func TestLandingURLApply(t *testing.T) {
 		"relative, as a handler's": {"/?clickid=c", lead{}, lead{ClickID: "c"}},
 		"without a scheme":         {"//landing.com/?clickid=c", lead{}, lead{ClickID: "c"}},
 		"nothing":                  {"/", lead{}, lead{}},
-		"other things are left out": {
+		"other parameters and a fragment": {
 			"https://landing.com/?utm=x&clickid=c#f",
 			lead{},
 			lead{ReferralURL: "https://landing.com/?utm=x&clickid=c#f", ClickID: "c"},
@@ -198,6 +200,31 @@ func TestLandingURLApply(t *testing.T) {
 			"https://landing.com/?clickid=%E9&sub2=s",
 			lead{},
 			lead{ReferralURL: "https://landing.com/?sub2=s&clickid=%E9", Sub2: "s"},
+		},
+		"macros": {
+			"https://landing.com/?clickid={clickid}&sub2=%7B%7Bad.id%7D%7D&keyword=%257Bkeyword%257D&placement=p",
+			lead{},
+			lead{
+				ReferralURL: "https://landing.com/?sub2=%7B%7Bad.id%7D%7D&keyword=%257Bkeyword%257D" +
+					"&clickid=%7Bclickid%7D&placement=p",
+				Placement: "p",
+			},
+		},
+		"more macros, relative": {
+			"/?clickid=${CLICK_ID}&sub2=[sub]&keyword=%3Ckeyword%3E&placement=%23%23p%23%23&subcampaign=__NAME__",
+			lead{},
+			lead{},
+		},
+		"a macro does not replace a value": {"/?clickid={clickid}", lead{ClickID: "mine"}, lead{ClickID: "mine"}},
+		"half a macro is a value": {
+			"/?clickid={clickid&sub2=a{b}",
+			lead{},
+			lead{ClickID: "{clickid", Sub2: "a{b}"},
+		},
+		"relative keeps the referral": {
+			"/?clickid=c",
+			lead{ReferralURL: "https://a.example"},
+			lead{ReferralURL: "https://a.example", ClickID: "c"},
 		},
 		"not UTF-8, relative": {"/?clickid=%E9&sub2=%ff&keyword=k", lead{}, lead{Keyword: "k"}},
 		"broken escape": {
@@ -219,7 +246,7 @@ func TestLandingURLApply(t *testing.T) {
 			require.NoError(t, req.Validate())
 		})
 	}
-	t.Run("pages that are none", func(t *testing.T) {
+	t.Run("pages that are not URLs", func(t *testing.T) {
 		t.Parallel()
 		for _, page := range []string{
 			"", "%zz", "ftp://landing.com/", "mailto:a@example.com", "https://",
@@ -234,12 +261,11 @@ func TestLandingURLApply(t *testing.T) {
 	})
 }
 
-// A handler's r.URL is relative; its text is what ParseLandingURL takes.
+// The r.URL of a handler is relative.
 func TestLandingURLOfAHandler(t *testing.T) {
 	t.Parallel()
-	r,
-		err := http.NewRequestWithContext(t.Context(), http.MethodPost,
-		"/signup?clickid=1c33&subcampaign=spring+sale&lang=en", http.NoBody)
+	const target = "/signup?clickid=1c33&subcampaign=spring+sale&lang=en"
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, target, http.NoBody)
 	require.NoError(t, err)
 	visit, err := clixnow.ParseLandingURL(r.URL.String())
 	require.NoError(t, err)
@@ -276,7 +302,7 @@ func FuzzParseLandingURL(f *testing.F) {
 		visit.Apply(&req)
 		require.NoError(t, req.Validate(), "Apply sets nothing that Validate refuses")
 		built, err := visit.URL()
-		// net/url writes zones of IPv6 that it cannot read
+		// net/url writes zones of IPv6 addresses that it cannot parse.
 		if _, cannot := url.Parse(visit.Page); cannot != nil || visit.Page == "" {
 			require.Error(t, err)
 			return
@@ -284,15 +310,15 @@ func FuzzParseLandingURL(f *testing.F) {
 		require.NoError(t, err)
 		again, err := clixnow.ParseLandingURL(built.String())
 		require.NoError(t, err)
-		if again.Page == "" { // nothing but a query, of ours alone
+		if again.Page == "" { // only a query, with our parameters only
 			return
 		}
 		rebuilt, err := again.URL()
 		require.NoError(t, err)
-		// one alone cannot be told from no query
+		// URL drops an empty pair that is alone.
 		assert.Equal(t, withoutEmptyPairs(*built), withoutEmptyPairs(*rebuilt))
 		assert.Equal(t, visit.ClickID, built.Query().Get("clickid"), "net/url reads the same")
-		visit.Page, again.Page = "", "" // what is set drops what is broken of the same name
+		visit.Page, again.Page = "", "" // URL drops a broken parameter if a field sets it
 		assert.Equal(t, visit, again)
 	})
 }

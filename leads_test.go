@@ -480,18 +480,18 @@ func TestCreateLeadRefusesWhatCannotBeSent(t *testing.T) {
 			func(r *request) { r.Extra = map[string]any{broken: "x"} },
 			[]string{"caf\uFFFD utf8"},
 		},
-		"value that is not UTF-8":              {extra(broken), []string{"bonus utf8"}},
-		"value in a list that is not UTF-8":    {extra([]any{"x", broken}), []string{"bonus utf8"}},
-		"value in a map that is not UTF-8":     {extra(map[string]string{"x": broken}), []string{"bonus utf8"}},
-		"key of a map that is not UTF-8":       {extra(map[string]int{broken: 1}), []string{"bonus utf8"}},
-		"value behind a pointer":               {extra(&broken), []string{"bonus utf8"}},
-		"value in a struct that is not UTF-8":  {extra(outer{List: []inner{{"x"}, {broken}}}), []string{"bonus utf8"}},
-		"embedded value that is not UTF-8":     {extra(&outer{inner: inner{broken}}), []string{"bonus utf8"}},
-		"raw JSON that is not UTF-8":           {extra(json.RawMessage("\"" + broken + "\"")), []string{"bonus utf8"}},
-		"value in a struct that is never sent": {extra(outer{Left: broken, private: broken}), nil},
-		"bytes, sent as base64":                {extra([]byte(broken)), nil},
-		"a replacement character":              {extra("\uFFFD"), nil},
-		"dates":                                {extra(time.Unix(0, 0).UTC()), nil},
+		"value that is not UTF-8":             {extra(broken), []string{"bonus utf8"}},
+		"value in a list that is not UTF-8":   {extra([]any{"x", broken}), []string{"bonus utf8"}},
+		"value in a map that is not UTF-8":    {extra(map[string]string{"x": broken}), []string{"bonus utf8"}},
+		"key of a map that is not UTF-8":      {extra(map[string]int{broken: 1}), []string{"bonus utf8"}},
+		"value behind a pointer":              {extra(&broken), []string{"bonus utf8"}},
+		"value in a struct that is not UTF-8": {extra(outer{List: []inner{{"x"}, {broken}}}), []string{"bonus utf8"}},
+		"embedded value that is not UTF-8":    {extra(&outer{inner: inner{broken}}), []string{"bonus utf8"}},
+		"raw JSON that is not UTF-8":          {extra(json.RawMessage("\"" + broken + "\"")), []string{"bonus utf8"}},
+		"value in a field that is not sent":   {extra(outer{Left: broken, private: broken}), nil},
+		"bytes, sent as base64":               {extra([]byte(broken)), nil},
+		"a replacement character":             {extra("\uFFFD"), nil},
+		"dates":                               {extra(time.Unix(0, 0).UTC()), nil},
 
 		"NaN":                              {extra(math.NaN()), []string{"bonus not_encodable"}},
 		"channel":                          {extra(make(chan int)), []string{"bonus not_encodable"}},
@@ -529,7 +529,7 @@ func TestCreateLeadRefusesWhatCannotBeSent(t *testing.T) {
 func TestCreateLeadNilContext(t *testing.T) {
 	t.Parallel()
 	client := newClient(t, answer(http.StatusOK, "", `{"leadId":1}`))
-	_, err := client.CreateLead(nil, vendorsLead()) //nolint:staticcheck // what a nil context does is the question
+	_, err := client.CreateLead(nil, vendorsLead()) //nolint:staticcheck // tests a nil context
 	requireClass(t, clixnow.ErrNotSent, err)
 }
 
@@ -564,11 +564,12 @@ func TestCreateLeadResponses(t *testing.T) {
 			200, "", `{"leadId":9223372036854775807}`,
 			clixnow.CreateLeadResponse{LeadID: math.MaxInt64},
 		},
-		"null is nothing": {
+		"nulls": {
 			200, "",
-			`{"leadId":123456,"redirectUrl":null,"subCampaign":null,"placement":null,"keyword":null,"sub2":null,"clickId":null,"crmId":null}`, id,
+			`{"leadId":123456,"redirectUrl":null,"subCampaign":null,"placement":null,"keyword":null,"sub2":null,
+				"clickId":null,"crmId":null}`, id,
 		},
-		"blanks around": {200, "", " \r\n{ \"leadId\" : 123456 }\n", id},
+		"white space around": {200, "", " \r\n{ \"leadId\" : 123456 }\n", id},
 		"numbers and booleans as text": {
 			200, "",
 			`{"leadId":1,"crmId":900719925474099312345,"clickId":-1.50,"sub2":true,"keyword":false,"placement":1e3}`,
@@ -593,13 +594,14 @@ func TestCreateLeadResponses(t *testing.T) {
 			200, "", `{"leadId":1,"redirectUrl":"https:\/\/b.example\/?a=1\u0026b=2"}`,
 			clixnow.CreateLeadResponse{LeadID: 1, RedirectURL: "https://b.example/?a=1&b=2"},
 		},
-		"nested as deep as may be": {
+		"nested to the limit": {
 			200, "",
 			`{"leadId":1,"x":` + strings.Repeat("[", 63) + strings.Repeat("]", 63) + `}`,
 			clixnow.CreateLeadResponse{
 				LeadID: 1,
-				Extra: map[string]json.RawMessage{"x": json.RawMessage(strings.Repeat("[",
-					63) + strings.Repeat("]", 63))},
+				Extra: map[string]json.RawMessage{
+					"x": json.RawMessage(strings.Repeat("[", 63) + strings.Repeat("]", 63)),
+				},
 			},
 		},
 		"a name twice: the last one": {200, "", `{"leadId":1,"leadId":2}`, clixnow.CreateLeadResponse{LeadID: 2}},
@@ -627,37 +629,38 @@ func TestCreateLeadInvalidResponses(t *testing.T) {
 	for name, test := range map[string]struct {
 		status            int
 		contentType, body string
-		want              string // in the text
+		// want is in the text of the error.
+		want string
 	}{
-		"HTML":                     {200, "text/html", "<html><body>It works!</body></html>", "malformed"},
-		"HTML that says JSON":      {201, "application/json", "<!DOCTYPE html>", "malformed"},
-		"text":                     {200, "text/plain", "duplicate lead", "malformed"},
-		"empty":                    {200, "application/json", "", ""},
-		"blank":                    {200, "application/json", " \n", ""},
-		"204":                      {204, "", "", ""},
-		"null":                     {200, "", "null", "null"},
-		"a number":                 {200, "", "123456", "number"},
-		"a string":                 {200, "", `"123456"`, "string"},
-		"truncated":                {200, "", `{"leadId":123456`, "malformed"},
-		"truncated in a text":      {200, "", `{"leadId":123456,"redirectUrl":"https:`, "malformed"},
-		"array":                    {200, "", `[{"leadId":123456}]`, "array"},
-		"wrapped":                  {200, "", `{"data":{"leadId":123456}}`, "leadId"},
-		"trailing data":            {200, "", `{"leadId":123456}{}`, "malformed"},
-		"trailing text":            {200, "", `{"leadId":123456} ok`, "malformed"},
-		"trailing comma":           {200, "", `{"leadId":123456,}`, "malformed"},
-		"no id":                    {201, "", `{"redirectUrl":"https://brand.example"}`, "leadId"},
-		"nothing in it":            {200, "", `{}`, "leadId"},
-		"error with a good status": {200, "", `{"message":"Duplicate lead"}`, "leadId"},
-		"id null":                  {200, "", `{"leadId":null}`, "leadId"},
-		"id zero":                  {200, "", `{"leadId":0}`, "leadId"},
-		"id zero, as text":         {200, "", `{"leadId":"0"}`, "leadId"},
-		"id negative":              {200, "", `{"leadId":-5}`, "leadId"},
-		"id of letters":            {200, "", `{"leadId":"abc"}`, "leadId"},
-		"id empty":                 {200, "", `{"leadId":""}`, "leadId"},
-		"id with a fraction":       {200, "", `{"leadId":1.5}`, "leadId"},
-		"id too large":             {200, "", `{"leadId":9223372036854775808}`, "leadId"},
-		"id true":                  {200, "", `{"leadId":true}`, "leadId"},
-		"id in an array":           {200, "", `{"leadId":[1]}`, "leadId"},
+		"HTML":                               {200, "text/html", "<html><body>It works!</body></html>", "malformed"},
+		"HTML with the type of JSON":         {201, "application/json", "<!DOCTYPE html>", "malformed"},
+		"text":                               {200, "text/plain", "duplicate lead", "malformed"},
+		"empty":                              {200, "application/json", "", ""},
+		"white space":                        {200, "application/json", " \n", ""},
+		"204":                                {204, "", "", ""},
+		"null":                               {200, "", "null", "null"},
+		"a number":                           {200, "", "123456", "number"},
+		"a string":                           {200, "", `"123456"`, "string"},
+		"truncated":                          {200, "", `{"leadId":123456`, "malformed"},
+		"truncated in a text":                {200, "", `{"leadId":123456,"redirectUrl":"https:`, "malformed"},
+		"array":                              {200, "", `[{"leadId":123456}]`, "array"},
+		"wrapped":                            {200, "", `{"data":{"leadId":123456}}`, "leadId"},
+		"trailing data":                      {200, "", `{"leadId":123456}{}`, "malformed"},
+		"trailing text":                      {200, "", `{"leadId":123456} ok`, "malformed"},
+		"trailing comma":                     {200, "", `{"leadId":123456,}`, "malformed"},
+		"no id":                              {201, "", `{"redirectUrl":"https://brand.example"}`, "leadId"},
+		"empty object":                       {200, "", `{}`, "leadId"},
+		"error with the status of a success": {200, "", `{"message":"Duplicate lead"}`, "leadId"},
+		"id null":                            {200, "", `{"leadId":null}`, "leadId"},
+		"id zero":                            {200, "", `{"leadId":0}`, "leadId"},
+		"id zero, as text":                   {200, "", `{"leadId":"0"}`, "leadId"},
+		"id negative":                        {200, "", `{"leadId":-5}`, "leadId"},
+		"id of letters":                      {200, "", `{"leadId":"abc"}`, "leadId"},
+		"id empty":                           {200, "", `{"leadId":""}`, "leadId"},
+		"id with a fraction":                 {200, "", `{"leadId":1.5}`, "leadId"},
+		"id too large":                       {200, "", `{"leadId":9223372036854775808}`, "leadId"},
+		"id true":                            {200, "", `{"leadId":true}`, "leadId"},
+		"id in an array":                     {200, "", `{"leadId":[1]}`, "leadId"},
 		"redirect URL in an object": {
 			200, "", `{"leadId":1,"redirectUrl":{"url":"https://brand.example"}}`,
 			"redirectUrl",
@@ -665,7 +668,7 @@ func TestCreateLeadInvalidResponses(t *testing.T) {
 		"click id in an array":        {200, "", `{"leadId":1,"ClickID":["x"]}`, "clickId"},
 		"nested too deep":             {200, "", `{"leadId":1,"x":` + deep + `}`, "nested"},
 		"nested too deep, never ends": {200, "", strings.Repeat(`{"x":`, 100_000), ""},
-		"bytes that are no JSON":      {200, "application/json", "\x1f\x8b\x08\x00\xff", ""},
+		"bytes that are not JSON":     {200, "application/json", "\x1f\x8b\x08\x00\xff", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -712,8 +715,8 @@ func TestCreateLeadResponseTooLarge(t *testing.T) {
 		fits  bool
 	}{
 		"fits to the byte": {int64(len(body)), true},
-		"one too many":     {int64(len(body)) - 1, false},
-		"one":              {1, false},
+		"one byte over":    {int64(len(body)) - 1, false},
+		"one byte":         {1, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -735,14 +738,14 @@ func TestCreateLeadResponseTooLarge(t *testing.T) {
 	}
 }
 
-func TestCreateLeadResponseThatIsCut(t *testing.T) {
+func TestCreateLeadTruncatedResponse(t *testing.T) {
 	t.Parallel()
 	var requests atomic.Int32
 	client := newClient(t, func(w http.ResponseWriter, _ *http.Request) {
 		requests.Add(1)
 		w.Header().Set("Content-Length", "100")
 		w.Header().Set("X-Request-Id", "req-77")
-		_, _ = io.WriteString(w, `{"leadId":123456}`) // whole by itself, but 100 bytes were announced
+		_, _ = io.WriteString(w, `{"leadId":123456}`) // valid JSON, but not the 100 bytes announced
 	})
 	_, err := client.CreateLead(t.Context(), vendorsLead())
 	requireClass(t, clixnow.ErrOutcomeUnknown, err)
@@ -836,15 +839,15 @@ func TestUnmarshalErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, into := range []any{
-				&clixnow.CreateLeadRequest{Keyword: "as it was"}, &clixnow.CreateLeadResponse{Keyword: "as it was"},
-				&clixnow.EnsureLeadResponse{CreateLeadResponse: clixnow.CreateLeadResponse{Keyword: "as it was"}},
-				&clixnow.Lead{Keyword: "as it was"},
+				&clixnow.CreateLeadRequest{Keyword: "before"}, &clixnow.CreateLeadResponse{Keyword: "before"},
+				&clixnow.EnsureLeadResponse{CreateLeadResponse: clixnow.CreateLeadResponse{Keyword: "before"}},
+				&clixnow.Lead{Keyword: "before"},
 			} {
 				err := json.Unmarshal([]byte(test.data), into)
 				require.ErrorContains(t, err, "clixnow: decode ")
 				require.ErrorContains(t, err, test.want)
 				assert.NotContains(t, err.Error(), "s3cr3t")
-				assert.Contains(t, fmt.Sprintf("%+v", into), "as it was")
+				assert.Contains(t, fmt.Sprintf("%+v", into), "before")
 			}
 		})
 	}
@@ -858,7 +861,7 @@ func TestUnmarshalErrors(t *testing.T) {
 		"recovered")
 }
 
-// By the convention of encoding/json null leaves a value as it is.
+// By the convention of encoding/json, null does not change a value.
 func TestUnmarshalNull(t *testing.T) {
 	t.Parallel()
 	job := struct {
@@ -874,8 +877,8 @@ func TestUnmarshalNull(t *testing.T) {
 
 func TestResponseJSON(t *testing.T) {
 	t.Parallel()
-	const data = `{"leadId":7,"redirectUrl":"https://brand.example/?a=1&b=2","subCampaign":"s","placement":"p","keyword":"k","sub2":"2",` +
-		`"clickId":"c","crmId":"42","broker":{"name":"A","n":1.0}}`
+	const data = `{"leadId":7,"redirectUrl":"https://brand.example/?a=1&b=2","subCampaign":"s","placement":"p",` +
+		`"keyword":"k","sub2":"2","clickId":"c","crmId":"42","broker":{"name":"A","n":1.0}}`
 	created := clixnow.CreateLeadResponse{
 		LeadID: 7, RedirectURL: "https://brand.example/?a=1&b=2", SubCampaign: "s", Placement: "p", Keyword: "k",
 		Sub2: "2", ClickID: "c", CRMID: "42",
@@ -888,7 +891,7 @@ func TestResponseJSON(t *testing.T) {
 	written, err := json.Marshal(created)
 	require.NoError(t, err)
 	assert.JSONEq(t, data, string(written))
-	assert.Contains(t, string(written), `"n":1.0`, "nothing of Extra is read as a float")
+	assert.Contains(t, string(written), `"n":1.0`, "a number of Extra stays as written")
 
 	for _, recovered := range []bool{true, false} {
 		want := clixnow.EnsureLeadResponse{CreateLeadResponse: created, Recovered: recovered}
@@ -900,12 +903,12 @@ func TestResponseJSON(t *testing.T) {
 		assert.Equal(t, want, got)
 	}
 	var ensured clixnow.EnsureLeadResponse
-	require.NoError(t, json.Unmarshal([]byte(data), &ensured), "an answer of the API has no such field")
+	require.NoError(t, json.Unmarshal([]byte(data), &ensured), "a response of the API has no such field")
 	assert.Equal(t, clixnow.EnsureLeadResponse{CreateLeadResponse: created}, ensured)
 }
 
-// A field of the API called "recovered" must not overrule, or double, the one
-// of EnsureLeadResponse.
+// If the API sends a field "recovered", the JSON has only the one of
+// EnsureLeadResponse.
 func TestEnsureLeadResponseJSONHasOneRecovered(t *testing.T) {
 	t.Parallel()
 	var created clixnow.CreateLeadResponse
@@ -915,12 +918,12 @@ func TestEnsureLeadResponseJSONHasOneRecovered(t *testing.T) {
 	assert.JSONEq(t, `{"leadId":7,"recovered":false}`, string(written))
 }
 
-func TestResponseJSONRefusesWhatItCannotHold(t *testing.T) {
+func TestResponseJSONErrors(t *testing.T) {
 	t.Parallel()
 	for name, resp := range map[string]clixnow.CreateLeadResponse{
-		"Extra that is no JSON": {LeadID: 7, Extra: map[string]json.RawMessage{"broker": json.RawMessage(`{"s3cr3t`)}},
-		"empty Extra":           {LeadID: 7, Extra: map[string]json.RawMessage{"broker": nil}},
-		"text that is no text":  {LeadID: 7, RedirectURL: "s3cr3t\xff"},
+		"Extra that is not JSON": {LeadID: 7, Extra: map[string]json.RawMessage{"broker": json.RawMessage(`{"s3cr3t`)}},
+		"empty Extra":            {LeadID: 7, Extra: map[string]json.RawMessage{"broker": nil}},
+		"text that is not UTF-8": {LeadID: 7, RedirectURL: "s3cr3t\xff"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -933,23 +936,23 @@ func TestResponseJSONRefusesWhatItCannotHold(t *testing.T) {
 	}
 }
 
-// A request that waited in a queue is sent as the one that was put there.
+// A request is sent in the same way after it was stored and read.
 func TestCreateLeadRequestInAQueue(t *testing.T) {
 	t.Parallel()
 	type job struct {
 		Lead         clixnow.CreateLeadRequest `json:"lead"`
 		FirstAttempt time.Time                 `json:"firstAttempt"`
 	}
-	put := job{wholeLead(), time.Date(2026, 8, 8, 12, 0, 0, 0, time.UTC)}
-	put.Lead.Extra["big"] = int64(math.MaxInt64)
-	put.Lead.IPAddress = netip.MustParseAddr("::ffff:1.2.3.4")
-	stored, err := json.Marshal(put)
+	before := job{wholeLead(), time.Date(2026, 8, 8, 12, 0, 0, 0, time.UTC)}
+	before.Lead.Extra["big"] = int64(math.MaxInt64)
+	before.Lead.IPAddress = netip.MustParseAddr("::ffff:1.2.3.4")
+	data, err := json.Marshal(before)
 	require.NoError(t, err)
-	var taken job
-	require.NoError(t, json.Unmarshal(stored, &taken))
-	assert.Equal(t, put.FirstAttempt, taken.FirstAttempt)
-	assert.Equal(t, sentBody(t, put.Lead), sentBody(t, taken.Lead))
-	require.NoError(t, taken.Lead.Validate())
+	var after job
+	require.NoError(t, json.Unmarshal(data, &after))
+	assert.Equal(t, before.FirstAttempt, after.FirstAttempt)
+	assert.Equal(t, sentBody(t, before.Lead), sentBody(t, after.Lead))
+	require.NoError(t, after.Lead.Validate())
 }
 
 // An embedded request promotes its methods, as its doc comment warns.

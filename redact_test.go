@@ -30,18 +30,18 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// Each secret is known by its first five characters, which a precision may
-// leave.
+// A leak of a secret is found by its first five characters, because a precision
+// may cut the rest.
 const (
-	secretPassword = `P4ss-"w\ord!` // quoting changes it
+	secretPassword = `P4ss-"w\ord!` // with characters that are escaped
 	secretRedirect = "R3d1r://brand.example/autologin"
 	secretExtra    = "Extr4-value"
 )
 
 var secrets = []string{testToken, secretPassword, secretRedirect, secretExtra}
 
-// spellings are the forms in which each secret's beginning may be printed: as
-// it is, or as a list by a verb of fmt.
+// spellings are the lists of numbers as which fmt may print the beginning of
+// each secret.
 var spellings = func() map[string][]string {
 	all := make(map[string][]string)
 	for _, secret := range secrets {
@@ -53,7 +53,7 @@ var spellings = func() map[string][]string {
 	return all
 }()
 
-// plainList takes from a list what flags and widths put into it.
+// plainList removes from a list what flags and widths add.
 func plainList(text string) string {
 	fields := strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" ,+[]{}", r) })
 	for i, field := range fields {
@@ -62,11 +62,11 @@ func plainList(text string) string {
 	return strings.Join(fields, " ")
 }
 
-var withoutBlanks = strings.NewReplacer(" ", "", "0x", "", "0X", "", ",", "")
+var withoutSpaces = strings.NewReplacer(" ", "", "0x", "", "0X", "", ",", "")
 
-// leaks returns which secrets a text shows.
+// leaks returns the secrets that a text shows.
 func leaks(text string) (found []string) {
-	list, hexadecimal := plainList(text), strings.ToLower(withoutBlanks.Replace(text))
+	list, hexadecimal := plainList(text), strings.ToLower(withoutSpaces.Replace(text))
 	for _, secret := range secrets {
 		begin := secret[:5]
 		if strings.Contains(text, begin) || strings.Contains(hexadecimal, hex.EncodeToString([]byte(begin))) ||
@@ -114,12 +114,15 @@ func secretResponse() clixnow.CreateLeadResponse {
 	}
 }
 
-// printed is a value of an exported type, in all the shapes in which a program
-// may print it.
+// printed is a value of an exported type in the forms in which a program may
+// print it.
 type printed struct {
-	alone  []any // it and a pointer to it
-	shapes []any // a caller's structs, slices and maps of it
-	inJSON bool  // encoding/json writes secrets of it
+	// alone is the value and a pointer to it.
+	alone []any
+	// shapes are a caller's structs, slices and maps with the value.
+	shapes []any
+	// inJSON reports that encoding/json writes secrets of the value.
+	inJSON bool
 }
 
 func shapes[T any](value T, inJSON bool) printed {
@@ -151,8 +154,8 @@ func shapes[T any](value T, inJSON bool) printed {
 	}
 }
 
-// printedTypes has every exported struct type of the package by its name,
-// filled with secrets where it can hold any.
+// printedTypes has every exported type of the package by its name, except
+// functions and interfaces. The values have secrets if the type can hold any.
 func printedTypes(t *testing.T) map[string]printed {
 	t.Helper()
 	client := newClient(t, answer(http.StatusOK, "", "[]"))
@@ -170,20 +173,28 @@ func printedTypes(t *testing.T) map[string]printed {
 		}, true),
 		"APIError": shapes(*secretAnswer(), false),
 		"ValidationError": shapes(clixnow.ValidationError{Fields: []clixnow.FieldError{{
-			Field:   "email",
-			Problem: "is missing",
+			Field: "email", Code: clixnow.ProblemMissing, Problem: "is missing",
 		}}}, false),
-		"FieldError": shapes(clixnow.FieldError{Field: "email", Problem: "is missing"}, false),
+		"FieldError": shapes(clixnow.FieldError{
+			Field: "email", Code: clixnow.ProblemMissing, Problem: "is missing",
+		}, false),
 
-		// These hold no secrets.
+		// These types hold no secrets.
 		"BulkOptions":        shapes(clixnow.BulkOptions{}, false),
 		"LandingURL":         shapes(clixnow.LandingURL{Page: "https://landing.com/"}, false),
+		"LeadEvent":          shapes(clixnow.LeadCreated, false),
 		"Lead":               shapes(clixnow.Lead{ID: 7, Email: "a@example.com"}, false),
 		"LeadChangesRequest": shapes(clixnow.LeadChangesRequest{}, false),
 		"LeadPage": shapes(clixnow.LeadPage{
 			Leads: []clixnow.Lead{{ID: 7}},
 			Next:  &clixnow.SearchLeadsRequest{Skip: 1},
 		}, false),
+		"Carrier":            shapes(clixnow.CarrierMobile, false),
+		"ClientType":         shapes(clixnow.ClientTypeClient, false),
+		"OrderBy":            shapes(clixnow.OrderByID, false),
+		"Outcome":            shapes(clixnow.OutcomeUnknown, false),
+		"ProblemCode":        shapes(clixnow.ProblemMissing, false),
+		"Reason":             shapes(clixnow.ReasonInvalid, false),
 		"RetryPolicy":        shapes(clixnow.RetryPolicy{}, false),
 		"SearchLeadsRequest": shapes(clixnow.SearchLeadsRequest{}, false),
 	}
@@ -197,7 +208,7 @@ func secretAnswer() *clixnow.APIError {
 	}
 }
 
-// A new type must be thought of here.
+// A new type must be added to printedTypes.
 func TestEveryExportedTypeIsPrinted(t *testing.T) {
 	t.Parallel()
 	known := printedTypes(t)
@@ -215,19 +226,22 @@ func TestEveryExportedTypeIsPrinted(t *testing.T) {
 			if !ok || !spec.Name.IsExported() {
 				return true
 			}
-			if _, ok := spec.Type.(*ast.StructType); ok {
-				declared = append(declared, spec.Name.Name)
-				require.Contains(t, known, spec.Name.Name)
-				assert.Equal(t, spec.Name.Name, reflect.TypeOf(known[spec.Name.Name].alone[0]).Name())
+			switch spec.Type.(type) {
+			case *ast.FuncType, *ast.InterfaceType:
+				return true
 			}
+			declared = append(declared, spec.Name.Name)
+			value, ok := known[spec.Name.Name]
+			require.True(t, ok, "add %s to printedTypes", spec.Name.Name)
+			assert.Equal(t, spec.Name.Name, reflect.TypeOf(value.alone[0]).Name())
 			return true
 		})
 	}
 	assert.Len(t, known, len(declared))
 }
 
-// everyFormat has all verbs but %p and %w, which ask no method of a value, and
-// the usual ones with flags and widths too.
+// everyFormat has all verbs except %p and %w, for which fmt calls no method of
+// a value. It has the usual verbs also with flags and widths.
 var everyFormat = func() (all []string) {
 	for verb := 'A'; verb <= 'z'; verb++ {
 		if verb <= 'Z' || verb >= 'a' && verb != 'p' && verb != 'w' {
@@ -262,7 +276,7 @@ func TestFmtHidesSecrets(t *testing.T) {
 	}
 }
 
-// What is no secret can still be read.
+// Values that are not secrets are still shown.
 func TestFmtShowsTheRest(t *testing.T) {
 	t.Parallel()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
@@ -281,14 +295,14 @@ func TestFmtShowsTheRest(t *testing.T) {
 		"Recovered:true")
 	assert.Contains(t, fmt.Sprintf("%+v", secretResponse()), "LeadID:123456")
 	assert.NotContains(t, fmt.Sprint(clixnow.CreateLeadRequest{}, clixnow.CreateLeadResponse{}), "[hidden]",
-		"a secret that is missing is not hidden")
+		"an empty secret shows as empty")
 	assert.Equal(t, "clixnow.CreateLeadRequest", fmt.Sprintf("%T", secretRequest()))
 	assert.Equal(t, "<nil> <nil>",
 		fmt.Sprintf("%v %+v", (*clixnow.CreateLeadResponse)(nil), (*clixnow.EnsureLeadResponse)(nil)))
 
 	req, resp := secretRequest(), secretResponse()
 	_ = fmt.Sprint(req, &req, resp, &resp)
-	assert.Equal(t, secretRequest(), req, "printing changes nothing")
+	assert.Equal(t, secretRequest(), req, "printing does not change the value")
 	assert.Equal(t, secretResponse(), resp)
 }
 
@@ -308,8 +322,7 @@ func TestFmtShowsAPIErrorsText(t *testing.T) {
 	assert.Contains(t, fmt.Sprintf("%+v", struct{ Err error }{e}), e.Error())
 }
 
-// slogForms logs a value in every position, by slog's text handler or by its
-// JSON handler.
+// slogForms logs a value in every position, with slog's text or JSON handler.
 func slogForms(asJSON bool, value any) string {
 	var out bytes.Buffer
 	options := &slog.HandlerOptions{Level: slog.LevelDebug}
@@ -341,8 +354,8 @@ func TestSlogHidesSecrets(t *testing.T) {
 			for _, shape := range test.shapes {
 				text := slogForms(false, shape)
 				require.Empty(t, leaks(text), "%T: %s", shape, text)
-				// The one exception that the doc comments name: encoding/json
-				// is for storing and sending.
+				// This is the exception that the doc comments name, because
+				// encoding/json is for storing and sending.
 				require.Equal(t, test.inJSON, len(leaks(slogForms(true, shape))) > 0, "%T", shape)
 			}
 		})
@@ -354,7 +367,7 @@ func TestEncodingJSONWritesSecrets(t *testing.T) {
 	for name, test := range printedTypes(t) {
 		for _, value := range append(slices.Clone(test.alone), test.shapes...) {
 			data, err := json.Marshal(value)
-			if err != nil { // a func that is no secret
+			if err != nil { // a func, which is not a secret
 				assert.Equal(t, "LeadChangesRequest", name)
 				continue
 			}
@@ -373,10 +386,12 @@ func TestSlogShowsTheRest(t *testing.T) {
 	}{
 		"request": {
 			request,
-			`{"firstName":"Allison","lastName":"Brown","email":"allison.brown@example.com","phone":"+41123456789","password":"[hidden]",
-			"countryCode":"CH","languageCode":"EN","acceptTermsAndConditions":false,"acceptPromotions":false,"referralUrl":"https://website.com",
-			"subCampaign":"subcampaign","placement":"landing_page","keyword":"test","sub2":"sub2","clickId":"20fn4ngo56n3snf74","deviceType":"Mobile",
-			"deviceName":"iPhone16","osName":"iOS","browser":"Safari Mobile","carrier":"Mobile","extra":["bonusKey","list","raw"]}`,
+			`{"firstName":"Allison","lastName":"Brown","email":"allison.brown@example.com","phone":"+41123456789",
+			"password":"[hidden]","countryCode":"CH","languageCode":"EN","acceptTermsAndConditions":false,
+			"acceptPromotions":false,"referralUrl":"https://website.com","subCampaign":"subcampaign",
+			"placement":"landing_page","keyword":"test","sub2":"sub2","clickId":"20fn4ngo56n3snf74",
+			"deviceType":"Mobile","deviceName":"iPhone16","osName":"iOS","browser":"Safari Mobile",
+			"carrier":"Mobile","extra":["bonusKey","list","raw"]}`,
 		},
 		"address": {
 			clixnow.CreateLeadRequest{IPAddress: netip.MustParseAddr("1.1.1.1")},
@@ -399,17 +414,19 @@ func TestSlogShowsTheRest(t *testing.T) {
 				Index:    3,
 				Response: &clixnow.EnsureLeadResponse{CreateLeadResponse: clixnow.CreateLeadResponse{LeadID: 7}},
 			},
-			`{"index":3,"request":{"acceptTermsAndConditions":false,"acceptPromotions":false},"response":{"leadId":7,"recovered":false}}`,
+			`{"index":3,"request":{"acceptTermsAndConditions":false,"acceptPromotions":false},
+			"response":{"leadId":7,"recovered":false}}`,
 		},
 		"bulk, failed": {
 			clixnow.BulkResult{Err: clixnow.ErrRateLimited},
-			`{"index":0,"request":{"acceptTermsAndConditions":false,"acceptPromotions":false},"error":"clixnow: too many requests"}`,
+			`{"index":0,"request":{"acceptTermsAndConditions":false,"acceptPromotions":false},
+			"error":"clixnow: too many requests"}`,
 		},
-		"answer of the API": {
+		"API error": {
 			secretAnswer(),
 			`"clixnow: acme: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead"`,
 		},
-		"its value": {
+		"API error by value": {
 			*secretAnswer(),
 			`"clixnow: acme: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead"`,
 		},
@@ -459,9 +476,9 @@ func TestClientKeepsItsTokenFromFmt(t *testing.T) {
 	}
 }
 
-// requireTight asserts that an error and what it wraps show no secret by any
-// verb or logger.
-func requireTight(t *testing.T, err error) {
+// requireNoLeak asserts that an error and the errors that it wraps show no
+// secret, whatever prints them.
+func requireNoLeak(t *testing.T, err error) {
 	t.Helper()
 	require.Error(t, err)
 	require.Empty(t, leaks(err.Error()), err.Error())
@@ -477,16 +494,15 @@ func requireTight(t *testing.T, err error) {
 		require.Empty(t, leaks(slogForms(true, value)))
 	}
 	var answered *clixnow.APIError
-	if errors.As(err, &answered) && error(answered) != err { //nolint:errorlint // to look further, but not for ever
-		requireTight(t, answered)
+	if errors.As(err, &answered) && error(answered) != err { //nolint:errorlint // err itself was checked above
+		requireNoLeak(t, answered)
 	}
 	if inner := errors.Unwrap(err); inner != nil {
-		requireTight(t, inner)
+		requireNoLeak(t, inner)
 	}
 }
 
-// echoes are servers that repeat what they got, and the texts of which errors
-// may carry.
+// echoes are servers that repeat secrets in texts that an error may show.
 func echoes() map[string]http.HandlerFunc {
 	type form struct {
 		status            int
@@ -505,21 +521,21 @@ func echoes() map[string]http.HandlerFunc {
 			422, "application/json",
 			`{"errors":{"Password":` + all + `,` + all + `:[` + all + `]}}`,
 		},
-		"trace id":                   {500, "application/json", `{"traceId":` + all + `}`},
-		"text":                       {502, "text/plain", "ApiToken " + testToken + " " + secretPassword},
-		"text of JSON":               {503, "text/plain", "got " + all},
-		"HTML":                       {500, "text/html", "<p>" + testToken + secretRedirect},
-		"a success that is cut":      {200, "application/json", `{"leadId":1,"redirectUrl":` + redirect},
-		"a success that is text":     {200, "text/plain", `{"leadId":1,"redirectUrl":` + redirect},
-		"a success that is a string": {201, "application/json", redirect},
-		"a success that is a list":   {200, "text/plain", `[` + redirect + `]`},
+		"trace id":                    {500, "application/json", `{"traceId":` + all + `}`},
+		"text":                        {502, "text/plain", "ApiToken " + testToken + " " + secretPassword},
+		"text of JSON":                {503, "text/plain", "got " + all},
+		"HTML":                        {500, "text/html", "<p>" + testToken + secretRedirect},
+		"a success that is truncated": {200, "application/json", `{"leadId":1,"redirectUrl":` + redirect},
+		"a success that is text":      {200, "text/plain", `{"leadId":1,"redirectUrl":` + redirect},
+		"a success that is a string":  {201, "application/json", redirect},
+		"a success that is a list":    {200, "text/plain", `[` + redirect + `]`},
 		"a success without id": {
 			200, "application/json",
 			`{"redirectUrl":` + redirect + `,"bonus":"` + secretExtra + `"}`,
 		},
 		"a success of another form": {200, "application/json", `{"leadId":1,"redirectUrl":[` + redirect + `]}`},
 		"a success with a text id":  {200, "application/json", `{"leadId":` + redirect + `}`},
-		"a success that says why":   {200, "application/json", `{"message":` + all + `}`},
+		"a success with a message":  {200, "application/json", `{"message":` + all + `}`},
 		"a success too large":       {200, "text/plain", secretRedirect + strings.Repeat(" ", 5000)},
 	} {
 		echoes[name] = func(w http.ResponseWriter, r *http.Request) {
@@ -546,8 +562,8 @@ func echoes() map[string]http.HandlerFunc {
 			"\r\n",
 		"trailer": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: " + testToken +
 			secretPassword + "\r\n\r\n0\r\n" + testToken + "\r\n\r\n",
-		"body that ends soon": "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + secretRedirect,
-		"answer of two lines": "HTTP/1.1 100 Continue\r\n\r\n" + testToken + secretPassword + "\r\n\r\n",
+		"body that ends early": "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + secretRedirect,
+		"two responses":        "HTTP/1.1 100 Continue\r\n\r\n" + testToken + secretPassword + "\r\n\r\n",
 	} {
 		echoes["raw: "+name] = func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
@@ -562,7 +578,8 @@ func echoes() map[string]http.HandlerFunc {
 	return echoes
 }
 
-// asSent takes the password out of what answers a search, which sends none.
+// asSent removes the password from the response to a search, because a search
+// does not send it.
 func asSent(r *http.Request, text string) string {
 	if r.Method == http.MethodPost {
 		return text
@@ -570,9 +587,9 @@ func asSent(r *http.Request, text string) string {
 	return strings.NewReplacer(secretPassword, "", `P4ss-\"w\\ord!`, "").Replace(text)
 }
 
-// tight is a client whose log shows no secret and no lead data. Its patience is
-// short.
-func tight(t *testing.T, baseURL string, opts ...clixnow.Option) *clixnow.Client {
+// loggedClient returns a client with a log. The test fails if the log shows a
+// secret or lead data. The client waits only milliseconds.
+func loggedClient(t *testing.T, baseURL string, opts ...clixnow.Option) *clixnow.Client {
 	t.Helper()
 	var log bytes.Buffer
 	t.Cleanup(func() {
@@ -599,58 +616,59 @@ func TestErrorsHideSecrets(t *testing.T) {
 			t.Parallel()
 			server := httptest.NewServer(handle)
 			t.Cleanup(server.Close)
-			client := tight(t, server.URL)
-			requireTightClient(t, client)
+			client := loggedClient(t, server.URL)
+			requireNoLeakOfClient(t, client)
 		})
 	}
 }
 
-// requireTightClient makes every call of a client, and asserts that each fails
-// and shows no secret.
-func requireTightClient(t *testing.T, client *clixnow.Client) {
+// requireNoLeakOfClient makes every call of a client. It asserts that each call
+// fails and shows no secret.
+func requireNoLeakOfClient(t *testing.T, client *clixnow.Client) {
 	t.Helper()
 	_, err := client.CreateLead(t.Context(), secretRequest())
-	requireTight(t, err)
+	requireNoLeak(t, err)
 	_, err = client.EnsureLead(t.Context(), secretRequest())
-	requireTight(t, err)
+	requireNoLeak(t, err)
 	_, err = client.EnsureLeadSince(t.Context(), secretRequest(), time.Now())
-	requireTight(t, err)
+	requireNoLeak(t, err)
 	_, err = client.GetLead(t.Context(), 7)
-	requireTight(t, err)
+	requireNoLeak(t, err)
 	_, err = client.SearchLeadsPage(t.Context(), clixnow.SearchLeadsRequest{})
-	requireTight(t, err)
+	requireNoLeak(t, err)
 	for _, err := range client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{}) {
-		requireTight(t, err)
+		requireNoLeak(t, err)
 	}
 	for _, err := range client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{}) {
-		requireTight(t, err)
+		requireNoLeak(t, err)
 	}
 	results := 0
 	_ = client.CreateLeads(t.Context(), slices.Values([]clixnow.CreateLeadRequest{secretRequest()}),
 		clixnow.BulkOptions{}, func(r clixnow.BulkResult) error {
 			results++
-			requireTight(t, r.Err)
+			requireNoLeak(t, r.Err)
 			require.Empty(t, leaks(fmt.Sprintf("%+v %#v", r, &r)))
 			return nil
 		})
 	require.Equal(t, 1, results)
 }
 
-// A RoundTripper knows the header and the body that it sends, and may tell.
+// A RoundTripper knows the header and the body that it sends, and its error may
+// have them.
 func TestTransportErrorsHideSecrets(t *testing.T) {
 	t.Parallel()
-	tell := func(r *http.Request) string {
+	dump := func(r *http.Request) string {
 		var body []byte
 		if r.Body != nil {
 			body, _ = io.ReadAll(r.Body)
 		}
-		return fmt.Sprint(r.Header,
-			string(body[:min(len(body), strings.Index(string(body)+`"countryCode`, `"countryCode`))]))
+		mandatory, _, _ := strings.Cut(string(body), `"countryCode`)
+		return fmt.Sprint(r.Header, mandatory)
 	}
 	for name, fail := range map[string]roundTripper{
-		"text": func(r *http.Request) (*http.Response, error) { return nil, errors.New(passwordOnly(tell(r))) },
+		"text": func(r *http.Request) (*http.Response, error) { return nil, errors.New(passwordOnly(dump(r))) },
 		"wrapped": func(r *http.Request) (*http.Response, error) {
-			return nil, fmt.Errorf("%w: %s", net.ErrClosed, passwordOnly(tell(r)))
+			return nil, fmt.Errorf("%w: %s", net.ErrClosed, passwordOnly(dump(r)))
 		},
 		"quoted": func(r *http.Request) (*http.Response, error) { return nil, fmt.Errorf("sending %q", r.Header) },
 		"refused": func(r *http.Request) (*http.Response, error) {
@@ -660,7 +678,7 @@ func TestTransportErrorsHideSecrets(t *testing.T) {
 			return nil, &net.OpError{Op: "dial", Net: testToken, Err: errors.New(fmt.Sprint(r.Header))}
 		},
 		"body that fails": func(r *http.Request) (*http.Response, error) {
-			text := passwordOnly(tell(r))
+			text := passwordOnly(dump(r))
 			return &http.Response{
 				StatusCode: 200, Header: http.Header{},
 				Body: io.NopCloser(io.MultiReader(strings.NewReader(secretRedirect), failing(text))), Request: r,
@@ -669,14 +687,14 @@ func TestTransportErrorsHideSecrets(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			requireTightClient(t,
-				tight(t, "https://integration.example", clixnow.WithHTTPClient(&http.Client{Transport: fail})))
+			requireNoLeakOfClient(t,
+				loggedClient(t, "https://integration.example", clixnow.WithHTTPClient(&http.Client{Transport: fail})))
 		})
 	}
 }
 
-// passwordOnly leaves out of what a RoundTripper tells the names, which no
-// error of ours could know to be lead data.
+// passwordOnly removes the values before the password from a dump of a request.
+// The SDK does not mask names in the error of a RoundTripper.
 func passwordOnly(text string) string {
 	before, _, _ := strings.Cut(text, `"firstName"`)
 	_, password, _ := strings.Cut(text, `"password"`)
@@ -687,7 +705,7 @@ type failing string
 
 func (f failing) Read([]byte) (int, error) { return 0, errors.New(string(f)) }
 
-// The looks of EnsureLead are errors within an error.
+// An error of EnsureLead wraps the errors of its looks.
 func TestEnsureLeadErrorsHideSecrets(t *testing.T) {
 	t.Parallel()
 	all, err := json.Marshal(testToken + " " + secretPassword)
@@ -711,16 +729,16 @@ func TestEnsureLeadErrorsHideSecrets(t *testing.T) {
 				handle(w, r)
 			}))
 			t.Cleanup(server.Close)
-			_, err := tight(t, server.URL).EnsureLead(t.Context(), secretRequest())
+			_, err := loggedClient(t, server.URL).EnsureLead(t.Context(), secretRequest())
 			requireClass(t, clixnow.ErrOutcomeUnknown, err)
-			requireTight(t, err)
+			requireNoLeak(t, err)
 		})
 	}
 }
 
-type talkative struct{}
+type leaky struct{}
 
-func (talkative) MarshalJSON() ([]byte, error) { return nil, errors.New(secretExtra) }
+func (leaky) MarshalJSON() ([]byte, error) { return nil, errors.New(secretExtra) }
 
 func TestErrorsBeforeSendingHideSecrets(t *testing.T) {
 	t.Parallel()
@@ -728,13 +746,14 @@ func TestErrorsBeforeSendingHideSecrets(t *testing.T) {
 	broken := secretRequest()
 	broken.Password, broken.Email, broken.ReferralURL, broken.CountryCode = secretPassword+"\xff", secretExtra,
 		secretRedirect, secretExtra
-	broken.Extra["chan"], broken.Extra["talkative"], broken.Extra["raw"] = make(chan int), talkative{},
+	broken.Extra["chan"], broken.Extra["leaky"], broken.Extra["raw"] = make(chan int), leaky{},
 		json.RawMessage(secretExtra)
 	_, createErr := client.CreateLead(t.Context(), broken)
 	_, marshalErr := json.Marshal(broken)
 	_, responseErr := json.Marshal(clixnow.CreateLeadResponse{RedirectURL: secretRedirect + "\xff"})
-	_,
-		extraErr := json.Marshal(clixnow.EnsureLeadResponse{CreateLeadResponse: clixnow.CreateLeadResponse{Extra: map[string]json.RawMessage{"x": json.RawMessage(secretExtra)}}})
+	_, extraErr := json.Marshal(clixnow.EnsureLeadResponse{CreateLeadResponse: clixnow.CreateLeadResponse{
+		Extra: map[string]json.RawMessage{"x": json.RawMessage(secretExtra)},
+	}})
 	_, landingErr := clixnow.ParseLandingURL("https://landing.com:" + secretExtra + "/")
 	_, schemeErr := clixnow.ParseLandingURL("ftp://" + secretExtra)
 	for name, err := range map[string]error{
@@ -751,7 +770,7 @@ func TestErrorsBeforeSendingHideSecrets(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			requireTight(t, err)
+			requireNoLeak(t, err)
 		})
 	}
 }
@@ -766,8 +785,8 @@ func TestNewClientErrorsHideSecrets(t *testing.T) {
 		"token twice":     {testToken + ".", testToken, nil},
 		"token for brand": {testToken + strings.Repeat("x", 63), "acme", nil},
 		"newline":         {"acme", testToken + "\n", nil},
-		"blank":           {"acme", " " + testToken, nil},
-		"inner blank":     {"acme", "ApiToken " + testToken, nil},
+		"space":           {"acme", " " + testToken, nil},
+		"inner space":     {"acme", "ApiToken " + testToken, nil},
 		"beyond ASCII":    {"acme", testToken + "é", nil},
 		"base URL with it": {
 			"acme", testToken,
@@ -775,7 +794,7 @@ func TestNewClientErrorsHideSecrets(t *testing.T) {
 		},
 		"base URL's query":       {"acme", testToken, clixnow.WithBaseURL("https://host.example/?token=" + testToken)},
 		"base URL that is it":    {"acme", testToken, clixnow.WithBaseURL(testToken)},
-		"base URL that is none":  {"acme", testToken, clixnow.WithBaseURL("https://host.example:" + testToken)},
+		"base URL with its port": {"acme", testToken, clixnow.WithBaseURL("https://host.example:" + testToken)},
 		"base URL that is plain": {"acme", testToken, clixnow.WithBaseURL("http://" + testToken + ".example")},
 		"user agent":             {"acme", testToken, clixnow.WithUserAgent(testToken + "\n")},
 	} {
@@ -786,7 +805,7 @@ func TestNewClientErrorsHideSecrets(t *testing.T) {
 				opts = nil
 			}
 			_, err := clixnow.NewClient(test.brand, test.token, opts...)
-			requireTight(t, err)
+			requireNoLeak(t, err)
 		})
 	}
 }
