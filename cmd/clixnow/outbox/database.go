@@ -22,39 +22,40 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-// database is SQLite or PostgreSQL. The sign-ups and River's jobs are in the
-// same one, so that one transaction changes both. All that differs between the
-// two is in this file.
+// database is SQLite or PostgreSQL. It has the sign-ups and River's jobs, so
+// that one transaction can change both. All differences between SQLite and
+// PostgreSQL are in this file.
 type database struct {
-	*sql.DB // for what concerns the sign-ups alone
+	// DB is for statements that change only the sign-ups.
+	*sql.DB
 	queue
 
-	name   string
-	shared bool // other processes may work on it too
+	name string
+	// shared reports whether other processes can use the database too.
+	shared bool
 	close  func() error
 }
 
-// queue is River on a database.
+// queue is River with a database.
 type queue interface {
 	Start(ctx context.Context) error
 	Stopped() <-chan struct{}
-	// transact commits what do did to sign-ups and jobs, all or nothing.
+	// transact runs do in a transaction, which can change sign-ups and jobs.
 	transact(ctx context.Context, do func(transaction) error) error
 }
 
 type transaction interface {
 	exec(ctx context.Context, query string, args ...any) (rows int64, err error)
 	enqueue(ctx context.Context, args registration) (job int64, err error)
-	hurry(ctx context.Context, job int64) (found bool, err error)
+	retryNow(ctx context.Context, job int64) (found bool, err error)
 	complete(ctx context.Context, job *river.Job[registration]) error
 }
 
 //go:embed schema.sql
 var schema string
 
-// openDatabase opens, and where it is new sets up, the database at a
-// postgres:// URL or in a file of SQLite. River gets the configuration that
-// configure returns.
+// openDatabase opens the database at a postgres:// URL or in an SQLite file. It
+// creates missing tables. configure returns River's configuration.
 func openDatabase(ctx context.Context, address string, configure func(*database) *river.Config) (*database, error) {
 	open := openSQLite
 	if isPostgres(address) {
@@ -76,8 +77,7 @@ func openSQLite(ctx context.Context, path string, configure func(*database) *riv
 	if err != nil {
 		return nil, err
 	}
-	// What is committed is on the disk (FULL). One connection: SQLite has one
-	// writer, and a second one would only wait for it.
+	// With synchronous=FULL, committed data is on the disk.
 	db, err := openSQLiteFile(path,
 		"_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
 	if err != nil {
@@ -89,30 +89,30 @@ func openSQLite(ctx context.Context, path string, configure func(*database) *riv
 	if err := migrate(ctx, d, driver); err != nil {
 		return nil, errors.Join(err, closeAll())
 	}
-	// The lock says that no other process is alive: what seems to be at work,
-	// or to lead, died.
-	for _, dead := range []string{
+	// Because of the lock, no other process is running. So running jobs and the
+	// leader belong to a process that died.
+	for _, statement := range []string{
 		`UPDATE river_job SET state = 'available' WHERE state = 'running'`,
 		`DELETE FROM river_leader`,
 	} {
-		if _, err := db.ExecContext(ctx, dead); err != nil {
+		if _, err := db.ExecContext(ctx, statement); err != nil {
 			return nil, errors.Join(err, closeAll())
 		}
 	}
-	d.queue, err = newQueue(driver, configure(d), transactionsOfSQLite(db))
+	d.queue, err = newQueue(driver, configure(d), sqliteTransactions(db))
 	if err != nil {
 		return nil, errors.Join(err, closeAll())
 	}
 	return d, nil
 }
 
-func transactionsOfSQLite(db *sql.DB) transactions[*sql.Tx] {
+func sqliteTransactions(db *sql.DB) runTx[*sql.Tx] {
 	return func(ctx context.Context, do func(*sql.Tx, execute) error) error {
 		tx, err := db.BeginTx(ctx, nil)
 		if err != nil {
 			return err
 		}
-		defer tx.Rollback() //nolint:errcheck // does nothing after a commit; what happened before it is told
+		defer tx.Rollback() //nolint:errcheck // does nothing after a commit; other errors are returned
 		err = do(tx, func(ctx context.Context, query string, args ...any) (int64, error) {
 			result, err := tx.ExecContext(ctx, query, args...)
 			if err != nil {
@@ -127,11 +127,11 @@ func transactionsOfSQLite(db *sql.DB) transactions[*sql.Tx] {
 	}
 }
 
-// lockSQLite keeps other processes away until this one ends, in whatever way:
-// by a transaction that is never ended. It has a file of its own, so that
-// backups and the sqlite3 program can read the database meanwhile.
+// lockSQLite excludes other processes until this one ends or dies. It begins a
+// transaction in a separate file and never ends it. The file is separate, so
+// that backups and the sqlite3 program can read the database.
 func lockSQLite(ctx context.Context, path string) (unlock func() error, err error) {
-	lock, err := openSQLiteFile(path, "_pragma=busy_timeout(10000)") // a process that is stopping takes a while
+	lock, err := openSQLiteFile(path, "_pragma=busy_timeout(10000)") // another process may be stopping
 	if err != nil {
 		return nil, err
 	}
@@ -141,19 +141,21 @@ func lockSQLite(ctx context.Context, path string) (unlock func() error, err erro
 	}
 	unlock = func() error { return errors.Join(conn.Close(), lock.Close()) }
 	if _, err := conn.ExecContext(ctx, `BEGIN EXCLUSIVE`); err != nil {
-		return nil, errors.Join(fmt.Errorf("another process seems to have %s: %w", path, err), unlock())
+		err = fmt.Errorf("another process seems to use the database: lock %s: %w", path, err)
+		return nil, errors.Join(err, unlock())
 	}
 	return unlock, nil
 }
 
-// openSQLiteFile opens a file, which it makes where there is none: for no other
-// user, since passwords wait in it.
+// openSQLiteFile opens an SQLite file. If there is none, it creates one that
+// other users cannot read, because it will contain passwords. It uses one
+// connection, because SQLite allows only one writer.
 func openSQLiteFile(path, options string) (*sql.DB, error) {
-	made, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // G304: the file that was asked for
+	created, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // G304: the path comes from a flag
 	if err != nil {
 		return nil, err
 	}
-	if err := made.Close(); err != nil {
+	if err := created.Close(); err != nil {
 		return nil, err
 	}
 	file := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: options}
@@ -182,17 +184,17 @@ func openPostgres(ctx context.Context, address string, configure func(*database)
 	}
 	d := &database{DB: db, name: "PostgreSQL", shared: true, close: closeAll}
 	driver := riverpgxv5.New(pool)
-	if err := migrateAlone(ctx, d, driver); err != nil {
+	if err := migrateLocked(ctx, d, driver); err != nil {
 		return nil, errors.Join(err, closeAll())
 	}
-	d.queue, err = newQueue(driver, configure(d), transactionsOfPostgres(pool))
+	d.queue, err = newQueue(driver, configure(d), postgresTransactions(pool))
 	if err != nil {
 		return nil, errors.Join(err, closeAll())
 	}
 	return d, nil
 }
 
-func transactionsOfPostgres(pool *pgxpool.Pool) transactions[pgx.Tx] {
+func postgresTransactions(pool *pgxpool.Pool) runTx[pgx.Tx] {
 	return func(ctx context.Context, do func(pgx.Tx, execute) error) error {
 		return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 			return do(tx, func(ctx context.Context, query string, args ...any) (int64, error) {
@@ -203,15 +205,15 @@ func transactionsOfPostgres(pool *pgxpool.Pool) transactions[pgx.Tx] {
 	}
 }
 
-// migrateAlone lets one process at a time set up the tables, where several
-// start at once.
-func migrateAlone(ctx context.Context, d *database, driver *riverpgxv5.Driver) error {
-	const key = 6348_6914 // any number that nothing else in the database locks
+// migrateLocked calls migrate under a lock, because several processes may start
+// at once.
+func migrateLocked(ctx context.Context, d *database, driver *riverpgxv5.Driver) error {
+	const key = 6348_6914 // an arbitrary number that no other program locks
 	conn, err := d.Conn(ctx)
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // it goes back to the pool
+	defer conn.Close() //nolint:errcheck // this returns the connection to the pool
 	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, key); err != nil {
 		return err
 	}
@@ -220,44 +222,45 @@ func migrateAlone(ctx context.Context, d *database, driver *riverpgxv5.Driver) e
 	return errors.Join(err, unlockErr)
 }
 
+// migrate creates the tables that are missing.
 func migrate[TTx any](ctx context.Context, d *database, driver riverdriver.Driver[TTx]) error {
 	migrator, err := rivermigrate.New(driver, nil)
 	if err != nil {
 		return err
 	}
 	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
-		return fmt.Errorf("set up River's tables: %w", err)
+		return fmt.Errorf("create River's tables: %w", err)
 	}
 	for statement := range strings.SplitSeq(schema, ";") {
 		if _, err := d.ExecContext(ctx, statement); err != nil {
-			return fmt.Errorf("set up the table of sign-ups: %w", err)
+			return fmt.Errorf("create the table of sign-ups: %w", err)
 		}
 	}
 	return nil
 }
 
-// riverQueue is River on the database whose transactions are of type TTx.
+// riverQueue is River with a database whose transactions have the type TTx.
 type riverQueue[TTx any] struct {
 	*river.Client[TTx]
-	transactions transactions[TTx]
+	runTx runTx[TTx]
 }
 
-// transactions runs do in a transaction of its own, and commits that where do
-// returns nil.
-type transactions[TTx any] func(ctx context.Context, do func(TTx, execute) error) error
+// runTx runs do in a new transaction. If do returns nil, it commits the
+// transaction.
+type runTx[TTx any] func(ctx context.Context, do func(TTx, execute) error) error
 
 type execute func(ctx context.Context, query string, args ...any) (rows int64, err error)
 
-func newQueue[TTx any](driver riverdriver.Driver[TTx], config *river.Config, all transactions[TTx]) (queue, error) {
+func newQueue[TTx any](driver riverdriver.Driver[TTx], config *river.Config, run runTx[TTx]) (queue, error) {
 	client, err := river.NewClient(driver, config)
 	if err != nil {
 		return nil, err
 	}
-	return riverQueue[TTx]{client, all}, nil
+	return riverQueue[TTx]{client, run}, nil
 }
 
 func (q riverQueue[TTx]) transact(ctx context.Context, do func(transaction) error) error {
-	return q.transactions(ctx, func(tx TTx, exec execute) error { return do(riverTx[TTx]{q.Client, tx, exec}) })
+	return q.runTx(ctx, func(tx TTx, exec execute) error { return do(riverTx[TTx]{q.Client, tx, exec}) })
 }
 
 type riverTx[TTx any] struct {
@@ -278,9 +281,9 @@ func (t riverTx[TTx]) enqueue(ctx context.Context, args registration) (int64, er
 	return result.Job.ID, nil
 }
 
-// hurry makes a job available at once. River deletes a job one day after it was
-// completed.
-func (t riverTx[TTx]) hurry(ctx context.Context, job int64) (found bool, err error) {
+// retryNow makes a job available at once. It returns false if the job does not
+// exist: River deletes a job one day after its completion.
+func (t riverTx[TTx]) retryNow(ctx context.Context, job int64) (found bool, err error) {
 	_, err = t.client.JobRetryTx(ctx, t.tx, job)
 	if errors.Is(err, rivertype.ErrNotFound) {
 		return false, nil
@@ -288,9 +291,10 @@ func (t riverTx[TTx]) hurry(ctx context.Context, job int64) (found bool, err err
 	return err == nil, err
 }
 
-// complete ends the job with the transaction. A job that is not running any
-// more was taken from a worker that was believed dead: it will come again, and
-// find that there is nothing to do.
+// complete completes the job in the transaction. If the job is not running, it
+// was taken from this worker, because the worker seemed to be dead. Then
+// complete does nothing: the next run of the job will find that the sign-up is
+// settled.
 func (t riverTx[TTx]) complete(ctx context.Context, job *river.Job[registration]) error {
 	_, err := river.JobCompleteTx[riverdriver.Driver[TTx]](ctx, t.tx, job)
 	if errors.Is(err, rivertype.ErrNotFound) {

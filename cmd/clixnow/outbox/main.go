@@ -1,5 +1,5 @@
-// Command outbox takes sign-ups and registers each one exactly once, whatever
-// dies meanwhile: see its README.
+// Command outbox accepts sign-ups and registers each one exactly once, even if
+// the API is down or a process dies. See README.md.
 package main
 
 import (
@@ -23,18 +23,19 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-const usage = `outbox takes sign-ups and registers each one exactly once at Clixnow.
+const usage = `outbox accepts sign-ups and registers each one exactly once at Clixnow.
 
-    outbox serve [flags]    sign-up endpoint, worker and status page
-    outbox work [flags]     one more worker, on the same PostgreSQL
+    outbox serve [flags]    runs the sign-up endpoint, a worker and the status page
+    outbox work [flags]     runs one more worker with the same PostgreSQL database
 
-Without -brand it talks to a fake Clixnow. With it, the API token is read from the environment: CLIXNOW_TOKEN.
+Without -brand it uses a fake Clixnow. With -brand it reads the API token from the environment variable CLIXNOW_TOKEN.
 
+Flags:
 `
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends it at once
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	c, err := parse(os.Args[1:], os.Stderr)
 	if err == nil {
 		err = run(ctx, c)
@@ -49,17 +50,19 @@ func main() {
 	}
 }
 
-// config is all that can be set. What has no flag is for tests.
+// config is the configuration. Tests set the fields that have no flags.
 type config struct {
-	serve         bool // else work alone
+	// serve is true for the command serve and false for the command work.
+	serve         bool
 	database      string
 	brand, token  string
 	listen, admin string
 	workers       int
 	wait          time.Duration
-	pace          pace
+	timing        timing
 	options       []clixnow.Option
-	out           io.Writer // of the log
+	// out receives the log.
+	out io.Writer
 }
 
 func newLog(out io.Writer, level slog.Level) *slog.Logger {
@@ -67,21 +70,25 @@ func newLog(out io.Writer, level slog.Level) *slog.Logger {
 }
 
 func parse(args []string, out io.Writer) (*config, error) {
-	c := &config{token: os.Getenv("CLIXNOW_TOKEN"), pace: pace{first: time.Second, stop: 10 * time.Second}, out: out}
+	c := &config{
+		token:  os.Getenv("CLIXNOW_TOKEN"),
+		timing: timing{minWait: time.Second, stopTimeout: 10 * time.Second},
+		out:    out,
+	}
 	flags := flag.NewFlagSet("outbox", flag.ContinueOnError)
 	flags.SetOutput(out)
 	flags.StringVar(&c.database, "db", "",
-		"file of SQLite, or postgres:// URL (its password is better in PGPASSWORD);\nby default outbox-BRAND.db")
-	flags.StringVar(&c.brand, "brand", "", "Clixnow's name of the brand; without it a fake Clixnow is used")
-	flags.StringVar(&c.listen, "listen", "127.0.0.1:8080", "address for sign-ups (serve only)")
+		"an SQLite file or a postgres:// URL; put the password into PGPASSWORD\n(default outbox-BRAND.db)")
+	flags.StringVar(&c.brand, "brand", "", "Clixnow's name of the brand; if empty, use a fake Clixnow")
+	flags.StringVar(&c.listen, "listen", "127.0.0.1:8080", "the address for sign-ups (only with serve)")
 	flags.StringVar(&c.admin, "admin", "127.0.0.1:8081",
-		"address of the status page, /metrics and /healthz: not for the public")
+		"the address of the status page, /metrics and /healthz; keep it private")
 	flags.IntVar(&c.workers, "workers", 50,
-		"sign-ups that are tried at once; one in doubt takes a while, waiting most of it")
-	flags.DurationVar(&c.wait, "wait", 5*time.Second, "how long a sign-up request waits to be settled")
-	flags.DurationVar(&c.pace.try, "try", 2*time.Minute,
-		"how long one try to register may take; all processes need the same")
-	flags.DurationVar(&c.pace.last, "again", 5*time.Minute, "longest wait until the next try")
+		"the number of sign-ups that are tried at once; a sign-up in doubt mostly waits")
+	flags.DurationVar(&c.wait, "wait", 5*time.Second, "how long a sign-up request waits for its outcome")
+	flags.DurationVar(&c.timing.tryTimeout, "try", 2*time.Minute,
+		"the timeout of one try to register; it must be the same for all processes")
+	flags.DurationVar(&c.timing.maxWait, "again", 5*time.Minute, "the longest wait before the next try")
 	flags.Usage = func() {
 		fmt.Fprint(out, usage)
 		flags.PrintDefaults()
@@ -91,7 +98,7 @@ func parse(args []string, out io.Writer) (*config, error) {
 		return nil, flag.ErrHelp
 	}
 	if flags.Parse(args[1:]) != nil {
-		return nil, flag.ErrHelp // it has said what is wrong
+		return nil, flag.ErrHelp // Parse has printed the error
 	}
 	if c.database == "" {
 		c.database = "outbox-fake.db"
@@ -105,26 +112,26 @@ func parse(args []string, out io.Writer) (*config, error) {
 		flags.Usage()
 		return nil, flag.ErrHelp
 	case !c.serve && !isPostgres(c.database):
-		return nil, errors.New("work needs -db postgres://...: SQLite is for one process")
+		return nil, errors.New("work needs -db postgres://...: only one process can use SQLite")
 	case !c.serve && c.brand == "":
-		return nil, errors.New("work needs -brand: the fake Clixnow of the serving process is out of reach")
+		return nil, errors.New("work needs -brand: it cannot reach the fake Clixnow of the serving process")
 	case c.brand != "" && c.token == "":
-		return nil, errors.New("-brand needs the API token in the environment: CLIXNOW_TOKEN")
-	case c.workers < 1, c.wait < 0, c.pace.try < time.Second, c.pace.last < c.pace.first:
-		return nil, errors.New("-workers has to be at least 1, -wait 0, -try and -again 1s")
+		return nil, errors.New("-brand needs the API token in the environment variable CLIXNOW_TOKEN")
+	case c.workers < 1, c.wait < 0, c.timing.tryTimeout < time.Second, c.timing.maxWait < c.timing.minWait:
+		return nil, errors.New("-workers must be at least 1, -wait at least 0, -try and -again at least 1s")
 	}
 	return c, nil
 }
 
-// run serves or works until ctx ends, then lets what is under way come to its
-// end.
+// run serves or works until ctx ends. Then it finishes the requests and tries
+// in progress.
 func run(ctx context.Context, c *config) (err error) {
 	log := newLog(c.out, slog.LevelInfo)
 	if c.brand == "" {
 		fake := clixnowtest.NewServer()
 		defer fake.Close()
 		c.brand, c.token, c.options = fake.Brand, fake.Token, append(c.options, clixnow.WithBaseURL(fake.URL))
-		log.Info("this is a fake Clixnow: leads go nowhere", "url", fake.URL)
+		log.Info("using a fake Clixnow: no lead is registered at a brand", "url", fake.URL)
 	}
 	client, err := newClient(c)
 	if err != nil {
@@ -133,7 +140,7 @@ func run(ctx context.Context, c *config) (err error) {
 	defer client.CloseIdleConnections()
 	metrics := newMetrics()
 	store := &signups{}
-	w := &worker{signups: store, clixnow: client, pace: c.pace, tried: metrics.tried, log: log}
+	w := &worker{signups: store, clixnow: client, timing: c.timing, countTry: metrics.countTry, log: log}
 	db, err := openDatabase(ctx, c.database, func(db *database) *river.Config {
 		store.db = db
 		return riverConfig(c, w)
@@ -142,15 +149,15 @@ func run(ctx context.Context, c *config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.close()) }()
-	metrics.watch(store)
+	metrics.addSignups(store)
 
-	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopWorking()
-	if err := db.Start(working); err != nil {
-		return fmt.Errorf("start to work: %w", err)
+	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	if err := db.Start(workCtx); err != nil {
+		return fmt.Errorf("start the worker: %w", err)
 	}
 	defer func() {
-		stopWorking()
+		stopWork()
 		<-db.Stopped()
 	}()
 	servers := []server{{"status page", c.admin, adminHandler(store, metrics, log)}}
@@ -161,7 +168,7 @@ func run(ctx context.Context, c *config) (err error) {
 }
 
 func newClient(c *config) (*clixnow.Client, error) {
-	options := []clixnow.Option{clixnow.WithUserAgent("outbox/1.0"), clixnow.WithRateLimiter(onTime{})}
+	options := []clixnow.Option{clixnow.WithUserAgent("outbox/1.0"), clixnow.WithRateLimiter(deadlineLimiter{})}
 	return clixnow.NewClient(c.brand, c.token, append(options, c.options...)...)
 }
 
@@ -172,11 +179,11 @@ func riverConfig(c *config, w *worker) *river.Config {
 		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: c.workers}},
 		Workers:              workers,
 		FetchCooldown:        10 * time.Millisecond,
-		FetchPollInterval:    50 * time.Millisecond, // PostgreSQL tells of no second sign-up within the cooldown
-		JobTimeout:           c.pace.try,
-		RescueStuckJobsAfter: c.pace.rescue(),
-		MaxAttempts:          math.MaxInt16, // never given up; what is tried again is snoozed, which does not count
-		SoftStopTimeout:      c.pace.stop,
+		FetchPollInterval:    50 * time.Millisecond, // PostgreSQL does not notify twice within the cooldown
+		JobTimeout:           c.timing.tryTimeout,
+		RescueStuckJobsAfter: c.timing.rescueAfter(),
+		MaxAttempts:          math.MaxInt16, // snoozed tries do not count, so a job is never given up
+		SoftStopTimeout:      c.timing.stopTimeout,
 		Logger:               newLog(c.out, slog.LevelWarn),
 	}
 }
@@ -186,8 +193,8 @@ type server struct {
 	handler       http.Handler
 }
 
-// serve answers requests until ctx ends, and then those that have arrived, if
-// they take no longer than grace.
+// serve serves requests until ctx ends. Then it finishes the requests that have
+// arrived, for at most grace.
 func serve(ctx context.Context, log *slog.Logger, servers []server, grace time.Duration) error {
 	failed := make(chan error, len(servers))
 	var running []*http.Server
@@ -198,12 +205,12 @@ func serve(ctx context.Context, log *slog.Logger, servers []server, grace time.D
 				shutDown(context.WithoutCancel(ctx), running, grace))
 		}
 		log.Info("serving the "+s.name, "url", "http://"+listener.Addr().String()) // tests read this
-		one := &http.Server{
+		httpServer := &http.Server{
 			Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
 			IdleTimeout: 2 * time.Minute,
 		}
-		running = append(running, one)
-		go func() { failed <- one.Serve(listener) }()
+		running = append(running, httpServer)
+		go func() { failed <- httpServer.Serve(listener) }()
 	}
 	var err error
 	select {

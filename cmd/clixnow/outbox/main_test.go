@@ -27,26 +27,29 @@ import (
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/postgrestest"
 )
 
-const childEnv = "OUTBOX_TEST_API" // the API's address makes this test binary the program
+// childEnv is set to the API's address if a test starts this binary as the
+// program.
+const childEnv = "OUTBOX_TEST_API"
 
 func TestMain(m *testing.M) {
 	if api := os.Getenv(childEnv); api != "" {
-		os.Exit(beProgram(api))
+		os.Exit(runProgram(api))
 	}
-	// they wait, most of the time; a -parallel that is given wins
+	// The tests wait most of the time. A -parallel on the command line replaces
+	// this.
 	if err := flag.Set("test.parallel", "4"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// beProgram is main, in the time of a test.
-func beProgram(api string) int {
+// runProgram is main with short waits.
+func runProgram(api string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	c, err := parse(os.Args[1:], os.Stderr)
 	if err == nil {
-		hasten(c, api)
+		shortenWaits(c, api)
 		err = run(ctx, c)
 	}
 	if err != nil {
@@ -56,9 +59,11 @@ func beProgram(api string) int {
 	return 0
 }
 
-// hasten makes all waits short: four looks take 700 ms instead of 17.5 s.
-func hasten(c *config, api string) {
-	c.pace.first, c.pace.last, c.pace.stop = 20*time.Millisecond, 500*time.Millisecond, 100*time.Millisecond
+// shortenWaits makes all waits short. The searches after an unknown outcome
+// take 700 ms instead of 17.5 s.
+func shortenWaits(c *config, api string) {
+	c.timing.minWait, c.timing.maxWait = 20*time.Millisecond, 500*time.Millisecond
+	c.timing.stopTimeout = 100 * time.Millisecond
 	c.options = []clixnow.Option{
 		clixnow.WithBaseURL(api),
 		clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 10 * time.Millisecond, MaxBackoff: 400 * time.Millisecond}),
@@ -86,7 +91,7 @@ func TestProgram(t *testing.T) {
 		for name, test := range tests {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				_, err := peek(t, server.URL).ExecContext(t.Context(), `CREATE DATABASE "`+name+`"`)
+				_, err := openDB(t, server.URL).ExecContext(t.Context(), `CREATE DATABASE "`+name+`"`)
 				require.NoError(t, err)
 				address, err := url.Parse(server.URL)
 				require.NoError(t, err)
@@ -97,54 +102,55 @@ func TestProgram(t *testing.T) {
 	})
 }
 
-// world is a fake Clixnow behind a door.
-type world struct {
+// fakeAPI is a fake Clixnow whose handler a test can replace.
+type fakeAPI struct {
 	*clixnowtest.Server
 	url string
 
-	down atomic.Int64 // where not zero, it answers this to everything and does nothing
-	door func(http.ResponseWriter, *http.Request)
+	// down is the status of all responses while the API is down. 0 means that
+	// it is up.
+	down    atomic.Int64
+	handler func(http.ResponseWriter, *http.Request)
 }
 
-func newWorld(t *testing.T, options ...clixnowtest.Option) *world {
+func newFakeAPI(t *testing.T, options ...clixnowtest.Option) *fakeAPI {
 	t.Helper()
-	w := &world{Server: clixnowtest.NewHandler(options...)}
-	w.door = w.ServeHTTP
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if status := w.down.Load(); status != 0 {
-			rw.WriteHeader(int(status))
+	f := &fakeAPI{Server: clixnowtest.NewHandler(options...)}
+	f.handler = f.ServeHTTP
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if status := f.down.Load(); status != 0 {
+			w.WriteHeader(int(status))
 			return
 		}
-		w.door(rw, r)
+		f.handler(w, r)
 	}))
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.Start()
 	t.Cleanup(func() {
-		w.Close()
+		f.Close()
 		server.Close()
 	})
-	w.url = server.URL
-	return w
+	f.url = server.URL
+	return f
 }
 
-// program is one that runs in this process.
+// program is outbox running in this process.
 type program struct {
 	public, admin string
 	log           *lines
 	stop          func() error
 }
 
-func start(t *testing.T, api *world, database string, change func(*config)) *program {
+func start(t *testing.T, api *fakeAPI, database string, change func(*config)) *program {
 	t.Helper()
 	log := &lines{}
-	c,
-		err := parse([]string{
-		"serve", "-db", database, "-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-wait",
-		"1m", "-workers", "8",
+	c, err := parse([]string{
+		"serve", "-db", database, "-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0",
+		"-wait", "1m", "-workers", "8",
 	}, log)
 	require.NoError(t, err)
 	c.brand, c.token = api.Brand, api.Token
-	hasten(c, api.url)
+	shortenWaits(c, api.url)
 	if change != nil {
 		change(c)
 	}
@@ -162,7 +168,7 @@ func start(t *testing.T, api *world, database string, change func(*config)) *pro
 	return p
 }
 
-// lines is a log that can be searched while it is written.
+// lines is a log that can be read while it is written.
 type lines struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -180,6 +186,7 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
+// find waits until the log matches an expression, and returns the first group.
 func (l *lines) find(t *testing.T, expression string) (found string) {
 	t.Helper()
 	eventually(t, func() bool {
@@ -191,7 +198,8 @@ func (l *lines) find(t *testing.T, expression string) (found string) {
 	return found
 }
 
-// eventually waits for a condition. The machine may be busy.
+// eventually waits for a condition. The limit is long, because the machine may
+// be busy.
 func eventually(t *testing.T, condition func() bool, message ...any) {
 	t.Helper()
 	within(t, 3*time.Minute, condition, message...)
@@ -199,9 +207,9 @@ func eventually(t *testing.T, condition func() bool, message ...any) {
 
 func within(t *testing.T, limit time.Duration, condition func() bool, message ...any) {
 	t.Helper()
-	for begun := time.Now(); !condition(); time.Sleep(10 * time.Millisecond) {
-		if time.Since(begun) > limit {
-			require.Fail(t, "it does not come to pass", message...)
+	for start := time.Now(); !condition(); time.Sleep(10 * time.Millisecond) {
+		if time.Since(start) > limit {
+			require.Fail(t, "the condition is not met", message...)
 		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// metrics counts tries of this process, and reads the table of sign-ups
-// whenever it is asked.
+// metrics counts the tries of this process. For each scrape it also reads the
+// table of sign-ups.
 type metrics struct {
 	registry *prometheus.Registry
 	tries    *prometheus.CounterVec
@@ -20,34 +20,34 @@ func newMetrics() *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		tries: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "outbox_tries_total", Help: "Tries to register a lead, by what they came to.",
+			Name: "outbox_tries_total", Help: "Tries to register a lead, by outcome.",
 		}, []string{"outcome"}),
 	}
-	for _, known := range outcomes {
-		m.tries.WithLabelValues(string(known))
+	for _, o := range outcomes {
+		m.tries.WithLabelValues(string(o)) // each outcome is shown from the start, as 0
 	}
 	m.registry.MustRegister(m.tries)
 	return m
 }
 
-func (m *metrics) tried(result outcome) { m.tries.WithLabelValues(string(result)).Inc() }
+func (m *metrics) countTry(result outcome) { m.tries.WithLabelValues(string(result)).Inc() }
 
-func (m *metrics) watch(s *signups) { m.registry.MustRegister(tableMetrics{s}) }
+func (m *metrics) addSignups(s *signups) { m.registry.MustRegister(tableMetrics{s}) }
 
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
 var (
-	signupsDesc = prometheus.NewDesc("outbox_signups", "Sign-ups by their status.", []string{"status"}, nil)
+	signupsDesc = prometheus.NewDesc("outbox_signups", "Sign-ups by status.", []string{"status"}, nil)
 	oldestDesc  = prometheus.NewDesc("outbox_oldest_seconds", "Age of the oldest sign-up that is not settled.",
 		[]string{"status"}, nil)
 )
 
-// tableMetrics is a [prometheus.Collector].
+// tableMetrics is a [prometheus.Collector] for the table of sign-ups.
 type tableMetrics struct{ signups *signups }
 
-// Describe sends what Collect will tell about.
+// Describe sends the descriptions of the metrics.
 func (t tableMetrics) Describe(descs chan<- *prometheus.Desc) {
 	descs <- signupsDesc
 	descs <- oldestDesc
@@ -62,11 +62,11 @@ func (t tableMetrics) Collect(values chan<- prometheus.Metric) {
 		values <- prometheus.NewInvalidMetric(signupsDesc, err)
 		return
 	}
-	for of, c := range counts {
-		values <- prometheus.MustNewConstMetric(signupsDesc, prometheus.GaugeValue, float64(c.Number), string(of))
+	for st, c := range counts {
+		values <- prometheus.MustNewConstMetric(signupsDesc, prometheus.GaugeValue, float64(c.Number), string(st))
 	}
-	for _, of := range []status{pending, doubtful} {
-		values <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, counts[of].age().Seconds(),
-			string(of))
+	for _, st := range []status{pending, doubtful} {
+		values <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, counts[st].age().Seconds(),
+			string(st))
 	}
 }

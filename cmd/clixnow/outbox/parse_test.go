@@ -13,22 +13,23 @@ func TestParse(t *testing.T) {
 	const postgres = "postgres://db.example.com/outbox"
 	tests := []struct {
 		name, args, token string
-		database          string // where it is accepted
-		problem           string
+		// database is the expected database. It is "" if there is a problem.
+		database string
+		problem  string
 	}{
-		{"nothing", "", "", "", "help"},
+		{"no arguments", "", "", "", "help"},
 		{"unknown command", "sing", "", "", "help"},
 		{"help", "serve -h", "", "", "help"},
-		{"an argument too many", "serve now", "", "", "help"},
-		{"no such flag", "serve -token x", "", "", "help"},
-		{"the fake", "serve", "", "outbox-fake.db", ""},
-		{"a brand", "serve -brand acme", "x", "outbox-acme.db", ""},
-		{"a brand without a token", "serve -brand acme", "", "", "CLIXNOW_TOKEN"},
+		{"unexpected argument", "serve now", "", "", "help"},
+		{"unknown flag", "serve -token x", "", "", "help"},
+		{"fake", "serve", "", "outbox-fake.db", ""},
+		{"brand", "serve -brand acme", "x", "outbox-acme.db", ""},
+		{"brand without a token", "serve -brand acme", "", "", "CLIXNOW_TOKEN"},
 		{"work", "work -brand acme -db " + postgres, "x", postgres, ""},
-		{"work on SQLite", "work -brand acme", "x", "", "SQLite is for one process"},
+		{"work with SQLite", "work -brand acme", "x", "", "only one process can use SQLite"},
 		{"work with the fake", "work -db " + postgres, "x", "", "needs -brand"},
 		{"no workers", "serve -workers 0", "", "", "-workers"},
-		{"no time", "serve -try 1ms", "", "", "-try"},
+		{"too short try", "serve -try 1ms", "", "", "-try"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

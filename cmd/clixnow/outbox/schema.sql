@@ -1,24 +1,24 @@
--- Both databases take this. Times are milliseconds since 1970.
+-- This works with both databases. Times are in milliseconds since 1970.
 CREATE TABLE IF NOT EXISTS signups (
 	id               TEXT PRIMARY KEY,
-	token            TEXT NOT NULL UNIQUE,  -- lets the visitor ask: not to be guessed, and in no log
+	token            TEXT NOT NULL UNIQUE,  -- a secret: with it the visitor reads the status
 	click_id         TEXT NOT NULL,
-	job_id           BIGINT NOT NULL,       -- of River
-	lead             TEXT NOT NULL,         -- the request in JSON, without its password
-	password         TEXT,                  -- null once settled
+	job_id           BIGINT NOT NULL,       -- the id of River's job
+	lead             TEXT NOT NULL,         -- the request in JSON, without the password
+	password         TEXT,                  -- null after the sign-up is settled
 	status           TEXT NOT NULL,
 	created_at       BIGINT NOT NULL,
 	tries            BIGINT NOT NULL DEFAULT 0,
-	first_attempt_at BIGINT,                -- null: nothing was sent that could have arrived
+	first_attempt_at BIGINT,                -- null: no request was sent that could have arrived
 	next_try_at      BIGINT,
 	settled_at       BIGINT,
 	lead_id          BIGINT,
-	redirect_url     TEXT,                  -- logs the lead in at the brand: a secret
-	problem          TEXT,                  -- of the last try, for people who look after the outbox
-	visitor_problem  TEXT                   -- why it was refused, for the visitor
+	redirect_url     TEXT,                  -- a secret: it logs the lead in at the brand
+	problem          TEXT,                  -- the error of the last try, for the operators
+	visitor_problem  TEXT                   -- the reason of the refusal, for the visitor
 );
 
--- Stops double clicks for good. A refused sign-up may be mended and sent again.
+-- This prevents a second sign-up by a double click. After a refusal, a corrected sign-up can have the same click id.
 CREATE UNIQUE INDEX IF NOT EXISTS signups_click_id ON signups (click_id) WHERE status <> 'refused';
 
 CREATE INDEX IF NOT EXISTS signups_status ON signups (status, created_at)

@@ -15,11 +15,12 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// A status is what became of a sign-up.
+// status is the status of a sign-up. A person can change refused and doubtful
+// back to pending.
 //
 //	pending ──> registered
 //	   │  ^
-//	   │  └──── by hand ────┐
+//	   │  └── by a person ──┐
 //	   ├──────> refused ────┤
 //	   └──────> doubtful ───┘
 type status string
@@ -27,25 +28,32 @@ type status string
 const (
 	pending    status = "pending"
 	registered status = "registered"
-	refused    status = "refused"  // the API judged the lead; nothing was created
-	doubtful   status = "doubtful" // its email is registered, and no search shows by whom: for a person
+	// refused means that the API refused the lead. Nothing was created.
+	refused status = "refused"
+	// doubtful means that the email is registered, but no search shows by whom.
+	// A person must decide.
+	doubtful status = "doubtful"
 )
 
 var (
-	errNoSignup    = errors.New("there is no such sign-up")
-	errTaken       = errors.New("the click id is that of another sign-up")
-	errNothingToDo = errors.New("the sign-up does not wait for this")
+	errNotFound     = errors.New("there is no such sign-up")
+	errClickIDTaken = errors.New("the click id belongs to another sign-up")
+	errWrongStatus  = errors.New("the status of the sign-up does not allow this")
 )
 
 // signup is a row of the table of sign-ups.
 type signup struct {
-	ID, Token      string
-	Lead           clixnow.CreateLeadRequest // without its password
-	Status         status
-	CreatedAt      time.Time
-	Tries          int64
-	FirstAttemptAt time.Time // zero: nothing was sent that could have arrived
+	ID, Token string
+	// Lead is the request without the password.
+	Lead      clixnow.CreateLeadRequest
+	Status    status
+	CreatedAt time.Time
+	Tries     int64
+	// FirstAttemptAt is the time of the first try that may have created the
+	// lead. It is zero if there was none.
+	FirstAttemptAt time.Time
 	NextTryAt      time.Time
+	// SettledAt is the time when the sign-up became registered or refused.
 	SettledAt      time.Time
 	LeadID         int64
 	RedirectURL    string
@@ -55,15 +63,15 @@ type signup struct {
 	jobID int64
 }
 
-// signups keeps sign-ups, and a job of River for each one that waits.
+// signups stores sign-ups, and a River job for each pending one.
 type signups struct {
 	db      *database
 	waiters waiters
 }
 
-// add stores a sign-up and the job of registering it, both or none. One with
-// the click id of an earlier one is that one: a double click. Its error is
-// errTaken where the earlier one is somebody else's.
+// add stores a sign-up and its job in one transaction. If there is a sign-up
+// with the same click id, add returns that one, because it is a double click.
+// If that one belongs to another person, add returns errClickIDTaken.
 func (s *signups) add(ctx context.Context, lead clixnow.CreateLeadRequest) (*signup, error) {
 	added := &signup{ID: rand.Text(), Token: rand.Text(), Lead: lead, Status: pending, CreatedAt: time.Now()}
 	password := lead.Password
@@ -81,24 +89,24 @@ func (s *signups) add(ctx context.Context, lead clixnow.CreateLeadRequest) (*sig
 			VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7) ON CONFLICT DO NOTHING`,
 			added.ID, added.Token, lead.ClickID, job, string(text), password, added.CreatedAt.UnixMilli())
 		if err == nil && rows == 0 {
-			return errTaken
+			return errClickIDTaken
 		}
 		return err
 	})
 	switch {
 	case err == nil:
 		return added, nil
-	case !errors.Is(err, errTaken):
+	case !errors.Is(err, errClickIDTaken):
 		return nil, fmt.Errorf("store a sign-up: %w", err)
 	}
 	earlier, err := s.one(ctx, `click_id = $1 AND status <> 'refused'`, lead.ClickID)
 	switch {
-	case errors.Is(err, errNoSignup): // it was refused just now, and so its click id is free
+	case errors.Is(err, errNotFound): // the earlier one has just been refused, so its click id is free
 		return s.add(ctx, lead)
 	case err != nil:
 		return nil, err
 	case !samePerson(earlier.Lead, lead):
-		return nil, errTaken // its redirect URL would log this visitor in as somebody else
+		return nil, errClickIDTaken // the redirect URL would log this visitor in as the other person
 	}
 	return earlier, nil
 }
@@ -107,38 +115,40 @@ func samePerson(a, b clixnow.CreateLeadRequest) bool { return a.Email == b.Email
 
 // claimed is a sign-up that a worker is about to register.
 type claimed struct {
-	id           string
-	lead         clixnow.CreateLeadRequest
-	try          int64     // this one's number: a later claim has a higher one
-	firstAttempt time.Time // of an earlier try that may have arrived; zero: there was none
+	id   string
+	lead clixnow.CreateLeadRequest
+	// tryNumber is the number of this try. A later claim has a higher number.
+	tryNumber int64
+	// firstAttempt is the time of the first earlier try that may have created
+	// the lead. It is zero if there was none.
+	firstAttempt time.Time
 	thisAttempt  time.Time
 }
 
-// claim takes down that a try begins, before anything is sent. Its error is
-// errNothingToDo where the sign-up does not wait.
+// claim records that a try begins. It must be called before anything is sent.
+// If the sign-up is not pending, it returns errWrongStatus.
 //
-// What River knows of attempts would not do: a snooze and a stop count them
-// down again, and the time of the last one overwrites that of the first.
+// River's own count of attempts cannot be used for this. A snooze or a stop
+// decreases it, and River stores only the time of the last attempt.
 func (s *signups) claim(ctx context.Context, id string) (*claimed, error) {
 	c := &claimed{id: id, thisAttempt: time.Now()}
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, fmt.Errorf("claim a sign-up: %w", err)
 	}
-	defer tx.Rollback() //nolint:errcheck // does nothing after a commit; nothing was sent yet
+	defer tx.Rollback() //nolint:errcheck // does nothing after a commit, and nothing was sent yet
 	var (
 		lead     string
 		password sql.NullString
 		first    sql.NullInt64
 	)
-	// It changes the row first, which keeps other claims of it waiting until
-	// the commit.
+	// This update locks the row, so that other claims wait for the commit.
 	err = tx.QueryRowContext(ctx,
 		`UPDATE signups SET tries = tries + 1, next_try_at = NULL WHERE id = $1 AND status = 'pending'
-		RETURNING tries, first_attempt_at, lead, password`, id).Scan(&c.try, &first, &lead, &password)
+		RETURNING tries, first_attempt_at, lead, password`, id).Scan(&c.tryNumber, &first, &lead, &password)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return nil, errNothingToDo
+		return nil, errWrongStatus
 	case err != nil:
 		return nil, fmt.Errorf("claim a sign-up: %w", err)
 	}
@@ -148,9 +158,8 @@ func (s *signups) claim(ctx context.Context, id string) (*claimed, error) {
 	c.lead.Password = password.String
 	c.firstAttempt = fromMilli(first)
 	if !first.Valid {
-		_,
-			err = tx.ExecContext(ctx, `UPDATE signups SET first_attempt_at = $2 WHERE id = $1`, id,
-			c.thisAttempt.UnixMilli())
+		const update = `UPDATE signups SET first_attempt_at = $2 WHERE id = $1`
+		_, err = tx.ExecContext(ctx, update, id, c.thisAttempt.UnixMilli())
 	}
 	if err == nil {
 		err = tx.Commit()
@@ -161,29 +170,29 @@ func (s *signups) claim(ctx context.Context, id string) (*claimed, error) {
 	return c, nil
 }
 
-// before is when the first try that may have arrived began, for the row, once
-// this one has ended with nothing sent.
-func (c *claimed) before() sql.NullInt64 { return toMilli(c.firstAttempt) }
+// earlierAttempt returns the value of first_attempt_at after a try that created
+// nothing.
+func (c *claimed) earlierAttempt() sql.NullInt64 { return toMilli(c.firstAttempt) }
 
-// postpone takes down why a try did not settle the sign-up. Where nothing was
-// sent, the next one need not look for the lead first. Nothing is changed where
-// another worker has claimed it since.
+// postpone records why a try did not settle the sign-up. If nothing was sent,
+// it resets first_attempt_at, so that the next try does not search for the
+// lead. If another worker has claimed the sign-up since, it changes nothing.
 func (s *signups) postpone(ctx context.Context, c *claimed, nothingSent bool, next time.Time, problem string) error {
-	first := c.before()
+	first := c.earlierAttempt()
 	if !nothingSent && !first.Valid {
 		first = toMilli(c.thisAttempt)
 	}
 	_, err := s.db.ExecContext(ctx, `UPDATE signups SET next_try_at = $3, problem = $4, first_attempt_at = $5
-		WHERE id = $1 AND tries = $2 AND status = 'pending'`, c.id, c.try, next.UnixMilli(), problem, first)
+		WHERE id = $1 AND tries = $2 AND status = 'pending'`, c.id, c.tryNumber, next.UnixMilli(), problem, first)
 	if err != nil {
 		return fmt.Errorf("postpone a sign-up: %w", err)
 	}
 	return nil
 }
 
-// settleRegistered ends sign-up and job. A lead that is registered is so
-// whoever else is at work on it; where somebody else was first, nothing is
-// changed.
+// settleRegistered marks a sign-up as registered and completes its job. This is
+// right even if another worker has claimed the sign-up since. If that worker
+// has settled it, settleRegistered returns errWrongStatus.
 func (s *signups) settleRegistered(ctx context.Context, job *river.Job[registration], c *claimed,
 	lead *clixnow.EnsureLeadResponse,
 ) error {
@@ -193,23 +202,26 @@ func (s *signups) settleRegistered(ctx context.Context, job *river.Job[registrat
 		c.id, time.Now().UnixMilli(), lead.LeadID, lead.RedirectURL)
 }
 
-// settleRefused ends sign-up and job. Its error is errNothingToDo where another
-// worker has claimed the sign-up since: the lead may have been refused as a
-// duplicate of what that one sent.
+// settleRefused marks a sign-up as refused and completes its job. If another
+// worker has claimed the sign-up since, it returns errWrongStatus: that worker
+// may have sent the lead, and this one was refused as its duplicate.
 func (s *signups) settleRefused(ctx context.Context, job *river.Job[registration], c *claimed, problem,
-	forVisitor string,
+	visitorText string,
 ) error {
 	return s.settle(ctx, c, job, `UPDATE signups SET status = 'refused', password = NULL, settled_at = $2, problem = $3,
 		visitor_problem = $4, first_attempt_at = $5 WHERE id = $1 AND status = 'pending' AND tries = $6`,
-		c.id, time.Now().UnixMilli(), problem, forVisitor, c.before(), c.try)
+		c.id, time.Now().UnixMilli(), problem, visitorText, c.earlierAttempt(), c.tryNumber)
 }
 
-// leaveToPerson ends the job, but not the sign-up.
-func (s *signups) leaveToPerson(ctx context.Context, job *river.Job[registration], c *claimed, problem string) error {
+// markDoubtful marks a sign-up as doubtful and completes its job. If another
+// worker has claimed the sign-up since, it returns errWrongStatus.
+func (s *signups) markDoubtful(ctx context.Context, job *river.Job[registration], c *claimed, problem string) error {
 	return s.settle(ctx, c, job, `UPDATE signups SET status = 'doubtful', problem = $2
-		WHERE id = $1 AND status = 'pending' AND tries = $3`, c.id, problem, c.try)
+		WHERE id = $1 AND status = 'pending' AND tries = $3`, c.id, problem, c.tryNumber)
 }
 
+// settle runs an update, completes the job and notifies the waiting handlers.
+// If the update changes no row, it returns errWrongStatus.
 func (s *signups) settle(ctx context.Context, c *claimed, job *river.Job[registration], update string,
 	args ...any,
 ) error {
@@ -219,39 +231,38 @@ func (s *signups) settle(ctx context.Context, c *claimed, job *river.Job[registr
 		case err != nil:
 			return err
 		case rows == 0:
-			return errNothingToDo
+			return errWrongStatus
 		}
 		return tx.complete(ctx, job)
 	})
 	if err != nil {
 		return fmt.Errorf("settle a sign-up: %w", err)
 	}
-	s.waiters.tell(c.lead.ClickID)
+	s.waiters.notify(c.lead.ClickID)
 	return nil
 }
 
-// tryAgain has a sign-up that is not registered tried at once, whatever became
-// of its job. The password of one that was refused is gone: it gets this one.
-// Its error is errNothingToDo where the visitor has signed up again since.
-func (s *signups) tryAgain(ctx context.Context, id, password string) error {
+// retry makes a sign-up that is not registered pending and starts a try at
+// once. A refused sign-up gets the new password, because its own was deleted.
+// If the visitor has signed up again since, retry returns errWrongStatus.
+func (s *signups) retry(ctx context.Context, id, password string) error {
+	const update = `UPDATE signups SET status = 'pending', password = coalesce(password, $2), settled_at = NULL,
+		visitor_problem = NULL WHERE id = $1 AND status <> 'registered' AND NOT EXISTS (
+		SELECT 1 FROM signups AS since WHERE since.click_id = signups.click_id AND since.status <> 'refused'
+		AND since.id <> signups.id)`
 	row, err := s.one(ctx, `id = $1`, id)
 	if err != nil {
 		return err
 	}
 	err = s.db.transact(ctx, func(tx transaction) error {
-		rows,
-			err := tx.exec(ctx,
-			`UPDATE signups SET status = 'pending', password = coalesce(password, $2), settled_at = NULL,
-			visitor_problem = NULL WHERE id = $1 AND status <> 'registered' AND NOT EXISTS (
-			SELECT 1 FROM signups AS since WHERE since.click_id = signups.click_id AND since.status <> 'refused' AND since.id <> signups.id)`,
-			id, password)
+		rows, err := tx.exec(ctx, update, id, password)
 		switch {
 		case err != nil:
 			return err
 		case rows == 0:
-			return errNothingToDo
+			return errWrongStatus
 		}
-		if found, err := tx.hurry(ctx, row.jobID); found || err != nil {
+		if found, err := tx.retryNow(ctx, row.jobID); found || err != nil {
 			return err
 		}
 		job, err := tx.enqueue(ctx, registration{id})
@@ -262,60 +273,59 @@ func (s *signups) tryAgain(ctx context.Context, id, password string) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("try a sign-up again: %w", err)
+		return fmt.Errorf("retry a sign-up: %w", err)
 	}
 	return nil
 }
 
-// giveUp is how a person settles a doubtful sign-up as somebody else's
-// registration.
+// giveUp marks a doubtful sign-up as refused. It is for a person who knows that
+// another sign-up registered the email.
 func (s *signups) giveUp(ctx context.Context, id string) error {
-	result,
-		err := s.db.ExecContext(ctx,
-		`UPDATE signups SET status = 'refused', password = NULL, settled_at = $2, visitor_problem = $3
-		WHERE id = $1 AND status = 'doubtful'`, id, time.Now().UnixMilli(), forVisitor(clixnow.ErrDuplicateLead))
+	const update = `UPDATE signups SET status = 'refused', password = NULL, settled_at = $2, visitor_problem = $3
+		WHERE id = $1 AND status = 'doubtful'`
+	result, err := s.db.ExecContext(ctx, update, id, time.Now().UnixMilli(), visitorText(clixnow.ErrDuplicateLead))
 	if err != nil {
-		return fmt.Errorf("give a sign-up up: %w", err)
+		return fmt.Errorf("give up a sign-up: %w", err)
 	}
 	if rows, err := result.RowsAffected(); err == nil && rows == 0 {
-		return errNothingToDo
+		return errWrongStatus
 	}
 	return nil
 }
 
-// one returns the sign-up of a condition, or errNoSignup.
+// one returns the sign-up that meets a condition. If there is none, it returns
+// errNotFound.
 func (s *signups) one(ctx context.Context, condition string, args ...any) (*signup, error) {
 	rows, err := s.query(ctx, condition, args...)
 	if err != nil {
 		return nil, err
 	}
 	if len(rows) == 0 {
-		return nil, errNoSignup
+		return nil, errNotFound
 	}
 	return &rows[0], nil
 }
 
-// list returns some sign-ups of a status: those that wait longest, or were
-// settled last, first.
-func (s *signups) list(ctx context.Context, of status, limit int) ([]signup, error) {
+// list returns at most limit sign-ups with a status. The oldest come first if
+// they are pending or doubtful, else the newest.
+func (s *signups) list(ctx context.Context, st status, limit int) ([]signup, error) {
 	order := "created_at DESC"
-	if of == pending || of == doubtful {
+	if st == pending || st == doubtful {
 		order = "created_at"
 	}
-	return s.query(ctx, `status = $1 ORDER BY `+order+` LIMIT $2`, of, limit)
+	return s.query(ctx, `status = $1 ORDER BY `+order+` LIMIT $2`, st, limit)
 }
 
-// query reads sign-ups; what follows WHERE is the caller's own text.
+// query reads sign-ups. where must not contain input of users.
 func (s *signups) query(ctx context.Context, where string, args ...any) ([]signup, error) {
-	rows,
-		err := s.db.QueryContext(ctx,
+	rows, err := s.db.QueryContext(ctx,
 		`SELECT id, token, job_id, lead, status, created_at, tries, first_attempt_at, next_try_at, settled_at,
 		coalesce(lead_id, 0), coalesce(redirect_url, ''), coalesce(problem, ''), coalesce(visitor_problem, '')
 		FROM signups WHERE `+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read sign-ups: %w", err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells
+	defer rows.Close() //nolint:errcheck // rows.Err returns the error
 	var found []signup
 	for rows.Next() {
 		var (
@@ -323,9 +333,9 @@ func (s *signups) query(ctx context.Context, where string, args ...any) ([]signu
 			lead                          string
 			created, first, next, settled sql.NullInt64
 		)
-		if err := rows.Scan(&row.ID, &row.Token, &row.jobID, &lead, &row.Status, &created, &row.Tries, &first, &next,
-			&settled,
-			&row.LeadID, &row.RedirectURL, &row.Problem, &row.VisitorProblem); err != nil {
+		err := rows.Scan(&row.ID, &row.Token, &row.jobID, &lead, &row.Status, &created, &row.Tries, &first, &next,
+			&settled, &row.LeadID, &row.RedirectURL, &row.Problem, &row.VisitorProblem)
+		if err != nil {
 			return nil, fmt.Errorf("read sign-ups: %w", err)
 		}
 		if err := json.Unmarshal([]byte(lead), &row.Lead); err != nil {
@@ -341,8 +351,7 @@ func (s *signups) query(ctx context.Context, where string, args ...any) ([]signu
 	return found, nil
 }
 
-// count is how many sign-ups there are of a status, and since when the first
-// one.
+// count has the number of sign-ups with a status, and the time of the oldest.
 type count struct {
 	Number int64
 	Oldest time.Time
@@ -355,30 +364,31 @@ func (c count) age() time.Duration {
 	return time.Since(c.Oldest)
 }
 
-// alive is nil when the table can be read.
-func (s *signups) alive(ctx context.Context) error {
+// ping checks that the table can be read.
+func (s *signups) ping(ctx context.Context) error {
 	_, err := s.query(ctx, `id = ''`)
 	return err
 }
 
+// counts returns the count of each status.
 func (s *signups) counts(ctx context.Context) (map[status]count, error) {
 	rows, err := s.db.QueryContext(ctx, `SELECT status, count(*), min(created_at) FROM signups GROUP BY status`)
 	if err != nil {
 		return nil, fmt.Errorf("count sign-ups: %w", err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells
+	defer rows.Close() //nolint:errcheck // rows.Err returns the error
 	counts := map[status]count{pending: {}, registered: {}, refused: {}, doubtful: {}}
 	for rows.Next() {
 		var (
-			of     status
-			number count
+			st     status
+			c      count
 			oldest sql.NullInt64
 		)
-		if err := rows.Scan(&of, &number.Number, &oldest); err != nil {
+		if err := rows.Scan(&st, &c.Number, &oldest); err != nil {
 			return nil, fmt.Errorf("count sign-ups: %w", err)
 		}
-		number.Oldest = fromMilli(oldest)
-		counts[of] = number
+		c.Oldest = fromMilli(oldest)
+		counts[st] = c
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("count sign-ups: %w", err)
@@ -393,51 +403,53 @@ func fromMilli(n sql.NullInt64) time.Time {
 	return time.UnixMilli(n.Int64)
 }
 
-// toMilli is null for the zero time.
+// toMilli returns NULL for the zero time.
 func toMilli(t time.Time) sql.NullInt64 {
 	return sql.NullInt64{Int64: t.UnixMilli(), Valid: !t.IsZero()}
 }
 
-// waiters are the handlers of this process that wait for a sign-up to be
-// settled, by its click id. The zero value is usable.
+// waiters has the handlers of this process that wait for a sign-up, by its
+// click id. The zero value is usable.
 type waiters struct {
-	mu sync.Mutex
-	of map[string]*waiter
+	mu        sync.Mutex
+	byClickID map[string]*waiter
 }
 
 type waiter struct {
-	settled  chan struct{}
+	// settled is closed when the sign-up is settled.
+	settled chan struct{}
+	// handlers is the number of handlers that wait.
 	handlers int
 }
 
-// add returns a channel that tell closes, and what to call when the handler
-// waits no longer.
-func (w *waiters) add(clickID string) (settled <-chan struct{}, leave func()) {
+// add returns a channel that notify closes. The handler must call remove when
+// it stops waiting.
+func (w *waiters) add(clickID string) (settled <-chan struct{}, remove func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.of == nil {
-		w.of = make(map[string]*waiter)
+	if w.byClickID == nil {
+		w.byClickID = make(map[string]*waiter)
 	}
-	one := w.of[clickID]
-	if one == nil {
-		one = &waiter{settled: make(chan struct{})}
-		w.of[clickID] = one
+	found := w.byClickID[clickID]
+	if found == nil {
+		found = &waiter{settled: make(chan struct{})}
+		w.byClickID[clickID] = found
 	}
-	one.handlers++
-	return one.settled, func() {
+	found.handlers++
+	return found.settled, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if one.handlers--; one.handlers == 0 && w.of[clickID] == one {
-			delete(w.of, clickID)
+		if found.handlers--; found.handlers == 0 && w.byClickID[clickID] == found {
+			delete(w.byClickID, clickID)
 		}
 	}
 }
 
-func (w *waiters) tell(clickID string) {
+func (w *waiters) notify(clickID string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if one := w.of[clickID]; one != nil {
-		close(one.settled)
-		delete(w.of, clickID)
+	if found := w.byClickID[clickID]; found != nil {
+		close(found.settled)
+		delete(w.byClickID, clickID)
 	}
 }

@@ -24,23 +24,22 @@ import (
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/postgrestest"
 )
 
-// Sign-ups arrive while processes are killed again and again, the API errs at
-// every point and is down for a while, and the database server is killed too.
-// Then each sign-up has its own lead, once. OUTBOX_SOAK=10m goes on for ten
-// minutes.
+// TestSoak signs up visitors while processes are killed, the API fails in many
+// ways and is down for a while, and the database server is killed. At the end
+// each sign-up must have one lead. OUTBOX_SOAK=10m runs it for ten minutes.
 func TestSoak(t *testing.T) {
 	t.Parallel()
-	worlds := map[string]clixnowtest.Option{
+	options := map[string]clixnowtest.Option{
 		"search that lags": clixnowtest.WithSearchDelay(func(clixnow.Lead) time.Duration {
-			return rand.N(time.Second) // four looks take 700 ms
+			return rand.N(time.Second) // longer than the 700 ms of the searches
 		}),
 		"no duplicate check": clixnowtest.WithoutDuplicateCheck(),
 	}
-	for name, option := range worlds {
+	for name, option := range options {
 		t.Run("SQLite, "+name, func(t *testing.T) {
 			t.Parallel()
 			s := newSoak(t, option, t.TempDir()+"/outbox.db")
-			s.try = time.Minute // nobody but the next process takes anything away from a worker
+			s.tryTimeout = time.Minute // only the next process takes jobs from a worker
 			s.run(s.killServing)
 		})
 		t.Run("PostgreSQL, "+name, func(t *testing.T) {
@@ -52,25 +51,35 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// soak is one run.
+// soak is one run of the test.
 type soak struct {
 	*testing.T
-	api      *world
+	api      *fakeAPI
 	database string
-	length   time.Duration // of the arrivals
-	try      time.Duration
-	serving  atomic.Value // the URL for sign-ups of the process that serves, a string
-	suspect  atomic.Int64 // requests at the API of the process that is to be suspended
-	kills    atomic.Int64
+	// length is the time during which visitors arrive.
+	length     time.Duration
+	tryTimeout time.Duration
+	// serving is the URL for sign-ups of the current process. It is a string.
+	serving atomic.Value
+	// suspendable is the number of requests in progress of the worker that will
+	// be suspended.
+	suspendable atomic.Int64
+	kills       atomic.Int64
 
-	accepted []string // click ids
+	// accepted has the click ids of all sign-ups.
+	accepted []string
 }
 
-const suspectPath = "/suspect"
+// suspendablePath is the base path of the API for the worker that will be
+// suspended.
+const suspendablePath = "/suspendable"
 
 func newSoak(t *testing.T, option clixnowtest.Option, database string) *soak {
 	t.Helper()
-	s := &soak{T: t, api: newWorld(t, option), database: database, length: 6 * time.Second, try: 3 * time.Second}
+	s := &soak{
+		T: t, api: newFakeAPI(t, option), database: database,
+		length: 6 * time.Second, tryTimeout: 3 * time.Second,
+	}
 	if text := os.Getenv("OUTBOX_SOAK"); text != "" {
 		var err error
 		s.length, err = time.ParseDuration(text)
@@ -78,29 +87,29 @@ func newSoak(t *testing.T, option clixnowtest.Option, database string) *soak {
 	}
 	s.serving.Store("")
 	api := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		travel()
+		delay()
 		if rand.IntN(4) == 0 {
 			s.api.Inject(randomFault())
 		}
 		s.api.ServeHTTP(w, r)
-		travel()
+		delay()
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/", api)
-	mux.Handle(suspectPath+"/",
-		http.StripPrefix(suspectPath, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			s.suspect.Add(1)
-			defer s.suspect.Add(-1)
-			api.ServeHTTP(w, r)
-		})))
-	s.api.door = mux.ServeHTTP
+	counted := func(w http.ResponseWriter, r *http.Request) {
+		s.suspendable.Add(1)
+		defer s.suspendable.Add(-1)
+		api.ServeHTTP(w, r)
+	}
+	mux.Handle(suspendablePath+"/", http.StripPrefix(suspendablePath, http.HandlerFunc(counted)))
+	s.api.handler = mux.ServeHTTP
 	return s
 }
 
-func travel() { time.Sleep(rand.N(30 * time.Millisecond)) } // whoever dies meanwhile
+func delay() { time.Sleep(rand.N(30 * time.Millisecond)) }
 
-// randomFault returns what goes wrong with a request. The lead itself is never
-// refused, which would be an end.
+// randomFault returns a random fault. It never refuses the lead itself, because
+// that would settle the sign-up.
 func randomFault() clixnowtest.Fault {
 	handled := rand.IntN(2) == 0
 	switch rand.IntN(6) {
@@ -117,51 +126,52 @@ func randomFault() clixnowtest.Fault {
 	}
 }
 
-// run lets sign-ups arrive while havoc does what it does, and then judges.
-func (s *soak) run(havoc func()) {
+// run signs up visitors while disturb kills processes. Then it checks the
+// leads.
+func (s *soak) run(disturb func()) {
 	s.Helper()
-	arriving, stop := context.WithTimeout(s.Context(), s.length)
+	ctx, stop := context.WithTimeout(s.Context(), s.length)
 	defer stop()
-	var arrivals sync.WaitGroup
-	arrivals.Go(func() { s.arrive(arriving) })
+	var visits sync.WaitGroup
+	visits.Go(func() { s.visit(ctx) })
 	go func() { // the API is down for a tenth of the time
 		select {
 		case <-time.After(s.length / 3):
-		case <-arriving.Done():
+		case <-ctx.Done():
 		}
 		s.api.down.Store(http.StatusServiceUnavailable)
 		time.Sleep(s.length / 10)
 		s.api.down.Store(0)
 	}()
-	havoc()
+	disturb()
 	last := s.start("serve")
-	arrivals.Wait()
+	visits.Wait()
 	admin := last.log.find(s.T, `serving the status page" url=(\S+)`)
 	eventuallySettled(s.T, admin)
 	last.end(syscall.SIGTERM)
 	require.Zero(s, last.code, "a graceful stop: %s", last.log)
-	s.judge()
+	s.check()
 }
 
 func eventuallySettled(t *testing.T, admin string) {
 	t.Helper()
 	var health struct{ Pending, Doubtful, Refused, Registered int }
 	eventually(t, func() bool {
-		got := ask(t, "GET", admin+"/healthz", "", "")
+		got := send(t, "GET", admin+"/healthz", "", "")
 		return json.Unmarshal([]byte(got.body), &health) == nil && health.Pending == 0
 	}, "%+v", &health)
 }
 
-// arrive signs up again and again, a quarter by a double click. Whoever is not
-// answered tries again, as a visitor would.
-func (s *soak) arrive(ctx context.Context) {
+// visit signs up visitors until ctx ends. A quarter of them make a double
+// click. Visitors without a response try again.
+func (s *soak) visit(ctx context.Context) {
 	var visitors sync.WaitGroup
-	visiting := context.WithoutCancel(ctx) // who has arrived stays
+	visitCtx := context.WithoutCancel(ctx) // a visitor who has arrived goes on after ctx
 	for n := 0; ctx.Err() == nil; n++ {
 		clickID := fmt.Sprintf("click%d", n)
 		s.accepted = append(s.accepted, clickID)
 		for range 1 + max(0, rand.IntN(4)-2) {
-			visitors.Go(func() { s.signUp(visiting, clickID) })
+			visitors.Go(func() { s.signUp(visitCtx, clickID) })
 		}
 		time.Sleep(rand.N(120 * time.Millisecond))
 	}
@@ -179,13 +189,14 @@ func (s *soak) signUp(ctx context.Context, clickID string) {
 			s.Errorf("%s: HTTP status %d", clickID, code)
 			return
 		case time.Now().After(deadline):
-			s.Errorf("%s: nobody takes it", clickID)
+			s.Errorf("%s: not accepted within the deadline", clickID)
 			return
 		}
 	}
 }
 
-// post returns the status of the answer, 0 where there is none.
+// post returns the status of the response. It returns 0 if there is no
+// response.
 func post(ctx context.Context, address, body string) int {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(body))
 	if err != nil {
@@ -201,17 +212,18 @@ func post(ctx context.Context, address, body string) int {
 	return response.StatusCode
 }
 
-// killServing starts and kills the one process that SQLite allows.
+// killServing starts and kills processes one after another, because SQLite
+// allows only one process.
 func (s *soak) killServing() {
 	s.Helper()
 	for until := time.Now().Add(s.length); time.Now().Before(until); {
-		s.live(s.start("serve"))
+		s.runAndKill(s.start("serve"))
 	}
 }
 
-// killWorkers starts and kills one worker beside a process that serves; another
-// worker is suspended until what it was at has been taken from it, and the
-// database server is killed.
+// killWorkers starts and kills workers beside a process that serves. It
+// suspends another worker until its jobs have been taken by others, and it
+// kills the database server.
 func (s *soak) killWorkers(server *postgrestest.Server) {
 	s.Helper()
 	serving := s.start("serve")
@@ -219,11 +231,11 @@ func (s *soak) killWorkers(server *postgrestest.Server) {
 	var others sync.WaitGroup
 	others.Go(func() {
 		for time.Now().Before(until) {
-			s.live(s.start("work"))
+			s.runAndKill(s.start("work"))
 		}
 	})
-	suspended := s.startAt(suspectPath, "work")
-	eventually(s.T, func() bool { return s.suspect.Load() > 0 })
+	suspended := s.startAt(suspendablePath, "work")
+	eventually(s.T, func() bool { return s.suspendable.Load() > 0 })
 	require.NoError(s, suspended.process.Process.Signal(syscall.SIGSTOP))
 	time.Sleep(s.length / 3)
 	server.Kill()
@@ -231,20 +243,20 @@ func (s *soak) killWorkers(server *postgrestest.Server) {
 	server.Start()
 	others.Wait()
 
-	// A leader looks for the dead when it takes office, and then each 30 s.
-	// This one takes office when the first is gone and, where a killed worker
-	// led, after 15 s.
-	over := time.Now()
-	time.Sleep(pace{try: s.try}.rescue())
+	// River's leader rescues the jobs of dead workers when it becomes the
+	// leader, and then every 30 s. The new process becomes the leader when the
+	// old one has stopped. If a killed worker was the leader, this takes 15 s.
+	end := time.Now()
+	time.Sleep(timing{tryTimeout: s.tryTimeout}.rescueAfter())
 	serving.end(syscall.SIGTERM)
 	serving = s.start("serve")
-	db := peek(s.T, s.database)
+	db := openDB(s.T, s.database)
 	number := func(query string, args ...any) (number int) {
 		require.NoError(s, db.QueryRowContext(s.Context(), query, args...).Scan(&number))
 		return number
 	}
 	eventually(s.T, func() bool {
-		return number(`SELECT count(*) FROM river_job WHERE state = 'running' AND attempted_at < $1`, over) == 0
+		return number(`SELECT count(*) FROM river_job WHERE state = 'running' AND attempted_at < $1`, end) == 0
 	})
 	require.NoError(s, suspended.process.Process.Signal(syscall.SIGCONT))
 	time.Sleep(500 * time.Millisecond)
@@ -255,7 +267,7 @@ func (s *soak) killWorkers(server *postgrestest.Server) {
 	assert.Positive(s, rescued)
 }
 
-// child is a process of the program.
+// child is the program in another process.
 type child struct {
 	process *exec.Cmd
 	log     *lines
@@ -275,7 +287,7 @@ func (s *soak) startAt(path, command string) *child {
 	c := &child{log: &lines{}, ended: make(chan struct{})}
 	c.process = exec.CommandContext(context.Background(), self, command, "-db", s.database, "-brand", s.api.Brand,
 		"-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0",
-		"-wait", "300ms", "-try", s.try.String(), "-workers", "8")
+		"-wait", "300ms", "-try", s.tryTimeout.String(), "-workers", "8")
 	c.process.Env = append(os.Environ(), childEnv+"="+s.api.url+path, "CLIXNOW_TOKEN="+s.api.Token)
 	c.process.Stderr = c.log
 	require.NoError(s, c.process.Start())
@@ -304,8 +316,9 @@ func (s *soak) startAt(path, command string) *child {
 	return c
 }
 
-// live lets a process work for a while, then ends it in one way or the other.
-func (s *soak) live(c *child) {
+// runAndKill lets a process run for a while and then kills it. Half of the
+// processes get the chance to stop before.
+func (s *soak) runAndKill(c *child) {
 	time.Sleep(500*time.Millisecond + rand.N(1500*time.Millisecond))
 	if rand.IntN(2) == 0 {
 		_ = c.process.Process.Signal(syscall.SIGTERM)
@@ -320,18 +333,18 @@ func (s *soak) live(c *child) {
 
 // end signals a process and waits for its end.
 func (c *child) end(signal syscall.Signal) {
-	_ = c.process.Process.Signal(signal) // it may have ended
+	_ = c.process.Process.Signal(signal) // it fails if the process has ended
 	<-c.ended
 }
 
-// judge compares what is on the server with what is in the table.
-func (s *soak) judge() {
+// check compares the leads of the API with the table of sign-ups.
+func (s *soak) check() {
 	s.Helper()
 	leads := make(map[string][]int64)
 	for _, lead := range s.api.Leads() {
 		leads[lead.Email] = append(leads[lead.Email], lead.ID)
 	}
-	rows, err := peek(s.T, s.database).QueryContext(s.Context(),
+	rows, err := openDB(s.T, s.database).QueryContext(s.Context(),
 		`SELECT click_id, status, coalesce(lead_id, 0), coalesce(redirect_url, ''), coalesce(problem, '') FROM signups`)
 	require.NoError(s, err)
 	defer func() { _ = rows.Close() }()
@@ -344,7 +357,7 @@ func (s *soak) judge() {
 		)
 		require.NoError(s, rows.Scan(&clickID, &status, &lead, &redirect, &problem))
 		assert.Equal(s, string(registered), status, "%s: %s", clickID, problem)
-		assert.Zero(s, found[clickID], "%s is there once", clickID)
+		assert.Zero(s, found[clickID], "%s must have one row", clickID)
 		found[clickID] = lead
 		if redirect == "" {
 			recovered++
@@ -352,7 +365,7 @@ func (s *soak) judge() {
 	}
 	require.NoError(s, rows.Err())
 	for _, clickID := range s.accepted {
-		assert.Equal(s, []int64{found[clickID]}, leads[clickID+"@example.com"], "%s has its own lead, once", clickID)
+		assert.Equal(s, []int64{found[clickID]}, leads[clickID+"@example.com"], "%s must have one lead", clickID)
 	}
 	assert.Len(s, found, len(s.accepted))
 	assert.Len(s, s.api.Leads(), len(s.accepted))

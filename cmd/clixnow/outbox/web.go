@@ -38,7 +38,7 @@ func parsePages() *template.Template {
 	}).ParseFS(pageFiles, "pages.html"))
 }
 
-// site is what both handlers answer with.
+// site is the common part of both handlers.
 type site struct {
 	signups *signups
 	pages   *template.Template
@@ -47,35 +47,36 @@ type site struct {
 
 func newSite(s *signups, log *slog.Logger) *site { return &site{s, parsePages(), log} }
 
-// publicHandler takes sign-ups from visitors. A request for one takes no longer
-// than wait and a few seconds.
+// publicHandler returns the handler for visitors. A sign-up request waits for
+// at most wait and a few seconds.
 func publicHandler(s *signups, wait time.Duration, log *slog.Logger) http.Handler {
 	p := &public{newSite(s, log), wait}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", p.form)
 	mux.HandleFunc("POST /signups", p.signUp)
-	mux.HandleFunc("GET /signups/{token}", p.ask)
+	mux.HandleFunc("GET /signups/{token}", p.showStatus)
 	mux.HandleFunc("GET /healthz", p.health)
-	return private(mux)
+	return withPrivacyHeaders(mux)
 }
 
-// adminHandler shows people who look after the outbox what is in it, and lets
-// them try again.
+// adminHandler returns the handler for operators. It shows the sign-ups and the
+// metrics, and has buttons to retry a sign-up or to give it up.
 func adminHandler(s *signups, m *metrics, log *slog.Logger) http.Handler {
 	a := newSite(s, log)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.overview)
 	mux.HandleFunc("GET /signups/{id}", a.details)
-	mux.HandleFunc("POST /signups/{id}/again", a.again)
+	mux.HandleFunc("POST /signups/{id}/again", a.retry)
 	mux.HandleFunc("POST /signups/{id}/give-up", a.giveUp)
-	mux.HandleFunc("GET /healthz", a.progress)
+	mux.HandleFunc("GET /healthz", a.adminHealth)
 	mux.Handle("GET /metrics", m.handler())
-	return private(http.NewCrossOriginProtection().Handler(mux)) // no other site may have the buttons pressed
+	// The protection prevents other sites from using the buttons.
+	return withPrivacyHeaders(http.NewCrossOriginProtection().Handler(mux))
 }
 
-// private keeps answers, which may log a lead in, out of caches, and addresses
-// of pages from other sites.
-func private(next http.Handler) http.Handler {
+// withPrivacyHeaders keeps responses out of caches, because they may log a lead
+// in. It also keeps the addresses of pages from other sites.
+func withPrivacyHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Referrer-Policy", "no-referrer")
@@ -105,13 +106,13 @@ func (p *public) signUp(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if lead.ClickID == "" {
-		lead.ClickID = rand.Text() // by which EnsureLead recognises the lead
+		lead.ClickID = rand.Text() // EnsureLead recognises the lead by it
 	}
-	settled, leave := p.signups.waiters.add(lead.ClickID) // before the worker can settle it
-	defer leave()
+	settled, remove := p.signups.waiters.add(lead.ClickID) // before the worker can settle it
+	defer remove()
 	row, err := p.store(r.Context(), lead)
 	switch {
-	case errors.Is(err, errTaken):
+	case errors.Is(err, errClickIDTaken):
 		p.reject(w, r, http.StatusConflict, err)
 		return
 	case err != nil:
@@ -120,31 +121,30 @@ func (p *public) signUp(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), p.wait)
 	defer cancel()
-	row = p.await(ctx, row, settled)
-	p.answer(w, r, row)
+	row = p.waitUntilSettled(ctx, row, settled)
+	p.respond(w, r, row)
 }
 
-// store is not ended by a visitor who leaves.
+// store stores the sign-up, even if the visitor closes the connection.
 func (p *public) store(ctx context.Context, lead clixnow.CreateLeadRequest) (*signup, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return p.signups.add(ctx, lead)
 }
 
-// await returns the sign-up once it does not wait any more, or as it is when
-// ctx ends.
-func (p *public) await(ctx context.Context, row *signup, settled <-chan struct{}) *signup {
-	var elsewhere <-chan time.Time // a worker in another process cannot tell us
+// waitUntilSettled returns the sign-up when it is not pending or when ctx ends.
+func (p *public) waitUntilSettled(ctx context.Context, row *signup, settled <-chan struct{}) *signup {
+	var poll <-chan time.Time // for a worker in another process, which cannot notify this one
 	if p.signups.db.shared {
 		ticker := time.NewTicker(200 * time.Millisecond)
 		defer ticker.Stop()
-		elsewhere = ticker.C
+		poll = ticker.C
 	}
 	for row.Status == pending {
 		select {
 		case <-settled:
 			settled = nil
-		case <-elsewhere:
+		case <-poll:
 		case <-ctx.Done():
 			return row
 		}
@@ -155,18 +155,18 @@ func (p *public) await(ctx context.Context, row *signup, settled <-chan struct{}
 	return row
 }
 
-func (p *public) ask(w http.ResponseWriter, r *http.Request) {
+func (p *public) showStatus(w http.ResponseWriter, r *http.Request) {
 	row, err := p.signups.one(r.Context(), `token = $1`, r.PathValue("token"))
 	if err != nil {
 		p.fail(w, r, err)
 		return
 	}
-	p.answer(w, r, row)
+	p.respond(w, r, row)
 }
 
-// answer tells the visitor what became of the sign-up.
-func (p *public) answer(w http.ResponseWriter, r *http.Request, row *signup) {
-	place := "/signups/" + row.Token
+// respond writes the status of a sign-up for the visitor.
+func (p *public) respond(w http.ResponseWriter, r *http.Request, row *signup) {
+	statusURL := "/signups/" + row.Token
 	body := map[string]string{"status": string(row.Status)}
 	code := http.StatusOK
 	switch row.Status {
@@ -181,20 +181,20 @@ func (p *public) answer(w http.ResponseWriter, r *http.Request, row *signup) {
 	case refused:
 		code = http.StatusUnprocessableEntity
 		body["problem"] = row.VisitorProblem
-	case pending, doubtful: // which is our affair, not the visitor's
+	case pending, doubtful: // the visitor does not see the difference
 		code = http.StatusAccepted
-		body["status"], body["statusUrl"] = string(pending), place
-		w.Header().Set("Location", place)
+		body["status"], body["statusUrl"] = string(pending), statusURL
+		w.Header().Set("Location", statusURL)
 		w.Header().Set("Retry-After", "2")
 	}
 	if wantsHTML(r) {
-		p.show(w, code, string(row.Status), map[string]any{"Place": place, "Problem": row.VisitorProblem})
+		p.show(w, code, string(row.Status), map[string]any{"StatusURL": statusURL, "Problem": row.VisitorProblem})
 		return
 	}
 	writeJSON(w, code, body)
 }
 
-// reject says what is wrong with a request.
+// reject writes what is wrong with a request.
 func (p *public) reject(w http.ResponseWriter, r *http.Request, code int, err error) {
 	if wantsHTML(r) {
 		p.show(w, code, "refused", map[string]any{"Problem": err.Error()})
@@ -205,15 +205,15 @@ func (p *public) reject(w http.ResponseWriter, r *http.Request, code int, err er
 
 func wantsHTML(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept"), "text/html") }
 
-// readLead reads a lead from JSON, by the names of Clixnow's API, or from a
-// form, by the same names.
+// readLead reads a lead from JSON or from a form. The names are those of
+// Clixnow's API.
 func readLead(w http.ResponseWriter, r *http.Request) (lead clixnow.CreateLeadRequest, err error) {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == "application/json" {
 		if err := json.NewDecoder(r.Body).Decode(&lead); err != nil {
 			return lead, fmt.Errorf("read the JSON: %w", err)
 		}
-		lead.Extra = nil // what else the API takes is no business of the visitor's
+		lead.Extra = nil // visitors must not set fields that the SDK does not know
 		return lead, nil
 	}
 	if err := r.ParseForm(); err != nil {
@@ -221,13 +221,12 @@ func readLead(w http.ResponseWriter, r *http.Request) (lead clixnow.CreateLeadRe
 	}
 	for name, field := range map[string]*string{
 		"firstName": &lead.FirstName, "lastName": &lead.LastName, "email": &lead.Email, "phone": &lead.Phone,
-		"password":    &lead.Password,
-		"countryCode": &lead.CountryCode, "languageCode": &lead.LanguageCode,
+		"password": &lead.Password, "countryCode": &lead.CountryCode, "languageCode": &lead.LanguageCode,
 	} {
 		*field = r.PostForm.Get(name)
 	}
 	if landing, err := clixnow.ParseLandingURL(r.PostForm.Get("landing")); err == nil {
-		landing.Apply(&lead) // the click id of an advertisement, where there is one, wins over that of the form
+		landing.Apply(&lead) // a click id of the landing URL replaces that of the form
 	}
 	if lead.ClickID == "" {
 		lead.ClickID = r.PostForm.Get("clickId")
@@ -236,7 +235,7 @@ func readLead(w http.ResponseWriter, r *http.Request) (lead clixnow.CreateLeadRe
 }
 
 func (s *site) overview(w http.ResponseWriter, r *http.Request) {
-	const most = 100
+	const limit = 100
 	counts, err := s.signups.counts(r.Context())
 	if err != nil {
 		s.fail(w, r, err)
@@ -246,15 +245,15 @@ func (s *site) overview(w http.ResponseWriter, r *http.Request) {
 	if _, known := counts[shown]; !known {
 		shown = pending
 	}
-	rows, err := s.signups.list(r.Context(), shown, most)
+	rows, err := s.signups.list(r.Context(), shown, limit)
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
 	s.show(w, http.StatusOK, "overview", map[string]any{
 		"Statuses": []status{pending, doubtful, refused, registered}, "Counts": counts, "Shown": shown, "Rows": rows,
-		"Waiting": counts[pending],
-		"More":    counts[shown].Number - int64(len(rows)), "Database": s.signups.db.name,
+		"Pending": counts[pending], "More": counts[shown].Number - int64(len(rows)),
+		"Database": s.signups.db.name,
 	})
 }
 
@@ -267,20 +266,20 @@ func (s *site) details(w http.ResponseWriter, r *http.Request) {
 	s.show(w, http.StatusOK, "details", row)
 }
 
-func (s *site) again(w http.ResponseWriter, r *http.Request) {
+func (s *site) retry(w http.ResponseWriter, r *http.Request) {
 	password := r.PostFormValue("password")
 	if password == "" {
-		password = rand.Text() + "!" // which fits the rules of the API; the visitor asks the brand for another one
+		password = rand.Text() + "!" // valid for the API; the visitor can get another one from the brand
 	}
-	s.afterwards(w, r, s.signups.tryAgain(r.Context(), r.PathValue("id"), password))
+	s.redirectToDetails(w, r, s.signups.retry(r.Context(), r.PathValue("id"), password))
 }
 
 func (s *site) giveUp(w http.ResponseWriter, r *http.Request) {
-	s.afterwards(w, r, s.signups.giveUp(r.Context(), r.PathValue("id")))
+	s.redirectToDetails(w, r, s.signups.giveUp(r.Context(), r.PathValue("id")))
 }
 
-// afterwards shows the sign-up again.
-func (s *site) afterwards(w http.ResponseWriter, r *http.Request, err error) {
+// redirectToDetails shows the page of the sign-up after an action.
+func (s *site) redirectToDetails(w http.ResponseWriter, r *http.Request, err error) {
 	if err != nil {
 		s.fail(w, r, err)
 		return
@@ -288,20 +287,21 @@ func (s *site) afterwards(w http.ResponseWriter, r *http.Request, err error) {
 	http.Redirect(w, r, "/signups/"+r.PathValue("id"), http.StatusSeeOther)
 }
 
-// health is for a load balancer: 200 while the database answers. Sign-ups are
-// taken while the API is down, so that is no illness.
+// health is for a load balancer. The status is 200 if the database answers. It
+// does not depend on the API, because sign-ups are accepted while the API is
+// down.
 func (p *public) health(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 	defer cancel()
-	if err := p.signups.alive(ctx); err != nil {
+	if err := p.signups.ping(ctx); err != nil {
 		p.fail(w, r, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// progress is health with numbers.
-func (s *site) progress(w http.ResponseWriter, r *http.Request) {
+// adminHealth is health with the number of sign-ups by status.
+func (s *site) adminHealth(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 	defer cancel()
 	counts, err := s.signups.counts(ctx)
@@ -320,30 +320,30 @@ func (s *site) progress(w http.ResponseWriter, r *http.Request) {
 func (s *site) show(w http.ResponseWriter, code int, page string, data any) {
 	var text bytes.Buffer
 	if err := s.pages.ExecuteTemplate(&text, page, data); err != nil {
-		s.log.Error("show a page", "page", page, "error", err)
+		s.log.Error("cannot show a page", "page", page, "error", err)
 		http.Error(w, "This page cannot be shown.", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(code)
-	_, _ = text.WriteTo(w) // whoever asked may have left
+	_, _ = text.WriteTo(w) // it fails if the client has closed the connection
 }
 
 func writeJSON(w http.ResponseWriter, code int, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(value) //nolint:errchkjson // texts and numbers; and whoever asked may have left
+	_ = json.NewEncoder(w).Encode(value) //nolint:errchkjson // it fails only if the client has closed the connection
 }
 
-// fail answers what went wrong on this side.
+// fail writes the response for an error of this program.
 func (s *site) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
-	case errors.Is(err, errNoSignup):
+	case errors.Is(err, errNotFound):
 		http.NotFound(w, r)
-	case errors.Is(err, errNothingToDo):
-		http.Error(w, "This cannot be done any more: something has happened meanwhile.", http.StatusConflict)
+	case errors.Is(err, errWrongStatus):
+		http.Error(w, "This is not possible: the status of the sign-up has changed.", http.StatusConflict)
 	default:
-		s.log.ErrorContext(r.Context(), "answer a request", "error", err)
+		s.log.ErrorContext(r.Context(), "cannot serve a request", "error", err)
 		w.Header().Set("Retry-After", "5")
 		http.Error(w, "The database does not answer. Please try again.", http.StatusServiceUnavailable)
 	}

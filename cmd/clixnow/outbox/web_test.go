@@ -25,23 +25,24 @@ const (
 	password = "Password123!"
 )
 
-// answer is what came back for a request.
-type answer struct {
+// reply is the response to a request.
+type reply struct {
 	code   int
 	header http.Header
 	body   string
 }
 
-func (a answer) json(t *testing.T) map[string]string {
+func (r reply) json(t *testing.T) map[string]string {
 	t.Helper()
 	var fields map[string]string
-	require.NoError(t, json.Unmarshal([]byte(a.body), &fields), a.body)
+	require.NoError(t, json.Unmarshal([]byte(r.body), &fields), r.body)
 	return fields
 }
 
-// ask sends a request; again, as a visitor would, where the database of a busy
-// machine took too long. Redirects are answers.
-func ask(t *testing.T, method, address, contentType, body string, header ...string) (got answer) {
+// send sends a request and does not follow redirects. After a 503 it tries
+// again, as a visitor would, because the database of a busy machine can be
+// slow.
+func send(t *testing.T, method, address, contentType, body string, header ...string) (got reply) {
 	t.Helper()
 	eventually(t, func() bool {
 		request, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
@@ -56,56 +57,56 @@ func ask(t *testing.T, method, address, contentType, body string, header ...stri
 		defer response.Body.Close()
 		text, err := io.ReadAll(response.Body)
 		require.NoError(t, err)
-		got = answer{response.StatusCode, response.Header, string(text)}
+		got = reply{response.StatusCode, response.Header, string(text)}
 		return got.code != http.StatusServiceUnavailable
 	})
 	return got
 }
 
-// leadJSON is a sign-up as a page would send it.
+// leadJSON returns a sign-up as a page sends it.
 func leadJSON(clickID, email string) string {
-	return fmt.Sprintf(`{"firstName":"Allison","lastName":"Brown","email":%q,"phone":%q,"password":"Password123!","countryCode":"CH","clickId":%q}`,
-		email, "+41"+email, clickID)
+	return fmt.Sprintf(`{"firstName":"Allison","lastName":"Brown","email":%q,"phone":%q,`+
+		`"password":"Password123!","countryCode":"CH","clickId":%q}`, email, "+41"+email, clickID)
 }
 
 func testSignUp(t *testing.T, database string) {
 	t.Helper()
-	api := newWorld(t)
+	api := newFakeAPI(t)
 	p := start(t, api, database, nil)
 	signups := p.public + "/signups"
 
 	var wait sync.WaitGroup
-	answers := make([]answer, 4)
-	for i := range answers {
-		wait.Go(func() { answers[i] = ask(t, "POST", signups, asJSON, leadJSON("double", "double@example.com")) })
+	replies := make([]reply, 4)
+	for i := range replies {
+		wait.Go(func() { replies[i] = send(t, "POST", signups, asJSON, leadJSON("double", "double@example.com")) })
 	}
 	wait.Wait()
-	for _, got := range answers {
+	for _, got := range replies {
 		assert.Equal(t, http.StatusOK, got.code, got.body)
 		assert.Equal(t, "registered", got.json(t)["status"])
 		assert.Contains(t, got.json(t)["redirectUrl"], "https://")
-		assert.Equal(t, answers[0].body, got.body)
+		assert.Equal(t, replies[0].body, got.body)
 		assert.Equal(t, "no-store", got.header.Get("Cache-Control"))
 	}
 	require.Len(t, api.Leads(), 1)
 
-	got := ask(t, "POST", signups, asJSON, leadJSON("double", "other@example.com"))
+	got := send(t, "POST", signups, asJSON, leadJSON("double", "other@example.com"))
 	assert.Equal(t, http.StatusConflict, got.code)
-	assert.NotContains(t, got.body, "https://", "it would log somebody in as somebody else")
+	assert.NotContains(t, got.body, "https://", "it would log this visitor in as another person")
 
-	got = ask(t, "POST", signups, asJSON, leadJSON("new", "double@example.com"))
+	got = send(t, "POST", signups, asJSON, leadJSON("new", "double@example.com"))
 	assert.Equal(t, http.StatusUnprocessableEntity, got.code)
-	assert.Equal(t, map[string]string{"status": "refused", "problem": "You are registered already."}, got.json(t))
+	assert.Equal(t, map[string]string{"status": "refused", "problem": "You are already registered."}, got.json(t))
 
-	got = ask(t, "POST", signups, asJSON, leadJSON("new", "mended@example.com"))
-	assert.Equal(t, http.StatusOK, got.code, "after a refusal the click id is free: %s", got.body)
+	got = send(t, "POST", signups, asJSON, leadJSON("new", "corrected@example.com"))
+	assert.Equal(t, http.StatusOK, got.code, "after a refusal the click id can be used again: %s", got.body)
 
 	form := url.Values{
 		"firstName": {"Zoë"}, "lastName": {"B"}, "email": {"form@example.com"}, "phone": {"+41123"},
-		"password":    {password},
-		"countryCode": {"CH"}, "clickId": {"of the form"}, "landing": {"/?clickid=77&subcampaign=autumn"},
+		"password": {password}, "countryCode": {"CH"}, "clickId": {"of the form"},
+		"landing": {"/?clickid=77&subcampaign=autumn"},
 	}
-	got = ask(t, "POST", signups, asForm, form.Encode(), "Accept", "text/html")
+	got = send(t, "POST", signups, asForm, form.Encode(), "Accept", "text/html")
 	assert.Equal(t, http.StatusSeeOther, got.code, got.body)
 	assert.Contains(t, got.header.Get("Location"), "https://")
 	assert.Equal(t, "no-referrer", got.header.Get("Referrer-Policy"))
@@ -113,7 +114,7 @@ func testSignUp(t *testing.T, database string) {
 	last := leads[len(leads)-1]
 	assert.Equal(t, []string{"77", "autumn"}, []string{last.ClickID, last.SubCampaign})
 
-	got = ask(t, "POST", signups, asJSON, leadJSON("", "without@example.com"))
+	got = send(t, "POST", signups, asJSON, leadJSON("", "without@example.com"))
 	assert.Equal(t, http.StatusOK, got.code, got.body)
 
 	for _, bad := range []struct{ contentType, body, want string }{
@@ -123,13 +124,13 @@ func testSignUp(t *testing.T, database string) {
 		{asForm, "email=x", "firstName"},
 		{asForm, "%", "read the form"},
 	} {
-		got = ask(t, "POST", signups, bad.contentType, bad.body)
+		got = send(t, "POST", signups, bad.contentType, bad.body)
 		assert.Equal(t, http.StatusBadRequest, got.code)
 		assert.Contains(t, got.json(t)["problem"], bad.want)
 	}
 	require.Len(t, api.Leads(), 4)
 
-	page := ask(t, "GET", p.public+"/?clickid=5", "", "")
+	page := send(t, "GET", p.public+"/?clickid=5", "", "")
 	assert.Contains(t, page.body, `name="landing" value="/?clickid=5"`)
 	require.NoError(t, p.stop())
 	assert.NotContains(t, p.log.String(), "example.com")
@@ -138,65 +139,65 @@ func testSignUp(t *testing.T, database string) {
 
 func testSlowAPI(t *testing.T, database string) {
 	t.Helper()
-	api := newWorld(t)
+	api := newFakeAPI(t)
 	p := start(t, api, database, func(c *config) { c.wait = 50 * time.Millisecond })
 	api.Inject(clixnowtest.Fault{Delay: time.Second, Status: http.StatusUnauthorized, Times: 1})
 
-	got := ask(t, "POST", p.public+"/signups", asJSON, leadJSON("slow", "slow@example.com"))
+	got := send(t, "POST", p.public+"/signups", asJSON, leadJSON("slow", "slow@example.com"))
 	require.Equal(t, http.StatusAccepted, got.code, got.body)
-	place := got.json(t)["statusUrl"]
-	assert.Equal(t, map[string]string{"status": "pending", "statusUrl": place}, got.json(t))
-	assert.Equal(t, place, got.header.Get("Location"))
+	statusURL := got.json(t)["statusUrl"]
+	assert.Equal(t, map[string]string{"status": "pending", "statusUrl": statusURL}, got.json(t))
+	assert.Equal(t, statusURL, got.header.Get("Location"))
 
-	page := ask(t, "GET", p.public+place, "", "", "Accept", "text/html")
+	page := send(t, "GET", p.public+statusURL, "", "", "Accept", "text/html")
 	assert.Equal(t, http.StatusAccepted, page.code)
-	assert.Contains(t, page.body, `content="2; url=`+place)
+	assert.Contains(t, page.body, `content="2; url=`+statusURL)
 
-	eventually(t, func() bool { return ask(t, "GET", p.public+place, "", "").code == http.StatusOK })
-	assert.Contains(t, ask(t, "GET", p.public+place, "", "").json(t)["redirectUrl"], "https://")
-	assert.Equal(t, http.StatusSeeOther, ask(t, "GET", p.public+place, "", "", "Accept", "text/html").code)
-	assert.Equal(t, http.StatusNotFound, ask(t, "GET", p.public+"/signups/guess", "", "").code)
+	eventually(t, func() bool { return send(t, "GET", p.public+statusURL, "", "").code == http.StatusOK })
+	assert.Contains(t, send(t, "GET", p.public+statusURL, "", "").json(t)["redirectUrl"], "https://")
+	assert.Equal(t, http.StatusSeeOther, send(t, "GET", p.public+statusURL, "", "", "Accept", "text/html").code)
+	assert.Equal(t, http.StatusNotFound, send(t, "GET", p.public+"/signups/guess", "", "").code)
 	require.Len(t, api.Leads(), 1)
-	assert.Contains(t, p.log.String(), "outcome=blocked", "the token was at fault, not the lead")
+	assert.Contains(t, p.log.String(), "outcome=blocked", "after a 401 the lead is tried again")
 }
 
 func testAdmin(t *testing.T, database string) {
 	t.Helper()
-	api := newWorld(t)
+	api := newFakeAPI(t)
 	p := start(t, api, database, nil)
 	const country = `{"message":"Registration is not allowed for country CH"}`
 	api.Inject(clixnowtest.Fault{Method: "POST", Status: http.StatusBadRequest, Body: country})
-	got := ask(t, "POST", p.public+"/signups", asJSON, leadJSON("c", "c@example.com"))
+	got := send(t, "POST", p.public+"/signups", asJSON, leadJSON("c", "c@example.com"))
 	require.Equal(t, http.StatusUnprocessableEntity, got.code)
-	assert.Equal(t, "Sign-ups from your country are not taken.", got.json(t)["problem"])
+	assert.Equal(t, "Sign-ups from your country are not accepted.", got.json(t)["problem"])
 
-	page := ask(t, "GET", p.admin+"/?status=refused", "", "")
+	page := send(t, "GET", p.admin+"/?status=refused", "", "")
 	assert.Contains(t, page.body, "c@example.com")
 	assert.Contains(t, page.body, "not allowed for country CH")
-	place := regexp.MustCompile(`/signups/\w+`).FindString(page.body)
-	require.NotEmpty(t, place)
-	details := ask(t, "GET", p.admin+place, "", "")
+	path := regexp.MustCompile(`/signups/\w+`).FindString(page.body)
+	require.NotEmpty(t, path)
+	details := send(t, "GET", p.admin+path, "", "")
 	assert.Contains(t, details.body, "Try again now")
 	assert.NotContains(t, details.body, "give-up")
 
-	got = ask(t, "POST", p.admin+place+"/again", asForm, "", "Origin", "https://evil.example")
+	got = send(t, "POST", p.admin+path+"/again", asForm, "", "Origin", "https://evil.example")
 	assert.Equal(t, http.StatusForbidden, got.code)
-	got = ask(t, "POST", p.admin+place+"/give-up", asForm, "", "Origin", p.admin)
+	got = send(t, "POST", p.admin+path+"/give-up", asForm, "", "Origin", p.admin)
 	assert.Equal(t, http.StatusConflict, got.code)
-	got = ask(t, "POST", p.admin+place+"/again", asForm, "password=Another1!", "Origin", p.admin)
+	got = send(t, "POST", p.admin+path+"/again", asForm, "password=Another1!", "Origin", p.admin)
 	require.Equal(t, http.StatusSeeOther, got.code, got.body)
-	assert.Equal(t, place, got.header.Get("Location"))
+	assert.Equal(t, path, got.header.Get("Location"))
 	eventually(t, func() bool { return len(api.Leads()) == 1 })
 	requests := api.Requests()
 	assert.Contains(t, string(requests[len(requests)-1].Body), "Another1!")
 
 	eventually(t, func() bool {
-		return ask(t, "GET", p.admin+"/healthz", "", "").body ==
+		return send(t, "GET", p.admin+"/healthz", "", "").body ==
 			`{"doubtful":0,"oldestPendingSeconds":0,"pending":0,"refused":0,"registered":1,"status":"ok"}`+"\n"
 	})
-	got = ask(t, "POST", p.admin+place+"/again", asForm, "")
+	got = send(t, "POST", p.admin+path+"/again", asForm, "")
 	assert.Equal(t, http.StatusConflict, got.code)
-	numbers := ask(t, "GET", p.admin+"/metrics", "", "").body
+	numbers := send(t, "GET", p.admin+"/metrics", "", "").body
 	for _, want := range []string{
 		`outbox_signups{status="registered"} 1`, `outbox_signups{status="pending"} 0`,
 		`outbox_oldest_seconds{status="pending"} 0`,
@@ -205,12 +206,12 @@ func testAdmin(t *testing.T, database string) {
 	} {
 		assert.Contains(t, numbers, want)
 	}
-	assert.Equal(t, http.StatusNotFound, ask(t, "GET", p.public+"/metrics", "", "").code)
-	assert.Equal(t, `{"status":"ok"}`+"\n", ask(t, "GET", p.public+"/healthz", "", "").body,
-		"no numbers for the public")
+	assert.Equal(t, http.StatusNotFound, send(t, "GET", p.public+"/metrics", "", "").code)
+	assert.Equal(t, `{"status":"ok"}`+"\n", send(t, "GET", p.public+"/healthz", "", "").body,
+		"the public endpoint shows no numbers")
 	for _, secret := range []string{password, "Another1!", "autologin"} {
-		for _, shown := range []string{"/?status=registered", place} {
-			assert.NotContains(t, ask(t, "GET", p.admin+shown, "", "").body, secret)
+		for _, shown := range []string{"/?status=registered", path} {
+			assert.NotContains(t, send(t, "GET", p.admin+shown, "", "").body, secret)
 		}
 		assert.NotContains(t, p.log.String(), secret)
 	}

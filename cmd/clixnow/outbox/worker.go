@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -14,133 +13,143 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// registration is the job of registering a sign-up. It has no more than the id:
-// River keeps jobs a day longer than they last.
+// registration is the job that registers a sign-up. It has only the id and no
+// personal data, because River keeps jobs for a day after their end.
 type registration struct {
 	SignupID string `json:"signup_id"`
 }
 
-// Kind is the name of such jobs in the database.
+// Kind returns the name of these jobs in the database.
 func (registration) Kind() string { return "register" }
 
-// pace is how long a try may take, and how long until the next one: first,
-// twice as long each time, at most last. A stop waits so long for tries that
-// are under way before it ends them.
-type pace struct{ try, first, last, stop time.Duration }
+// timing has the durations of the worker. See the flags.
+type timing struct {
+	tryTimeout time.Duration
+	// minWait is the wait after the first try. It doubles with each try, up to
+	// maxWait.
+	minWait, maxWait time.Duration
+	// stopTimeout is how long a stop waits for the tries in progress before it
+	// cancels them.
+	stopTimeout time.Duration
+}
 
-// rescue is after what time a worker that has a sign-up is taken for dead. Its
-// last send is long over then.
-func (p pace) rescue() time.Duration { return p.try + p.try/2 }
+// rescueAfter returns the time after which another worker takes a sign-up from
+// a worker that seems to be dead. It is longer than tryTimeout, so that the
+// first worker cannot send anything after it.
+func (t timing) rescueAfter() time.Duration { return t.tryTimeout + t.tryTimeout/2 }
 
-// wait is the time until the next try. That of a server that asks for more is
-// kept.
-func (p pace) wait(try int64, err error) time.Duration {
-	wait := p.last
-	if doublings := try - 1; doublings < 32 && p.first<<doublings < p.last {
-		wait = p.first << doublings
+// wait returns the wait before the next try. It is at least the Retry-After in
+// err.
+func (t timing) wait(try int64, err error) time.Duration {
+	wait := t.maxWait
+	if doublings := try - 1; doublings < 32 && t.minWait<<doublings < t.maxWait {
+		wait = t.minWait << doublings
 	}
-	wait -= rand.N(wait/4 + 1) //nolint:gosec // spreads load; nothing to guess
+	wait -= rand.N(wait/4 + 1) //nolint:gosec // this only spreads the load
 	if apiErr, ok := errors.AsType[*clixnow.APIError](err); ok {
 		wait = max(wait, apiErr.RetryAfter)
 	}
 	return wait
 }
 
-// worker registers sign-ups. It may die at any moment.
+// worker registers sign-ups. Its process may die at any time.
 type worker struct {
 	river.WorkerDefaults[registration]
 
-	signups *signups
-	clixnow *clixnow.Client
-	pace    pace
-	tried   func(outcome)
-	log     *slog.Logger
+	signups  *signups
+	clixnow  *clixnow.Client
+	timing   timing
+	countTry func(outcome)
+	log      *slog.Logger
 }
 
-// Work is one try.
+// Work makes one try to register a sign-up.
 func (w *worker) Work(ctx context.Context, job *river.Job[registration]) error {
-	// From when the job was taken, as the rescue reckons it too; not from now,
-	// which may be much later.
-	ctx, cancel := context.WithDeadline(ctx, job.AttemptedAt.Add(w.pace.try))
+	// The timeout begins when the job was taken, because rescueAfter does. The
+	// current time may be much later.
+	ctx, cancel := context.WithDeadline(ctx, job.AttemptedAt.Add(w.timing.tryTimeout))
 	defer cancel()
 	c, err := w.signups.claim(ctx, job.Args.SignupID)
 	switch {
-	case errors.Is(err, errNothingToDo):
+	case errors.Is(err, errWrongStatus):
 		return nil
 	case err != nil:
 		return err
 	}
-	lead, err := w.clixnow.EnsureLeadSince(ctx, c.lead, c.firstAttempt) // a zero time: EnsureLead
+	lead, err := w.clixnow.EnsureLeadSince(ctx, c.lead, c.firstAttempt)
 
-	// What became of it is written down whatever ended the try.
-	const within = 10 * time.Second
-	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), within)
+	// The outcome is saved even if ctx has ended.
+	const saveTimeout = 10 * time.Second
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	result := outcomeOf(err)
-	w.tried(result)
+	w.countTry(result)
 	switch {
 	case result == succeeded:
-		return w.registered(ctx, job, c, lead)
-	case result == judged:
-		return w.refused(ctx, job, c, err)
-	case hopeless(err, c):
-		return w.doubtful(ctx, job, c, err)
+		return w.saveRegistered(ctx, job, c, lead)
+	case result == rejected:
+		return w.saveRefused(ctx, job, c, err)
+	case needsPerson(err, c):
+		return w.saveDoubtful(ctx, job, c, err)
 	default:
-		return w.later(ctx, job, c, result, err)
+		return w.reschedule(ctx, job, c, result, err)
 	}
 }
 
-func (w *worker) registered(ctx context.Context, job *river.Job[registration], c *claimed,
+func (w *worker) saveRegistered(ctx context.Context, job *river.Job[registration], c *claimed,
 	lead *clixnow.EnsureLeadResponse,
 ) error {
-	err := insist(ctx, func() error { return w.signups.settleRegistered(ctx, job, c, lead) })
-	if errors.Is(err, errNothingToDo) { // another worker was first, with the same lead
+	err := retryUntilDone(ctx, func() error { return w.signups.settleRegistered(ctx, job, c, lead) })
+	if errors.Is(err, errWrongStatus) { // another worker has settled it with the same lead
 		return nil
 	}
 	return err
 }
 
-func (w *worker) refused(ctx context.Context, job *river.Job[registration], c *claimed, reason error) error {
-	err := insist(ctx, func() error { return w.signups.settleRefused(ctx, job, c, reason.Error(), forVisitor(reason)) })
-	return w.unlessClaimed(err)
+func (w *worker) saveRefused(ctx context.Context, job *river.Job[registration], c *claimed, reason error) error {
+	return w.snoozeIfClaimed(retryUntilDone(ctx, func() error {
+		return w.signups.settleRefused(ctx, job, c, reason.Error(), visitorText(reason))
+	}))
 }
 
-func (w *worker) doubtful(ctx context.Context, job *river.Job[registration], c *claimed, reason error) error {
-	w.log.ErrorContext(ctx, "for a person to decide: see the status page", "job", job.ID, "try", c.try)
-	return w.unlessClaimed(w.signups.leaveToPerson(ctx, job, c, reason.Error()))
+func (w *worker) saveDoubtful(ctx context.Context, job *river.Job[registration], c *claimed, reason error) error {
+	w.log.ErrorContext(ctx, "a person must decide: see the status page", "job", job.ID, "try", c.tryNumber)
+	return w.snoozeIfClaimed(w.signups.markDoubtful(ctx, job, c, reason.Error()))
 }
 
-// unlessClaimed keeps the job alive where another worker has the sign-up now:
-// its job is this one.
-func (w *worker) unlessClaimed(err error) error {
-	if errors.Is(err, errNothingToDo) {
-		return river.JobSnooze(w.pace.first)
+// snoozeIfClaimed keeps the job if another worker has claimed the sign-up,
+// because that worker has the same job.
+func (w *worker) snoozeIfClaimed(err error) error {
+	if errors.Is(err, errWrongStatus) {
+		return river.JobSnooze(w.timing.minWait)
 	}
 	return err
 }
 
-func (w *worker) later(ctx context.Context, job *river.Job[registration], c *claimed, result outcome,
+func (w *worker) reschedule(ctx context.Context, job *river.Job[registration], c *claimed, result outcome,
 	reason error,
 ) error {
-	wait := w.pace.wait(c.try, reason)
-	w.log.WarnContext(ctx, "will be tried again", "job", job.ID, "try", c.try, "outcome", result, "wait", wait)
+	wait := w.timing.wait(c.tryNumber, reason)
+	w.log.WarnContext(ctx, "will try again later", "job", job.ID, "try", c.tryNumber, "outcome", result, "wait", wait)
 	if err := w.signups.postpone(ctx, c, result != unknown, time.Now().Add(wait), reason.Error()); err != nil {
 		return err
 	}
-	return river.JobSnooze(wait) // which is not counted as one of the attempts that River grants
+	return river.JobSnooze(wait) // does not count in River's MaxAttempts
 }
 
-// NextRetry is when a job comes again that ended with an error, which is one of
-// the database, or by its worker's death.
-func (w *worker) NextRetry(*river.Job[registration]) time.Time { return time.Now().Add(w.pace.first) }
+// NextRetry returns the time of the next try of a job whose worker returned an
+// error of the database, or died.
+func (w *worker) NextRetry(*river.Job[registration]) time.Time {
+	return time.Now().Add(w.timing.minWait)
+}
 
-// insist does again what the database failed to do, until ctx ends: a lead that
-// is registered but not settled will be found again, but its redirect URL will
-// not.
-func insist(ctx context.Context, do func() error) error {
+// retryUntilDone retries a transaction until ctx ends. If the outcome of a
+// registered lead is not saved, a later try finds the lead again, but not its
+// redirect URL.
+func retryUntilDone(ctx context.Context, do func() error) error {
 	for {
 		err := do()
-		if err == nil || errors.Is(err, errNothingToDo) {
+		if err == nil || errors.Is(err, errWrongStatus) {
 			return err
 		}
 		select {
@@ -151,74 +160,83 @@ func insist(ctx context.Context, do func() error) error {
 	}
 }
 
-// An outcome is what a try came to.
+// outcome is the outcome of a try.
 type outcome string
 
 const (
-	succeeded outcome = "registered"
-	judged    outcome = "refused"
-	unknown   outcome = "unknown" // the lead may be registered
-	notSent   outcome = "not_sent"
-	tooMany   outcome = "too_many"
-	blocked   outcome = "blocked" // the fault of token or host, not of the lead; nothing was registered
+	succeeded   outcome = "registered"
+	rejected    outcome = "refused"
+	unknown     outcome = "unknown"
+	notSent     outcome = "not_sent"
+	rateLimited outcome = "too_many"
+	// blocked means that nothing was registered, because the token or the host
+	// is wrong. Every lead would fail.
+	blocked outcome = "blocked"
 )
 
-var outcomes = []outcome{succeeded, judged, unknown, notSent, tooMany, blocked}
+var outcomes = []outcome{succeeded, rejected, unknown, notSent, rateLimited, blocked}
 
 func outcomeOf(err error) outcome {
 	switch {
 	case err == nil:
 		return succeeded
-	case errors.Is(err, clixnow.ErrOutcomeUnknown): // before any reason, which may be that of a later attempt
+	case errors.Is(err, clixnow.ErrOutcomeUnknown): // first, because such an error can also match the others
 		return unknown
 	case errors.Is(err, clixnow.ErrNotSent):
 		return notSent
 	case errors.Is(err, clixnow.ErrRateLimited):
-		return tooMany
-	case errors.Is(err, clixnow.ErrInvalidRequest), isJudgement(err):
-		return judged
+		return rateLimited
+	case errors.Is(err, clixnow.ErrInvalidRequest), isLeadRefusal(err):
+		return rejected
 	default:
 		return blocked
 	}
 }
 
-// isJudgement tells whether the API answered something about the lead. A 401, a
-// 403, a 404 or a redirect would be answered to any lead: it is delivered again
-// when that is mended.
-func isJudgement(err error) bool {
-	answer, ok := errors.AsType[*clixnow.APIError](err)
-	return ok &&
-		slices.Contains([]int{http.StatusBadRequest, http.StatusConflict, http.StatusUnprocessableEntity},
-			answer.StatusCode)
+// isLeadRefusal reports whether the API refused this lead. After a 401, a 403,
+// a 404 or a redirect it returns false, because any lead would get that
+// response.
+func isLeadRefusal(err error) bool {
+	apiErr, ok := errors.AsType[*clixnow.APIError](err)
+	if !ok {
+		return false
+	}
+	switch apiErr.StatusCode {
+	case http.StatusBadRequest, http.StatusConflict, http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
 }
 
-// hopeless tells that more tries would not help: the email is registered, by an
-// earlier try or by somebody else, and no search has shown which for an hour.
-func hopeless(err error, c *claimed) bool {
-	const lag = time.Hour // of searches, to be on the safe side
-	return errors.Is(err, clixnow.ErrDuplicateLead) && !c.firstAttempt.IsZero() && time.Since(c.firstAttempt) > lag
+// needsPerson reports whether further tries would not help. The email has been
+// registered for an hour, by an earlier try or by another sign-up, and no
+// search shows by which.
+func needsPerson(err error, c *claimed) bool {
+	const maxSearchDelay = time.Hour // longer than a search can lag behind
+	return errors.Is(err, clixnow.ErrDuplicateLead) && !c.firstAttempt.IsZero() &&
+		time.Since(c.firstAttempt) > maxSearchDelay
 }
 
-// forVisitor says why a lead was refused to whom it is about.
-func forVisitor(err error) string {
+// visitorText returns the reason of a refusal for the visitor.
+func visitorText(err error) string {
 	switch {
 	case errors.Is(err, clixnow.ErrDuplicateLead):
-		return "You are registered already."
+		return "You are already registered."
 	case errors.Is(err, clixnow.ErrCountryNotAllowed):
-		return "Sign-ups from your country are not taken."
+		return "Sign-ups from your country are not accepted."
 	default:
 		return "Your sign-up was not accepted. Please check what you entered."
 	}
 }
 
-// onTime is a [clixnow.RateLimiter] that lets nothing be sent once the time of
-// a try is over, by the wall clock. A context tells that too, but a process
-// that was suspended may send before it is told, while another worker has the
-// sign-up already.
-type onTime struct{}
+// deadlineLimiter is a [clixnow.RateLimiter] that refuses to send after the
+// deadline of a try, by the wall clock. The context also ends then. But after a
+// process was suspended, it may send before the context's timer runs, while
+// another worker already has the sign-up.
+type deadlineLimiter struct{}
 
 // Wait returns at once.
-func (onTime) Wait(ctx context.Context) error {
+func (deadlineLimiter) Wait(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok && time.Now().Round(0).After(deadline.Round(0)) {
 		return context.DeadlineExceeded
 	}

@@ -20,26 +20,26 @@ import (
 
 func TestOutcomeOf(t *testing.T) {
 	t.Parallel()
-	answer := func(status int) error { return &clixnow.APIError{StatusCode: status} }
+	response := func(status int) error { return &clixnow.APIError{StatusCode: status} }
 	tests := []struct {
 		name string
 		err  error
 		want outcome
 	}{
-		{"none", nil, succeeded},
-		{"validation", &clixnow.ValidationError{}, judged},
-		{"bad request", answer(400), judged},
-		{"conflict", answer(409), judged},
-		{"unprocessable", answer(422), judged},
-		{"wrong token", answer(401), blocked},
-		{"forbidden", answer(403), blocked},
-		{"wrong host", answer(404), blocked},
-		{"redirect", answer(302), blocked},
+		{"no error", nil, succeeded},
+		{"validation", &clixnow.ValidationError{}, rejected},
+		{"bad request", response(400), rejected},
+		{"conflict", response(409), rejected},
+		{"unprocessable", response(422), rejected},
+		{"wrong token", response(401), blocked},
+		{"forbidden", response(403), blocked},
+		{"wrong host", response(404), blocked},
+		{"redirect", response(302), blocked},
 		{"not sent", fmt.Errorf("%w: no route", clixnow.ErrNotSent), notSent},
-		{"too many", answer(429), tooMany},
+		{"rate limited", response(429), rateLimited},
 		{"unknown", fmt.Errorf("%w: cut", clixnow.ErrOutcomeUnknown), unknown},
-		{"unknown, and a later attempt was refused", errors.Join(clixnow.ErrOutcomeUnknown, answer(401)), unknown},
-		{"unknown, and a duplicate", errors.Join(clixnow.ErrOutcomeUnknown, answer(400)), unknown},
+		{"unknown, and a later attempt refused", errors.Join(clixnow.ErrOutcomeUnknown, response(401)), unknown},
+		{"unknown, and a duplicate", errors.Join(clixnow.ErrOutcomeUnknown, response(400)), unknown},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -49,10 +49,10 @@ func TestOutcomeOf(t *testing.T) {
 	}
 }
 
-func TestPace(t *testing.T) {
+func TestTiming(t *testing.T) {
 	t.Parallel()
-	p := pace{try: 2 * time.Minute, first: time.Second, last: 5 * time.Minute}
-	assert.Equal(t, 3*time.Minute, p.rescue())
+	p := timing{tryTimeout: 2 * time.Minute, minWait: time.Second, maxWait: 5 * time.Minute}
+	assert.Equal(t, 3*time.Minute, p.rescueAfter())
 	tests := []struct {
 		try      int64
 		err      error
@@ -75,12 +75,13 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// A try whose time is over sends nothing, though nothing has told it so yet.
-func TestOnTime(t *testing.T) {
+// TestDeadlineLimiter checks that a try sends nothing after its deadline, even
+// if its context has not ended yet.
+func TestDeadlineLimiter(t *testing.T) {
 	t.Parallel()
-	api := newWorld(t)
+	api := newFakeAPI(t)
 	c := &config{brand: api.Brand, token: api.Token}
-	hasten(c, api.url)
+	shortenWaits(c, api.url)
 	client, err := newClient(c)
 	require.NoError(t, err)
 	defer client.CloseIdleConnections()
@@ -96,18 +97,18 @@ func TestOnTime(t *testing.T) {
 	assert.Len(t, api.Requests(), 1)
 	ahead, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	require.NoError(t, onTime{}.Wait(ahead))
-	require.NoError(t, onTime{}.Wait(t.Context()))
+	require.NoError(t, deadlineLimiter{}.Wait(ahead))
+	require.NoError(t, deadlineLimiter{}.Wait(t.Context()))
 }
 
-// lateContext is one whose timer has not been noticed yet, as after a
-// suspension.
+// lateContext is a context whose deadline has passed but whose timer has not
+// run yet, as after a suspension of the process.
 type lateContext struct{ context.Context }
 
 func (lateContext) Deadline() (time.Time, bool) { return time.Now().Add(-time.Millisecond), true }
 
-// peek opens a second connection to the database of a program.
-func peek(t *testing.T, database string) *sql.DB {
+// openDB opens a second connection to the database of a program.
+func openDB(t *testing.T, database string) *sql.DB {
 	t.Helper()
 	driver, address := "pgx", database
 	if !isPostgres(database) {
@@ -122,26 +123,27 @@ func peek(t *testing.T, database string) *sql.DB {
 	return db
 }
 
-// signUpWhileDown stores a sign-up that the API answers with a status, and
-// returns where to ask.
-func signUpWhileDown(t *testing.T, api *world, p *program, status int64, clickID string) (place string) {
+// signUpWhileDown stores a sign-up while the API answers every request with a
+// status. It returns the URL of the sign-up's status.
+func signUpWhileDown(t *testing.T, api *fakeAPI, p *program, status int64, clickID string) (statusURL string) {
 	t.Helper()
 	api.down.Store(status)
-	got := ask(t, "POST", p.public+"/signups", asJSON, leadJSON(clickID, clickID+"@example.com"))
+	got := send(t, "POST", p.public+"/signups", asJSON, leadJSON(clickID, clickID+"@example.com"))
 	require.Equal(t, http.StatusAccepted, got.code, got.body)
 	return got.json(t)["statusUrl"]
 }
 
-func settles(t *testing.T, p *program, place string, code int) {
+// waitForCode waits until the status page of a sign-up has a status code.
+func waitForCode(t *testing.T, p *program, statusURL string, code int) {
 	t.Helper()
-	eventually(t, func() bool { return ask(t, "GET", p.public+place, "", "").code == code })
+	eventually(t, func() bool { return send(t, "GET", p.public+statusURL, "", "").code == code })
 }
 
 func testWorker(t *testing.T, database string) {
 	t.Helper()
-	api := newWorld(t)
+	api := newFakeAPI(t)
 	p := start(t, api, database, func(c *config) { c.wait = 100 * time.Millisecond })
-	db := peek(t, database)
+	db := openDB(t, database)
 	one := func(t *testing.T, query string, args ...any) (value sql.NullInt64) {
 		t.Helper()
 		require.NoError(t, db.QueryRowContext(t.Context(), query, args...).Scan(&value))
@@ -153,15 +155,15 @@ func testWorker(t *testing.T, database string) {
 	}
 
 	t.Run("nothing was sent", func(t *testing.T) {
-		place := signUpWhileDown(t, api, p, http.StatusTooManyRequests, "limited")
+		statusURL := signUpWhileDown(t, api, p, http.StatusTooManyRequests, "limited")
 		eventually(t, func() bool { return tries(t, "limited") > 3 })
 		eventually(t, func() bool {
 			return !one(t, `SELECT first_attempt_at FROM signups WHERE click_id = 'limited'`).Valid
-		}, "a 429 leaves no doubt")
+		}, "after a 429 the lead does not exist")
 		api.down.Store(0)
-		settles(t, p, place, http.StatusOK)
+		waitForCode(t, p, statusURL, http.StatusOK)
 		for _, request := range api.Requests() {
-			assert.Equal(t, http.MethodPost, request.Method, "nothing to look for")
+			assert.Equal(t, http.MethodPost, request.Method, "there is nothing to search for")
 		}
 		assert.Len(t, api.Leads(), 1)
 	})
@@ -169,59 +171,59 @@ func testWorker(t *testing.T, database string) {
 	t.Run("unknown", func(t *testing.T) {
 		api.Inject(clixnowtest.Fault{Method: "POST", Drop: clixnowtest.DropAfterHandling},
 			clixnowtest.Fault{Method: "GET", Status: 400, Times: 2})
-		place := signUpWhileDown(t, api, p, 0, "unknown")
-		settles(t, p, place, http.StatusOK)
-		got := ask(t, "GET", p.public+place, "", "").json(t)
-		assert.Equal(t, map[string]string{"status": "registered"}, got, "found, without a redirect URL")
-		assert.Contains(t, ask(t, "GET", p.public+place, "", "", "Accept", "text/html").body, "Your account is there")
+		statusURL := signUpWhileDown(t, api, p, 0, "unknown")
+		waitForCode(t, p, statusURL, http.StatusOK)
+		got := send(t, "GET", p.public+statusURL, "", "").json(t)
+		assert.Equal(t, map[string]string{"status": "registered"}, got, "a lead found by search has no redirect URL")
+		page := send(t, "GET", p.public+statusURL, "", "", "Accept", "text/html").body
+		assert.Contains(t, page, "Your account has been created")
 		assert.Len(t, api.Leads(), 2)
 	})
 
-	t.Run("a refusal of a worker that was believed dead", func(t *testing.T) {
+	t.Run("refused after another worker's claim", func(t *testing.T) {
 		api.Inject(clixnowtest.Fault{
 			Method: "POST", Delay: 3 * time.Second, Status: 400,
 			Body: `{"message":"Duplicate lead"}`,
 		})
-		place := signUpWhileDown(t, api, p, 0, "stale")
+		statusURL := signUpWhileDown(t, api, p, 0, "stale")
 		eventually(t, func() bool { return tries(t, "stale") == 1 })
-		// as another worker's claim does
+		// This is what the claim of another worker does.
 		_, err := db.ExecContext(t.Context(), `UPDATE signups SET tries = 2 WHERE click_id = 'stale'`)
 		require.NoError(t, err)
-		settles(t, p, place, http.StatusOK)
+		waitForCode(t, p, statusURL, http.StatusOK)
 		assert.Positive(t, one(t, `SELECT lead_id FROM signups WHERE click_id = 'stale'`).Int64)
 		assert.Equal(t, int64(3), tries(t, "stale"))
 	})
 
-	t.Run("a duplicate that no search shows", func(t *testing.T) {
+	t.Run("duplicate that no search shows", func(t *testing.T) {
 		api.AddLeads(clixnow.Lead{Email: "doubt@example.com", CreatedOn: time.Now().Add(-48 * time.Hour)})
-		place := signUpWhileDown(t, api, p, http.StatusUnauthorized, "doubt")
+		statusURL := signUpWhileDown(t, api, p, http.StatusUnauthorized, "doubt")
 		twoHours := time.Now().Add(-2 * time.Hour).UnixMilli()
-		eventually(t, func() bool { // a try that has begun puts it back
-			_,
-				err := db.ExecContext(t.Context(),
-				`UPDATE signups SET first_attempt_at = $1 WHERE click_id = 'doubt'`, twoHours)
+		eventually(t, func() bool { // a try in progress may reset the value, so this is repeated
+			const update = `UPDATE signups SET first_attempt_at = $1 WHERE click_id = 'doubt'`
+			_, err := db.ExecContext(t.Context(), update, twoHours)
 			require.NoError(t, err)
 			before := tries(t, "doubt")
 			eventually(t, func() bool { return tries(t, "doubt") > before+1 })
 			return one(t, `SELECT first_attempt_at FROM signups WHERE click_id = 'doubt'`).Int64 == twoHours
 		})
 		api.down.Store(0)
-		doubtfuls := func() string { return ask(t, "GET", p.admin+"/?status=doubtful", "", "").body }
+		doubtfuls := func() string { return send(t, "GET", p.admin+"/?status=doubtful", "", "").body }
 		eventually(t, func() bool { return regexp.MustCompile(`doubt@example\.com`).MatchString(doubtfuls()) })
-		settles(t, p, place, http.StatusAccepted)
+		waitForCode(t, p, statusURL, http.StatusAccepted)
 		details := regexp.MustCompile(`/signups/\w+`).FindString(doubtfuls())
-		assert.Contains(t, ask(t, "GET", p.admin+details, "", "").body, "Give up")
+		assert.Contains(t, send(t, "GET", p.admin+details, "", "").body, "Give up")
 
 		before := tries(t, "doubt")
-		require.Equal(t, http.StatusSeeOther, ask(t, "POST", p.admin+details+"/again", asForm, "").code)
+		require.Equal(t, http.StatusSeeOther, send(t, "POST", p.admin+details+"/again", asForm, "").code)
 		eventually(t, func() bool { return tries(t, "doubt") == before+1 })
 		eventually(t, func() bool { return regexp.MustCompile(`doubt@example\.com`).MatchString(doubtfuls()) })
-		require.Equal(t, http.StatusSeeOther, ask(t, "POST", p.admin+details+"/give-up", asForm, "").code)
-		settles(t, p, place, http.StatusUnprocessableEntity)
-		assert.Equal(t, "You are registered already.", ask(t, "GET", p.public+place, "", "").json(t)["problem"])
+		require.Equal(t, http.StatusSeeOther, send(t, "POST", p.admin+details+"/give-up", asForm, "").code)
+		waitForCode(t, p, statusURL, http.StatusUnprocessableEntity)
+		assert.Equal(t, "You are already registered.", send(t, "GET", p.public+statusURL, "", "").json(t)["problem"])
 	})
 
-	t.Run("nothing is left of passwords and jobs", func(t *testing.T) {
+	t.Run("passwords deleted and jobs completed", func(t *testing.T) {
 		assert.Zero(t, one(t, `SELECT count(*) FROM signups WHERE password IS NOT NULL`).Int64)
 		eventually(t,
 			func() bool { return one(t, `SELECT count(*) FROM river_job WHERE state <> 'completed'`).Int64 == 0 })
@@ -230,42 +232,42 @@ func testWorker(t *testing.T, database string) {
 
 func testStop(t *testing.T, database string) {
 	t.Helper()
-	api := newWorld(t)
+	api := newFakeAPI(t)
 	slow := func(c *config) { c.wait = 10 * time.Millisecond }
 	p := start(t, api, database, slow)
 	api.Inject(clixnowtest.Fault{Method: "POST", HandleFirst: true, Delay: time.Hour})
-	place := ask(t, "POST", p.public+"/signups", asJSON,
+	statusURL := send(t, "POST", p.public+"/signups", asJSON,
 		leadJSON("stopped", "stopped@example.com")).json(t)["statusUrl"]
 	eventually(t, func() bool { return len(api.Leads()) == 1 })
-	require.NoError(t, p.stop(), "a stop ends what takes too long")
+	require.NoError(t, p.stop(), "a stop cancels a try that takes too long")
 
 	p = start(t, api, database, slow)
-	settles(t, p, place, http.StatusOK)
+	waitForCode(t, p, statusURL, http.StatusOK)
 	require.NoError(t, p.stop())
 	assert.Len(t, api.Leads(), 1)
 }
 
-// On SQLite a start takes up at once what a process that was killed was at.
+// TestRestartOnSQLite checks that a new process continues at once with the
+// running jobs of a killed process.
 func TestRestartOnSQLite(t *testing.T) {
 	t.Parallel()
-	api := newWorld(t)
+	api := newFakeAPI(t)
 	database := t.TempDir() + "/outbox.db"
-	long := func(c *config) { c.wait, c.pace.try = 10*time.Millisecond, 24*time.Hour }
+	long := func(c *config) { c.wait, c.timing.tryTimeout = 10*time.Millisecond, 24*time.Hour }
 	p := start(t, api, database, long)
-	place := signUpWhileDown(t, api, p, http.StatusTooManyRequests, "restart")
+	statusURL := signUpWhileDown(t, api, p, http.StatusTooManyRequests, "restart")
 	require.NoError(t, p.stop())
-	_,
-		err := peek(t, database).ExecContext(t.Context(),
-		`UPDATE river_job SET state = 'running', attempted_at = datetime('now')`)
+	const update = `UPDATE river_job SET state = 'running', attempted_at = datetime('now')`
+	_, err := openDB(t, database).ExecContext(t.Context(), update)
 	require.NoError(t, err)
 	api.down.Store(0)
 	p = start(t, api, database, long)
-	settles(t, p, place, http.StatusOK)
+	waitForCode(t, p, statusURL, http.StatusOK)
 }
 
 func TestSecondProcessOnSQLite(t *testing.T) {
 	t.Parallel()
-	api := newWorld(t)
+	api := newFakeAPI(t)
 	database := t.TempDir() + "/outbox.db"
 	p := start(t, api, database, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -275,36 +277,36 @@ func TestSecondProcessOnSQLite(t *testing.T) {
 	require.NoError(t, p.stop())
 }
 
-// What the README says about a restored backup.
+// TestRestoredBackup runs the statement of the README for a restored backup.
 func TestRestoredBackup(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	statement := regexp.MustCompile("1. `(UPDATE [^`]+)`").FindSubmatch(readme)
 	require.NotNil(t, statement)
-	api := newWorld(t, clixnowtest.WithoutDuplicateCheck())
+	api := newFakeAPI(t, clixnowtest.WithoutDuplicateCheck())
 	folder := t.TempDir()
 	p := start(t, api, folder+"/outbox.db", func(c *config) { c.wait = time.Millisecond })
-	place := signUpWhileDown(t, api, p, http.StatusTooManyRequests, "restored")
-	db := peek(t, folder+"/outbox.db")
+	statusURL := signUpWhileDown(t, api, p, http.StatusTooManyRequests, "restored")
+	db := openDB(t, folder+"/outbox.db")
 	eventually(t, func() bool {
 		_, err := db.ExecContext(t.Context(), `VACUUM INTO '`+folder+`/backup.db'`)
 		require.NoError(t, err)
 		var doubt bool
-		require.NoError(t, peek(t, folder+"/backup.db").QueryRowContext(t.Context(),
+		require.NoError(t, openDB(t, folder+"/backup.db").QueryRowContext(t.Context(),
 			`SELECT first_attempt_at IS NOT NULL FROM signups`).Scan(&doubt))
-		if doubt { // a try was under way
+		if doubt { // a try was in progress
 			require.NoError(t, os.Remove(folder+"/backup.db"))
 		}
 		return !doubt
 	})
 	api.down.Store(0)
-	settles(t, p, place, http.StatusOK)
+	waitForCode(t, p, statusURL, http.StatusOK)
 	require.NoError(t, p.stop())
 
-	_, err = peek(t, folder+"/backup.db").ExecContext(t.Context(), string(statement[1]))
+	_, err = openDB(t, folder+"/backup.db").ExecContext(t.Context(), string(statement[1]))
 	require.NoError(t, err)
 	p = start(t, api, folder+"/backup.db", nil)
-	settles(t, p, place, http.StatusOK)
+	waitForCode(t, p, statusURL, http.StatusOK)
 	assert.Len(t, api.Leads(), 1)
 }
