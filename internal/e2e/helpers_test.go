@@ -144,7 +144,9 @@ func (m inMemory) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	}()
 	recorder := httptest.NewRecorder()
 	sent := r.Clone(r.Context())
-	sent.Body = http.NoBody
+	if sent.Body == nil {
+		sent.Body = http.NoBody
+	}
 	m.ServeHTTP(recorder, sent)
 	if err := r.Context().Err(); err != nil {
 		return nil, err
