@@ -70,11 +70,11 @@ func TestAPIErrorIsByWords(t *testing.T) {
 		fields  texts
 		want    error
 	}{
-		"as production says it": {"Duplicate lead", nil, clixnow.ErrDuplicateLead},
-		"in another case":       {"DUPLICATE LEAD.", nil, clixnow.ErrDuplicateLead},
-		"in a sentence":         {"Refused: duplicate lead (email)", nil, clixnow.ErrDuplicateLead},
-		"already exists":        {"A lead with this email Already Exists", nil, clixnow.ErrDuplicateLead},
-		"already registered":    {"Phone is already registered", nil, clixnow.ErrDuplicateLead},
+		"words of the API":   {"Duplicate lead", nil, clixnow.ErrDuplicateLead},
+		"in another case":    {"DUPLICATE LEAD.", nil, clixnow.ErrDuplicateLead},
+		"in a sentence":      {"Refused: duplicate lead (email)", nil, clixnow.ErrDuplicateLead},
+		"already exists":     {"A lead with this email Already Exists", nil, clixnow.ErrDuplicateLead},
+		"already registered": {"Phone is already registered", nil, clixnow.ErrDuplicateLead},
 		"in a field": {
 			"Validation failed",
 			texts{"email": {"is invalid", "Already registered"}},
@@ -88,11 +88,11 @@ func TestAPIErrorIsByWords(t *testing.T) {
 			texts{"countryCode": {"Not allowed for country"}},
 			clixnow.ErrCountryNotAllowed,
 		},
-		"other words":               {"lead duplicate", texts{"email": {"exists"}, "country": {"not allowed"}}, nil},
-		"the name of a field":       {"", texts{"duplicate lead": {"x"}}, nil},
-		"words across two texts":    {"duplicate", texts{"email": {"lead", "not allowed", "for country"}}, nil},
-		"nothing":                   {"", nil, nil},
-		"words with a line between": {"duplicate\nlead", nil, nil},
+		"other words":            {"lead duplicate", texts{"email": {"exists"}, "country": {"not allowed"}}, nil},
+		"the name of a field":    {"", texts{"duplicate lead": {"x"}}, nil},
+		"words across two texts": {"duplicate", texts{"email": {"lead", "not allowed", "for country"}}, nil},
+		"no text":                {"", nil, nil},
+		"words on two lines":     {"duplicate\nlead", nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -100,7 +100,7 @@ func TestAPIErrorIsByWords(t *testing.T) {
 				literal := &clixnow.APIError{StatusCode: status, Message: test.message, Fields: test.fields}
 				judges := status == 400 || status == 409 || status == 422
 				for _, sentinel := range []error{clixnow.ErrDuplicateLead, clixnow.ErrCountryNotAllowed} {
-					//nolint:errorlint // which of the two it is
+					//nolint:errorlint // compares two sentinels
 					assert.Equal(t, judges &&
 						sentinel == test.want, errors.Is(literal, sentinel), "%d is %v", status, sentinel)
 				}
@@ -123,7 +123,8 @@ func TestValidationErrorIs(t *testing.T) {
 		&clixnow.ValidationError{Fields: []clixnow.FieldError{{Field: "email", Problem: "duplicate lead"}}},
 	} {
 		for _, sentinel := range sentinels {
-			want := errors.Is(sentinel, clixnow.ErrRefused) // that, or ErrInvalidRequest, which is a kind of it
+			// ErrInvalidRequest wraps ErrRefused.
+			want := errors.Is(sentinel, clixnow.ErrRefused)
 			assert.Equal(t, want, errors.Is(literal, sentinel), "%v", sentinel)
 		}
 	}
@@ -148,29 +149,30 @@ func TestAPIErrorText(t *testing.T) {
 		err  clixnow.APIError
 		want string
 	}{
-		"with everything the API says": {
+		"all parts": {
 			clixnow.APIError{
 				StatusCode: 400, Brand: "acme", Method: "POST", Path: path, Message: "Duplicate lead",
 				Fields: texts{"email": {"already registered"}}, RequestID: "00-4bf9", Attempts: 1,
 			},
-			"clixnow: acme: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead (email: already registered) [request 00-4bf9]",
+			"clixnow: acme: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead " +
+				"(email: already registered) [request 00-4bf9]",
 		},
-		"fields in order": {
+		"fields, in order of their names": {
 			clixnow.APIError{
 				StatusCode: 422, Brand: "acme", Method: "POST", Path: path,
 				Fields: texts{"phone": {"a", "b"}, "email": {"c"}},
 			},
 			"clixnow: acme: POST /api/system/v1/leads: 422 Unprocessable Entity (email: c; phone: a, b)",
 		},
-		"nothing said": {
+		"no message": {
 			clixnow.APIError{StatusCode: 401, Brand: "acme", Method: "GET", Path: path + "/search"},
 			"clixnow: acme: GET /api/system/v1/leads/search: 401 Unauthorized",
 		},
-		"a status unknown": {
+		"status without a text": {
 			clixnow.APIError{StatusCode: 521, Brand: "acme", Method: "GET", Path: path},
 			"clixnow: acme: GET /api/system/v1/leads: 521",
 		},
-		"attempts and wait": {
+		"attempts and Retry-After": {
 			clixnow.APIError{
 				StatusCode: 429, Brand: "acme", Method: "GET", Path: path, Attempts: 3,
 				RetryAfter: 90 * time.Second,
@@ -178,7 +180,7 @@ func TestAPIErrorText(t *testing.T) {
 			"clixnow: acme: GET /api/system/v1/leads: 429 Too Many Requests after 3 attempts, retry after 1m30s",
 		},
 		"literal of a mock": {clixnow.APIError{StatusCode: 403}, "clixnow: 403 Forbidden"},
-		"breaks of lines": {
+		"line breaks": {
 			clixnow.APIError{
 				StatusCode: 400, Brand: "acme", Method: "POST", Path: path,
 				Message: " a\r\n\tb\u2028c\u0085\x00d\x1b[31m ", Fields: texts{"x\ny": {"p\nq"}}, RequestID: "r\ns",
@@ -192,7 +194,7 @@ func TestAPIErrorText(t *testing.T) {
 		})
 	}
 	long := clixnow.APIError{StatusCode: 400, Message: strings.Repeat("ü", 10_000)}
-	assert.Less(t, len(long.Error()), 1000, "a log is not filled by one text")
+	assert.Less(t, len(long.Error()), 1000, "one text cannot fill a log")
 	assert.NotContains(t, long.Error(), "\uFFFD")
 }
 
@@ -214,8 +216,10 @@ func TestAPIErrorBodies(t *testing.T) {
 		},
 		"problem+json": {
 			asProblem,
-			`{"type":"https://tools.ietf.org/html/rfc9110#section-15.5.1","title":"One or more validation errors occurred.","status":400,
-				"errors":{"$.phone":["The JSON value could not be converted."],"SubCampaign":["too long"]},"traceId":"00-4bf92f3577b34da6a3ce929d0e0e4736-00"}`,
+			`{"type":"https://tools.ietf.org/html/rfc9110#section-15.5.1",
+				"title":"One or more validation errors occurred.","status":400,
+				"errors":{"$.phone":["The JSON value could not be converted."],"SubCampaign":["too long"]},
+				"traceId":"00-4bf92f3577b34da6a3ce929d0e0e4736-00"}`,
 			"One or more validation errors occurred.",
 			texts{"phone": {"The JSON value could not be converted."}, "subCampaign": {"too long"}},
 			"00-4bf92f3577b34da6a3ce929d0e0e4736-00",
@@ -224,13 +228,13 @@ func TestAPIErrorBodies(t *testing.T) {
 			asProblem, `{"title":"Bad Request","detail":"No brand takes this lead"}`,
 			"No brand takes this lead", nil, "",
 		},
-		"message before all": {
+		"message first": {
 			asJSON, `{"title":"t","detail":"d","error":"e","message":"m"}`, "m", nil,
 			"",
 		},
 		"error before detail": {asJSON, `{"title":"t","detail":"d","error":"e"}`, "e", nil, ""},
 		"error as object":     {asJSON, `{"error":{"code":17,"message":"No"},"title":"t"}`, "No", nil, ""},
-		"an empty message gives way": {
+		"empty message": {
 			asJSON, `{"message":"","error":null,"detail":17,"title":"t"}`, "t", nil,
 			"",
 		},
@@ -263,44 +267,45 @@ func TestAPIErrorBodies(t *testing.T) {
 			texts{"email": {"worse", "bad"}},
 			"",
 		},
-		"all names of ours": {
+		"names of the SDK": {
 			asJSON,
-			`{"errors":{"FIRSTNAME":["a"],"$.ReferralUrl":["b"],"clickID":["c"],"IPAddress":["d"],"OSName":["e"],"acceptTermsandConditions":["f"],"Password":["g"],"crmID":["h"]}}`, "",
+			`{"errors":{"FIRSTNAME":["a"],"$.ReferralUrl":["b"],"clickID":["c"],"IPAddress":["d"],"OSName":["e"],
+				"acceptTermsandConditions":["f"],"Password":["g"],"crmID":["h"]}}`, "",
 			texts{
 				"firstName": {"a"}, "referralUrl": {"b"}, "clickId": {"c"}, "ipAddress": {"d"}, "osName": {"e"},
 				"acceptTermsAndConditions": {"f"}, "password": {"g"}, "crmId": {"h"},
 			},
 			"",
 		},
-		"a name that is not ours": {
+		"a name that the SDK does not know": {
 			asJSON, `{"errors":{"BonusCode":["x"]}}`, "",
 			texts{"bonusCode": {"x"}},
 			"",
 		},
-		"errors that name no field":   {asJSON, `{"message":"m","errors":["a","b"]}`, "m", nil, ""},
+		"errors as a list":            {asJSON, `{"message":"m","errors":["a","b"]}`, "m", nil, ""},
 		"errors null":                 {asJSON, `{"message":"m","errors":null}`, "m", nil, ""},
 		"errors empty":                {asJSON, `{"message":"m","errors":{"Email":[]}}`, "m", nil, ""},
-		"an object that says nothing": {asJSON, `{}`, "", nil, ""},
+		"empty object":                {asJSON, `{}`, "", nil, ""},
 		"null":                        {asJSON, `null`, "", nil, ""},
 		"an array":                    {asJSON, `["Duplicate lead"]`, "Duplicate lead", nil, ""},
 		"a JSON string":               {asJSON, `"Duplicate lead"`, "Duplicate lead", nil, ""},
-		"JSON of no content type":     {"", `{"message":"m"}`, "m", nil, ""},
-		"JSON that says HTML":         {"text/html", `{"message":"m"}`, "m", nil, ""},
+		"JSON without a content type": {"", `{"message":"m"}`, "m", nil, ""},
+		"JSON with the type of HTML":  {"text/html", `{"message":"m"}`, "m", nil, ""},
 		"text": {
 			"text/plain; charset=utf-8", " Duplicate lead\n", "Duplicate lead", nil,
 			"",
 		},
 		"text of another case":        {"Text/Plain", "Bad\nRequest", "Bad\nRequest", nil, ""},
-		"text that is no UTF-8":       {"text/plain", "caf\xe9", "caf\uFFFD", nil, ""},
+		"text that is not UTF-8":      {"text/plain", "caf\xe9", "caf\uFFFD", nil, ""},
 		"text like HTML":              {"text/plain", "<none>", "<none>", nil, ""},
 		"HTML":                        {"text/html", "<html><h1>duplicate lead</h1></html>", "", nil, ""},
-		"HTML that says JSON":         {asJSON, "<html><h1>duplicate lead</h1></html>", "", nil, ""},
+		"HTML with the type of JSON":  {asJSON, "<html><h1>duplicate lead</h1></html>", "", nil, ""},
 		"text without a content type": {"application/octet-stream", "duplicate lead", "", nil, ""},
-		"nothing":                     {"", "", "", nil, ""},
-		"nothing, of text":            {"text/plain", "", "", nil, ""},
+		"empty":                       {"", "", "", nil, ""},
+		"empty text":                  {"text/plain", "", "", nil, ""},
 		"truncated":                   {asJSON, `{"message":"Duplicate lead"`, "", nil, ""},
 		"trailing data":               {asJSON, `{"message":"Duplicate lead"}}`, "", nil, ""},
-		"blanks around":               {asJSON, "\r\n {\"message\":\"m\"} \n", "m", nil, ""},
+		"white space around":          {asJSON, "\r\n {\"message\":\"m\"} \n", "m", nil, ""},
 		"nested without end":          {asJSON, strings.Repeat(`{"error":`, 20_000), "", nil, ""},
 		"nested deep, in an unknown field": {
 			asJSON,
@@ -336,13 +341,13 @@ func TestAPIErrorRequestID(t *testing.T) {
 		body   string
 		want   string
 	}{
-		"X-Request-Id":       {map[string]string{"X-Request-Id": "a"}, "", "a"},
-		"Request-Id":         {map[string]string{"Request-Id": "b"}, "", "b"},
-		"Cloudflare's":       {map[string]string{"CF-Ray": "c-ZRH"}, "", "c-ZRH"},
-		"the API's own wins": {map[string]string{"CF-Ray": "c", "X-Request-Id": "a"}, "", "a"},
-		"the body's wins":    {map[string]string{"CF-Ray": "c", "X-Request-Id": "a"}, `{"traceId":"t"}`, "t"},
-		"not a text":         {map[string]string{"CF-Ray": "c"}, `{"traceId":17}`, "c"},
-		"none":               {nil, `{"message":"m"}`, ""},
+		"X-Request-Id":     {map[string]string{"X-Request-Id": "a"}, "", "a"},
+		"Request-Id":       {map[string]string{"Request-Id": "b"}, "", "b"},
+		"Cloudflare's":     {map[string]string{"CF-Ray": "c-ZRH"}, "", "c-ZRH"},
+		"two headers":      {map[string]string{"CF-Ray": "c", "X-Request-Id": "a"}, "", "a"},
+		"body and headers": {map[string]string{"CF-Ray": "c", "X-Request-Id": "a"}, `{"traceId":"t"}`, "t"},
+		"not a text":       {map[string]string{"CF-Ray": "c"}, `{"traceId":17}`, "c"},
+		"none":             {nil, `{"message":"m"}`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -366,15 +371,15 @@ func TestAPIErrorRetryAfter(t *testing.T) {
 		value string
 		want  time.Duration
 	}{
-		"seconds":         {"1200", 20 * time.Minute},
-		"in blanks":       {" 700 ", 700 * time.Second},
-		"none":            {"", 0},
-		"negative":        {"-5000", 0},
-		"no number":       {"soon", 0},
-		"a date gone by":  {"Wed, 21 Oct 2015 07:28:00 GMT", 0},
-		"beyond measure":  {"99999999999999999", 0},
-		"beyond integers": {"999999999999999999999999", 0},
-		"beyond Duration": {"9300000000", 0},
+		"seconds":            {"1200", 20 * time.Minute},
+		"spaces around":      {" 700 ", 700 * time.Second},
+		"none":               {"", 0},
+		"negative":           {"-5000", 0},
+		"not a number":       {"soon", 0},
+		"a date in the past": {"Wed, 21 Oct 2015 07:28:00 GMT", 0},
+		"beyond a century":   {"99999999999999999", 0},
+		"beyond integers":    {"999999999999999999999999", 0},
+		"beyond Duration":    {"9300000000", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -402,7 +407,7 @@ func TestAPIErrorKeeps64KiBOfBody(t *testing.T) {
 	require.ErrorAs(t, err, &got)
 	assert.Len(t, got.Body, 64<<10)
 	assert.Equal(t, body[:64<<10], string(got.Body))
-	assert.Empty(t, got.Message, "half a JSON says nothing")
+	assert.Empty(t, got.Message, "truncated JSON has no message")
 }
 
 // For every status the error is an *APIError with it. That of a create is of

@@ -219,8 +219,8 @@ func (r *CreateLeadRequest) DropInvalidOptional() []FieldError {
 
 // isMandatory reports whether a field of a request is mandatory.
 func isMandatory(field string) bool {
-	return slices.ContainsFunc(checks(new(CreateLeadRequest)),
-		func(c check) bool { return c.mandatory && c.field == field })
+	all := checks(new(CreateLeadRequest))
+	return slices.ContainsFunc(all[:], func(c check) bool { return c.mandatory && c.field == field })
 }
 
 // drop empties the field at fault, or cuts it if it is too long.
@@ -290,10 +290,10 @@ const (
 
 // checks returns the rules by field. Fields that may have any value are not in
 // it.
-func checks(r *CreateLeadRequest) []check {
+func checks(r *CreateLeadRequest) [9]check {
 	const mandatory, optional = true, false
 	isTwoLetters := rule{isAlpha2, ProblemTwoLetters, "must be two letters"}
-	return []check{
+	return [...]check{
 		{"firstName", r.FirstName, mandatory, [2]rule{}},
 		{"lastName", r.LastName, mandatory, [2]rule{}},
 		{"email", r.Email, mandatory, [2]rule{{isAddress, ProblemEmail, "must be one bare address"}}},
@@ -327,7 +327,10 @@ func isAddress(text string) bool {
 // character that one cannot see.
 func isInvisible(r rune) bool {
 	const brailleBlank = '\u2800'
-	return !unicode.IsPrint(r) || r == ' ' || r == brailleBlank ||
+	if r <= unicode.MaxASCII {
+		return r <= ' ' || r == '\x7f'
+	}
+	return !unicode.IsPrint(r) || r == brailleBlank ||
 		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 

@@ -336,7 +336,7 @@ func TestRandomSecretsAreMasked(t *testing.T) {
 	}
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 0))
-	for range 300 {
+	for range 100 {
 		password := make([]rune, 8+random.IntN(20))
 		for i := range password {
 			password[i] = letters[random.IntN(len(letters))]
@@ -356,6 +356,25 @@ func TestRandomSecretsAreMasked(t *testing.T) {
 			}
 			require.NotContains(t, got.Message, escape(req.Password), "seed %d, %s", seed, name)
 			require.Contains(t, got.Message, "[hidden]", "seed %d, %s", seed, name)
+		}
+	}
+}
+
+// fmt reaches an unexported field without calling the methods of its type.
+func TestMaskIsNotPrinted(t *testing.T) {
+	t.Parallel()
+	req := with(func(r *clixnow.CreateLeadRequest) { r.Password = secretPassword })
+	type private struct {
+		value   clixnow.APIError
+		pointer *clixnow.APIError
+	}
+	got := refusal(t, req, "application/json", `{"message":"m"}`)
+	for _, holder := range []any{private{*got, got}, &private{*got, got}, []private{{*got, got}}} {
+		for _, format := range everyFormat {
+			text := fmt.Sprintf(format, holder)
+			require.Empty(t, leaks(text), "%s: %s", format, text)
+			require.NotContains(t, text, "allison")
+			require.NotContains(t, text, "41123456789")
 		}
 	}
 }
