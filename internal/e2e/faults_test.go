@@ -123,12 +123,15 @@ func faultCases() []faultCase {
 			create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered, since: recovered,
 		},
 		{
-			name: "hangs until the timeout of the attempt", inject: onPOST(clixnowtest.Fault{Delay: forever}), opts: oneSecond, create: never,
+			name: "hangs until the timeout of the attempt", inject: onPOST(clixnowtest.Fault{Delay: forever}),
+			opts: oneSecond, create: never,
 			ensure: sentTwice, since: sentTwice,
 		},
 		{
-			name: "hangs until the timeout of the attempt, handled", inject: onPOST(clixnowtest.Fault{Delay: forever, HandleFirst: true}),
-			opts: oneSecond, create: aftermath{class: unknown, posts: 1, leads: 1}, ensure: recovered, since: recovered,
+			name:   "hangs until the timeout of the attempt, handled",
+			inject: onPOST(clixnowtest.Fault{Delay: forever, HandleFirst: true}),
+			opts:   oneSecond, create: aftermath{class: unknown, posts: 1, leads: 1},
+			ensure: recovered, since: recovered,
 		},
 		{
 			name: "hangs until the deadline", inject: onPOST(clixnowtest.Fault{Delay: forever}), ctx: deadline,
@@ -187,7 +190,8 @@ func faultCases() []faultCase {
 
 		// Responses that refuse.
 		{
-			name: "307", inject: onPOST(clixnowtest.Fault{Status: 307, Header: http.Header{"Location": {"/elsewhere"}}}),
+			name:   "307",
+			inject: onPOST(clixnowtest.Fault{Status: 307, Header: http.Header{"Location": {"/elsewhere"}}}),
 			is:     clixnow.ErrRedirect,
 			create: aftermath{class: refused, posts: 1}, ensure: aftermath{class: refused, posts: 1}, since: never,
 		},

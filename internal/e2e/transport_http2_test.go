@@ -47,7 +47,7 @@ func lostOverHTTP2() []failure {
 			},
 		},
 		{
-			name: "HTTP/2 connection cut in the body", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			name: "HTTP/2 connection cut during the body", class: clixnow.ErrOutcomeUnknown, posts: 1,
 			within: []error{clixnow.ErrInvalidResponse}, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				return http2Client(t, func(conn *http2Conn) {
 					conn.request(posts)
@@ -57,7 +57,7 @@ func lostOverHTTP2() []failure {
 			},
 		},
 		{
-			name: "HTTP/2 GOAWAY after the request was taken", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			name: "HTTP/2 GOAWAY after the request was processed", class: clixnow.ErrOutcomeUnknown, posts: 1,
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				return http2Client(t, func(conn *http2Conn) {
 					conn.request(posts)
@@ -88,16 +88,16 @@ const (
 	status200      = "\x88" // ":status: 200" in HPACK
 )
 
-// http2Conn is the server's end of an HTTP/2 connection, of which it knows what
-// the tests need: RFC 9113 in small.
+// http2Conn is the server's end of an HTTP/2 connection. It implements the
+// parts of RFC 9113 that the tests need.
 type http2Conn struct {
 	net.Conn
 
 	in *bufio.Reader
 }
 
-// http2Client returns a client of a server that handles each connection by a
-// function. What it writes is there before the connection is closed.
+// http2Client returns a client of a server that handles each connection with a
+// function. The client can read everything before the connection is closed.
 func http2Client(t *testing.T, handle func(*http2Conn), opts ...clixnow.Option) *clixnow.Client {
 	t.Helper()
 	certified := startServer(t, overHTTP2, func(http.ResponseWriter, *http.Request) {})
@@ -114,7 +114,7 @@ func http2Client(t *testing.T, handle func(*http2Conn), opts ...clixnow.Option) 
 		c.write(frameSettings, 0, 0, "")
 		handle(c)
 		_ = conn.(*tls.Conn).CloseWrite()
-		_, _ = io.Copy(io.Discard, c.in) // a close with something unread would be a reset
+		_, _ = io.Copy(io.Discard, c.in) // closing with unread data would reset the connection
 	})
 	return clientOf(t, "https://"+addr, append(opts, over(t, trusting(certified)))...)
 }
@@ -129,8 +129,9 @@ func (c *http2Conn) goAway(lastStream uint32) {
 	c.write(frameGoAway, 0, 0, string(binary.BigEndian.AppendUint32(nil, lastStream))+"\x00\x00\x00\x00")
 }
 
-// request reads frames up to the end of a request, and counts it.
-func (c *http2Conn) request(posts *arrivals) (stream uint32) {
+// request reads frames up to the end of a request, and counts the request. It
+// returns 0 if the connection ends.
+func (c *http2Conn) request(requests *arrivals) (stream uint32) {
 	var header [9]byte
 	for {
 		if _, err := io.ReadFull(c.in, header[:]); err != nil {
@@ -140,8 +141,9 @@ func (c *http2Conn) request(posts *arrivals) (stream uint32) {
 		if _, err := io.CopyN(io.Discard, c.in, int64(length)); err != nil {
 			return 0
 		}
-		if kind, flags := header[3], header[4]; kind == frameData && flags&flagEndStream != 0 {
-			posts.arrive()
+		kind, flags := header[3], header[4]
+		if (kind == frameData || kind == frameHeaders) && flags&flagEndStream != 0 {
+			requests.arrive()
 			return binary.BigEndian.Uint32(header[5:])
 		}
 	}
