@@ -19,14 +19,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// testToken resembles no word, so that a leak of it can be searched for.
+// testToken is not like any word, so that a test can search for a leak of it.
 const testToken = "CfDJ8-s3cr3t-t0ken"
 
-// quick is a retry policy of milliseconds.
+// quick is a retry policy with waits of milliseconds.
 var quick = clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: time.Millisecond, MaxBackoff: 4 * time.Millisecond})
 
 // newClient returns a client of a server on loopback that handles every request
-// by handle.
+// with handle.
 func newClient(t *testing.T, handle http.HandlerFunc, opts ...clixnow.Option) *clixnow.Client {
 	t.Helper()
 	server := httptest.NewServer(handle)
@@ -34,17 +34,18 @@ func newClient(t *testing.T, handle http.HandlerFunc, opts ...clixnow.Option) *c
 	return clientOf(t, server.URL, opts...)
 }
 
+// clientOf returns a client of a server with a base URL.
 func clientOf(t *testing.T, baseURL string, opts ...clixnow.Option) *clixnow.Client {
 	t.Helper()
-	client,
-		err := clixnow.NewClient("acme", testToken,
-		append([]clixnow.Option{clixnow.WithBaseURL(baseURL), quick}, opts...)...)
+	opts = append([]clixnow.Option{clixnow.WithBaseURL(baseURL), quick}, opts...)
+	client, err := clixnow.NewClient("acme", testToken, opts...)
 	require.NoError(t, err)
 	t.Cleanup(client.CloseIdleConnections)
 	return client
 }
 
-// answer returns a handler that reads the request and gives one answer.
+// answer returns a handler that reads the request and always sends the same
+// response.
 func answer(status int, contentType, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -56,13 +57,13 @@ func answer(status int, contentType, body string) http.HandlerFunc {
 	}
 }
 
-// roundTripper is a function as http.RoundTripper.
+// roundTripper makes an http.RoundTripper of a function.
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// vendorsLead is the example of the API reference, with an email: the page
-// masks its own.
+// vendorsLead returns the example of the API reference, with an email: the page
+// hides its own.
 func vendorsLead() clixnow.CreateLeadRequest {
 	return clixnow.CreateLeadRequest{
 		FirstName: "Allison", LastName: "Brown", Email: "allison.brown@example.com", Phone: "+41123456789",
@@ -74,6 +75,8 @@ func vendorsLead() clixnow.CreateLeadRequest {
 	}
 }
 
+// numbered returns the lead with a number. It differs from the other ones in
+// email, phone and click id.
 func numbered(n int) clixnow.CreateLeadRequest {
 	req := vendorsLead()
 	req.Email = fmt.Sprintf("lead%d@example.com", n)
@@ -82,6 +85,7 @@ func numbered(n int) clixnow.CreateLeadRequest {
 	return req
 }
 
+// requireOneClass asserts that an error of a create is of exactly one class.
 func requireOneClass(t *testing.T, err error) {
 	t.Helper()
 	n := 0
@@ -96,8 +100,7 @@ func requireOneClass(t *testing.T, err error) {
 	require.Equal(t, 1, n, "classes of %v", err)
 }
 
-// requireClass asserts that an error of a create is of one class and of no
-// other.
+// requireClass asserts that an error of a create is of one class and no other.
 func requireClass(t *testing.T, want, err error) {
 	t.Helper()
 	require.Error(t, err)
@@ -105,13 +108,13 @@ func requireClass(t *testing.T, want, err error) {
 		clixnow.ErrOutcomeUnknown, clixnow.ErrRefused, clixnow.ErrNotSent,
 		clixnow.ErrRateLimited,
 	} {
-		require.Equal(t, class == want, errors.Is(err, class), "%v: %v", class,
-			err) //nolint:errorlint // which of the four it is
+		//nolint:errorlint // a class is one of four values
+		require.Equal(t, class == want, errors.Is(err, class), "%v: %v", class, err)
 	}
 }
 
-// requireOutcome asserts that an error of a create is of one class and of no
-// other; nil stands for success.
+// requireOutcome asserts that an error of a create is of one class and no
+// other. A nil class means success.
 func requireOutcome(t *testing.T, want, err error) {
 	t.Helper()
 	if want == nil {
@@ -126,8 +129,8 @@ func newAPI(opts ...clixnowtest.Option) *clixnowtest.Server {
 	return clixnowtest.NewHandler(append([]clixnowtest.Option{clixnowtest.WithToken(testToken)}, opts...)...)
 }
 
-// inMemory is a transport that hands requests to a handler: for bubbles of fake
-// time, in which there is no network.
+// inMemory is a transport that calls a handler. It is for bubbles of fake time,
+// which have no network.
 type inMemory struct{ http.Handler }
 
 func (m inMemory) RoundTrip(r *http.Request) (resp *http.Response, err error) {
@@ -151,7 +154,7 @@ func (m inMemory) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	return recorder.Result(), nil
 }
 
-// memoryClient returns a client of a handler, without a network between.
+// memoryClient returns a client of a handler, without a network.
 func memoryClient(t *testing.T, handler http.Handler, opts ...clixnow.Option) *clixnow.Client {
 	t.Helper()
 	hc := &http.Client{Transport: inMemory{handler}}

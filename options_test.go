@@ -1,6 +1,7 @@
 package clixnow_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -33,7 +35,8 @@ func TestNewClientRefuses(t *testing.T) {
 		name         string
 		brand, token string
 		opts         []clixnow.Option
-		fault        string // that the error names
+		// fault is part of the error.
+		fault string
 	}{
 		{"no brand", "", testToken, nil, "brand"},
 		{"brand with a dot", "acme.clixnow", testToken, nil, "brand"},
@@ -43,13 +46,13 @@ func TestNewClientRefuses(t *testing.T) {
 		{"brand with an at", "me@acme", testToken, nil, "brand"},
 		{"brand with a port", "acme:443", testToken, nil, "brand"},
 		{"brand with an underscore", "ac_me", testToken, nil, "brand"},
-		{"brand with a blank", "ac me", testToken, nil, "brand"},
-		{"brand with a blank before", " acme", testToken, nil, "brand"},
-		{"brand with a new line after", "acme\n", testToken, nil, "brand"},
-		{"brand with a hyphen before", "-acme", testToken, nil, "brand"},
-		{"brand with a hyphen after", "acme-", testToken, nil, "brand"},
-		{"brand of other letters", "äcme", testToken, nil, "brand"},
-		{"brand of 64", strings.Repeat("a", 64), testToken, nil, "brand"},
+		{"brand with a space", "ac me", testToken, nil, "brand"},
+		{"brand with a space before it", " acme", testToken, nil, "brand"},
+		{"brand with a line break after it", "acme\n", testToken, nil, "brand"},
+		{"brand that begins with a hyphen", "-acme", testToken, nil, "brand"},
+		{"brand that ends with a hyphen", "acme-", testToken, nil, "brand"},
+		{"brand with a letter that is not ASCII", "äcme", testToken, nil, "brand"},
+		{"brand of 64 characters", strings.Repeat("a", 64), testToken, nil, "brand"},
 		{"brand and token swapped", testToken + "_" + strings.Repeat("x", 64), "acme", nil, "brand"},
 		{
 			"no brand, but a base URL", "", testToken,
@@ -58,27 +61,27 @@ func TestNewClientRefuses(t *testing.T) {
 		},
 
 		{"no token", "acme", "", nil, "token"},
-		{"token of a blank", "acme", " ", nil, "token"},
-		{"token with a blank", "acme", testToken + " x", nil, "token"},
-		{"token with a blank before", "acme", " " + testToken, nil, "token"},
-		{"token with a new line after", "acme", testToken + "\n", nil, "token"},
+		{"token that is a space", "acme", " ", nil, "token"},
+		{"token with a space", "acme", testToken + " x", nil, "token"},
+		{"token with a space before it", "acme", " " + testToken, nil, "token"},
+		{"token with a line break after it", "acme", testToken + "\n", nil, "token"},
 		{"token with a header", "acme", testToken + "\r\nX-Evil: 1", nil, "token"},
 		{"token with a tab", "acme", testToken + "\tx", nil, "token"},
 		{"token with a NUL", "acme", testToken + "\x00", nil, "token"},
 		{"token with a DEL", "acme", testToken + "\x7f", nil, "token"},
-		{"token of other letters", "acme", testToken + "é", nil, "token"},
-		{"token of invalid UTF-8", "acme", testToken + "\xff", nil, "token"},
+		{"token with a letter that is not ASCII", "acme", testToken + "é", nil, "token"},
+		{"token that is not UTF-8", "acme", testToken + "\xff", nil, "token"},
 
 		{"nil option", "acme", testToken, []clixnow.Option{clixnow.WithoutValidation(), nil}, "nil option"},
 		{"nil HTTP client", "acme", testToken, []clixnow.Option{clixnow.WithHTTPClient(nil)}, "WithHTTPClient"},
 		{"nil rate limiter", "acme", testToken, []clixnow.Option{clixnow.WithRateLimiter(nil)}, "WithRateLimiter"},
 		{
-			"nil rate limiter of a pointer", "acme", testToken,
+			"nil pointer as rate limiter", "acme", testToken,
 			[]clixnow.Option{clixnow.WithRateLimiter(nilPointer)},
 			"WithRateLimiter",
 		},
 		{
-			"nil rate limiter of a function", "acme", testToken,
+			"nil function as rate limiter", "acme", testToken,
 			[]clixnow.Option{clixnow.WithRateLimiter(nilFunc)},
 			"WithRateLimiter",
 		},
@@ -101,13 +104,49 @@ func TestNewClientRefuses(t *testing.T) {
 			[]clixnow.Option{clixnow.WithMaxResponseBytes(-1)},
 			"WithMaxResponseBytes",
 		},
+		{"nil transport wrap", "acme", testToken, []clixnow.Option{clixnow.WithTransport(nil)}, "WithTransport"},
+		{
+			"transport wrap that returns nil", "acme", testToken,
+			[]clixnow.Option{clixnow.WithTransport(func(http.RoundTripper) http.RoundTripper { return nil })},
+			"WithTransport",
+		},
+		{
+			"transport wrap that returns a nil pointer", "acme", testToken,
+			[]clixnow.Option{clixnow.WithTransport(func(http.RoundTripper) http.RoundTripper {
+				return (*http.Transport)(nil)
+			})},
+			"WithTransport",
+		},
+		{
+			"second transport wrap that returns nil", "acme", testToken,
+			[]clixnow.Option{
+				clixnow.WithTransport(func(next http.RoundTripper) http.RoundTripper { return next }),
+				clixnow.WithTransport(func(http.RoundTripper) http.RoundTripper { return nil }),
+			},
+			"WithTransport",
+		},
+		{"negative timeout", "acme", testToken, []clixnow.Option{clixnow.WithTimeout(-1)}, "WithTimeout"},
+		{"no looks", "acme", testToken, []clixnow.Option{clixnow.WithLooks()}, "WithLooks"},
+		{"negative look", "acme", testToken, []clixnow.Option{clixnow.WithLooks(time.Second, -1)}, "WithLooks"},
+		{"nil function for refusals", "acme", testToken, []clixnow.Option{clixnow.WithRefusals(nil)}, "WithRefusals"},
+		{"nil token source", "acme", "", []clixnow.Option{clixnow.WithTokenSource(nil)}, "WithTokenSource"},
+		{
+			"token and token source", "acme", testToken,
+			[]clixnow.Option{clixnow.WithTokenSource(sourceOf(testToken))},
+			"WithTokenSource",
+		},
+		{
+			"token source, and a brand that is not a label", "acme.", "",
+			[]clixnow.Option{clixnow.WithTokenSource(sourceOf(testToken))},
+			"brand",
+		},
 		{
 			"product with a line break", "acme", testToken,
 			[]clixnow.Option{clixnow.WithUserAgent("my-app\r\nX-Evil: 1")},
 			"WithUserAgent",
 		},
 		{
-			"product of other letters", "acme", testToken,
+			"product with a letter that is not ASCII", "acme", testToken,
 			[]clixnow.Option{clixnow.WithUserAgent("mïne/1")},
 			"WithUserAgent",
 		},
@@ -123,8 +162,8 @@ func TestNewClientRefuses(t *testing.T) {
 	}
 }
 
-// assertPrintsNeither asserts that an error has neither token nor brand in it:
-// they may have been swapped.
+// assertPrintsNeither asserts that an error prints neither token nor brand.
+// They may have been swapped.
 func assertPrintsNeither(t *testing.T, err error, brand, token string) {
 	t.Helper()
 	assert.NotContains(t, err.Error(), testToken)
@@ -143,7 +182,8 @@ func TestWithBaseURL(t *testing.T) {
 	tests := []struct {
 		baseURL string
 		opts    []clixnow.Option
-		fault   string // "" = accepted
+		// fault is part of the error. "" means that the URL is accepted.
+		fault string
 	}{
 		{"https://api.example", nil, ""},
 		{"https://api.example/", nil, ""},
@@ -208,12 +248,12 @@ func TestNewClientAccepts(t *testing.T) {
 		brand string
 		opts  []clixnow.Option
 	}{
-		"brand of one letter": {"a", nil},
-		"brand of both cases": {"AcMe", nil},
-		"brand of digits":     {"24", nil},
-		"brand with hyphens":  {"ac--me", nil},
-		"brand of 63":         {strings.Repeat("a", 63), nil},
-		"every default":       {"acme", []clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{})}},
+		"brand of one letter":    {"a", nil},
+		"brand in both cases":    {"AcMe", nil},
+		"brand of digits":        {"24", nil},
+		"brand with hyphens":     {"ac--me", nil},
+		"brand of 63 characters": {strings.Repeat("a", 63), nil},
+		"every default":          {"acme", []clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{})}},
 		"MinBackoff alone": {
 			"acme",
 			[]clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: time.Hour})},
@@ -222,7 +262,7 @@ func TestNewClientAccepts(t *testing.T) {
 			"acme",
 			[]clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MaxBackoff: 1})},
 		},
-		"one back-off": {
+		"equal bounds of the back-off": {
 			"acme",
 			[]clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 1, MaxBackoff: 1})},
 		},
@@ -230,14 +270,17 @@ func TestNewClientAccepts(t *testing.T) {
 			"acme",
 			[]clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 1, MaxBackoff: math.MaxInt64})},
 		},
-		"the smallest response limit":       {"acme", []clixnow.Option{clixnow.WithMaxResponseBytes(1)}},
-		"the greatest response limit":       {"acme", []clixnow.Option{clixnow.WithMaxResponseBytes(math.MaxInt64)}},
-		"a rate limiter that is no pointer": {"acme", []clixnow.Option{clixnow.WithRateLimiter(unlimited{})}},
+		"the smallest response limit":          {"acme", []clixnow.Option{clixnow.WithMaxResponseBytes(1)}},
+		"the largest response limit":           {"acme", []clixnow.Option{clixnow.WithMaxResponseBytes(math.MaxInt64)}},
+		"a rate limiter that is not a pointer": {"acme", []clixnow.Option{clixnow.WithRateLimiter(unlimited{})}},
 		"options of all kinds": {"acme", []clixnow.Option{
 			clixnow.WithHTTPClient(&http.Client{}), clixnow.WithUserAgent("my-app/1.2 (linux)"),
 			clixnow.WithInsecureHTTP(),
 			clixnow.WithRateLimiter(limiter(func(context.Context) error { return nil })),
 			clixnow.WithLogger(slog.Default()),
+			clixnow.WithTransport(func(next http.RoundTripper) http.RoundTripper { return next }),
+			clixnow.WithTimeout(0), clixnow.WithLooks(0, time.Hour),
+			clixnow.WithRefusals(func(*clixnow.APIError) error { return nil }),
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -257,14 +300,14 @@ func TestOptionsInAnyOrder(t *testing.T) {
 	}
 	for _, opts := range [][]clixnow.Option{
 		{clixnow.WithBaseURL("https://first.example"), clixnow.WithBaseURL("https://last.example")},
-		// the last one is judged
+		// only the last one is checked
 		{clixnow.WithBaseURL("http://not.loopback.example"), clixnow.WithBaseURL("https://last.example")},
 	} {
 		assert.Equal(t, "last.example", recorded(t, opts...).URL.Host)
 	}
 }
 
-// recorded is the request of a create by a client with these options.
+// recorded returns the request of a create by a client with these options.
 func recorded(t *testing.T, opts ...clixnow.Option) *http.Request {
 	t.Helper()
 	var seen *http.Request
@@ -300,8 +343,8 @@ func TestURLs(t *testing.T) {
 	}
 }
 
-// What is on the wire, and nothing else: an Idempotency-Key would have net/http
-// send a POST again by itself.
+// These are all headers. With an Idempotency-Key, net/http would resend a POST
+// by itself.
 func TestHeaders(t *testing.T) {
 	t.Parallel()
 	var seen atomic.Pointer[http.Request]
@@ -325,7 +368,7 @@ func TestHeaders(t *testing.T) {
 		"Accept":          {"application/json"},
 		"Content-Type":    {"application/json"},
 		"User-Agent":      {"clixnow-go/0.1.0"},
-		"Accept-Encoding": {"gzip"}, // net/http's own: it unpacks by itself
+		"Accept-Encoding": {"gzip"}, // net/http adds it, and decompresses
 	}, post.Header)
 
 	_, err = client.GetLead(t.Context(), 7)
@@ -358,11 +401,10 @@ func TestWithHTTPClient(t *testing.T) {
 		assert.Equal(t, http.Client{Transport: transport, Timeout: time.Minute}, *given)
 
 		given.Transport = roundTripper(func(*http.Request) (*http.Response, error) {
-			return nil,
-				errors.New("changed later")
+			return nil, errors.New("changed later")
 		})
 		_, err = client.GetLead(t.Context(), 7)
-		require.NoError(t, err, "a change that comes later changes nothing")
+		require.NoError(t, err, "a later change must have no effect")
 	})
 	t.Run("its CheckRedirect is not used", func(t *testing.T) {
 		t.Parallel()
@@ -396,7 +438,7 @@ func TestWithHTTPClient(t *testing.T) {
 		}
 		assert.Equal(t, []string{"", "affinity=node-3"}, cookies)
 	})
-	t.Run("its Timeout is each attempt's", func(t *testing.T) {
+	t.Run("its Timeout is that of each attempt", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			gets := 0
@@ -468,8 +510,8 @@ func TestTransportIsACloneOfTheProgramsOwn(t *testing.T) { //nolint:paralleltest
 	http.DefaultTransport = standard
 	_, err := client.GetLead(t.Context(), 7)
 	require.NoError(t, err)
-	assert.Len(t, proxied, 1, "its proxy settings are kept")
-	assert.Zero(t, program.MaxIdleConnsPerHost, "and it is not changed")
+	assert.Len(t, proxied, 1, "the proxy settings are kept")
+	assert.Zero(t, program.MaxIdleConnsPerHost, "it is not changed")
 }
 
 func TestTypedNilTransport(t *testing.T) {
@@ -483,3 +525,239 @@ func TestTypedNilTransport(t *testing.T) {
 type unlimited struct{}
 
 func (unlimited) Wait(context.Context) error { return nil }
+
+// sourceOf returns a token source that returns the tokens in turn, and then the
+// last one again.
+func sourceOf(tokens ...string) func(context.Context) (string, error) {
+	var asked atomic.Int64
+	return func(context.Context) (string, error) {
+		return tokens[min(int(asked.Add(1)), len(tokens))-1], nil
+	}
+}
+
+func TestBrand(t *testing.T) {
+	t.Parallel()
+	client, err := clixnow.NewClient("AcMe", testToken)
+	require.NoError(t, err)
+	assert.Equal(t, "AcMe", client.Brand())
+}
+
+// passing returns a wrap that notes its name for each request.
+func passing(notes *[]string, name string) func(http.RoundTripper) http.RoundTripper {
+	return func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			*notes = append(*notes, name)
+			return next.RoundTrip(r)
+		})
+	}
+}
+
+func TestWithTransport(t *testing.T) {
+	t.Parallel()
+	t.Run("the last wrap is the outermost", func(t *testing.T) {
+		t.Parallel()
+		var notes []string
+		hc := &http.Client{Transport: passing(&notes, "client")(http.DefaultTransport)}
+		client := newClient(t, answer(200, "", `[{"id":7}]`), clixnow.WithTransport(passing(&notes, "first")),
+			clixnow.WithTransport(passing(&notes, "last")), clixnow.WithHTTPClient(hc))
+		_, err := client.GetLead(t.Context(), 7)
+		require.NoError(t, err)
+		assert.Equal(t, []string{"last", "first", "client"}, notes)
+	})
+	t.Run("it sees each attempt, with the header", func(t *testing.T) {
+		t.Parallel()
+		var seen []string
+		client := newClient(t, answer(429, "", ""), clixnow.WithTransport(
+			func(next http.RoundTripper) http.RoundTripper {
+				return roundTripper(func(r *http.Request) (*http.Response, error) {
+					seen = append(seen, r.Header.Get("Authorization"))
+					return next.RoundTrip(r)
+				})
+			}))
+		_, err := client.CreateLead(t.Context(), vendorsLead())
+		require.ErrorIs(t, err, clixnow.ErrRateLimited)
+		authorization := "ApiToken " + testToken
+		assert.Equal(t, []string{authorization, authorization, authorization}, seen)
+	})
+	t.Run("it wraps the client's own transport", func(t *testing.T) {
+		t.Parallel()
+		var inner http.RoundTripper
+		_, err := clixnow.NewClient("acme", testToken, clixnow.WithTransport(
+			func(next http.RoundTripper) http.RoundTripper {
+				inner = next
+				return next
+			}))
+		require.NoError(t, err)
+		own, ok := inner.(*http.Transport)
+		require.True(t, ok)
+		assert.Equal(t, 64, own.MaxIdleConnsPerHost)
+		assert.Equal(t, 30*time.Second, own.IdleConnTimeout)
+	})
+	t.Run("the timeout does not change", func(t *testing.T) {
+		t.Parallel()
+		hour, none := &http.Client{Timeout: time.Hour}, &http.Client{}
+		for name, test := range map[string]struct {
+			opts []clixnow.Option
+			want time.Duration
+		}{
+			"default":                       {nil, 30 * time.Second},
+			"of the client":                 {[]clixnow.Option{clixnow.WithHTTPClient(hour)}, time.Hour},
+			"of the client, which has none": {[]clixnow.Option{clixnow.WithHTTPClient(none)}, 0},
+		} {
+			assert.Equal(t, test.want, timeoutOf(t, test.opts...), name)
+		}
+	})
+	t.Run("it may refuse to send", func(t *testing.T) {
+		t.Parallel()
+		open := errors.New("circuit breaker is open")
+		client := newClient(t, answer(201, "", `{"leadId":7}`), clixnow.WithTransport(
+			func(http.RoundTripper) http.RoundTripper {
+				return roundTripper(func(*http.Request) (*http.Response, error) {
+					return nil, errors.Join(open, clixnow.ErrNotSent)
+				})
+			}))
+		_, err := client.CreateLead(t.Context(), vendorsLead())
+		requireClass(t, clixnow.ErrNotSent, err)
+		require.ErrorIs(t, err, open)
+		require.ErrorContains(t, err, "circuit breaker is open")
+	})
+}
+
+// timeoutOf returns the timeout of an attempt. 0 means that there is none. The
+// options come before and after WithTransport: their order must not matter.
+func timeoutOf(t *testing.T, opts ...clixnow.Option) (timeout time.Duration) {
+	t.Helper()
+	measure := clixnow.WithTransport(func(http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			if deadline, ok := r.Context().Deadline(); ok {
+				timeout = time.Until(deadline)
+			}
+			return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(`[{"id":7}]`))}, nil
+		})
+	})
+	var timeouts []time.Duration
+	for _, ordered := range [][]clixnow.Option{append([]clixnow.Option{measure}, opts...), append(opts, measure)} {
+		timeout = 0
+		synctest.Test(t, func(t *testing.T) {
+			client, err := clixnow.NewClient("acme", testToken, ordered...)
+			require.NoError(t, err)
+			_, err = client.GetLead(t.Context(), 7)
+			require.NoError(t, err)
+		})
+		timeouts = append(timeouts, timeout)
+	}
+	require.Equal(t, timeouts[0], timeouts[1], "the order of options matters")
+	return timeout
+}
+
+func TestWithTimeout(t *testing.T) {
+	t.Parallel()
+	hour := clixnow.WithHTTPClient(&http.Client{Timeout: time.Hour})
+	for name, test := range map[string]struct {
+		opts []clixnow.Option
+		want time.Duration
+	}{
+		"alone": {[]clixnow.Option{clixnow.WithTimeout(time.Minute)}, time.Minute},
+		"none":  {[]clixnow.Option{clixnow.WithTimeout(0)}, 0},
+		"after the Timeout of a client": {
+			[]clixnow.Option{hour, clixnow.WithTimeout(time.Minute)},
+			time.Minute,
+		},
+		"before the Timeout of a client": {
+			[]clixnow.Option{clixnow.WithTimeout(time.Minute), hour},
+			time.Minute,
+		},
+		"none, instead of the Timeout of a client": {[]clixnow.Option{clixnow.WithTimeout(0), hour}, 0},
+		"the last one counts": {
+			[]clixnow.Option{clixnow.WithTimeout(time.Second), clixnow.WithTimeout(time.Minute)}, time.Minute,
+		},
+	} {
+		assert.Equal(t, test.want, timeoutOf(t, test.opts...), name)
+	}
+}
+
+// closing notes that its idle connections are closed.
+type closing struct {
+	http.RoundTripper
+
+	closed *atomic.Int64
+}
+
+func (c closing) CloseIdleConnections() { c.closed.Add(1) }
+
+func TestCloseIdleConnections(t *testing.T) {
+	t.Parallel()
+	t.Run("reaches the transport inside the wraps", func(t *testing.T) {
+		t.Parallel()
+		var connections, requests atomic.Int64
+		server := httptest.NewUnstartedServer(answer(200, "", `[{"id":7}]`))
+		server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				connections.Add(1)
+			}
+		}
+		server.Start()
+		t.Cleanup(server.Close)
+		counted := func(next http.RoundTripper) http.RoundTripper {
+			return roundTripper(func(r *http.Request) (*http.Response, error) {
+				requests.Add(1)
+				return next.RoundTrip(r)
+			})
+		}
+		client := clientOf(t, server.URL, clixnow.WithTransport(counted), clixnow.WithTransport(counted))
+		for range 2 {
+			_, err := client.GetLead(t.Context(), 7)
+			require.NoError(t, err)
+		}
+		require.Equal(t, int64(1), connections.Load(), "the pool is kept")
+		client.CloseIdleConnections()
+		_, err := client.GetLead(t.Context(), 7)
+		require.NoError(t, err, "the client stays usable")
+		assert.Equal(t, int64(2), connections.Load())
+		assert.Equal(t, int64(6), requests.Load())
+	})
+	t.Run("reaches each wrap", func(t *testing.T) {
+		t.Parallel()
+		var inner, middle, outer atomic.Int64
+		client, err := clixnow.NewClient("acme", testToken,
+			clixnow.WithHTTPClient(&http.Client{Transport: closing{nil, &inner}}),
+			clixnow.WithTransport(func(next http.RoundTripper) http.RoundTripper { return closing{next, &middle} }),
+			clixnow.WithTransport(func(next http.RoundTripper) http.RoundTripper { return closing{next, &outer} }))
+		require.NoError(t, err)
+		client.CloseIdleConnections()
+		assert.Equal(t, []int64{1, 1, 1}, []int64{inner.Load(), middle.Load(), outer.Load()})
+	})
+}
+
+func TestBrandInLogAndErrors(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	client := newClient(t, answer(503, "", ""), clixnow.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	_, err := client.GetLead(t.Context(), 7)
+	require.ErrorContains(t, err, "clixnow: acme: GET /api/system/v1/leads/search: 503 Service Unavailable")
+	var answered *clixnow.APIError
+	require.ErrorAs(t, err, &answered)
+	assert.Equal(t, "acme", answered.Brand)
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	require.Len(t, lines, 2, "two retries")
+	for _, line := range lines {
+		assert.Contains(t, line, " brand=acme ")
+	}
+}
+
+func TestSearchWithNoContent(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]error{204: nil, 200: clixnow.ErrInvalidResponse} {
+		client := newClient(t, answer(status, "", ""))
+		page, err := client.SearchLeadsPage(t.Context(), clixnow.SearchLeadsRequest{})
+		require.ErrorIs(t, err, want, status)
+		if want == nil {
+			assert.Empty(t, page.Leads)
+			assert.Nil(t, page.Next)
+		}
+		_, err = client.CreateLead(t.Context(), vendorsLead())
+		requireClass(t, clixnow.ErrOutcomeUnknown, err)
+	}
+	_, err := newClient(t, answer(204, "", "")).GetLead(t.Context(), 7)
+	require.ErrorIs(t, err, clixnow.ErrLeadNotFound)
+}

@@ -33,7 +33,7 @@ func (e *hiddenError) Unwrap() error { return e.cause }
 func hideServerText(err error) error {
 	text := safeText(err)
 	if text == "" {
-		text = fmt.Sprintf("an error of type %T, whose text may quote the server", err)
+		text = fmt.Sprintf("an error of type %T (not shown, because it may quote the server)", err)
 	}
 	return withText(err, text)
 }

@@ -22,14 +22,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// testToken resembles no word, so that a leak of it can be searched for.
+// testToken is not like any word, so that a test can search for a leak of it.
 const testToken = "CfDJ8-s3cr3t-t0ken"
 
-// quick is a retry policy of milliseconds.
+// quick is a retry policy with waits of milliseconds.
 var quick = clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: time.Millisecond, MaxBackoff: 4 * time.Millisecond})
 
 // newClient returns a client of a server on loopback that handles every request
-// by handle.
+// with handle.
 func newClient(t *testing.T, handle http.HandlerFunc, opts ...clixnow.Option) *clixnow.Client {
 	t.Helper()
 	server := httptest.NewServer(handle)
@@ -37,17 +37,18 @@ func newClient(t *testing.T, handle http.HandlerFunc, opts ...clixnow.Option) *c
 	return clientOf(t, server.URL, opts...)
 }
 
+// clientOf returns a client of a server with a base URL.
 func clientOf(t *testing.T, baseURL string, opts ...clixnow.Option) *clixnow.Client {
 	t.Helper()
-	client,
-		err := clixnow.NewClient("acme", testToken,
-		append([]clixnow.Option{clixnow.WithBaseURL(baseURL), quick}, opts...)...)
+	opts = append([]clixnow.Option{clixnow.WithBaseURL(baseURL), quick}, opts...)
+	client, err := clixnow.NewClient("acme", testToken, opts...)
 	require.NoError(t, err)
 	t.Cleanup(client.CloseIdleConnections)
 	return client
 }
 
-// answer returns a handler that reads the request and gives one answer.
+// answer returns a handler that reads the request and always sends the same
+// response.
 func answer(status int, contentType, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -59,13 +60,13 @@ func answer(status int, contentType, body string) http.HandlerFunc {
 	}
 }
 
-// roundTripper is a function as http.RoundTripper.
+// roundTripper makes an http.RoundTripper of a function.
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// vendorsLead is the example of the API reference, with an email: the page
-// masks its own.
+// vendorsLead returns the example of the API reference, with an email: the page
+// hides its own.
 func vendorsLead() clixnow.CreateLeadRequest {
 	return clixnow.CreateLeadRequest{
 		FirstName: "Allison", LastName: "Brown", Email: "allison.brown@example.com", Phone: "+41123456789",
@@ -77,6 +78,8 @@ func vendorsLead() clixnow.CreateLeadRequest {
 	}
 }
 
+// numbered returns the lead with a number. It differs from the other ones in
+// email, phone and click id.
 func numbered(n int) clixnow.CreateLeadRequest {
 	req := vendorsLead()
 	req.Email = fmt.Sprintf("lead%d@example.com", n)
@@ -85,6 +88,7 @@ func numbered(n int) clixnow.CreateLeadRequest {
 	return req
 }
 
+// requireOneClass asserts that an error of a create is of exactly one class.
 func requireOneClass(t *testing.T, err error) {
 	t.Helper()
 	n := 0
@@ -99,8 +103,7 @@ func requireOneClass(t *testing.T, err error) {
 	require.Equal(t, 1, n, "classes of %v", err)
 }
 
-// requireClass asserts that an error of a create is of one class and of no
-// other.
+// requireClass asserts that an error of a create is of one class and no other.
 func requireClass(t *testing.T, want, err error) {
 	t.Helper()
 	require.Error(t, err)
@@ -108,13 +111,13 @@ func requireClass(t *testing.T, want, err error) {
 		clixnow.ErrOutcomeUnknown, clixnow.ErrRefused, clixnow.ErrNotSent,
 		clixnow.ErrRateLimited,
 	} {
-		require.Equal(t, class == want, errors.Is(err, class), "%v: %v", class,
-			err) //nolint:errorlint // which of the four it is
+		//nolint:errorlint // a class is one of four values
+		require.Equal(t, class == want, errors.Is(err, class), "%v: %v", class, err)
 	}
 }
 
-// requireOutcome asserts that an error of a create is of one class and of no
-// other; nil stands for success.
+// requireOutcome asserts that an error of a create is of one class and no
+// other. A nil class means success.
 func requireOutcome(t *testing.T, want, err error) {
 	t.Helper()
 	if want == nil {
@@ -129,8 +132,8 @@ func newAPI(opts ...clixnowtest.Option) *clixnowtest.Server {
 	return clixnowtest.NewHandler(append([]clixnowtest.Option{clixnowtest.WithToken(testToken)}, opts...)...)
 }
 
-// inMemory is a transport that hands requests to a handler: for bubbles of fake
-// time, in which there is no network.
+// inMemory is a transport that calls a handler. It is for bubbles of fake time,
+// which have no network.
 type inMemory struct{ http.Handler }
 
 func (m inMemory) RoundTrip(r *http.Request) (resp *http.Response, err error) {
@@ -154,7 +157,7 @@ func (m inMemory) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	return recorder.Result(), nil
 }
 
-// memoryClient returns a client of a handler, without a network between.
+// memoryClient returns a client of a handler, without a network.
 func memoryClient(t *testing.T, handler http.Handler, opts ...clixnow.Option) *clixnow.Client {
 	t.Helper()
 	hc := &http.Client{Transport: inMemory{handler}}
@@ -165,8 +168,8 @@ type limiter func(context.Context) error
 
 func (l limiter) Wait(ctx context.Context) error { return l(ctx) }
 
-// Each secret is known by its first five characters, which a precision may
-// leave.
+// A leak of a secret is found by its first five characters, because a precision
+// of fmt may cut the rest.
 const (
 	secretPassword = `P4ss-"w\ord!` // quoting changes it
 	secretRedirect = "R3d1r://brand.example/autologin"
@@ -175,8 +178,7 @@ const (
 
 var secrets = []string{testToken, secretPassword, secretRedirect, secretExtra}
 
-// spellings are the forms in which each secret's beginning may be printed: as
-// it is, or as a list by a verb of fmt.
+// spellings are the forms in which fmt may print the beginning of each secret.
 var spellings = func() map[string][]string {
 	all := make(map[string][]string)
 	for _, secret := range secrets {
@@ -188,7 +190,7 @@ var spellings = func() map[string][]string {
 	return all
 }()
 
-// plainList takes from a list what flags and widths put into it.
+// plainList removes from a list what flags and widths add to it.
 func plainList(text string) string {
 	fields := strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" ,+[]{}", r) })
 	for i, field := range fields {
@@ -197,11 +199,11 @@ func plainList(text string) string {
 	return strings.Join(fields, " ")
 }
 
-var withoutBlanks = strings.NewReplacer(" ", "", "0x", "", "0X", "", ",", "")
+var withoutSpaces = strings.NewReplacer(" ", "", "0x", "", "0X", "", ",", "")
 
 // leaks returns which secrets a text shows.
 func leaks(text string) (found []string) {
-	list, hexadecimal := plainList(text), strings.ToLower(withoutBlanks.Replace(text))
+	list, hexadecimal := plainList(text), strings.ToLower(withoutSpaces.Replace(text))
 	for _, secret := range secrets {
 		begin := secret[:5]
 		if strings.Contains(text, begin) || strings.Contains(hexadecimal, hex.EncodeToString([]byte(begin))) ||

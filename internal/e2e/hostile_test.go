@@ -1,15 +1,18 @@
 package e2e_test
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"compress/gzip"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -26,11 +29,10 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// hostile is a server that answers the first request by an attack, and every
-// other one well.
+// hostile is a server that answers the first request with an attack, and all
+// other requests correctly.
 type hostile struct {
-	attack    http.HandlerFunc
-	elsewhere string // another server, where nothing should arrive
+	attack http.HandlerFunc
 
 	mu      sync.Mutex
 	arrived []*http.Request
@@ -52,10 +54,9 @@ func (h *hostile) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// What a server does to get token or lead to another place than its own answers
-// a request of. Whatever it is, nothing arrives there, nothing is sent again,
-// no secret is in the error or the log, and the next requests carry nothing
-// new.
+// A hostile server tries to have the token or the lead sent to another server.
+// Nothing must arrive there, nothing must be retried, no secret may be in the
+// error or the log, and the next requests must not change.
 func TestHostileServerGetsNothing(t *testing.T) {
 	t.Parallel()
 	var strangers atomic.Int64
@@ -79,7 +80,8 @@ func TestHostileServerGetsNothing(t *testing.T) {
 	tests := []struct {
 		attack string
 		answer http.HandlerFunc
-		class  error // nil: it is a success
+		// class is the class of the error. nil means success.
+		class error
 	}{
 		{"307 to another host", give(307, "", "Location", other.URL), clixnow.ErrRefused},
 		{"308 to another host", give(308, "", "Location", "//"+host+"/api/system/v1/leads"), clixnow.ErrRefused},
@@ -120,7 +122,7 @@ func TestHostileServerGetsNothing(t *testing.T) {
 		{"an echo as text", give(502, bothSecrets, "Content-Type", "text/plain"), clixnow.ErrOutcomeUnknown},
 		{"an echo as page", give(502, "<p>"+bothSecrets, "Content-Type", "text/html"), clixnow.ErrOutcomeUnknown},
 		{
-			"an echo that is no JSON of a lead", give(200, `{"redirectUrl":"`+secretRedirect+`","x":"`+bothSecrets),
+			"an echo that is not a lead", give(200, `{"redirectUrl":"`+secretRedirect+`","x":"`+bothSecrets),
 			clixnow.ErrOutcomeUnknown,
 		},
 		{"an echo as request id", give(500, "", "X-Request-Id", bothSecrets), clixnow.ErrOutcomeUnknown},
@@ -137,7 +139,7 @@ func TestHostileServerGetsNothing(t *testing.T) {
 			t.Parallel()
 			var logged bytes.Buffer
 			logger := slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
-			server := &hostile{attack: test.answer, elsewhere: other.URL}
+			server := &hostile{attack: test.answer}
 			client := newClient(t, server.ServeHTTP, clixnow.WithLogger(logger))
 
 			_, err := client.CreateLead(t.Context(), hostilesLead())
@@ -147,7 +149,7 @@ func TestHostileServerGetsNothing(t *testing.T) {
 				requireClass(t, test.class, err)
 				assert.Empty(t, leaks(fmt.Sprintf("%v %+v %#v %q", err, err, err, err)))
 			}
-			assert.Len(t, server.arrived, 1, "sent again")
+			assert.Len(t, server.arrived, 1, "requests")
 
 			_, err = client.CreateLead(t.Context(), hostilesLead())
 			require.NoError(t, err)
@@ -175,8 +177,8 @@ func keys(header http.Header) (names []string) {
 	return names
 }
 
-// A server that puts what it was sent where net/http can read nothing, and
-// quotes it.
+// net/http quotes a response that it cannot read. This server puts the request
+// there.
 func TestHostileServerIsNotQuoted(t *testing.T) {
 	t.Parallel()
 	const ok = "HTTP/1.1 200 OK\r\n"
@@ -186,43 +188,138 @@ func TestHostileServerIsNotQuoted(t *testing.T) {
 		"status":              "HTTP/1.1 {echo}\r\n\r\n",
 		"header":              ok + "{echo}\r\n\r\n",
 		"first header":        ok + " {echo}\r\n\r\n",
+		"header name":         ok + "X({echo}): 1\r\n\r\n",
 		"Content-Length":      ok + "Content-Length: {echo}\r\n\r\n",
 		"two Content-Lengths": ok + "Content-Length: {echo}\r\nContent-Length: 1\r\n\r\n",
 		"Transfer-Encoding":   ok + "Transfer-Encoding: {echo}\r\n\r\n",
+		"two encodings":       ok + "Transfer-Encoding: chunked\r\nTransfer-Encoding: {echo}\r\n\r\n",
 		"Trailer":             ok + "Transfer-Encoding: chunked\r\nTrailer: Content-Length, {echo}\r\n\r\n",
 		"trailer":             ok + "Transfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n{echo}\r\n\r\n",
 		"chunk":               ok + "Transfer-Encoding: chunked\r\n\r\n{echo}\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var logged bytes.Buffer
-			logger := slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
-			client := newClient(t, func(w http.ResponseWriter, r *http.Request) {
+			server := startServer(t, plainHTTP, func(w http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
 				conn, _, err := http.NewResponseController(w).Hijack()
 				if !assert.NoError(t, err) {
 					return
 				}
 				defer conn.Close()
-				_,
-					_ = io.WriteString(conn,
-					strings.ReplaceAll(answer, "{echo}", r.Header.Get("Authorization")+string(body)))
-			}, clixnow.WithLogger(logger))
-			_, err := client.CreateLead(t.Context(), hostilesLead())
-			requireClass(t, clixnow.ErrOutcomeUnknown, err)
-			told := fmt.Sprintf("%v %+v %#v ", err, err, err) + logged.String()
-			assert.Empty(t, leaks(told))
-			for _, datum := range []string{"allison", "Allison", "Brown", "41123456789"} {
-				assert.NotContains(t, told, datum)
-			}
+				echo := r.Header.Get("Authorization") + string(body)
+				_, _ = io.WriteString(conn, strings.ReplaceAll(answer, "{echo}", echo))
+			})
+			err := requireNotQuoted(t, clixnow.ErrOutcomeUnknown, clixnow.WithBaseURL(server.URL))
+			assert.NotContains(t, err.Error(), "not shown", "the beginning of the text is known")
 		})
 	}
 }
 
-// What a server does to take memory or time. The call ends by itself, by what
-// the table says, and has allocated no more than some multiples of the limit of
+// The same over HTTP/2. The server knows the lead of the tests.
+func TestHostileHTTP2ServerIsNotQuoted(t *testing.T) {
+	t.Parallel()
+	const echo = testToken + " allison.brown@example.com +41123456789"
+	field := func(name, value string) string { // in HPACK, literal and not indexed
+		return "\x00" + string(rune(len(name))) + name + string(rune(len(value))) + value
+	}
+	for name, answer := range map[string]func(*http2Conn, uint32){
+		"GOAWAY": func(conn *http2Conn, stream uint32) {
+			ids := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, stream), 2)
+			conn.write(frameGoAway, 0, 0, string(ids)+echo)
+		},
+		"GOAWAY without an error": func(conn *http2Conn, stream uint32) {
+			ids := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, stream), 0)
+			conn.write(frameGoAway, 0, 0, string(ids)+echo)
+		},
+		"header name": func(conn *http2Conn, stream uint32) {
+			conn.write(frameHeaders, flagEndHeaders, stream, status200+field("X "+echo, "1"))
+		},
+		"header value": func(conn *http2Conn, stream uint32) {
+			conn.write(frameHeaders, flagEndHeaders, stream, status200+field("x", echo+"\x00"))
+		},
+		"pseudo-header": func(conn *http2Conn, stream uint32) {
+			conn.write(frameHeaders, flagEndHeaders, stream, status200+field(":"+echo, "1"))
+		},
+		"status": func(conn *http2Conn, stream uint32) {
+			conn.write(frameHeaders, flagEndHeaders, stream, field(":status", echo))
+		},
+		"no status": func(conn *http2Conn, stream uint32) {
+			conn.write(frameHeaders, flagEndHeaders, stream, field("x", echo))
+		},
+		"compression": func(conn *http2Conn, stream uint32) {
+			conn.write(frameHeaders, flagEndHeaders, stream, echo)
+		},
+		"frame": func(conn *http2Conn, _ uint32) {
+			conn.write(frameHeaders, flagEndHeaders, 0, echo)
+		},
+		"HTTP/1.1": func(conn *http2Conn, _ uint32) {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 "+echo+"\r\n\r\n")
+		},
+		"trailer": func(conn *http2Conn, stream uint32) {
+			conn.write(frameHeaders, flagEndHeaders, stream, status200)
+			conn.write(frameHeaders, flagEndHeaders|flagEndStream, stream, field("X "+echo, "1"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			posts := newArrivals()
+			server := http2Server(t, func(conn *http2Conn) { answer(conn, conn.request(posts)) })
+			err := requireNotQuoted(t, clixnow.ErrOutcomeUnknown, server...)
+			assert.NotContains(t, err.Error(), "not shown", "the beginning of the text is known")
+		})
+	}
+}
+
+// What is not a response of the API may be quoted too: that of a proxy, and the
+// URL of a proxy, which may hold a password.
+func TestHostileProxyIsNotQuoted(t *testing.T) {
+	t.Parallel()
+	const echo = testToken + " allison.brown@example.com"
+	for name, status := range map[string]string{
+		"status text":   "HTTP/1.1 407 " + echo + "\r\n\r\n",
+		"status line":   echo + "\r\n\r\n",
+		"header":        "HTTP/1.1 200 OK\r\n" + echo + "\r\n\r\n",
+		"no TLS behind": "HTTP/1.1 200 OK\r\n\r\n" + echo,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			proxy := rawServer(t, nil, func(conn net.Conn) {
+				_, _ = http.ReadRequest(bufio.NewReader(conn))
+				_, _ = io.WriteString(conn, status)
+			})
+			_ = requireNotQuoted(t, clixnow.ErrNotSent, clixnow.WithBaseURL("https://integration.acme.invalid"),
+				over(t, throughProxy(t, "http://"+proxy)))
+		})
+	}
+	t.Run("URL", func(t *testing.T) {
+		t.Parallel()
+		err := requireNotQuoted(t, clixnow.ErrNotSent, clixnow.WithBaseURL("https://integration.acme.invalid"),
+			over(t, brokenProxy()))
+		assert.ErrorContains(t, err, "parse: invalid port")
+	})
+}
+
+// requireNotQuoted makes a create, and asserts that neither its error nor its
+// log contains a secret or data of the lead. It returns the error.
+func requireNotQuoted(t *testing.T, class error, opts ...clixnow.Option) error {
+	t.Helper()
+	var logged bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	client := clientOf(t, "http://127.0.0.1", append(opts, clixnow.WithLogger(logger))...)
+	_, err := client.CreateLead(t.Context(), hostilesLead())
+	requireClass(t, class, err)
+	shown := fmt.Sprintf("%v %+v %#v ", err, err, err) + logged.String()
+	assert.Empty(t, leaks(shown), shown)
+	for _, datum := range []string{"allison", "Allison", "Brown", "41123456789"} {
+		assert.NotContains(t, shown, datum)
+	}
+	return err
+}
+
+// A hostile server tries to take memory or time. The call ends by itself, with
+// the error of the table, and allocates at most some multiples of the limit of
 // a response.
-func TestHostileServerExhaustsNothing(t *testing.T) { //nolint:paralleltest // looks at what the process allocates
+func TestHostileServerExhaustsNothing(t *testing.T) { //nolint:paralleltest // it measures allocations
 	const limit = 1 << 20
 	endless := func(piece string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -243,11 +340,14 @@ func TestHostileServerExhaustsNothing(t *testing.T) { //nolint:paralleltest // l
 	tests := []struct {
 		attack string
 		answer http.HandlerFunc
-		search error  // the result of reading all leads; nil: it is a success
-		most   uint64 // times the limit are allocated, by client and server; 0: 32
+		// search is the error of reading all leads. nil means success.
+		search error
+		// factor is how many times the limit may be allocated, by client and
+		// server together. 0 means 32.
+		factor uint64
 	}{
 		{"a body without end", endless("[{},"), clixnow.ErrResponseTooLarge, 0},
-		{"blanks without end", endless("        "), clixnow.ErrResponseTooLarge, 0},
+		{"spaces without end", endless("        "), clixnow.ErrResponseTooLarge, 0},
 		{"an error without end", func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusBadRequest)
 			endless("<p>no</p>")(w, r)
@@ -275,7 +375,7 @@ func TestHostileServerExhaustsNothing(t *testing.T) { //nolint:paralleltest // l
 		{"many arrays in an envelope", give(200, `{"a":[]`+many(`,"":[]`)+`}`), nil, 0},
 		{"many fields of an error", give(400, `{"errors":{"a":"b"`+many(`,"":""`)+`}}`), clixnow.ErrBadRequest, 0},
 		{
-			"the same page for ever", give(200, `[`+strings.Repeat(`{"id":1},`, 9)+`{"id":2}]`),
+			"the same page without end", give(200, `[`+strings.Repeat(`{"id":1},`, 9)+`{"id":2}]`),
 			clixnow.ErrUnstableResults, 0,
 		},
 		{"interim answers without end", func(w http.ResponseWriter, r *http.Request) {
@@ -288,7 +388,7 @@ func TestHostileServerExhaustsNothing(t *testing.T) { //nolint:paralleltest // l
 				w.Header()["X-"+strconv.Itoa(i)] = []string{strings.Repeat("0", 1000)}
 			}
 		}, errAny, 0},
-		{"wait for a century", func(w http.ResponseWriter, _ *http.Request) {
+		{"a wait of a century", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "3155760000")
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}, clixnow.ErrServer, 0},
@@ -296,7 +396,7 @@ func TestHostileServerExhaustsNothing(t *testing.T) { //nolint:paralleltest // l
 			w.Header().Set("Retry-After", "0")
 			w.WriteHeader(http.StatusTooManyRequests)
 		}, clixnow.ErrRateLimited, 0},
-		{"a byte now and then", func(w http.ResponseWriter, r *http.Request) {
+		{"a byte every few milliseconds", func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				_, _ = io.WriteString(w, " ")
 				_ = http.NewResponseController(w).Flush()
@@ -335,12 +435,12 @@ func TestHostileServerExhaustsNothing(t *testing.T) { //nolint:paralleltest // l
 			switch test.search {
 			case nil:
 				require.NoError(t, searched)
-			case errAny: //nolint:errorlint // it is that one
+			case errAny: //nolint:errorlint // compared by identity
 				require.Error(t, searched)
 			default:
 				require.ErrorIs(t, searched, test.search)
 			}
-			assert.Less(t, after.TotalAlloc-before.TotalAlloc, cmp.Or(test.most, 32)*limit)
+			assert.Less(t, after.TotalAlloc-before.TotalAlloc, cmp.Or(test.factor, 32)*limit)
 
 			ctx, cancel = context.WithTimeout(t.Context(), patience)
 			defer cancel()
@@ -350,10 +450,10 @@ func TestHostileServerExhaustsNothing(t *testing.T) { //nolint:paralleltest // l
 	}
 }
 
-// errAny stands for an error of net/http that has no name.
+// errAny means any error. It is for errors of net/http that have no name.
 var errAny = errors.New("any")
 
-// bomb answers by as many MiB of blanks, packed to a thousandth of it.
+// bomb returns a handler that answers with so many MiB of spaces, as gzip.
 func bomb(status, mebibytes int) http.HandlerFunc {
 	var packed bytes.Buffer
 	zip := gzip.NewWriter(&packed)
@@ -362,7 +462,7 @@ func bomb(status, mebibytes int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
 		w.WriteHeader(status)
-		for range mebibytes { // packed texts may stand one after another
+		for range mebibytes { // gzip allows several members
 			_, _ = w.Write(packed.Bytes())
 		}
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// No redirect is followed: it would carry lead and token elsewhere, or turn a
-// POST into a GET whose 200 looks like success.
+// No redirect is followed. It would carry the lead and the token to another
+// host, or turn a POST into a GET whose 200 looks like success.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	var elsewhere atomic.Int64
@@ -28,19 +28,19 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		assert.Zero(t, elsewhere.Load(), "requests to the other host")
 	})
 	locations := map[string]string{
-		"no Location":            "",
-		"empty Location":         " ",
-		"another path":           "/api/system/v1/leads/7",
-		"a relative path":        "leads/7",
-		"the same host":          "{self}/api/system/v2/leads",
-		"another host":           other.URL + "/api/system/v1/leads",
-		"no scheme":              strings.TrimPrefix(other.URL, "http:") + "/",
-		"another scheme":         "ftp://files.example/leads",
-		"a script":               "javascript:alert(1)",
-		"unparsable escape":      "https://acme.example/%zz",
-		"unparsable host":        "http://[::1",
-		"unparsable port":        "https://acme.example:port/",
-		"unparsable beyond help": "://\t",
+		"no Location":       "",
+		"empty Location":    " ",
+		"another path":      "/api/system/v1/leads/7",
+		"a relative path":   "leads/7",
+		"the same host":     "{self}/api/system/v2/leads",
+		"another host":      other.URL + "/api/system/v1/leads",
+		"no scheme":         strings.TrimPrefix(other.URL, "http:") + "/",
+		"another scheme":    "ftp://files.example/leads",
+		"a script":          "javascript:alert(1)",
+		"unparsable escape": "https://acme.example/%zz",
+		"unparsable host":   "http://[::1",
+		"unparsable port":   "https://acme.example:port/",
+		"not a URL at all":  "://\t",
 	}
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		for name, location := range locations {
@@ -52,7 +52,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 			}
 		}
 	}
-	for _, status := range []int{300, 304, 305, 306, 310, 399} { // 3xx that http.Client does not follow either
+	for _, status := range []int{300, 304, 305, 306, 310, 399} { // http.Client does not follow these
 		t.Run(strconv.Itoa(status), func(t *testing.T) {
 			t.Parallel()
 			testRedirect(t, http.MethodPost, status, other.URL)
@@ -74,7 +74,7 @@ func testRedirect(t *testing.T, method string, status int, location string) {
 	})
 	err := request(t, client, method)
 	require.ErrorIs(t, err, clixnow.ErrRedirect)
-	assert.Equal(t, int64(1), requests.Load(), "neither followed nor sent again")
+	assert.Equal(t, int64(1), requests.Load(), "neither followed nor retried")
 
 	var answered *clixnow.APIError
 	require.ErrorAs(t, err, &answered)
@@ -98,7 +98,7 @@ func testRedirect(t *testing.T, method string, status int, location string) {
 	}
 }
 
-// request makes a create or a search, and returns its error.
+// request makes a create or a search and returns its error.
 func request(t *testing.T, client *clixnow.Client, method string) error {
 	t.Helper()
 	if method == http.MethodGet {
@@ -109,7 +109,7 @@ func request(t *testing.T, client *clixnow.Client, method string) error {
 	return err
 }
 
-// A Location beside another status is nobody's business.
+// A Location with another status has no effect.
 func TestLocationOfASuccess(t *testing.T) {
 	t.Parallel()
 	client := newClient(t, func(w http.ResponseWriter, r *http.Request) {

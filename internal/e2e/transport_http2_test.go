@@ -100,6 +100,13 @@ type http2Conn struct {
 // function. The client can read everything before the connection is closed.
 func http2Client(t *testing.T, handle func(*http2Conn), opts ...clixnow.Option) *clixnow.Client {
 	t.Helper()
+	return clientOf(t, "https://clixnow.example", append(http2Server(t, handle), opts...)...)
+}
+
+// http2Server starts the server of http2Client. It returns the options of its
+// client.
+func http2Server(t *testing.T, handle func(*http2Conn)) []clixnow.Option {
+	t.Helper()
 	certified := startServer(t, overHTTP2, func(http.ResponseWriter, *http.Request) {})
 	config := &tls.Config{
 		Certificates: certified.TLS.Certificates, NextProtos: []string{"h2"},
@@ -116,7 +123,7 @@ func http2Client(t *testing.T, handle func(*http2Conn), opts ...clixnow.Option) 
 		_ = conn.(*tls.Conn).CloseWrite()
 		_, _ = io.Copy(io.Discard, c.in) // closing with unread data would reset the connection
 	})
-	return clientOf(t, "https://"+addr, append(opts, over(t, trusting(certified)))...)
+	return []clixnow.Option{clixnow.WithBaseURL("https://" + addr), over(t, trusting(certified))}
 }
 
 func (c *http2Conn) write(kind, flags byte, stream uint32, payload string) {

@@ -24,16 +24,16 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// What happened to a create that failed, found out over real connections: each
-// case says which of the four classes its error is of, how often the lead
-// arrived, and what must be within reach of errors.Is.
+// These tests make creates fail over real connections. Each case has the class
+// of the error, the number of POSTs that arrived, and what the error matches.
 
-// arrivals counts the POSTs whose header reached a server.
+// arrivals counts the requests that reached a server.
 type arrivals struct {
 	atomic.Int64
 
 	first sync.Once
-	came  chan struct{} // closed when the first one is there
+	// came is closed once the first request has arrived.
+	came chan struct{}
 }
 
 func newArrivals() *arrivals { return &arrivals{came: make(chan struct{})} }
@@ -52,8 +52,8 @@ func (a *arrivals) count(handle http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// startServer serves until the test ends, and keeps quiet about the connections
-// that tests break.
+// startServer starts a server that serves until the test ends. It does not log
+// the connections that tests break.
 func startServer(t *testing.T, start func(*httptest.Server), handle http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handle)
@@ -72,8 +72,8 @@ func overHTTP2(s *httptest.Server) {
 	s.StartTLS()
 }
 
-// over returns the option that sends by a transport, and closes its connections
-// at the end of the test.
+// over returns the option that uses a transport. The connections are closed at
+// the end of the test.
 func over(t *testing.T, transport http.RoundTripper) clixnow.Option {
 	t.Helper()
 	hc := &http.Client{Transport: transport, Timeout: 10 * time.Second}
@@ -81,13 +81,13 @@ func over(t *testing.T, transport http.RoundTripper) clixnow.Option {
 	return clixnow.WithHTTPClient(hc)
 }
 
-// trusting is a transport that trusts the server's certificate, over HTTP/2
-// where the server speaks it.
+// trusting returns a transport that trusts the certificate of the server. It
+// uses HTTP/2 if the server does.
 func trusting(server *httptest.Server) *http.Transport {
 	return server.Client().Transport.(*http.Transport).Clone()
 }
 
-// deadPort is the address of a port that nobody listens on.
+// deadPort returns the address of a port without a listener.
 func deadPort(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -96,29 +96,34 @@ func deadPort(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// A failure is one way in which a create can fail. It returns the client to
-// create with.
+// failure is one way in which a create can fail.
 type failure struct {
-	name   string
-	set    func(t *testing.T, posts *arrivals) *clixnow.Client
-	ctx    func(*testing.T, *arrivals) context.Context // nil = the test's
-	class  error
-	posts  int64
-	within []error // reach of errors.Is
-	text   string  // part of the error's
+	name string
+	// set returns the client.
+	set func(t *testing.T, posts *arrivals) *clixnow.Client
+	// ctx returns the context of the create. nil means that of the test.
+	ctx func(*testing.T, *arrivals) context.Context
+	// class is the class of the error.
+	class error
+	// posts is the number of POSTs that arrive.
+	posts int64
+	// within is what the error matches besides its class.
+	within []error
+	// text is part of the error text.
+	text string
 }
 
 func TestClassOfAFailedCreate(t *testing.T) {
 	t.Parallel()
 	var tests []failure
-	for _, some := range [][]failure{neverConnected(), lostOverHTTP1(), lostOverHTTP2(), tooSlow(), turnedAway()} {
+	for _, some := range [][]failure{neverConnected(), lostOverHTTP1(), lostOverHTTP2(), tooSlow(), rejected()} {
 		tests = append(tests, some...)
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			posts := newArrivals()
-			// when the servers are closed
+			// This runs after the servers are closed.
 			t.Cleanup(func() { assert.Equal(t, test.posts, posts.Load(), "POSTs that arrived") })
 			client, ctx := test.set(t, posts), t.Context()
 			if test.ctx != nil {
@@ -136,8 +141,8 @@ func TestClassOfAFailedCreate(t *testing.T) {
 	}
 }
 
-// assertNoSecrets asserts that a text has nothing of the token or the lead of
-// the tests.
+// assertNoSecrets asserts that a text does not contain the token or data of the
+// lead of the tests.
 func assertNoSecrets(t *testing.T, text string) {
 	t.Helper()
 	lead := vendorsLead()
@@ -146,7 +151,8 @@ func assertNoSecrets(t *testing.T, text string) {
 	}
 }
 
-// There was no connection, so that the request cannot have been written.
+// neverConnected returns failures without a connection: the request cannot have
+// been written.
 func neverConnected() []failure {
 	return []failure{
 		{
@@ -224,7 +230,14 @@ func neverConnected() []failure {
 			},
 		},
 		{
-			name: "context ended before", class: clixnow.ErrNotSent, within: []error{context.Canceled, errShutdown},
+			name: "proxy URL that cannot be parsed", class: clixnow.ErrNotSent, text: "invalid port",
+			set: func(t *testing.T, _ *arrivals) *clixnow.Client {
+				return clientOf(t, "https://integration.acme.invalid", over(t, brokenProxy()))
+			},
+		},
+		{
+			name: "context ended before the call", class: clixnow.ErrNotSent,
+			within: []error{context.Canceled, errShutdown},
 			ctx: func(t *testing.T, _ *arrivals) context.Context {
 				t.Helper()
 				ctx, cancel := context.WithCancelCause(t.Context())
@@ -236,15 +249,17 @@ func neverConnected() []failure {
 			},
 		},
 		{
-			name: "deadline passed before", class: clixnow.ErrNotSent, within: []error{context.DeadlineExceeded},
-			ctx: within(0),
+			name: "deadline passed before the call", class: clixnow.ErrNotSent,
+			within: []error{context.DeadlineExceeded},
+			ctx:    within(0),
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				return newClient(t, posts.count(answer(201, "", `{"leadId":1}`)))
 			},
 		},
 		{
-			name: "deadline passes in the dial", class: clixnow.ErrNotSent, within: []error{context.DeadlineExceeded},
-			ctx: within(30 * time.Millisecond),
+			name: "deadline passes during the dial", class: clixnow.ErrNotSent,
+			within: []error{context.DeadlineExceeded},
+			ctx:    within(30 * time.Millisecond),
 			set: func(t *testing.T, _ *arrivals) *clixnow.Client {
 				return clientOf(t, "http://127.0.0.1", over(t, &http.Transport{DialContext: hangingDial}))
 			},
@@ -257,7 +272,7 @@ func neverConnected() []failure {
 			},
 		},
 		{
-			name: "attempts' own timeouts in the dial", class: clixnow.ErrNotSent, text: "after 3 attempts",
+			name: "timeouts of the attempts during the dial", class: clixnow.ErrNotSent, text: "after 3 attempts",
 			set: func(t *testing.T, _ *arrivals) *clixnow.Client {
 				hc := &http.Client{Transport: &http.Transport{DialContext: hangingDial}, Timeout: 20 * time.Millisecond}
 				return clientOf(t, "http://127.0.0.1", clixnow.WithHTTPClient(hc))
@@ -271,7 +286,7 @@ func neverConnected() []failure {
 			},
 		},
 		{
-			name: "rate limiter would outlast the deadline", class: clixnow.ErrNotSent,
+			name: "rate limiter would exceed the deadline", class: clixnow.ErrNotSent,
 			within: []error{context.DeadlineExceeded}, ctx: within(time.Hour),
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				return newClient(t, posts.count(answer(201, "", `{"leadId":1}`)),
@@ -281,7 +296,7 @@ func neverConnected() []failure {
 			},
 		},
 		{
-			name: "context ends at the rate limiter", class: clixnow.ErrNotSent,
+			name: "context ends in the rate limiter", class: clixnow.ErrNotSent,
 			within: []error{context.DeadlineExceeded}, ctx: within(30 * time.Millisecond),
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				return newClient(t, posts.count(answer(201, "", `{"leadId":1}`)),
@@ -313,8 +328,8 @@ func hangingDial(ctx context.Context, _, _ string) (net.Conn, error) {
 	return nil, ctx.Err()
 }
 
-// within sets a deadline by the clock, where nothing but the deadline can end
-// the call.
+// within returns a context with a real deadline. It is for calls that nothing
+// else can end.
 func within(d time.Duration) func(*testing.T, *arrivals) context.Context {
 	return func(t *testing.T, _ *arrivals) context.Context {
 		t.Helper()
@@ -324,8 +339,8 @@ func within(d time.Duration) func(*testing.T, *arrivals) context.Context {
 	}
 }
 
-// untilArrival is a context whose deadline passes when the POST is there,
-// however slow the machine is.
+// untilArrival returns a context whose deadline passes once the POST has
+// arrived. So it does not depend on the speed of the machine.
 func untilArrival(t *testing.T, posts *arrivals) context.Context {
 	t.Helper()
 	return deadlineAt{t.Context(), posts.came}
@@ -348,6 +363,14 @@ func (d deadlineAt) Err() error {
 	}
 }
 
+// brokenProxy returns a transport whose proxy URL has a password and cannot be
+// parsed.
+func brokenProxy() *http.Transport {
+	return &http.Transport{Proxy: func(*http.Request) (*url.URL, error) {
+		return url.Parse("http://user:" + secretPassword[:5] + "@proxy.example:port")
+	}}
+}
+
 func throughProxy(t *testing.T, proxyURL string) *http.Transport {
 	t.Helper()
 	proxy, err := url.Parse(proxyURL)
@@ -355,8 +378,8 @@ func throughProxy(t *testing.T, proxyURL string) *http.Transport {
 	return &http.Transport{Proxy: http.ProxyURL(proxy)}
 }
 
-// rawServer serves each connection by a function that may speak what it likes,
-// and returns its address.
+// rawServer starts a server that handles each connection with a function, and
+// returns its address.
 func rawServer(t *testing.T, tlsConfig *tls.Config, serve func(net.Conn)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -396,7 +419,8 @@ func rawServer(t *testing.T, tlsConfig *tls.Config, serve func(net.Conn)) string
 	return listener.Addr().String()
 }
 
-// The connection was there, and the answer never came or not whole.
+// lostOverHTTP1 returns failures with a connection, but without a complete
+// response.
 func lostOverHTTP1() []failure {
 	return []failure{
 		{
@@ -434,13 +458,14 @@ func lostOverHTTP1() []failure {
 			},
 		},
 		{
-			name: "cut in the header", class: clixnow.ErrOutcomeUnknown, posts: 1, within: []error{io.ErrUnexpectedEOF},
+			name: "cut during the header", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			within: []error{io.ErrUnexpectedEOF},
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				return newClient(t, posts.count(speaks("HTTP/1.1 201 Created\r\nContent-Length: 12\r\n")))
 			},
 		},
 		{
-			name: "cut in the body", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			name: "cut during the body", class: clixnow.ErrOutcomeUnknown, posts: 1,
 			within: []error{clixnow.ErrInvalidResponse, io.ErrUnexpectedEOF},
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				return newClient(t,
@@ -451,12 +476,12 @@ func lostOverHTTP1() []failure {
 			name: "cut between chunks", class: clixnow.ErrOutcomeUnknown, posts: 1,
 			within: []error{clixnow.ErrInvalidResponse, io.ErrUnexpectedEOF},
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
-				return newClient(t,
-					posts.count(speaks("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\nc\r\n{\"leadId\":1}\r\n")))
+				const header = "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n"
+				return newClient(t, posts.count(speaks(header+"c\r\n{\"leadId\":1}\r\n")))
 			},
 		},
 		{
-			name: "answer that is no HTTP", class: clixnow.ErrOutcomeUnknown, posts: 1, text: "malformed",
+			name: "response that is not HTTP", class: clixnow.ErrOutcomeUnknown, posts: 1, text: "malformed",
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				return newClient(t, posts.count(speaks("220 mail.example ESMTP\r\n")))
 			},
@@ -470,7 +495,7 @@ func lostOverHTTP1() []failure {
 			},
 		},
 		{
-			name: "idle connection dies with the request on it", class: clixnow.ErrOutcomeUnknown, posts: 2,
+			name: "idle connection closes with the request on it", class: clixnow.ErrOutcomeUnknown, posts: 2,
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				client := newClient(t, posts.count(func(w http.ResponseWriter, r *http.Request) {
 					_, _ = io.Copy(io.Discard, r.Body)
@@ -485,9 +510,9 @@ func lostOverHTTP1() []failure {
 			},
 		},
 		{
-			// net/http's own resend: it may, since nothing was written. That
-			// the first connection carried nothing is not told.
-			name: "idle connection is dead, and there is no other", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			// net/http resends the request by itself, because nothing was
+			// written. It does not report that nothing was written.
+			name: "idle connection is dead, and the dial fails", class: clixnow.ErrOutcomeUnknown, posts: 1,
 			within: []error{syscall.ECONNREFUSED},
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				server := startServer(t, plainHTTP, posts.count(answer(201, "", `{"leadId":1}`)))
@@ -511,7 +536,7 @@ func lostOverHTTP1() []failure {
 			},
 		},
 		{
-			name: "context ended in the write", class: clixnow.ErrOutcomeUnknown,
+			name: "context ended during the write", class: clixnow.ErrOutcomeUnknown,
 			within: []error{context.DeadlineExceeded}, ctx: untilArrival,
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				server := startServer(t, plainHTTP, posts.count(answer(201, "", `{"leadId":1}`)))
@@ -527,7 +552,7 @@ func lostOverHTTP1() []failure {
 			},
 		},
 		{
-			name: "RoundTripper sends again by itself", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			name: "RoundTripper resends by itself", class: clixnow.ErrOutcomeUnknown, posts: 1,
 			within: []error{syscall.ECONNREFUSED},
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				server := startServer(t, plainHTTP, posts.count(hangUp))
@@ -537,10 +562,10 @@ func lostOverHTTP1() []failure {
 					if err == nil {
 						return resp, nil
 					}
-					again := r.Clone(r.Context())
-					again.Body, _ = r.GetBody()
-					again.URL.Host = dead
-					return transport.RoundTrip(again)
+					second := r.Clone(r.Context())
+					second.Body, _ = r.GetBody()
+					second.URL.Host = dead
+					return transport.RoundTrip(second)
 				}}))
 			},
 		},
@@ -548,12 +573,23 @@ func lostOverHTTP1() []failure {
 			name: "RoundTripper that reports nothing", class: clixnow.ErrOutcomeUnknown,
 			within: []error{syscall.ECONNREFUSED}, set: func(t *testing.T, _ *arrivals) *clixnow.Client {
 				var calls atomic.Int64
-				t.Cleanup(func() { assert.Equal(t, int64(1), calls.Load(), "sent again") })
+				t.Cleanup(func() { assert.Equal(t, int64(1), calls.Load(), "requests") })
 				return clientOf(t, "http://127.0.0.1",
 					over(t, roundTripper(func(*http.Request) (*http.Response, error) {
 						calls.Add(1)
 						return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 					})))
+			},
+		},
+		{
+			name: "registered protocol of an http.Transport fails after sending", class: clixnow.ErrOutcomeUnknown,
+			posts: 1, set: func(t *testing.T, posts *arrivals) *clixnow.Client {
+				server := startServer(t, plainHTTP, posts.count(hangUp))
+				inner, outer := &http.Transport{}, &http.Transport{}
+				outer.RegisterProtocol("http", roundTripper(func(r *http.Request) (*http.Response, error) {
+					return inner.RoundTrip(r.WithContext(context.Background())) // without the trace
+				}))
+				return clientOf(t, server.URL, over(t, outer))
 			},
 		},
 		{
@@ -567,7 +603,7 @@ func lostOverHTTP1() []failure {
 			},
 		},
 		{
-			name: "RoundTripper refuses what it has sent", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			name: "RoundTripper refuses a request that it has sent", class: clixnow.ErrOutcomeUnknown, posts: 1,
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				server := startServer(t, plainHTTP, posts.count(hangUp))
 				transport := &http.Transport{}
@@ -578,7 +614,7 @@ func lostOverHTTP1() []failure {
 			},
 		},
 		{
-			name: "RoundTripper that reports, wrapped", class: clixnow.ErrNotSent,
+			name: "RoundTripper around a transport that reports", class: clixnow.ErrNotSent,
 			within: []error{syscall.ECONNREFUSED}, text: "after 3 attempts",
 			set: func(t *testing.T, _ *arrivals) *clixnow.Client {
 				transport := &http.Transport{}
@@ -588,10 +624,10 @@ func lostOverHTTP1() []failure {
 	}
 }
 
-// hangUp closes the connection without an answer.
+// hangUp closes the connection without a response.
 func hangUp(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
-// speaks writes text and closes the connection.
+// speaks returns a handler that writes a text and closes the connection.
 func speaks(text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -613,8 +649,7 @@ type closer struct {
 
 func (c closer) RoundTrip(r *http.Request) (*http.Response, error) { return c.roundTrip(r) }
 
-// dyingDial returns a connection that cannot be written to any more once dead
-// is set.
+// dyingDial returns a connection on which writing fails once dead is set.
 func dyingDial(ctx context.Context, network, addr string, dead *atomic.Bool) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 	if err != nil {
@@ -636,7 +671,7 @@ func (c *dyingConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// stuckConn cannot be written to: a peer that has stopped reading.
+// stuckConn blocks when it is written to, as if the peer had stopped reading.
 type stuckConn struct {
 	net.Conn
 
@@ -658,32 +693,32 @@ func (c *stuckConn) Close() error {
 
 func tooSlow() []failure {
 	hang := func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // or the server would not see the client go
+		_, _ = io.Copy(io.Discard, r.Body) // otherwise the server does not notice that the client leaves
 		<-r.Context().Done()
 	}
 	return []failure{
 		{
-			name: "no answer before the context's deadline", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			name: "no response before the context's deadline", class: clixnow.ErrOutcomeUnknown, posts: 1,
 			within: []error{context.DeadlineExceeded}, ctx: untilArrival,
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				return newClient(t, posts.count(hang))
 			},
 		},
 		{
-			name: "no answer before the attempt's timeout", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			name: "no response before the attempt's timeout", class: clixnow.ErrOutcomeUnknown, posts: 1,
 			text: "not done within 1s", set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				return newClient(t, posts.count(hang), clixnow.WithHTTPClient(&http.Client{Timeout: time.Second}))
 			},
 		},
 		{
-			name: "no answer before the transport's timeout", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			name: "no response before the transport's timeout", class: clixnow.ErrOutcomeUnknown, posts: 1,
 			text: "awaiting response headers", set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				return newClient(t, posts.count(hang),
 					over(t, &http.Transport{ResponseHeaderTimeout: 50 * time.Millisecond}))
 			},
 		},
 		{
-			name: "HTTP/2, no answer before the context's deadline", class: clixnow.ErrOutcomeUnknown, posts: 1,
+			name: "HTTP/2, no response before the context's deadline", class: clixnow.ErrOutcomeUnknown, posts: 1,
 			within: []error{context.DeadlineExceeded}, ctx: untilArrival,
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				server := startServer(t, overHTTP2, posts.count(hang))
@@ -707,7 +742,7 @@ func tooSlow() []failure {
 	}
 }
 
-// trickle begins an answer and never ends it.
+// trickle returns a handler that begins a response and does not end it.
 func trickle(status int, text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -718,7 +753,7 @@ func trickle(status int, text string) http.HandlerFunc {
 	}
 }
 
-func turnedAway() []failure {
+func rejected() []failure {
 	tooMany := func(retryAfter string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			if retryAfter != "" {
@@ -749,7 +784,7 @@ func turnedAway() []failure {
 			},
 		},
 		{
-			name: "429, context ended in the wait", class: clixnow.ErrRateLimited, posts: 1,
+			name: "429, context ends during the wait", class: clixnow.ErrRateLimited, posts: 1,
 			within: []error{context.Canceled, errShutdown},
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				return newClient(t, posts.count(tooMany("120")), patient)
@@ -820,13 +855,14 @@ func turnedAway() []failure {
 	}
 }
 
-// inTurn handles the first request by the first handler, and so on.
+// inTurn returns a handler that uses the first handler for the first request,
+// and so on.
 func inTurn(posts *arrivals, handlers ...http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { handlers[posts.Load()-1](w, r) }
 }
 
-// net/http sends again by itself what it knows not to have been processed, and
-// that is right: nothing of ours forbids it.
+// net/http resends by itself what was provably not processed. The client allows
+// that.
 func TestCreateLeadResentByNetHTTP(t *testing.T) {
 	t.Parallel()
 	once := clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 1})
@@ -861,7 +897,7 @@ func TestCreateLeadResentByNetHTTP(t *testing.T) {
 		conn.write(frameHeaders, flagEndHeaders, stream, status200)
 		conn.write(frameData, flagEndStream, stream, `{"leadId":7}`)
 	}
-	t.Run("HTTP/2 GOAWAY before the request was taken", func(t *testing.T) {
+	t.Run("HTTP/2 GOAWAY before the request was processed", func(t *testing.T) {
 		t.Parallel()
 		posts := newArrivals()
 		create(t, http2Client(t, func(conn *http2Conn) {
@@ -885,9 +921,8 @@ func TestCreateLeadResentByNetHTTP(t *testing.T) {
 	})
 }
 
-// A create is sent again where nothing of it has arrived, and then it may well
-// succeed.
-func TestCreateLeadSentAgain(t *testing.T) {
+// A create that did not reach the server is retried.
+func TestCreateLeadRetriedAfterNoConnection(t *testing.T) {
 	t.Parallel()
 	var (
 		posts = newArrivals()
@@ -907,8 +942,8 @@ func TestCreateLeadSentAgain(t *testing.T) {
 	assert.Equal(t, int64(1), posts.Load())
 }
 
-// A search changes nothing: it is neither unknown nor refused by what cuts it,
-// but ErrNotSent is told of it too.
+// A search changes nothing, so its outcome is not unknown. ErrNotSent marks
+// searches too.
 func TestFailedSearch(t *testing.T) {
 	t.Parallel()
 	t.Run("not sent", func(t *testing.T) {
@@ -919,13 +954,12 @@ func TestFailedSearch(t *testing.T) {
 	})
 	t.Run("nil context", func(t *testing.T) {
 		t.Parallel()
-		_,
-			err := clientOf(t, "http://"+deadPort(t)).GetLead(nil,
-			7) //nolint:staticcheck // what a nil context does is the question
+		client := clientOf(t, "http://"+deadPort(t))
+		_, err := client.GetLead(nil, 7) //nolint:staticcheck // a nil context is the case
 		require.ErrorIs(t, err, clixnow.ErrNotSent)
 	})
 	for name, handle := range map[string]http.HandlerFunc{
-		"cut": hangUp, "cut in the body": speaks("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n[{"),
+		"cut": hangUp, "cut during the body": speaks("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n[{"),
 		"502": answer(502, "text/html", "<html>"),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -937,8 +971,8 @@ func TestFailedSearch(t *testing.T) {
 					return
 				}
 				answer(200, "", `[{"id":7}]`)(w, r)
-				// on a reused connection net/http would send a GET again by
-				// itself
+				// On a reused connection net/http would resend a GET by
+				// itself.
 			}, over(t, &http.Transport{DisableKeepAlives: true}))
 			lead, err := client.GetLead(t.Context(), 7)
 			require.NoError(t, err)
@@ -959,7 +993,7 @@ func TestFailedSearch(t *testing.T) {
 	}
 }
 
-// The error of a failed GET has no URL in it: the query is the caller's affair.
+// The error of a failed GET has no URL in it: the query may hold lead data.
 func TestErrorsHoldNoQuery(t *testing.T) {
 	t.Parallel()
 	client := newClient(t, hangUp)
