@@ -127,8 +127,8 @@ func (s *site) respond(w http.ResponseWriter, r *http.Request, started *registra
 	case secureRedirect(started.lead) == "":
 		s.render(w, http.StatusOK, "thanks", nil, nil)
 	default:
-		http.Redirect(w, r, secureRedirect(started.lead),
-			http.StatusSeeOther) //nolint:gosec // the URL comes from the API, not from the visitor
+		//nolint:gosec // the URL comes from the API, not from the visitor
+		http.Redirect(w, r, secureRedirect(started.lead), http.StatusSeeOther)
 	}
 }
 

@@ -185,15 +185,15 @@ func (c *chart) SVG(width int) (template.HTML, error) {
 	opt := charts.NewBarChartOptionWithData(values)
 	opt.Theme = charts.MakeTheme(theme)
 	opt.Padding = charts.NewBox(4, 8, 16, 4)
-	opt.StackSeries = charts.Ptr(true)
+	opt.StackSeries = new(true)
 	opt.BarSize = .7
-	opt.Legend.Show = charts.Ptr(false)
+	opt.Legend.Show = new(false)
 	opt.CategoryAxis = charts.CategoryAxisOption{
 		Labels: c.labels(width), LabelFontStyle: small,
-		LabelCount: len(c.groups), BoundaryGap: charts.Ptr(true),
+		LabelCount: len(c.groups), BoundaryGap: new(true),
 	}
 	opt.ValueAxis = []charts.ValueAxisOption{{
-		Min: charts.Ptr(0.), Max: &end, RangeValuePaddingScale: charts.Ptr(0.), LabelCount: steps + 1,
+		Min: new(0.), Max: &end, RangeValuePaddingScale: new(0.), LabelCount: steps + 1,
 		LabelFontStyle: small, ValueFormatter: format,
 	}}
 	height := 240
@@ -207,7 +207,7 @@ func (c *chart) SVG(width int) (template.HTML, error) {
 	if c.horizontal && len(c.Parts) == 1 {
 		opt.Padding.Right = 50
 		opt.SeriesList.SetSeriesLabels(charts.SeriesLabel{
-			Show: charts.Ptr(true), ValueFormatter: formatPercent, FontStyle: small,
+			Show: new(true), ValueFormatter: formatPercent, FontStyle: small,
 		})
 	}
 	painter := charts.NewPainter(charts.PainterOptions{

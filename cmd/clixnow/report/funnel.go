@@ -64,8 +64,8 @@ type deposits struct{ Period, Earlier int }
 
 func (d deposits) Total() int { return d.Period + d.Earlier }
 
-// add adds the sums of another group to g.
-func (g *group) add(other group) {
+// addGroup adds the sums of another group to g.
+func addGroup(g *group, other group) {
 	g.Leads += other.Leads
 	g.FTDs += other.FTDs
 	g.Deposits.Period += other.Deposits.Period
@@ -166,9 +166,9 @@ func (f *funnel) addLead(lead clixnow.Lead) {
 	if f.subCampaigns[name] == nil {
 		f.subCampaigns[name] = &group{Name: name}
 	}
-	f.subCampaigns[name].add(one)
-	f.byDay[n].add(one)
-	f.Total.add(one)
+	addGroup(f.subCampaigns[name], one)
+	addGroup(&f.byDay[n], one)
+	addGroup(&f.Total, one)
 }
 
 // addDeposit counts a first deposit under the day on which it was made.
@@ -181,8 +181,8 @@ func (f *funnel) addDeposit(lead clixnow.Lead) {
 	if _, within := f.day(lead.CreatedOn); within {
 		one.Deposits = deposits{Period: 1}
 	}
-	f.byDay[n].add(one)
-	f.Total.add(one)
+	addGroup(&f.byDay[n], one)
+	addGroup(&f.Total, one)
 }
 
 // Hidden reports whether there is no deposit. Either none was made, or the
@@ -213,7 +213,7 @@ func (f *funnel) Days() []group {
 		if n == 0 || f.period.date(n).Weekday() == time.Monday {
 			weeks = append(weeks, group{Name: day.Name})
 		}
-		weeks[len(weeks)-1].add(day)
+		addGroup(&weeks[len(weeks)-1], day)
 	}
 	return weeks
 }
@@ -233,7 +233,7 @@ func (f *funnel) SubCampaigns(n int) []group {
 		case i == n:
 			rows = append(rows, group{Name: fmt.Sprintf("other (%d more)", len(all)-n)})
 		}
-		rows[len(rows)-1].add(*g)
+		addGroup(&rows[len(rows)-1], *g)
 	}
 	return rows
 }

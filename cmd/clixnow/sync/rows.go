@@ -150,6 +150,7 @@ func rawLeads(ctx context.Context, tx *sql.Tx, leads []clixnow.Lead) (map[int64]
 		for i := range chunk {
 			ids[i] = chunk[i].ID
 		}
+		//nolint:gosec // G202: only placeholders are appended
 		statement := "SELECT id, raw FROM leads WHERE id IN " + placeholders(1, len(ids))
 		rows, err := tx.QueryContext(ctx, statement, ids...)
 		if err != nil {
@@ -175,6 +176,7 @@ func rawLeads(ctx context.Context, tx *sql.Tx, leads []clixnow.Lead) (map[int64]
 func insert(ctx context.Context, tx *sql.Tx, table, columns, onConflict string, rows [][]any) error {
 	for chunk := range slices.Chunk(rows, rowsPerStatement) {
 		values := placeholders(len(chunk), len(chunk[0]))
+		//nolint:gosec // G201: only names and placeholders are inserted
 		statement := fmt.Sprintf("INSERT INTO %s (%s) VALUES %s %s", table, columns, values, onConflict)
 		if _, err := tx.ExecContext(ctx, statement, slices.Concat(chunk...)...); err != nil {
 			return err
