@@ -90,7 +90,7 @@ func (s *site) signUp(w http.ResponseWriter, r *http.Request) {
 }
 
 // cookie lets the waiting page find its registration. The id is not in the URL,
-// because URLs are logged, and whoever knows the id gets the login link.
+// because URLs are logged, and the id gives access to the login link.
 func (s *site) cookie(id string) *http.Cookie {
 	return &http.Cookie{ //nolint:gosec // Secure depends on the URL, so that the page can be tried without TLS
 		Name: "registration", Value: id, MaxAge: int(keepFor.Seconds()),
