@@ -184,10 +184,10 @@ func (s *Server) track(conn net.Conn, state http.ConnState) {
 }
 
 // Client returns a new client for the server, with the current token. Its
-// back-off takes milliseconds. So it does not wait for a Retry-After of a
-// second or more, but returns the error at once. opts are applied after these
-// settings. Client panics if [clixnow.NewClient] returns an error, or if the
-// server has no listener.
+// back-off and the looks of its EnsureLead take milliseconds. So it does not
+// wait for a Retry-After of a second or more, but returns the error at once.
+// opts are applied after these settings. Client panics if [clixnow.NewClient]
+// returns an error, or if the server has no listener.
 func (s *Server) Client(opts ...clixnow.Option) *clixnow.Client {
 	if s.URL == "" {
 		panic("clixnowtest: Client: the server has no listener; use clixnow.NewClient with your own base URL")
@@ -195,6 +195,7 @@ func (s *Server) Client(opts ...clixnow.Option) *clixnow.Client {
 	own := []clixnow.Option{
 		clixnow.WithBaseURL(s.URL),
 		clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: time.Millisecond, MaxBackoff: 50 * time.Millisecond}),
+		clixnow.WithLooks(time.Millisecond, 2*time.Millisecond, 5*time.Millisecond, 10*time.Millisecond),
 	}
 	client, err := clixnow.NewClient(s.Brand, s.token(), append(own, opts...)...)
 	if err != nil {

@@ -1,6 +1,7 @@
 package clixnowtest_test
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -241,6 +243,24 @@ func TestClient(t *testing.T) {
 	assert.Panics(t, func() { server.Client(clixnow.WithUserAgent("")) })
 	assert.Panics(t, func() { start(t, clixnowtest.WithBrand("not a label")).Client() })
 	assert.Panics(t, func() { clixnowtest.NewHandler().Client() })
+}
+
+// TestClientLooks loses a create before it arrives. The client looks for the
+// lead and sends it again.
+func TestClientLooks(t *testing.T) {
+	t.Parallel()
+	lost := clixnowtest.Fault{Method: "POST", Drop: clixnowtest.DropBeforeHandling}
+	// The default looks of package clixnow take longer than this.
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+
+	server := start(t)
+	client := server.Client()
+	t.Cleanup(client.CloseIdleConnections)
+	server.Inject(lost)
+	lead, err := client.EnsureLead(ctx, allisonBrown())
+	require.NoError(t, err)
+	assert.False(t, lead.Recovered)
 }
 
 func TestHandler(t *testing.T) {
