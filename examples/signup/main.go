@@ -166,7 +166,7 @@ type field struct{ Name, Label, Type, Autocomplete, Value, Error string }
 type page struct {
 	Title, Text, Landing string
 	Fields               []field
-	Errors               map[string]string
+	OtherErrors          map[string]string
 }
 
 // showForm shows the form with what the visitor typed, except the password.
@@ -179,10 +179,10 @@ func showForm(w http.ResponseWriter, status int, text string, texts map[string]s
 		{Name: "password", Label: "Password", Type: "password", Autocomplete: "new-password"},
 		{Name: "countryCode", Label: "Country, two letters", Type: "text", Autocomplete: "country"},
 	}
+	form.Del("password")
 	for i, f := range fields {
-		if fields[i].Error = texts[f.Name]; f.Name != "password" {
-			fields[i].Value = form.Get(f.Name)
-		}
+		fields[i].Value, fields[i].Error = form.Get(f.Name), texts[f.Name]
+		delete(texts, f.Name)
 	}
 	show(w, status, page{"Sign up", text, form.Get("landing"), fields, texts})
 }
