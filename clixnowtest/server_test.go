@@ -261,6 +261,14 @@ func TestClientLooks(t *testing.T) {
 	lead, err := client.EnsureLead(ctx, allisonBrown())
 	require.NoError(t, err)
 	assert.False(t, lead.Recovered)
+
+	server = start(t)
+	client = server.Client(clixnow.WithLooks(time.Hour))
+	t.Cleanup(client.CloseIdleConnections)
+	server.Inject(lost)
+	_, err = client.EnsureLead(ctx, allisonBrown())
+	require.ErrorIs(t, err, clixnow.ErrOutcomeUnknown, "the option of the caller wins")
+	assert.Len(t, server.Requests(), 1)
 }
 
 func TestHandler(t *testing.T) {
