@@ -171,7 +171,10 @@ func TestAnswers(t *testing.T) {
 				Body:   `{"message":"Invalid","errors":{"Phone":["Too short.","<b>"]}}`,
 			}),
 			422,
-			[]string{`id="phone-error">Too short. &lt;b&gt;<`, `href="#phone">Phone, with country code: Too short. &lt;b&gt;<`},
+			[]string{
+				`id="phone-error">Too short. &lt;b&gt;<`,
+				`href="#phone">Phone, with country code: Too short. &lt;b&gt;<`,
+			},
 		},
 		{
 			"field that is not in the form", filled("", ""),
