@@ -125,7 +125,7 @@ func ExampleClient_LeadChanges() {
 		var batch []clixnow.Lead
 		changes := client.LeadChanges(ctx, clixnow.LeadChangesRequest{
 			Since: db.position,
-			CaughtUp: func(since time.Time) error {
+			Checkpoint: func(since time.Time, _ bool) error {
 				err := db.save(batch, since)
 				batch = nil
 				return err

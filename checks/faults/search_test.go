@@ -140,7 +140,7 @@ func (f *follower) follow(ctx context.Context, t *testing.T, client *clixnow.Cli
 		var batch []clixnow.Lead
 		err := f.read(ctx, client, clixnow.LeadChangesRequest{
 			Since: f.since, PageSize: pageSize, PollInterval: 20 * time.Millisecond,
-			CaughtUp: func(since time.Time) error {
+			Checkpoint: func(since time.Time, _ bool) error {
 				f.turns.Add(1)
 				if f.passes++; f.passes%5 == 0 {
 					return errDies
@@ -159,7 +159,7 @@ func (f *follower) follow(ctx context.Context, t *testing.T, client *clixnow.Cli
 	}
 }
 
-// read goes on after the errors of the network, and ends with that of CaughtUp
+// read goes on after the errors of the network, and ends with that of Checkpoint
 // or the context.
 func (f *follower) read(ctx context.Context, client *clixnow.Client, req clixnow.LeadChangesRequest,
 	batch *[]clixnow.Lead,

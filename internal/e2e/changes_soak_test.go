@@ -139,7 +139,7 @@ func (r *reader) read(calm bool) {
 	if calm {
 		odds, req.PollInterval = 0, time.Second
 	}
-	req.CaughtUp = func(since time.Time) error {
+	req.Checkpoint = func(since time.Time, _ bool) error {
 		r.passes++
 		if r.dies(odds) || r.random.IntN(8) == 0 && !calm {
 			return errDeath

@@ -155,7 +155,7 @@ func TestLeadChangesRefuses(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			api := newAPI()
-			test.req.CaughtUp = func(time.Time) error { panic("not caught up") }
+			test.req.Checkpoint = func(time.Time, bool) error { panic("not caught up") }
 			leads, err := drain(t, newClient(t, api.ServeHTTP).LeadChanges(t.Context(), test.req))
 			var invalid *clixnow.ValidationError
 			require.ErrorAs(t, err, &invalid)
@@ -191,11 +191,15 @@ type journal []string
 
 func (j *journal) note(format string, args ...any) { *j = append(*j, fmt.Sprintf(format, args...)) }
 
-func (j *journal) caughtUp(since time.Time) error {
+func (j *journal) checkpoint(since time.Time, caughtUp bool) error {
+	what := "position"
+	if caughtUp {
+		what = "caught up"
+	}
 	if since.IsZero() {
-		j.note("caught up")
+		j.note("%s", what)
 	} else {
-		j.note("caught up %v", since.Sub(noon))
+		j.note("%s %v", what, since.Sub(noon))
 	}
 	return nil
 }
@@ -207,13 +211,13 @@ func follow(ctx context.Context, client *clixnow.Client, req clixnow.LeadChanges
 ) journal {
 	var j journal
 	enough := errors.New("enough")
-	caughtUp := req.CaughtUp
-	req.CaughtUp = func(since time.Time) error {
-		if err := j.caughtUp(since); err != nil {
+	checkpoint := req.Checkpoint
+	req.Checkpoint = func(since time.Time, caughtUp bool) error {
+		if err := j.checkpoint(since, caughtUp); err != nil {
 			return err
 		}
-		if caughtUp != nil {
-			if err := caughtUp(since); err != nil {
+		if checkpoint != nil {
+			if err := checkpoint(since, caughtUp); err != nil {
 				return err
 			}
 		}
@@ -296,7 +300,7 @@ func TestLeadChangesCaughtUp(t *testing.T) {
 			assert.PanicsWithValue(t, "mine", func() {
 				req := clixnow.LeadChangesRequest{
 					PollInterval: time.Minute,
-					CaughtUp:     func(time.Time) error { panic("mine") },
+					Checkpoint: func(time.Time, bool) error { panic("mine") },
 				}
 				for _, err := range memoryClient(t, newAPI()).LeadChanges(t.Context(), req) {
 					require.NoError(t, err)
@@ -309,7 +313,7 @@ func TestLeadChangesCaughtUp(t *testing.T) {
 		t.Parallel()
 		inBubble(t, time.Hour, func(t *testing.T) {
 			var called []time.Duration
-			req := clixnow.LeadChangesRequest{PollInterval: time.Minute, CaughtUp: func(time.Time) error {
+			req := clixnow.LeadChangesRequest{PollInterval: time.Minute, Checkpoint: func(time.Time, bool) error {
 				called = append(called, time.Since(noon)-time.Hour)
 				time.Sleep(time.Second) // a transaction takes its time
 				return nil
@@ -327,7 +331,7 @@ func TestLeadChangesCaughtUp(t *testing.T) {
 				full := errors.New("disk full")
 				req := clixnow.LeadChangesRequest{
 					PollInterval: interval,
-					CaughtUp:     func(time.Time) error { return full },
+					Checkpoint: func(time.Time, bool) error { return full },
 				}
 				ids, err := drainIDs(t, memoryClient(t, api).LeadChanges(t.Context(), req))
 				require.ErrorIs(t, err, full)
@@ -341,7 +345,7 @@ func TestLeadChangesCaughtUp(t *testing.T) {
 		inBubble(t, time.Hour, func(t *testing.T) {
 			api := newAPI()
 			api.AddLeads(crowd(3)...)
-			req := clixnow.LeadChangesRequest{CaughtUp: func(time.Time) error { panic("not caught up") }}
+			req := clixnow.LeadChangesRequest{Checkpoint: func(time.Time, bool) error { panic("not caught up") }}
 			for lead, err := range memoryClient(t, api).LeadChanges(t.Context(), req) {
 				require.NoError(t, err)
 				if lead.ID == 3 { // the last
@@ -359,7 +363,7 @@ func TestLeadChangesResumes(t *testing.T) {
 		api.AddLeads(crowd(200)...)
 		client := memoryClient(t, api)
 		var saved time.Time
-		req := clixnow.LeadChangesRequest{PageSize: 10, CaughtUp: func(since time.Time) error {
+		req := clixnow.LeadChangesRequest{PageSize: 10, Checkpoint: func(since time.Time, _ bool) error {
 			saved = since
 			return nil
 		}}
@@ -466,7 +470,7 @@ func TestLeadChangesErrorsWithoutPolling(t *testing.T) {
 				api.Inject(clixnowtest.Fault{Times: 3}, fault.Fault)
 				req := clixnow.LeadChangesRequest{
 					PageSize: 10,
-					CaughtUp: func(time.Time) error { panic("not caught up") },
+					Checkpoint: func(time.Time, bool) error { panic("not caught up") },
 				}
 				ids, err := drainIDs(t, memoryClient(t, api).LeadChanges(t.Context(), req))
 				require.Error(t, err)
@@ -741,7 +745,7 @@ func TestLeadChangesOfOneInstant(t *testing.T) {
 		client := memoryClient(t,
 			scripted(&requests, status("New"), status("New"), status("Called"), status("New"), status("New")))
 		var statuses []string
-		req := clixnow.LeadChangesRequest{PollInterval: time.Minute, CaughtUp: func(time.Time) error {
+		req := clixnow.LeadChangesRequest{PollInterval: time.Minute, Checkpoint: func(time.Time, bool) error {
 			if requests == 5 {
 				return errors.New("enough")
 			}
@@ -1040,7 +1044,7 @@ func TestLeadChangesWhateverTheFilter(t *testing.T) {
 						seen := make(map[int64]string)
 						req := clixnow.LeadChangesRequest{
 							PageSize: 10, PollInterval: time.Second,
-							CaughtUp: func(time.Time) error {
+							Checkpoint: func(time.Time, bool) error {
 								if passes++; passes == 8 {
 									return errors.New("enough")
 								}

@@ -6,47 +6,78 @@ import (
 )
 
 // Feed follows what changes in a list that is read in ascending order of the
-// time of modification. It reads by position in time instead of by offset, so
-// its cost grows with the number of changes and not with its square. It is not
-// safe for concurrent use, and its exported fields must not be changed once it
-// has begun.
+// time of modification. It reads by position in time, not by offset, so its
+// cost grows with the number of changes and not with its square. It is not safe
+// for concurrent use. Its exported fields must not be changed after the first
+// pass began.
 //
-// It reads in passes, each from Overlap before its position up to the present.
-// The last state of an item that became visible within Overlap of its date is
-// yielded by a pass that begins after that, if the pass comes to its end, or
-// else by one of those that follow. The same goes for a new Feed that begins
-// where another one stood. Within one Feed no version of an item is yielded
-// twice in a row.
+// A Feed reads in passes. Each pass starts Overlap before the position and ends
+// at the present. If an item became visible within Overlap of its modification,
+// a pass that begins after that yields its last state, or a later pass does if
+// that one fails. The same holds for a new Feed that begins at the position of
+// an old one. Within one Feed, no version of an item is yielded twice in a row.
+//
+// pass.go says how a pass is read.
 type Feed[T any] struct {
-	// Fetch returns the items that were modified since a time (zero: all of
-	// them), without the first skip and at most count, in ascending order of
-	// their modification. Whether the bound is included, and how coarsely the
-	// server compares, does not matter. The slice is the feed's from then on.
+	// Fetch returns the items that were modified since a time, without the
+	// first skip and at most count of them, in ascending order of their
+	// modification. A zero time means all items. The server decides what the
+	// bound shows. If one bound shows an item, it must also show every item
+	// that stands after that item in the list. The slice belongs to the feed
+	// from then on.
 	Fetch func(ctx context.Context, from time.Time, skip, count int) (Page[T], error)
 
-	ID       func(*T) int64     // the item's id
-	Version  func(*T) uint64    // a fingerprint of the item's date and content, since two changes may share a date
-	Modified func(*T) time.Time // when the item was changed last
+	// ID returns the id of an item.
+	ID func(*T) int64
+	// Version returns a fingerprint of an item's date and content. Two changes
+	// may have the same date.
+	Version func(*T) uint64
+	// Modified returns when an item was modified last.
+	Modified func(*T) time.Time
+	// Ordered reports whether the item stands in the list by its Modified.
+	// Other items may stand anywhere, and a bound may hide them. nil means that
+	// all items are in order.
+	Ordered func(*T) bool
+	// Before is called in each pass when its first page has arrived, before any
+	// item of that page is yielded. It can yield other items by Deliver. It
+	// reports whether the consumer wants more. nil means that nothing is
+	// called.
+	Before func(ctx context.Context) (more bool, err error)
 
-	Since   time.Time     // where to begin; zero: before all that there is
-	Count   int           // items to ask for per page, at least 2
-	Overlap time.Duration // how far before its position a pass starts, at least 0
+	// Since is the position to begin at. Zero means before all items.
+	Since time.Time
+	// Count is the number of items to ask for in a page. It is at least 2.
+	Count int
+	// Overlap is how far before its position a pass starts. It is at least 0.
+	Overlap time.Duration
 
-	begun    bool      // Since has been taken over into position
-	position time.Time // all that was modified before, and visible within Overlap, has been yielded
-	newest   time.Time // latest modification read
+	begun    bool      // position has taken over from Since
+	position time.Time // see Position
+	newest   time.Time // the latest modification read
 	yielded  memory    // from the start of the next pass on
+
+	passes  int       // the number of the current pass
+	began   time.Time // when it began, by the server's clock
+	base    base      // where the next pass can begin
+	hiding  int       // the first step whose bounds are not known to hide items
+	repeats int       // how many items a new bound repeated lately
 }
 
-// Page is one answer of a server.
+// Page is one response of a server.
 type Page[T any] struct {
 	Items []T
-	At    time.Time // when it was given, by the server's clock; zero: not known
+	// At is when the server sent the response, by its own clock. Zero means
+	// unknown.
+	At time.Time
 }
 
-// Position returns what a new feed may begin at, to go on where this one
-// stands. It never goes back, with one exception: a position ahead of the
-// server's time is taken as that time when the first answer arrives.
+// Yield takes an item. position is what a new Feed may begin at once the item
+// has been handled. It reports whether the consumer wants more.
+type Yield[T any] func(item T, position time.Time) bool
+
+// Position returns what a new Feed may begin at to go on from here. It never
+// goes back, with one exception: a position ahead of the server's time becomes
+// that time at the first response.
 func (f *Feed[T]) Position() time.Time {
 	if !f.begun {
 		return f.Since
@@ -54,8 +85,8 @@ func (f *Feed[T]) Position() time.Time {
 	return f.position
 }
 
-// start returns the earliest modification of interest. What is older has been
-// yielded.
+// start returns the time from which on items are still of interest. Older items
+// have been yielded.
 func (f *Feed[T]) start() time.Time {
 	position := f.Position()
 	if position.IsZero() {
@@ -65,60 +96,84 @@ func (f *Feed[T]) start() time.Time {
 }
 
 // Pass yields what was modified since the position, up to the present, and
-// moves the position on. It reports whether yield wants more. A pass that
-// follows one with an error begins at what had been read.
-func (f *Feed[T]) Pass(ctx context.Context, yield func(T) bool) (more bool, err error) {
+// moves the position. It reports whether the consumer wants more. After an
+// error the next pass goes on from what was read.
+func (f *Feed[T]) Pass(ctx context.Context, yield Yield[T]) (more bool, err error) {
 	p := newPass(f)
-	for {
-		page, err := f.Fetch(ctx, p.bound, p.place.skip, f.Count)
+	for first := true; ; first = false {
+		items, err := p.next(ctx)
 		if err != nil {
 			return true, err
 		}
-		if p.began.IsZero() && p.begin(page.At) {
-			continue
+		if first && f.Before != nil {
+			if more, err := f.Before(ctx); err != nil || !more {
+				return more, err
+			}
 		}
-		if ok, err := p.accept(page.Items); err != nil {
-			return true, err
-		} else if !ok {
-			continue
-		}
-		if !f.deliver(page.Items, yield) {
+		if !f.deliver(items, yield) {
 			return false, nil
 		}
-		if p.ends(page.Items) {
-			f.advance(earlier(f.newest, p.began))
+		ended := p.ends()
+		if ended {
+			f.end()
+		} else {
+			f.move(p.reach)
+		}
+		p.moveBase()
+		if ended {
 			return true, nil
 		}
-		f.advance(earlier(p.reach, p.began))
-		if err := p.advance(page.Items); err != nil {
+		if err := p.advance(); err != nil {
 			return true, err
 		}
 	}
 }
 
-// deliver yields what is of interest and was not the last of its item to be
-// yielded.
-func (f *Feed[T]) deliver(items []T, yield func(T) bool) bool {
+// Deliver yields an item from elsewhere, if this pass has to and has not done
+// so yet. It reports whether the consumer wants more.
+func (f *Feed[T]) Deliver(item T, yield Yield[T]) bool { return f.deliver([]T{item}, yield) }
+
+// deliver yields the items from the start on whose version was not yielded
+// last.
+func (f *Feed[T]) deliver(items []T, yield Yield[T]) bool {
 	start := f.start()
 	for i := range items {
 		item := &items[i]
-		modified := f.Modified(item)
-		f.newest = later(f.newest, modified)
-		if modified.Before(start) || !f.yielded.add(f.ID(item), f.Version(item), modified) {
+		e := f.entry(item)
+		f.newest = later(f.newest, e.modified)
+		if e.modified.Before(start) || !f.yielded.add(e, f.passes) {
 			continue
 		}
-		if !yield(*item) {
+		position := f.position
+		if e.ordered {
+			position = later(position, earlier(e.modified, f.began))
+		}
+		if !yield(*item, position) {
 			return false
 		}
+		f.position = position
 	}
 	return true
 }
 
-// advance moves the position on, never back, and forgets what no later pass
-// reads.
-func (f *Feed[T]) advance(position time.Time) {
-	f.position = later(f.position, position)
+func (f *Feed[T]) entry(item *T) entry {
+	return entry{mark{f.ID(item), f.Version(item)}, f.Modified(item), f.Ordered == nil || f.Ordered(item)}
+}
+
+// move moves the position to t, but not beyond the beginning of the pass and
+// never back.
+func (f *Feed[T]) move(t time.Time) {
+	f.position = later(f.position, earlier(t, f.began))
 	f.yielded.forget(f.start())
+}
+
+// end moves the position at the end of a pass. If there has never been an item,
+// the position is the beginning of the pass.
+func (f *Feed[T]) end() {
+	f.move(f.newest)
+	if f.position.IsZero() {
+		f.position = f.began
+	}
 }
 
 func earlier(a, b time.Time) time.Time {

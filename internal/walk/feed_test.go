@@ -75,7 +75,7 @@ func pass(t *testing.T, f *walk.Feed[item]) []int64 {
 func failingPass(t *testing.T, f *walk.Feed[item]) ([]int64, error) {
 	t.Helper()
 	var got []int64
-	more, err := f.Pass(t.Context(), func(i item) bool {
+	more, err := f.Pass(t.Context(), func(i item, _ time.Time) bool {
 		got = append(got, i.ID)
 		return true
 	})
@@ -313,7 +313,7 @@ func TestFeedEndsWithTheConsumer(t *testing.T) {
 	t.Parallel()
 	j := journal{items: entries(20, time.Minute), at: epoch().Add(time.Hour)}
 	n := 0
-	more, err := j.feed(5).Pass(t.Context(), func(item) bool { n++; return n < 3 })
+	more, err := j.feed(5).Pass(t.Context(), func(item, time.Time) bool { n++; return n < 3 })
 	require.NoError(t, err)
 	assert.False(t, more)
 	assert.Equal(t, 3, n)
@@ -383,7 +383,7 @@ func TestFeedMemory(t *testing.T) {
 		found := j.items[first+skip:]
 		return walk.Page[item]{Items: slices.Clone(found[:min(count, len(found))]), At: j.at}, nil
 	}
-	more, err := f.Pass(t.Context(), func(item) bool {
+	more, err := f.Pass(t.Context(), func(item, time.Time) bool {
 		n++
 		most = max(most, f.Remembered())
 		return true

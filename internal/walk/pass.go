@@ -1,143 +1,558 @@
 package walk
 
-import "time"
-
-const (
-	// fineStep is how far before the last item read the next page begins, where
-	// the server compares dates as finely as it prints them. The datetime of
-	// SQL Server counts in steps of 3.33 ms.
-	fineStep = 10 * time.Millisecond
-
-	// coarseStep is the same where it does not: one second for dates printed a
-	// second late, and one for a filter that compares whole seconds and
-	// excludes its bound.
-	coarseStep = 2 * time.Second
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
 )
 
-// pass is one reading of a feed up to the present.
+// The steps say how far before an item a bound is set. With a coarser filter it
+// has to be set further back, or the bound hides the item.
+const (
+	// fineStep is for a filter that compares as finely as the server prints
+	// dates. The datetime of SQL Server counts in steps of 3.33 ms.
+	fineStep = iota
+	// secondStep is for dates that are printed a second late, and for a filter
+	// that compares whole seconds and excludes its bound.
+	secondStep
+	minuteStep
+	hourStep
+	dayStep
+	// noStep says that every bound may hide items.
+	noStep
+)
+
+// boundBefore returns the bound that is one step before t. It is zero if there
+// is no date that could be sent.
+func boundBefore(t time.Time, step int) time.Time {
+	if step == fineStep {
+		return fromYear1(t.Add(-10 * time.Millisecond))
+	}
+	return fromYear1(t.Truncate(time.Second).Add(-distance(step)))
+}
+
+// distance returns how far a step goes back, without the fraction of a second.
+func distance(step int) time.Duration {
+	const spare = 2 * time.Second
+	return spare + [...]time.Duration{
+		secondStep: 0, minuteStep: time.Minute, hourStep: time.Hour, dayStep: 49 * time.Hour,
+	}[step]
+}
+
+// fromYear1 returns t, or zero if t is before the year 1.
+func fromYear1(t time.Time) time.Time { return later(t, time.Time{}) }
+
+// window is a part of the list: what a bound shows, without the first skip
+// items.
+type window struct {
+	bound time.Time
+	skip  int
+	// proven reports that the bound is known to show every item that is still
+	// to be read.
+	proven bool
+}
+
+// base is the window in which the next pass can begin.
+type base struct {
+	window
+	// known reports that a pass has found its start.
+	known bool
+	// start is the start of the pass that began here.
+	start time.Time
+}
+
+// pass is one reading of a list up to the present.
 //
-// It begins fine: each page is asked for from just before the last item read,
-// and must hold that item. It does where the server's filter is as fine as its
-// dates, and then also holds whatever follows that item; and as such a page is
-// asked for without an offset, nothing can shift it. Where a page does not hold
-// the item, or where a page cannot move the bound because one instant fills it,
-// the pass goes on coarse: its bound is then so far back that no filter can
-// hide the item, and within that bound it reads by offset, with the rules of
-// place, until the bound moves.
+// # Which pages count
+//
+// A filter that is coarser than the dates, or that excludes its bound, hides
+// items. So an empty page proves nothing, and a page counts only if it joins
+// what was read. It joins if it begins with an item that was modified before
+// everything that is still to be read. It also joins if it holds an item that
+// this pass has read, in the same version. In both cases no unread item can
+// stand before the page. An item may move meanwhile. It is then dated after the
+// beginning of the pass, and the next pass reads it.
+//
+// # How a pass begins
+//
+// The first pass begins with a bound two seconds before its start. If the page
+// does not join, the bound steps back, and at last there is no bound, which
+// needs no proof. A later pass begins just before the last item that is not
+// after its start. If the page does not show that item, the pass begins in the
+// window in which the pass before found its start. That window is proven. If it
+// begins long before the start, skip is doubled and halved to find the start.
+//
+// # How a pass goes on
+//
+// For the next page, a bound just before the last item read is put on trial. It
+// costs the server the least. If the page does not join, or shows nothing new,
+// the pass returns to the bound that it had and reads on by skip. If a page
+// does not join there, the pass steps back. The feed remembers what trials
+// show. hiding is the first step whose bounds did not hide anything yet.
+// repeats is how many known items a new bound showed. The next trial waits
+// until as many new items were read.
 type pass[T any] struct {
-	feed  *Feed[T]
-	clock time.Time // when it began, by our clock
-	began time.Time // the same by the server's; zero before the first answer
+	feed *Feed[T]
+	// clock is when the pass began, by our clock.
+	clock time.Time
+	// present is just after the first response, by the server's clock. Zero
+	// means that there was no response yet.
+	present time.Time
+	// start is the start of the pass. Older items are of no interest.
+	start time.Time
 
-	first, bound time.Time // the bound of the first page, and that of the next
-	place        place[T]  // within the bound
-	coarse       bool
+	// at is the window of the next request.
+	at window
+	// page is the last page, and received is the length of the last page that
+	// counted.
+	page     []entry
+	received int
+	// news is the number of items in that page that the pass had not read, and
+	// passed is the number of items since the last such item.
+	news, passed int
+	// fresh is the number of new items at the current bound.
+	fresh int
+	// end is the offset after the page with the last new item.
+	end int
+	// back is how far the last step back went. It is 0 after a page that
+	// counted. shifted reports that a step back led to that page.
+	back    int
+	shifted bool
 
-	reach time.Time // the latest modification read
-	last  mark      // the item that the page before ended with
+	// last is the last item read.
+	last mark
+	// reach is the latest modification read, of the items in order.
+	reach time.Time
+	// others are the items read that are not in order.
+	others map[mark]struct{}
+	// windows are those in which the next pass could begin.
+	windows []pageStart
+
+	// settled reports that the start was found.
+	settled bool
+	search  search
+	// refused is the last bound whose page did not join, before the start was
+	// found.
+	refused refusal
+
+	// trial reports that the current bound is on trial.
+	trial bool
+	// step is the step of the last trial, or of a bound before the start.
+	step int
+	// tried is the bound of the last trial, and old is the window to return to
+	// if the trial fails.
+	tried time.Time
+	old   window
+	// hidden is the item that the last trial should have shown. Zero means
+	// none.
+	hidden mark
+}
+
+// pageStart is the window of a page, and the modification of the first item in
+// order that the page showed.
+type pageStart struct {
+	window
+	first time.Time
+}
+
+// search is the state of the search for the start by skip.
+type search struct {
+	// low is the highest offset known whose page joins. last is the last item
+	// of that page, or zero, and stuck is how many pages ended with it.
+	low   int
+	last  mark
+	stuck int
+	// high is the lowest offset known whose page does not join. 0 means none.
+	high int
+	// stride is how far the last request moved forward.
+	stride int
+	// requests is the number of requests so far.
+	requests int
+}
+
+// refusal is a bound whose page does not join.
+type refusal struct {
+	bound time.Time
+	// step is how far before the start it was set. 0 means that there was no
+	// such bound.
+	step int
+	// first is the modification of the first item in order that it showed. Zero
+	// means that there was none.
+	first time.Time
 }
 
 func newPass[T any](f *Feed[T]) *pass[T] {
-	p := &pass[T]{feed: f, clock: time.Now()}
-	p.first = coarsely(f.start())
-	p.move(p.first)
+	f.passes++
+	p := &pass[T]{feed: f, clock: time.Now(), received: f.Count, others: make(map[mark]struct{})}
+	p.open()
 	return p
 }
 
-// coarsely returns a bound that lets through what was modified at t, whatever
-// the server does with it.
-func coarsely(t time.Time) time.Time {
-	if t.IsZero() {
-		return t
-	}
-	bound := t.Truncate(time.Second).Add(-coarseStep)
-	if bound.Before(time.Time{}) { // no date that can be sent
-		return time.Time{}
-	}
-	return bound
-}
-
-// move takes another bound, and stands at the first item within it.
-func (p *pass[T]) move(bound time.Time) {
-	p.bound = bound
-	p.place = place[T]{id: p.feed.ID, version: p.feed.Version, count: p.feed.Count, versions: make(map[int64]uint64)}
-}
-
-// begin takes the server's time from the first answer. It reports whether that
-// answer is void, because the feed was to begin in the server's future: a clock
-// that is ahead must not hide what changes until the server's gets there.
-func (p *pass[T]) begin(at time.Time) (void bool) {
-	if at.IsZero() {
-		p.began = p.clock.UTC().Truncate(time.Second) // dates may be cut to seconds, as the server's time is
-	} else {
-		p.began = at.Add(-time.Since(p.clock).Truncate(time.Second)) // a slow answer is dated at its end
-	}
+// open chooses the window to begin in.
+func (p *pass[T]) open() {
 	f := p.feed
+	p.start = f.start()
+	p.at = f.base.window
+	p.at.proven = true
+	if !f.base.known {
+		p.step = secondStep
+		p.narrow()
+		return
+	}
+	if p.start.Equal(f.base.start) || f.base.skip > 0 && f.base.skip < f.repeats {
+		return
+	}
+	if item, modified, ok := f.yielded.latest(p.start); ok {
+		p.last = item
+		p.try(modified, f.hiding)
+		return
+	}
+	p.try(p.start, max(f.hiding, secondStep))
+}
+
+// narrow sets the bound one step before the start.
+func (p *pass[T]) narrow() {
+	if bound := boundBefore(p.start, p.step); !bound.IsZero() {
+		p.at = window{bound: bound}
+	}
+}
+
+// widen steps back after a bound whose page does not join: once by as much as a
+// page can show, if items lie as densely before the start as in this page, and
+// then to no bound at all.
+func (p *pass[T]) widen() {
+	first, _ := p.firstOrdered()
+	stepped := p.refused.step > 0
+	p.refused = refusal{bound: p.at.bound, first: first, step: p.step}
+	p.at = window{proven: true}
+	if stepped {
+		return
+	}
+	for p.step++; p.step < dayStep && p.expect(p.step+1) <= float64(p.feed.Count); p.step++ {
+	}
+	p.narrow()
+}
+
+// expect returns how many items a step back shows, if they lie as densely as in
+// the page.
+func (p *pass[T]) expect(step int) float64 {
+	span := p.lastOrdered().Sub(p.refused.first)
+	if span <= 0 {
+		return 0
+	}
+	return float64(len(p.page)) * float64(distance(step)) / float64(span)
+}
+
+// try puts a bound before t on trial, if it is later than the current one.
+func (p *pass[T]) try(t time.Time, step int) {
+	if step == noStep {
+		return
+	}
+	bound := boundBefore(t, step)
+	if !bound.After(p.at.bound) || bound.Equal(p.tried) {
+		return
+	}
+	p.trial, p.tried, p.step, p.hidden = true, bound, step, mark{}
+	p.old, p.at = p.at, window{bound: bound}
+}
+
+// begin takes the server's time from the first response. It reports whether
+// that response is void because the feed was to begin in the server's future: a
+// clock that is ahead must not hide what changes until the server's clock gets
+// there.
+func (p *pass[T]) begin(at time.Time) (void bool) {
+	const fraction = time.Second // the server tells its time in whole seconds
+	f := p.feed
+	took := time.Since(p.clock)
+	if at.IsZero() {
+		at = p.clock.Add(took).UTC().Truncate(fraction) // dates may be cut to seconds too
+	}
+	f.began, p.present = at, at.Add(fraction)
+	if took >= fraction || f.Overlap < fraction { // the response may be dated after the pass began
+		f.began = at.Add(-took).Truncate(fraction)
+	}
 	if f.begun {
 		return false
 	}
 	f.begun, f.position = true, f.Since
-	if !f.position.After(p.began.Add(time.Second)) { // the header that tells the server's time has no fractions
+	if !f.position.After(p.present) {
 		return false
 	}
-	f.position = p.began
-	p.first = coarsely(f.start())
-	p.move(p.first)
+	f.position = f.began
+	p.open()
 	return true
 }
 
-// accept reports whether the page may be read. If not, it has prepared for
-// another one.
-func (p *pass[T]) accept(items []T) (bool, error) {
-	if p.coarse {
-		return p.place.accept(items)
-	}
-	if p.reach.IsZero() || p.holdsLast(items) {
-		return true, nil
-	}
-	p.coarse = true
-	p.move(p.coarseBound())
-	return false, nil
+// entry is what a pass needs to know of an item.
+type entry struct {
+	mark
+	modified time.Time
+	ordered  bool
 }
 
-func (p *pass[T]) holdsLast(items []T) bool {
-	for i := range items {
-		if p.place.mark(&items[i]) == p.last {
-			return true
+// next returns the next page that counts.
+func (p *pass[T]) next(ctx context.Context) ([]T, error) {
+	for {
+		if err := p.checkSearch(); err != nil {
+			return nil, err
 		}
+		page, err := p.feed.Fetch(ctx, p.at.bound, p.at.skip, p.feed.Count)
+		if err != nil {
+			return nil, err
+		}
+		if p.present.IsZero() && p.begin(page.At) {
+			continue
+		}
+		p.page = p.page[:0]
+		for i := range page.Items {
+			p.page = append(p.page, p.feed.entry(&page.Items[i]))
+		}
+		if p.accept() {
+			p.take()
+			return page.Items, nil
+		}
+	}
+}
+
+// accept reports whether the page counts. If not, it has chosen another window.
+func (p *pass[T]) accept() bool {
+	joins := p.joins()
+	p.findHidden()
+	switch {
+	case p.trial:
+		return p.judge(joins)
+	case joins, p.at.proven && p.at.skip == 0:
+		return true
+	case p.at.skip > 0:
+		p.stepBack()
+	default:
+		p.widen()
 	}
 	return false
 }
 
-// coarseBound is not before the first bound, which let through all that is of
-// interest.
-func (p *pass[T]) coarseBound() time.Time { return later(coarsely(p.reach), p.first) }
-
-// ends takes note of a page that has been read, and reports whether the pass
-// ends with it: with the end of the list or, where changes keep coming, with
-// the first page up to the present once the pass took longer than the overlap.
-func (p *pass[T]) ends(items []T) bool {
-	if len(items) == 0 {
-		return true
-	}
-	item := &items[len(items)-1]
-	modified := p.feed.Modified(item)
-	p.last, p.reach = p.place.mark(item), later(p.reach, modified)
-	return Last(len(items), p.feed.Count) || time.Since(p.clock) > p.feed.Overlap &&
-		modified.After(p.began.Add(time.Second))
+// joins reports whether no unread item can stand before the page.
+func (p *pass[T]) joins() bool {
+	first, ok := p.firstOrdered()
+	return ok && first.Before(later(p.start, p.reach)) || slices.ContainsFunc(p.page, p.isAnchor)
 }
 
-// advance moves on to the page after the one that was read.
-func (p *pass[T]) advance(items []T) error {
-	bound := p.reach.Add(-fineStep)
-	p.coarse = p.coarse || !bound.After(p.bound)
-	if p.coarse {
-		bound = p.coarseBound()
+// firstOrdered returns the modification of the first item in order.
+func (p *pass[T]) firstOrdered() (modified time.Time, ok bool) {
+	i := slices.IndexFunc(p.page, func(e entry) bool { return e.ordered })
+	if i < 0 {
+		return time.Time{}, false
 	}
-	if !bound.Equal(p.bound) {
-		p.move(bound)
+	return p.page[i].modified, true
+}
+
+// lastOrdered returns the modification of the last item in order, or zero.
+func (p *pass[T]) lastOrdered() (modified time.Time) {
+	for _, e := range p.page {
+		if e.ordered {
+			modified = e.modified
+		}
+	}
+	return modified
+}
+
+// isAnchor reports whether the item was read by this pass, or by an earlier one
+// and does not stand after the start. An item that is not in order says nothing
+// of a bound that is not proven.
+func (p *pass[T]) isAnchor(e entry) bool {
+	if !e.ordered {
+		return p.at.proven && p.isRead(e)
+	}
+	s, known := p.feed.yielded.states[e.id]
+	return p.isRead(e) || known && s.version == e.version && !e.modified.After(p.start)
+}
+
+// isRead reports whether this pass has read the item, as far as it remembers.
+func (p *pass[T]) isRead(e entry) bool {
+	if !e.ordered {
+		_, read := p.others[e.mark]
+		return read
+	}
+	s, known := p.feed.yielded.states[e.id]
+	return known && s.version == e.version && s.pass == p.feed.passes
+}
+
+// isNew reports whether the item is in order and this pass has to read it, but
+// has not done so yet.
+func (p *pass[T]) isNew(e entry) bool {
+	return e.ordered && !p.isRead(e) && !e.modified.Before(p.feed.start())
+}
+
+func count(page []entry, is func(entry) bool) (n int) {
+	for _, e := range page {
+		if is(e) {
+			n++
+		}
+	}
+	return n
+}
+
+// judge ends the trial of a bound. The bound is good if its page joins and goes
+// beyond what was read, or ends the list.
+func (p *pass[T]) judge(joins bool) bool {
+	p.trial = false
+	news := count(p.page, func(e entry) bool { return p.isNew(e) && !e.modified.Before(p.reach) })
+	known := len(p.page) - news
+	if joins && (news > 0 || p.isLast()) {
+		p.at.proven, p.fresh = true, 0
+		p.feed.repeats = max(p.feed.repeats/2, known)
+		return true
+	}
+	if joins {
+		p.feed.repeats = max(p.feed.repeats*2, known)
+	} else {
+		p.hidden = p.last
+	}
+	p.at = p.old
+	return false
+}
+
+// findHidden looks for the item that the failed trial did not show. If it is
+// there in the same version, the bound hid it, and such bounds are not tried
+// any more. If not, it has moved.
+func (p *pass[T]) findHidden() {
+	if p.trial || p.hidden == (mark{}) {
+		return
+	}
+	if slices.ContainsFunc(p.page, func(e entry) bool { return e.mark == p.hidden }) {
+		p.feed.hiding = max(p.feed.hiding, p.step+1)
+		p.hidden = mark{}
+	}
+}
+
+// take notes what a page that counts shows.
+func (p *pass[T]) take() {
+	p.news = count(p.page, func(e entry) bool { return p.isNew(e) || !e.ordered && !p.isRead(e) })
+	p.received, p.shifted, p.back = len(p.page), p.back > 0, 0
+	p.at.proven = true
+	if !p.settled && (p.isLast() || slices.ContainsFunc(p.page, p.isOfInterest)) {
+		p.settle()
+	}
+	if first, ok := p.firstOrdered(); ok && p.settled {
+		p.windows = append(p.windows, pageStart{p.at, first})
+	}
+	for _, e := range p.page {
+		p.last = e.mark
+		if e.ordered {
+			p.reach = later(p.reach, e.modified)
+		} else {
+			p.others[e.mark] = struct{}{}
+		}
+	}
+}
+
+// isOfInterest reports whether the item is in order, at the start or after it.
+func (p *pass[T]) isOfInterest(e entry) bool { return e.ordered && !e.modified.Before(p.start) }
+
+// settle ends the search for the start. The next pass begins here if the start
+// has not moved. If the page shows an item that a later bound hid, such bounds
+// are not tried any more.
+func (p *pass[T]) settle() {
+	p.settled = true
+	p.feed.base = base{window: p.at, known: true, start: p.start}
+	if p.refused.step > 0 && slices.ContainsFunc(p.page, p.refused.hid) {
+		p.feed.hiding = max(p.feed.hiding, p.refused.step+1)
+	}
+}
+
+// hid reports whether the bound should have shown the item and did not.
+func (r refusal) hid(e entry) bool {
+	const late = 2 * time.Second // dates may be printed late
+	return e.ordered && !e.modified.Before(r.bound.Add(late)) && (r.first.IsZero() || e.modified.Before(r.first))
+}
+
+// moveBase lets the next pass begin at the last page that begins before its
+// start.
+func (p *pass[T]) moveBase() {
+	start := p.feed.start()
+	for len(p.windows) > 0 && p.windows[0].first.Before(start) {
+		p.feed.base.window = p.windows[0].window
+		p.windows = p.windows[1:]
+	}
+}
+
+func (p *pass[T]) isLast() bool { return Last(len(p.page), p.feed.Count) }
+
+// ends reports whether the pass ends with a page that counts: with the end of
+// the list, or, if changes keep coming, with the first page that reaches the
+// present after the pass has taken longer than the overlap.
+func (p *pass[T]) ends() bool {
+	return p.isLast() ||
+		time.Since(p.clock) > p.feed.Overlap && p.reach.After(p.present)
+}
+
+// advance chooses the window of the next page, after a page that counts.
+func (p *pass[T]) advance() error {
+	switch {
+	case p.news > 0:
+		p.fresh += p.news
+		p.passed, p.end = 0, p.at.skip+p.received
+	case !p.settled:
+		p.stride()
+		return nil
+	default:
+		p.passed += p.received
+		if p.passed > p.end+2*p.received {
+			return fmt.Errorf("%w: the pages do not advance: %d items in a row were known, at skip %d", ErrUnstable,
+				p.passed, p.at.skip)
+		}
+	}
+	step := p.received - 1 // a page starts on the last item of the page before
+	if p.shifted && p.news == 0 {
+		step = max(1, step/2) // the list moves, so share more with the page before
+	}
+	p.at.skip += step
+	if p.news > 0 && p.settled && p.fresh >= p.feed.repeats {
+		p.try(p.reach, p.feed.hiding)
+	}
+	return nil
+}
+
+// stride moves forward in a window whose pages are all from before the start.
+func (p *pass[T]) stride() {
+	s := &p.search
+	next := p.received - 1
+	if s.stuck++; s.last != p.last {
+		s.stuck = 0
+	}
+	s.low, s.last = p.at.skip, p.last
+	if s.high == 0 {
+		s.stride = max(next, 2*s.stride)
+	} else {
+		s.stride = max(next, (s.high-s.low)/2)
+	}
+	p.at.skip += s.stride
+}
+
+// stepBack moves backward after a page that does not join.
+func (p *pass[T]) stepBack() {
+	s := &p.search
+	if !p.settled && s.last != (mark{}) && p.at.skip > s.low+p.received {
+		s.high = p.at.skip
+		p.at.skip = s.low + (s.high-s.low)/2
+		return
+	}
+	*s = search{requests: s.requests}
+	p.back = max(p.received, 2*p.back)
+	p.at.skip = max(0, p.at.skip-p.back)
+}
+
+// checkSearch limits the requests of the search for the start.
+func (p *pass[T]) checkSearch() error {
+	if p.settled || p.news > 0 {
 		return nil
 	}
-	p.place.take(items)
-	return p.place.advance(len(items))
+	const maxRequests, maxSkip, maxStuck = 80, 1 << 30, 2
+	s := &p.search
+	if s.requests++; s.requests > maxRequests || p.at.skip > maxSkip || s.stuck >= maxStuck {
+		return fmt.Errorf("%w: no page shows where the items modified since %v begin, up to skip %d", ErrUnstable,
+			p.start, p.at.skip)
+	}
+	return nil
 }

@@ -78,7 +78,7 @@ func (s *syncer) follow(ctx context.Context) error {
 	var readErr, saveErr error
 	changes := s.client.LeadChanges(ctx, clixnow.LeadChangesRequest{
 		Since: since, PollInterval: s.poll,
-		CaughtUp: func(since time.Time) error {
+		Checkpoint: func(since time.Time, _ bool) error {
 			saveErr = s.caughtUp(ctx, since)
 			return saveErr
 		},
