@@ -1,0 +1,59 @@
+package snippets
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/clixnowtest"
+)
+
+func recoverLost(ctx context.Context, req clixnow.CreateLeadRequest) (*clixnow.EnsureLeadResponse, error) {
+	server := clixnowtest.NewServer()
+	defer server.Close()
+	// The lead is created, but the answer is lost.
+	server.Inject(clixnowtest.Fault{Method: "POST", Drop: clixnowtest.DropAfterHandling})
+
+	lead, err := server.Client().EnsureLead(ctx, req) // lead.Recovered is true
+	return lead, err
+}
+
+// withFaults calls do once for each fault of the page, with a server that has
+// it.
+func withFaults(do func(fault string, client *clixnow.Client)) {
+	server := clixnowtest.NewServer()
+	defer server.Close()
+	client := server.Client()
+
+	// The lead is created, but the answer is lost: EnsureLead recovers it.
+	server.Inject(clixnowtest.Fault{Method: "POST", Drop: clixnowtest.DropAfterHandling})
+	do("lost", client)
+
+	// The outcome stays unknown, because no search succeeds either.
+	server.Inject(
+		clixnowtest.Fault{Method: "POST", Drop: clixnowtest.DropAfterHandling},
+		clixnowtest.Fault{Method: "GET", Status: 503, Times: 12},
+	)
+	do("unknown", client)
+
+	// The brand refuses the lead of one email, and takes all others.
+	server.Inject(clixnowtest.Fault{
+		Method: "POST", Email: "allison.brown@example.com",
+		Status: 400, Body: `{"message":"Daily cap reached"}`,
+	})
+	do("refused", client)
+
+	// The API answers 429 until the retries give up.
+	server.Inject(clixnowtest.Fault{Status: 429, Times: 3})
+	do("rate limited", client)
+}
+
+func printLiteral() {
+	err := error(&clixnow.APIError{StatusCode: 400, Message: "Duplicate lead"})
+	fmt.Println(clixnow.OutcomeOf(err), clixnow.ReasonOf(err)) // refused duplicate
+}
+
+func unknownOfMock() error {
+	err := fmt.Errorf("%w: %w", clixnow.ErrOutcomeUnknown, &clixnow.APIError{StatusCode: 503})
+	return err
+}

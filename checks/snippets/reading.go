@@ -1,0 +1,86 @@
+package snippets
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/clixnow/clixnow-go"
+)
+
+// mirror is a copy of the leads, with its position.
+type mirror struct {
+	leads map[int64]clixnow.Lead
+	since time.Time
+}
+
+func (m *mirror) Put(lead clixnow.Lead) { m.leads[lead.ID] = lead }
+
+func (m *mirror) Save(since time.Time, _ bool) error {
+	m.since = since
+	return nil
+}
+
+func follow(ctx context.Context, client *clixnow.Client, store *mirror, saved time.Time) {
+	for lead, err := range client.LeadChanges(ctx, clixnow.LeadChangesRequest{
+		Since: saved, PollInterval: time.Minute, Checkpoint: store.Save,
+	}) {
+		if err != nil {
+			log.Print(err) // the last error, unless it is clixnow.ErrPassFailed
+			continue
+		}
+		store.Put(lead)
+	}
+}
+
+func followInBatches(
+	ctx context.Context, client *clixnow.Client, saved time.Time,
+	saveInOneTransaction func([]clixnow.Lead, time.Time) error,
+) {
+	var batch []clixnow.Lead
+	changes := client.LeadChanges(ctx, clixnow.LeadChangesRequest{
+		Since:        saved, // zero at first: the whole history
+		PollInterval: time.Minute,
+		Checkpoint: func(since time.Time, caughtUp bool) error {
+			err := saveInOneTransaction(batch, since)
+			batch = nil
+			return err
+		},
+		CheckpointEvery: 1000, // also within a long pass
+	})
+	for lead, err := range changes {
+		if err != nil {
+			log.Print(err) // the next pass tries again, if err is clixnow.ErrPassFailed
+			continue
+		}
+		batch = append(batch, lead)
+	}
+}
+
+func printJanuary(ctx context.Context, client *clixnow.Client) error {
+	first := time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
+	january := clixnow.SearchLeadsRequest{
+		CreatedOnFrom: first,
+		CreatedOnTo:   first.AddDate(0, 1, 0).Add(-time.Millisecond), // the API seems to include both bounds
+	}
+	for lead, err := range client.SearchLeads(ctx, january) {
+		if err != nil {
+			return err // an error comes last
+		}
+		fmt.Println(lead.ID, lead.Status, lead.HasFTD(), lead.SubCampaign)
+	}
+	return nil
+}
+
+func find(ctx context.Context, client *clixnow.Client) error {
+	found, err := client.FindLeads(ctx, clixnow.FindLeadsRequest{
+		Email:         "allison.brown@example.com",
+		CreatedOnFrom: time.Now().AddDate(0, 0, -2),
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Println(len(found.Leads), "found,", found.Hidden, "of", found.Read, "leads hide their email")
+	return nil
+}
