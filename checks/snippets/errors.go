@@ -5,7 +5,6 @@ package snippets
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/clixnow/clixnow-go"
 )
