@@ -112,13 +112,12 @@ func (r *listReader[T]) nextPage(ctx context.Context) ([]T, error) {
 }
 
 // lookAhead requests pages ahead of a page of received items, of which unread
-// are new. It requests none if the list may end with this page: if the page is
-// short, and either the first short one or without new items.
+// are new. After a first short page it requests none, because the list may end
+// there.
 func (r *listReader[T]) lookAhead(ctx context.Context, received, asked, unread int) {
-	short := received < asked
-	mayBeEnd := short && (!r.wasShort || unread == 0)
+	short, wasShort := received < asked, r.wasShort
 	r.wasShort = short
-	if mayBeEnd {
+	if short && !wasShort {
 		return
 	}
 	// Each page starts on the last item of the page before.

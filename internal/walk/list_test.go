@@ -205,14 +205,18 @@ func TestListLimit(t *testing.T) {
 
 func TestListEndsWithTheLoop(t *testing.T) {
 	t.Parallel()
-	s := server{items: items(1, 100)}
-	for item, err := range s.list(10).Items(t.Context()) {
-		require.NoError(t, err)
-		if item.ID == 10 {
-			break
+	for _, limit := range []int{0, 50} {
+		s := server{items: items(1, 100)}
+		l := s.list(10)
+		l.Limit = limit
+		for item, err := range l.Items(t.Context()) {
+			require.NoError(t, err)
+			if item.ID == 10 {
+				break
+			}
 		}
+		assert.Len(t, s.requests, 1)
 	}
-	assert.Len(t, s.requests, 1)
 }
 
 func TestListError(t *testing.T) {
@@ -527,32 +531,57 @@ func TestListInsertionsInFront(t *testing.T) {
 	}
 }
 
+// Many items are inserted in front, then new items are read, and then many are
+// inserted in front again.
+func TestListInsertionsInFrontTwice(t *testing.T) {
+	t.Parallel()
+	s := server{items: items(1001, 1030)}
+	s.before = func(r request) {
+		switch {
+		case len(s.requests) == 2:
+			s.items = append(items(101, 180), s.items...)
+		case len(s.items) == 110 && r.skip > 90:
+			s.items = append(items(1, 80), s.items...)
+		}
+	}
+	l := ascendingIDs.apply(s.list(5))
+	got, err := read(t, l)
+	require.NoError(t, err)
+	assert.Equal(t, ids(items(1001, 1030)), got)
+	assert.Len(t, s.items, 190)
+}
+
 // While the walk passes over items that it has read, the list may shift again.
-// If the walk then steps back farther, it has to pass over more of them.
+// If the walk then steps back farther, it has to pass over more of them. This
+// may happen again after each new item.
 func TestListStepsBackFarther(t *testing.T) {
 	t.Parallel()
-	s := &server{items: items(1, 200)}
+	s := &server{items: items(1, 900)}
 	shift := func(first int) {
 		for i := range s.items[first:] {
 			s.items[first+i].Version++
 		}
 	}
-	s.before = func(request) {
-		switch len(s.requests) {
-		case 13: // items 1 to 109 have been read
-			shift(60)
-		case 22: // the walk has passed over 39 to 93
+	next, first := 108, -9 // the offset of the next shift, and the request of the last one
+	s.before = func(r request) {
+		switch {
+		case r.skip >= next:
+			first = len(s.requests)
+			shift(r.skip - 48)
+			next = r.skip + 90
+		case len(s.requests) == first+9: // the walk has passed over 54 items
 			shift(5)
 		}
 	}
 	got, err := read(t, s.list(10))
 	require.NoError(t, err)
-	assert.Equal(t, ids(items(1, 200)), got)
+	assert.Equal(t, ids(items(1, 900)), got)
 	var skips []int
 	for _, r := range s.requests[12:27] {
 		skips = append(skips, r.skip)
 	}
 	assert.Equal(t, []int{108, 98, 78, 38, 47, 56, 65, 74, 83, 92, 82, 62, 22, 0, 9}, skips)
+	assert.Greater(t, next, 900)
 }
 
 // A server that cannot order by id is read all the same.

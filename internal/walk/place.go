@@ -47,9 +47,11 @@ type place[T any] struct {
 }
 
 // guard finds out that the pages do not advance: a server may ignore skip, or
-// answer with a few pages in turn. Each new item starts the guard anew.
+// answer with a few pages in turn. Each page with a new item starts the guard
+// anew.
 type guard struct {
-	// passed is the number of items in a row that had been read before.
+	// passed is the number of items in a row that had been read before, without
+	// the first one of each page.
 	passed int
 	// highestEnd is the highest id that a page without a new item ended with.
 	highestEnd int64
@@ -180,23 +182,18 @@ func (p *place[T]) take(page []T) (unread []T) {
 	if len(page) == 0 {
 		return nil
 	}
-	var before mark
-	different, passed := 0, 0
+	var last mark
+	different := 0
 	begin, end := 0, 0 // of the new items
 	for i := range page {
 		m := p.mark(&page[i])
-		isNew := p.remember(m)
-		repeated := m.id == before.id
-		before = m
-		if repeated {
+		if m.id != last.id {
+			different++
+		}
+		last = m
+		if !p.remember(m) {
 			continue
 		}
-		different++
-		if !isNew {
-			passed++
-			continue
-		}
-		passed = 0
 		if begin == end {
 			begin, end = i, i
 		}
@@ -206,11 +203,11 @@ func (p *place[T]) take(page []T) (unread []T) {
 		end++
 	}
 	if begin < end {
-		p.guard = guard{passed: passed}
+		p.guard = guard{}
 	} else {
-		p.guard.pass(passed-1, before.id, p.versions == nil)
+		p.guard.pass(different-1, last.id, p.versions == nil)
 	}
-	p.begun, p.last, p.step, p.different = true, before, len(page), different
+	p.begun, p.last, p.step, p.different = true, last, len(page), different
 	p.seen += end - begin
 	return page[begin:end]
 }
@@ -255,7 +252,7 @@ func (p *place[T]) advance(received int) error {
 	}
 	distance := p.different - 1
 	if distance == 0 {
-		distance = min(received, p.count) - 1
+		distance = received - 1
 	}
 	p.skip += distance
 	p.count = max(p.count, 2) // a page of one item would only show the last item again

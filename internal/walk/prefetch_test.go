@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -73,18 +74,25 @@ func TestPrefetchIsConcurrent(t *testing.T) {
 func TestPrefetchIsBounded(t *testing.T) {
 	t.Parallel()
 	for _, ahead := range []int{1, 3} {
-		synctest.Test(t, func(t *testing.T) {
-			r := remote{server: server{items: items(1, 200)}}
-			n := 0
-			for _, err := range r.list(11, ahead).Items(t.Context()) {
-				require.NoError(t, err)
-				time.Sleep(time.Minute) // all that may be requested has been answered
-				page := max(0, n-1) / 10
-				require.LessOrEqual(t, r.sent(), page+1+ahead)
-				n++
-			}
-			assert.Equal(t, 200, n)
-		})
+		for _, limit := range []int{0, 190} {
+			t.Run(fmt.Sprintf("%d, limit %d", ahead, limit), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					r := remote{server: server{items: items(1, 200)}}
+					l := r.list(11, ahead)
+					l.Limit = limit
+					n := 0
+					for _, err := range l.Items(t.Context()) {
+						require.NoError(t, err)
+						time.Sleep(time.Minute) // for all requests that are on their way
+						page := max(0, n-1) / 10
+						require.LessOrEqual(t, r.sent(), page+1+ahead)
+						n++
+					}
+					assert.Equal(t, 200-limit/19, n)
+				})
+			})
+		}
 	}
 }
 
@@ -140,34 +148,45 @@ func TestPrefetchOfShortList(t *testing.T) {
 	}
 }
 
-// A page that ends the list, or may end it, starts no requests ahead.
-func TestPrefetchDoesNotStartAtTheEnd(t *testing.T) {
+// Nothing is requested ahead of the end, or of what may be the end: a first
+// short page.
+func TestPrefetchStarts(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		n, limit int
-		want     []int // the skips of the requests
+		n      int64
+		pages  []int   // the limits of the server's pages; the last one is for all further pages
+		begins []int64 // the first new item of each page
+		want   []int   // the number of requests ahead while that item is consumed
 	}{
-		"fewer than ten":               {9, 1000, []int{0}},
-		"a short page":                 {15, 1000, []int{0, 14}},
-		"a capped page, then a second": {25, 15, []int{0, 14, 24}},
+		"fewer than ten":        {9, []int{50}, []int64{1}, []int{0}},
+		"a full page":           {300, []int{50}, []int64{1, 51}, []int{1, 2}},
+		"a short page":          {35, []int{50}, []int64{1}, []int{0}},
+		"two short pages":       {40, []int{25}, []int64{1, 26}, []int{0, 1}},
+		"three short pages":     {70, []int{25}, []int64{1, 26, 50}, []int{0, 1, 2}},
+		"a short, a full page":  {150, []int{20, 50}, []int64{1, 21}, []int{0, 1}},
+		"a full, a short page":  {150, []int{50, 20, 50}, []int64{1, 51}, []int{1, 0}},
+		"a short, a final page": {30, []int{25}, []int64{1, 26}, []int{0, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				r := remote{server: server{items: items(1, int64(tt.n))}}
-				l := fixedPlaces.apply(r.list(100, 8))
+				r := remote{server: server{items: items(1, tt.n)}}
+				l := fixedPlaces.apply(r.list(50, 8))
 				fetch := l.Fetch
+				var began atomic.Int32
 				l.Fetch = func(ctx context.Context, skip, count int, room []item) ([]item, error) {
-					return fetch(ctx, skip, min(count, tt.limit), room)
+					page := min(int(began.Add(1)), len(tt.pages))
+					return fetch(ctx, skip, min(count, tt.pages[page-1]), room)
 				}
-				got, err := read(t, l)
-				require.NoError(t, err)
-				assert.Equal(t, ids(r.items), got)
-				var skips []int
-				for _, r := range r.requests {
-					skips = append(skips, r.skip)
+				var ahead []int
+				for item, err := range l.Items(t.Context()) {
+					require.NoError(t, err)
+					if slices.Contains(tt.begins, item.ID) {
+						time.Sleep(time.Minute) // for all requests that are on their way
+						ahead = append(ahead, r.sent()-len(ahead)-1)
+					}
 				}
-				assert.Equal(t, tt.want, skips)
+				assert.Equal(t, tt.want, ahead)
 			})
 		})
 	}
@@ -177,28 +196,22 @@ func TestPrefetchDoesNotStartAtTheEnd(t *testing.T) {
 func TestPrefetchBeginsAgainAfterStepBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := &remote{server: server{items: items(1, 400)}}
-		var (
-			pages   []int // requests on their way while the first item of a page is consumed
-			removed bool
-		)
-		for item, err := range r.list(10, 8).Items(t.Context()) {
+		r := &remote{server: server{items: items(1, 800)}}
+		var more []int // requests since the page before
+		before := 0
+		for item, err := range r.list(10, 16).Items(t.Context()) {
 			require.NoError(t, err)
 			if item.ID%9 != 2 {
 				continue
 			}
-			synctest.Wait()
-			pages = append(pages, int(r.running.Load()))
-			if item.ID == 200 && !removed {
-				removed = true
-				r.mu.Lock()
+			time.Sleep(time.Minute) // for all requests that are on their way
+			more = append(more, r.sent()-before)
+			before = r.sent()
+			if item.ID == 200 {
 				r.items = r.items[150:]
-				r.mu.Unlock()
 			}
 		}
-		require.True(t, removed)
-		assert.Contains(t, pages[22:], 1)
-		assert.NotContains(t, pages[22-8:22], 1)
+		assert.Less(t, slices.Max(more), 16)
 	})
 }
 
@@ -397,6 +410,35 @@ func TestPrefetchEnd(t *testing.T) {
 		got, err := read(t, r.list(5, 3))
 		require.NoError(t, err)
 		assert.Contains(t, got, int64(10))
+	})
+}
+
+// The fourth page is requested again, because item 13 changed. While the server
+// makes it, item 15 moves to the end. The fifth page was made before that. It is
+// short, but it is not the end.
+func TestPrefetchEndAfterSecondRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := &remote{server: server{items: items(1, 19)}}
+		var fourth atomic.Int32
+		r.delay = func(q request) time.Duration {
+			if q.skip == 8 || q.skip == 12 && fourth.Add(1) == 2 {
+				return time.Second
+			}
+			return 0
+		}
+		r.before = func(q request) {
+			switch {
+			case q.skip == 8:
+				r.items[12].Version++
+			case q.skip == 12 && fourth.Load() == 2:
+				r.remove(15)
+				r.items = append(r.items, item{ID: 15, Version: 1})
+			}
+		}
+		got, err := read(t, r.list(5, 3))
+		require.NoError(t, err)
+		assert.Contains(t, got, int64(15))
 	})
 }
 
