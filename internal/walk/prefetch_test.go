@@ -413,9 +413,9 @@ func TestPrefetchEnd(t *testing.T) {
 	})
 }
 
-// The fourth page is requested again, because item 13 changed. While the server
-// makes it, item 15 moves to the end. The fifth page was made before that. It is
-// short, but it is not the end.
+// The fourth page is requested again, because item 13 changed. While the
+// server makes it, item 15 moves to the end. The fifth page was made before
+// that. It is short, but it is not the end.
 func TestPrefetchEndAfterSecondRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
