@@ -1,8 +1,5 @@
-// Command quickstart registers leads and reads them back, against a fake
-// Clixnow that it starts on loopback. It needs nothing else. Against the real
-// API, all but the first lines of run stay as they are:
-//
-//	client, err := clixnow.NewClient("your-brand", os.Getenv("CLIXNOW_TOKEN"))
+// Command quickstart shows what package clixnow does. It talks to a fake
+// Clixnow API in memory, so it needs no token and no network.
 package main
 
 import (
@@ -10,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
+	"net/url"
 	"os"
-	"os/signal"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -22,105 +19,152 @@ import (
 
 func main() {
 	if len(os.Args) > 1 {
-		fmt.Fprintln(os.Stderr, "quickstart takes no arguments: it always talks to a fake Clixnow")
+		fmt.Fprintln(os.Stderr, "usage: quickstart (it takes no arguments)")
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	err := run(ctx, os.Stdout)
-	stop()
+	cancel()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
 	}
 }
 
 func run(ctx context.Context, out io.Writer) error {
-	server := clixnowtest.NewServer()
+	server := clixnowtest.NewServer(clixnowtest.WithCountries("CH", "DE"))
 	defer server.Close()
+	// For the real API: clixnow.NewClient("acme", os.Getenv("CLIXNOW_TOKEN")).
 	client := server.Client()
 	defer client.CloseIdleConnections()
 
-	lead, err := client.CreateLead(ctx, allison())
-	if err != nil {
-		return fmt.Errorf("register the first lead: %w", err)
-	}
-	fmt.Fprintf(out, "Registered lead %d. Send the visitor to\n  %s\n\n", lead.LeadID, lead.RedirectURL)
-
-	for i, name := range []string{"Bruno", "Chloé", "Davide"} {
-		another := allison()
-		another.FirstName = name
-		another.Email = fmt.Sprintf("lead%d@example.com", i)
-		another.Phone = fmt.Sprintf("+4179555010%d", i)
-		another.ClickID = fmt.Sprintf("click-%d", i)
-		another.SubCampaign = "autumn"
-		if _, err := client.CreateLead(ctx, another); err != nil {
-			return fmt.Errorf("register %s: %w", name, err)
-		}
-	}
-	// The brand reports a first deposit: what the affiliate is paid for.
-	err = server.UpdateLead(lead.LeadID, func(l *clixnow.Lead) {
-		l.Status, l.FTDDate = "Deposited", time.Now()
-	})
-	if err != nil {
-		return fmt.Errorf("mark a deposit: %w", err)
-	}
-	if err := printLeads(ctx, out, client); err != nil {
+	fmt.Fprintln(out, "1. Register a lead")
+	if err := register(ctx, out, client, newLead("Anna", "CH")); err != nil {
 		return err
 	}
 
-	_, err = client.CreateLead(ctx, allison())
-	fmt.Fprintf(out, "\nThe first lead once more:\n  %v\n  a duplicate: %t, and nothing was created: %t\n",
-		err, errors.Is(err, clixnow.ErrDuplicateLead), errors.Is(err, clixnow.ErrRefused))
-
-	stranger, err := clixnow.NewClient(server.Brand, "not-the-token", clixnow.WithBaseURL(server.URL))
-	if err != nil {
-		return fmt.Errorf("make a client with a wrong token: %w", err)
+	fmt.Fprintln(out, "\n2. The response is lost: the lead is found, and not sent again")
+	server.Inject(clixnowtest.Fault{Method: "POST", Drop: clixnowtest.DropAfterHandling})
+	if err := register(ctx, out, client, newLead("Bruno", "DE")); err != nil {
+		return err
 	}
-	defer stranger.CloseIdleConnections()
-	_, err = stranger.SearchLeadsPage(ctx, clixnow.SearchLeadsRequest{})
-	fmt.Fprintf(out, "\nA wrong token:\n  %v\n  unauthorized: %t\n", err, errors.Is(err, clixnow.ErrUnauthorized))
-	return nil
+	fmt.Fprintf(out, "   The brand has %d leads.\n", len(server.Leads()))
+
+	fmt.Fprintln(out, "\n3. Refusals")
+	noPassword := newLead("Chloe", "CH")
+	noPassword.Password = ""
+	for _, req := range []clixnow.CreateLeadRequest{newLead("Anna", "CH"), newLead("Chloe", "FR"), noPassword} {
+		if err := register(ctx, out, client, req); err != nil {
+			return err
+		}
+	}
+
+	fmt.Fprintln(out, "\n4. Search the leads of the last hour")
+	if err := search(ctx, out, client); err != nil {
+		return err
+	}
+
+	fmt.Fprintln(out, "\n5. Follow changes until a first deposit")
+	return follow(ctx, out, client, server)
 }
 
-func printLeads(ctx context.Context, out io.Writer, client *clixnow.Client) error {
+// register registers a lead and prints the outcome.
+func register(ctx context.Context, out io.Writer, client *clixnow.Client, req clixnow.CreateLeadRequest) error {
+	lead, err := client.EnsureLead(ctx, req)
+	outcome := clixnow.OutcomeOf(err)
+	fmt.Fprintf(out, "   %s: outcome %s", req.FirstName, outcome)
+	switch outcome {
+	case clixnow.OutcomeRegistered:
+		fmt.Fprintf(out, ", lead %d, recovered %t\n", lead.LeadID, lead.Recovered)
+		if lead.Recovered {
+			fmt.Fprintln(out, "      Its redirect URL is lost. Show a page that thanks the visitor.")
+			return nil
+		}
+		// The whole URL logs the lead in. It is a secret.
+		if redirect, err := url.Parse(lead.RedirectURL); err == nil {
+			fmt.Fprintf(out, "      Redirect the visitor to a page of %s.\n", redirect.Host)
+		}
+		return nil
+	case clixnow.OutcomeRefused:
+		fmt.Fprintf(out, ", reason %s\n      %s\n", clixnow.ReasonOf(err), text(err))
+		return nil
+	default:
+		fmt.Fprintln(out)
+		return fmt.Errorf("register %s: %w", req.FirstName, err)
+	}
+}
+
+// text returns what a refusal says. err.Error() has more: the brand, the
+// request and the status.
+func text(err error) string {
+	var api *clixnow.APIError
+	if errors.As(err, &api) {
+		return api.Message
+	}
+	var invalid *clixnow.ValidationError
+	if errors.As(err, &invalid) {
+		return invalid.Fields[0].Field + " " + invalid.Fields[0].Problem
+	}
+	return err.Error()
+}
+
+func search(ctx context.Context, out io.Writer, client *clixnow.Client) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tEMAIL\tSTATUS\tCREATED\tFTD\tSUB-CAMPAIGN")
-	today := clixnow.SearchLeadsRequest{CreatedOnFrom: time.Now().Add(-24 * time.Hour)}
-	for lead, err := range client.SearchLeads(ctx, today) {
+	fmt.Fprintln(table, "   ID\tEMAIL\tSTATUS\tFIRST DEPOSIT\tSUB-CAMPAIGN")
+	lastHour := clixnow.SearchLeadsRequest{CreatedOnFrom: time.Now().Add(-time.Hour)}
+	for lead, err := range client.SearchLeads(ctx, lastHour) {
 		if err != nil {
-			return fmt.Errorf("list leads: %w", err)
+			return fmt.Errorf("search: %w", err)
 		}
-		deposit := "-"
-		if lead.HasFTD() {
-			deposit = lead.FTDDate.Format(time.DateTime)
-		}
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\n", lead.ID, lead.Email, lead.Status,
-			lead.CreatedOn.Format(time.DateTime), deposit, lead.SubCampaign)
+		fmt.Fprintf(table, "   %d\t%s\t%s\t%t\t%s\n", lead.ID, lead.Email, lead.Status, lead.HasFTD(), lead.SubCampaign)
 	}
 	return table.Flush()
 }
 
-// allison is the lead of the API reference.
-func allison() clixnow.CreateLeadRequest {
+// follow prints what happens to leads. It ends after the first deposit.
+func follow(ctx context.Context, out io.Writer, client *clixnow.Client, server *clixnowtest.Server) error {
+	known := make(map[int64]clixnow.Lead)
+	changes := client.LeadChanges(ctx, clixnow.LeadChangesRequest{
+		// A real program polls once a minute.
+		PollInterval: 10 * time.Millisecond,
+		// A real program saves the leads and the position here. In this program
+		// the broker reports the deposit of one lead.
+		Checkpoint: func(time.Time, bool) error {
+			return server.UpdateLead(123456, func(lead *clixnow.Lead) {
+				lead.Status, lead.FTDDate = "Deposited", time.Now()
+			})
+		},
+	})
+	for lead, err := range changes {
+		if err != nil {
+			return fmt.Errorf("follow changes: %w", err)
+		}
+		var before *clixnow.Lead
+		if old, ok := known[lead.ID]; ok {
+			before = &old
+		}
+		known[lead.ID] = lead
+		for _, event := range clixnow.LeadEvents(before, lead) {
+			fmt.Fprintf(out, "   lead %d: %s\n", lead.ID, event)
+		}
+		if lead.HasFTD() {
+			break
+		}
+	}
+	return nil
+}
+
+// newLead returns a request. The click id is unique for each sign-up, so that
+// a search can find the lead.
+func newLead(firstName, country string) clixnow.CreateLeadRequest {
 	return clixnow.CreateLeadRequest{
-		FirstName:    "Allison",
-		LastName:     "Brown",
-		Email:        "allison.brown@example.com",
-		Phone:        "+41123456789",
-		Password:     "Password123!",
-		CountryCode:  "CH",
-		LanguageCode: "EN",
-		ReferralURL:  "https://website.com",
-		SubCampaign:  "subcampaign",
-		Keyword:      "test",
-		Placement:    "landing_page",
-		ClickID:      "20fn4ngo56n3snf74",
-		Sub2:         "sub2",
-		DeviceType:   "Mobile",
-		DeviceName:   "iPhone16",
-		OSName:       "iOS",
-		Browser:      "Safari Mobile",
-		Carrier:      clixnow.CarrierMobile,
-		IPAddress:    netip.MustParseAddr("1.1.1.1"),
+		FirstName:   firstName,
+		LastName:    "Example",
+		Email:       strings.ToLower(firstName) + "@example.com",
+		Phone:       fmt.Sprintf("+4179555%04d", firstName[0]),
+		Password:    "Password123!",
+		CountryCode: country,
+		SubCampaign: "autumn",
+		ClickID:     "click-" + firstName,
 	}
 }
