@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,14 +22,14 @@ type query struct {
 	skip, count int
 }
 
-// journal answers from items in order of their dates, which it compares
-// exactly, bounds included.
+// journal answers from items in order of their dates. It compares dates exactly
+// and includes the bound, if it has no filter.
 type journal struct {
 	items   []item
 	queries []query
 	at      time.Time
-	before  func() error  // called with each request, before it is answered
-	exclude time.Duration // how coarsely dates are compared, bounds excluded; 0: exactly, bounds included
+	before  func() error // called with each request, before it is answered
+	filter  *filter
 }
 
 func (j *journal) fetch(ctx context.Context, from time.Time, skip, count int) (walk.Page[item], error) {
@@ -38,19 +39,25 @@ func (j *journal) fetch(ctx context.Context, from time.Time, skip, count int) (w
 			return walk.Page[item]{}, err
 		}
 	}
-	var found []item
-	for _, i := range j.items {
-		date, bound := i.Modified.Truncate(max(j.exclude, 1)), from.Truncate(max(j.exclude, 1))
-		if date.After(bound) || j.exclude == 0 && date.Equal(bound) {
-			found = append(found, i)
+	first := sort.Search(len(j.items), func(i int) bool {
+		if j.filter == nil {
+			return !j.items[i].Modified.Before(from)
 		}
-	}
-	found = found[min(skip, len(found)):]
+		return j.filter.shows(j.items[i].Modified, from)
+	})
+	found := j.items[min(first+skip, len(j.items)):]
 	return walk.Page[item]{Items: slices.Clone(found[:min(count, len(found))]), At: j.at}, ctx.Err()
 }
 
 func (j *journal) feed(count int) *walk.Feed[item] {
 	return &walk.Feed[item]{Fetch: j.fetch, ID: itemID, Version: itemVersion, Modified: itemModified, Count: count}
+}
+
+// move gives the item a new version and date, at the end of the list.
+func (j *journal) move(id int64, to time.Time) {
+	i := slices.IndexFunc(j.items, func(i item) bool { return i.ID == id })
+	moved := item{ID: id, Version: j.items[i].Version + 1, Modified: to}
+	j.items = append(slices.Delete(j.items, i, i+1), moved)
 }
 
 // epoch is when the first item of a journal was modified.
@@ -83,50 +90,151 @@ func failingPass(t *testing.T, f *walk.Feed[item]) ([]int64, error) {
 	return got, err
 }
 
+// If the filter is as fine as the dates, a pass costs the requests of a search
+// and two more.
 func TestFeedCost(t *testing.T) {
 	t.Parallel()
+	starts := []struct {
+		apart time.Duration
+		since time.Time
+	}{
+		{apart: 11 * time.Millisecond},
+		{apart: 11 * time.Millisecond, since: epoch()},
+		{apart: 11 * time.Millisecond, since: epoch().Add(time.Hour)},
+		{apart: 3 * time.Second, since: epoch().Add(time.Minute)},
+		{apart: time.Hour, since: epoch().Add(50 * time.Hour)},
+	}
 	for _, count := range []int{2, 10, 11, 50} {
 		for _, n := range []int{0, 1, 2, 10, 11, 99, 100, 101} {
-			for _, since := range []time.Time{{}, epoch()} {
-				t.Run(fmt.Sprint(n, " by ", count, since.IsZero()), func(t *testing.T) {
+			for _, start := range starts {
+				since := start.since
+				t.Run(fmt.Sprint(n, " by ", count, " since ", since.Format("15:04:05"), start.apart), func(t *testing.T) {
 					t.Parallel()
-					j := journal{items: entries(n, 11*time.Millisecond), at: epoch().Add(time.Hour)}
+					j := journal{items: entries(n, start.apart), at: epoch().Add(200 * time.Hour)}
+					want := slices.DeleteFunc(slices.Clone(j.items), func(i item) bool { return i.Modified.Before(since) })
+					search := 0
+					list := walk.List[item]{
+						Fetch: func(_ context.Context, skip, count int, _ []item) ([]item, error) {
+							search++
+							found := want[min(skip, len(want)):]
+							return slices.Clone(found[:min(count, len(found))]), nil
+						},
+						ID: itemID, Version: itemVersion, Count: count,
+					}
+					for _, err := range list.Items(t.Context()) {
+						require.NoError(t, err)
+					}
 					f := j.feed(count)
 					f.Since = since
-					assert.Equal(t, ids(j.items), pass(t, f))
-					assert.LessOrEqual(t, len(j.queries), max(1, (n-1+count-2)/(count-1))+2)
+					assert.Equal(t, ids(want), pass(t, f))
+					allowed := search + 2
+					if len(want) == 0 { // the end has to be found without a bound
+						allowed += 2*log2(n) + 1
+					}
+					assert.LessOrEqual(t, len(j.queries), allowed)
 				})
 			}
 		}
 	}
 }
 
+func log2(n int) (log int) {
+	for ; n > 1; n /= 2 {
+		log++
+	}
+	return log
+}
+
 func TestFeedQueries(t *testing.T) {
 	t.Parallel()
-	j := journal{items: entries(4, time.Minute), at: epoch().Add(time.Hour)}
-	f := j.feed(3)
-	f.Since, f.Overlap = epoch().Add(90*time.Second+time.Millisecond), time.Minute
-	assert.Equal(t, []int64{2, 3, 4}, pass(t, f))
+	j := journal{items: entries(5, time.Minute), at: epoch().Add(time.Hour)}
+	f := j.feed(4)
+	f.Since, f.Overlap = epoch().Add(61*time.Second+time.Millisecond), time.Minute
+	assert.Equal(t, []int64{2, 3, 4, 5}, pass(t, f))
 	assert.Equal(t, []query{
-		{epoch().Add(28 * time.Second), 0, 3},
-		{epoch().Add(3*time.Minute - 10*time.Millisecond), 0, 3},
+		{epoch().Add(-time.Second), 0, 4}, // the whole second, two seconds before the start
+		{epoch().Add(3*time.Minute - 10*time.Millisecond), 0, 4},
 	}, j.queries)
-	assert.Equal(t, epoch().Add(3*time.Minute), f.Position())
+	assert.Equal(t, epoch().Add(4*time.Minute), f.Position())
 
 	j.queries = nil
 	assert.Empty(t, pass(t, f))
-	assert.Equal(t, []query{{epoch().Add(2*time.Minute - 2*time.Second), 0, 3}}, j.queries)
+	assert.Equal(t, []query{{epoch().Add(3*time.Minute - 10*time.Millisecond), 0, 4}}, j.queries,
+		"just before the last item that is not after the start")
+}
+
+// A bound that shows nothing from before the start steps back as far as a page
+// can show. Then there is no bound.
+func TestFeedStepsBack(t *testing.T) {
+	t.Parallel()
+	start := epoch().Add(-time.Hour)
+	tests := []struct {
+		name   string
+		before time.Duration // of an item from before the start; 0: there is none
+		apart  time.Duration
+		want   []time.Duration // the bounds, before the start
+		free   bool            // at last there is no bound
+	}{
+		{name: "within two seconds", before: time.Second, apart: time.Minute, want: []time.Duration{2 * time.Second}},
+		{
+			name: "within two days", before: 48 * time.Hour, apart: time.Hour,
+			want: []time.Duration{2 * time.Second, 49 * time.Hour},
+		},
+		{
+			name: "within half a page", before: 40 * time.Minute, apart: time.Minute,
+			want: []time.Duration{2 * time.Second, 50 * time.Minute},
+		},
+		{
+			name: "within a minute", before: 50 * time.Second, apart: 20 * time.Millisecond,
+			want: []time.Duration{2 * time.Second, time.Minute + 2*time.Second},
+		},
+		{
+			name: "longer ago", before: 100 * time.Hour, apart: time.Hour,
+			want: []time.Duration{2 * time.Second, 49 * time.Hour}, free: true,
+		},
+		{
+			name: "never", apart: 20 * time.Millisecond, want: []time.Duration{2 * time.Second, time.Minute + 2*time.Second},
+			free: true,
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			j := journal{items: entries(8, test.apart), at: epoch().Add(1000 * time.Hour)}
+			want := ids(j.items)
+			if test.before > 0 {
+				j.items = slices.Insert(j.items, 0, item{ID: 100, Modified: start.Add(-test.before)})
+			}
+			f := j.feed(100)
+			f.Since = start
+			assert.Equal(t, want, pass(t, f))
+			var asked []query
+			for _, from := range test.want {
+				asked = append(asked, query{start.Add(-from), 0, 100})
+			}
+			if test.free {
+				asked = append(asked, query{time.Time{}, 0, 100})
+			}
+			assert.Equal(t, asked, j.queries)
+
+			for range 3 {
+				j.queries = nil
+				assert.Empty(t, pass(t, f))
+				assert.Len(t, j.queries, 1, "a pass without changes")
+			}
+		})
+	}
 }
 
 // Many items of one instant, before and behind others, are read whatever the
 // filter.
 func TestFeedInstant(t *testing.T) {
 	t.Parallel()
-	for _, exclude := range []time.Duration{0, time.Millisecond, time.Second} {
+	for _, filter := range filters() {
 		for _, count := range []int{2, 7, 11, 100} {
-			t.Run(fmt.Sprint(exclude, count), func(t *testing.T) {
+			t.Run(fmt.Sprint(filter.name, count), func(t *testing.T) {
 				t.Parallel()
-				j := journal{at: epoch().Add(time.Hour), exclude: exclude}
+				j := journal{at: epoch().Add(time.Hour), filter: &filter}
 				for i := range int64(90) {
 					j.items = append(j.items,
 						item{ID: i + 1, Modified: epoch().Add(time.Duration(i/30) * 20 * time.Millisecond)})
@@ -138,34 +246,17 @@ func TestFeedInstant(t *testing.T) {
 	}
 }
 
-// An instant that fills a page cannot move the bound, which then stays a while
-// and is never before the first.
+// An instant that fills a page cannot move the bound, which then stays.
 func TestFeedInstantQueries(t *testing.T) {
 	t.Parallel()
 	j := journal{items: entries(5, 0), at: epoch().Add(time.Hour)}
 	assert.Equal(t, ids(j.items), pass(t, j.feed(3)))
-	bound := epoch().Add(-2 * time.Second)
 	assert.Equal(t,
 		[]query{
 			{time.Time{}, 0, 3},
 			{epoch().Add(-10 * time.Millisecond), 0, 3},
-			{bound, 0, 3},
-			{bound, 2, 3},
-			{bound, 4, 3},
-		}, j.queries)
-
-	j.queries = nil
-	f := j.feed(3)
-	f.Since = epoch().Add(1500 * time.Millisecond)
-	assert.Empty(t, pass(t, f))
-	bound = epoch().Add(-time.Second)
-	assert.Equal(t,
-		[]query{
-			{bound, 0, 3},
-			{epoch().Add(-10 * time.Millisecond), 0, 3},
-			{bound, 0, 3},
-			{bound, 2, 3},
-			{bound, 4, 3},
+			{time.Time{}, 2, 3},
+			{time.Time{}, 4, 3},
 		}, j.queries)
 }
 
@@ -173,31 +264,19 @@ func TestFeedInstantQueries(t *testing.T) {
 // once more, and nothing is lost.
 func TestFeedMoves(t *testing.T) {
 	t.Parallel()
-	j := journal{items: entries(8, 20*time.Millisecond), at: epoch().Add(time.Hour)}
-	j.before = func() error {
-		if len(j.queries) == 2 {
-			moved := item{ID: 4, Version: 1, Modified: epoch().Add(time.Minute)}
-			j.items = append(slices.Delete(j.items, 3, 4), moved)
-		}
-		return nil
+	for _, filter := range filters() {
+		t.Run(filter.name, func(t *testing.T) {
+			t.Parallel()
+			j := journal{items: entries(8, 20*time.Millisecond), at: epoch().Add(time.Hour), filter: &filter}
+			j.before = func() error {
+				if len(j.queries) == 2 {
+					j.move(4, epoch().Add(time.Minute))
+				}
+				return nil
+			}
+			assert.Equal(t, []int64{1, 2, 3, 4, 5, 6, 7, 8, 4}, pass(t, j.feed(4)))
+		})
 	}
-	assert.Equal(t, []int64{1, 2, 3, 4, 5, 6, 7, 8, 4}, pass(t, j.feed(4)))
-	assert.Equal(t, epoch().Add(-2*time.Second), j.queries[2].from)
-}
-
-// The same, where the filter hides what is left of the second, but not where
-// the item has moved to.
-func TestFeedMovesBehindCoarseFilter(t *testing.T) {
-	t.Parallel()
-	j := journal{items: entries(8, 20*time.Millisecond), at: epoch().Add(time.Hour), exclude: time.Second}
-	j.before = func() error {
-		if len(j.queries) == 2 {
-			moved := item{ID: 4, Version: 1, Modified: epoch().Add(time.Minute)}
-			j.items = append(slices.Delete(j.items, 3, 4), moved)
-		}
-		return nil
-	}
-	assert.Equal(t, []int64{1, 2, 3, 4, 5, 6, 7, 8, 4}, pass(t, j.feed(4)))
 }
 
 func TestFeedPosition(t *testing.T) {
@@ -206,67 +285,134 @@ func TestFeedPosition(t *testing.T) {
 	tests := []struct {
 		name           string
 		since, at      time.Time
-		newest         []time.Time // the items' dates
+		items          []time.Time // their dates
 		want           time.Time
 		yielded, asked int
 	}{
-		{name: "nothing ever", at: noon, asked: 1},
-		{name: "nothing new", since: noon, at: noon.Add(time.Hour), want: noon, asked: 1},
+		{name: "nothing ever", at: noon, want: noon, asked: 1},
+		{name: "nothing new", since: noon, at: noon.Add(time.Hour), want: noon, asked: 3},
 		{
-			name: "the newest", at: noon.Add(time.Hour), newest: []time.Time{noon, noon.Add(time.Minute)},
+			name: "the newest", at: noon.Add(time.Hour), items: []time.Time{noon, noon.Add(time.Minute)},
 			want: noon.Add(time.Minute), yielded: 2, asked: 1,
 		},
 		{
-			name: "one ahead", at: noon, newest: []time.Time{noon.Add(-1), noon.Add(time.Hour)}, want: noon, yielded: 2,
+			name: "one ahead", at: noon, items: []time.Time{noon.Add(-1), noon.Add(time.Hour)}, want: noon, yielded: 2,
 			asked: 1,
 		},
 		{
-			name: "an old one", since: noon, at: noon.Add(time.Hour), newest: []time.Time{noon.Add(-1)}, want: noon,
+			name: "an old one", since: noon, at: noon.Add(time.Hour), items: []time.Time{noon.Add(-1)}, want: noon,
 			asked: 1,
 		},
-		{name: "begun a second ahead", since: noon.Add(time.Second), at: noon, want: noon.Add(time.Second), asked: 1},
+		{name: "begun a second ahead", since: noon.Add(time.Second), at: noon, want: noon.Add(time.Second), asked: 3},
 		{
-			name: "begun ahead", since: noon.Add(time.Hour), at: noon, newest: []time.Time{noon.Add(time.Minute)},
-			want: noon, yielded: 1, asked: 2,
+			name: "begun ahead", since: noon.Add(time.Hour), at: noon, items: []time.Time{noon.Add(time.Minute)},
+			want: noon, yielded: 1, asked: 4,
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			j := journal{at: tt.at}
-			for i, date := range tt.newest {
-				j.items = append(j.items, item{ID: int64(i + 1), Modified: date})
-			}
-			f := j.feed(10)
-			f.Since = tt.since
-			assert.Equal(t, tt.since, f.Position())
-			assert.Len(t, pass(t, f), tt.yielded)
-			assert.Equal(t, tt.want, f.Position())
-			assert.Len(t, j.queries, tt.asked)
+			synctest.Test(t, func(t *testing.T) {
+				j := journal{at: tt.at}
+				for i, date := range tt.items {
+					j.items = append(j.items, item{ID: int64(i + 1), Modified: date})
+				}
+				f := j.feed(10)
+				f.Since = tt.since
+				assert.Equal(t, tt.since, f.Position())
+				assert.Len(t, pass(t, f), tt.yielded)
+				assert.Equal(t, tt.want, f.Position())
+				assert.Len(t, j.queries, tt.asked)
+			})
 		})
 	}
 }
 
-// Where the server does not tell its time, ours counts; where it took its time
-// to answer, that is taken off.
+// Each item comes with the position that holds once it has been handled.
+func TestFeedPositionOfEachItem(t *testing.T) {
+	t.Parallel()
+	noon := epoch()
+	j := journal{items: entries(5, time.Minute), at: noon.Add(150 * time.Second)}
+	j.items[1].Modified = time.Time{} // as an item that was never modified
+	f := j.feed(10)
+	f.Since, f.Overlap = noon.Add(30*time.Second), time.Minute
+	f.Fetch = func(context.Context, time.Time, int, int) (walk.Page[item], error) {
+		return walk.Page[item]{Items: slices.Clone(j.items), At: j.at}, nil
+	}
+	created := noon.Add(10 * time.Minute)
+	f.Ordered = func(i *item) bool { return !i.Modified.IsZero() }
+	f.Modified = func(i *item) time.Time {
+		if i.Modified.IsZero() {
+			return created
+		}
+		return i.Modified
+	}
+	var positions []time.Duration
+	more, err := f.Pass(t.Context(), func(_ item, position time.Time) bool {
+		positions = append(positions, position.Sub(noon))
+		return len(positions) < 5
+	})
+	require.NoError(t, err)
+	assert.False(t, more)
+	assert.Equal(t, []time.Duration{
+		30 * time.Second,  // the first one is from before Since
+		30 * time.Second,  // the second one is not in order
+		120 * time.Second, // the third one
+		150 * time.Second, // the beginning of the pass
+		150 * time.Second,
+	}, positions)
+	assert.Equal(t, noon.Add(150*time.Second), f.Position())
+}
+
+// The server's time is taken from the first response. If that is slow, it may be
+// dated after the pass began.
 func TestFeedServerTime(t *testing.T) {
 	t.Parallel()
 	for _, told := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			began := time.Now().UTC()
-			j := journal{items: entries(1, 0)}
-			j.before = func() error {
-				time.Sleep(3500 * time.Millisecond)
-				if told {
-					j.at = time.Now().UTC().Truncate(time.Second)
-				}
-				return nil
-			}
-			f := j.feed(10)
-			pass(t, f)
-			assert.Equal(t, began, f.Position())
-		})
+		for took, early := range map[time.Duration]time.Duration{
+			0: 0, 400 * time.Millisecond: 0, 3 * time.Second: 0, 3500 * time.Millisecond: time.Second,
+		} {
+			t.Run(fmt.Sprint(told, took), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					began := time.Now().UTC()
+					j := journal{items: entries(1, 0)} // it is dated ahead
+					j.before = func() error {
+						time.Sleep(took)
+						if told {
+							j.at = time.Now().UTC().Truncate(time.Second)
+						}
+						return nil
+					}
+					f := j.feed(10)
+					f.Overlap = time.Minute
+					pass(t, f)
+					assert.Equal(t, began.Add(-early), f.Position())
+				})
+			})
+		}
 	}
+}
+
+// Without an overlap, nothing makes up for the fraction of a second that the
+// server's time lacks.
+func TestFeedServerTimeWithoutOverlap(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(900 * time.Millisecond)
+		began := time.Now().UTC()
+		j := journal{}
+		j.before = func() error {
+			time.Sleep(200 * time.Millisecond)
+			j.at = time.Now().UTC().Truncate(time.Second)
+			return nil
+		}
+		f := j.feed(10)
+		assert.Empty(t, pass(t, f))
+		assert.Equal(t, began.Truncate(time.Second), f.Position())
+		j.items = []item{{ID: 1, Modified: began.Add(50 * time.Millisecond)}} // it was made after the response
+		assert.Equal(t, []int64{1}, pass(t, f))
+	})
 }
 
 // An item that changes to and fro within one instant is yielded each time, and
@@ -295,7 +441,6 @@ func TestFeedError(t *testing.T) {
 		return nil
 	}
 	f := j.feed(5)
-	f.Since = epoch()
 	got, err := failingPass(t, f)
 	require.ErrorIs(t, err, fault)
 	assert.Equal(t, ids(j.items[:9]), got)
@@ -320,8 +465,8 @@ func TestFeedEndsWithTheConsumer(t *testing.T) {
 	assert.Len(t, j.queries, 1)
 }
 
-// Where changes come faster than they are read, a pass ends all the same, and
-// the next one goes on from when it began.
+// If changes come faster than they are read, a pass ends all the same, and the
+// next one goes on from when it began.
 func TestFeedUnderSteadyWrites(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -350,19 +495,78 @@ func TestFeedUnderSteadyWrites(t *testing.T) {
 	})
 }
 
-// A server that minds neither the bound nor the skip costs a handful of
-// requests.
+// A server whose pages do not advance costs a handful of requests.
 func TestFeedDoesNotAdvance(t *testing.T) {
 	t.Parallel()
-	j := journal{items: entries(50, time.Minute), at: epoch().Add(time.Hour)}
-	f := j.feed(10)
-	f.Fetch = func(ctx context.Context, _ time.Time, _, count int) (walk.Page[item], error) {
-		return j.fetch(ctx, time.Time{}, 0, count)
+	tests := []struct {
+		name    string
+		since   time.Time
+		fetch   func(j *journal, from time.Time, skip, count int) (time.Time, int, int)
+		yielded int
+		most    int
+	}{
+		{
+			name:    "ignores bound and skip",
+			fetch:   func(_ *journal, _ time.Time, _, count int) (time.Time, int, int) { return time.Time{}, 0, count },
+			yielded: 10, most: 9,
+		},
+		{
+			name:  "ignores skip, the start is further on",
+			since: epoch().Add(30 * time.Minute),
+			fetch: func(_ *journal, _ time.Time, _, count int) (time.Time, int, int) { return time.Time{}, 0, count },
+			most:  9,
+		},
+		{
+			name: "answers two pages in turn",
+			fetch: func(j *journal, _ time.Time, _, count int) (time.Time, int, int) {
+				return time.Time{}, len(j.queries) % 2, count
+			},
+			yielded: 11, most: 12,
+		},
+		{
+			name:  "answers two pages in turn, the start is further on",
+			since: epoch().Add(30 * time.Minute),
+			fetch: func(j *journal, _ time.Time, _, count int) (time.Time, int, int) {
+				return time.Time{}, len(j.queries) % 2, count
+			},
+			most: 40,
+		},
 	}
-	got, err := failingPass(t, f)
-	require.ErrorIs(t, err, walk.ErrUnstable)
-	assert.Equal(t, ids(j.items[:10]), got)
-	assert.LessOrEqual(t, len(j.queries), 9)
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			j := journal{items: entries(50, time.Minute), at: epoch().Add(time.Hour)}
+			f := j.feed(10)
+			f.Since = test.since
+			f.Fetch = func(ctx context.Context, from time.Time, skip, count int) (walk.Page[item], error) {
+				from, skip, count = test.fetch(&j, from, skip, count)
+				return j.fetch(ctx, from, skip, count)
+			}
+			got, err := failingPass(t, f)
+			require.ErrorIs(t, err, walk.ErrUnstable)
+			assert.Equal(t, ids(j.items[:test.yielded]), got)
+			assert.LessOrEqual(t, len(j.queries), test.most)
+		})
+	}
+}
+
+// A new version of a known item is progress: items that change all the time are
+// no reason to give up.
+func TestFeedOfItemsThatChangeAllTheTime(t *testing.T) {
+	t.Parallel()
+	j := journal{items: entries(30, 0), at: epoch().Add(time.Hour)}
+	turns := 0
+	j.before = func() error {
+		if turns++; turns < 60 {
+			for i := range j.items {
+				j.items[i].Version++
+			}
+		}
+		return nil
+	}
+	got := pass(t, j.feed(10))
+	assert.Subset(t, got, ids(j.items))
+	assert.GreaterOrEqual(t, turns, 60)
 }
 
 // Whatever is modified, the feed remembers no more than an overlap of it, a
@@ -374,11 +578,9 @@ func TestFeedMemory(t *testing.T) {
 	f.Overlap = 500 * time.Second
 	j.at = j.items[len(j.items)-1].Modified
 	n, most := 0, 0
-	var fetched int
 	f.Fetch = func(_ context.Context, from time.Time, skip, count int) (walk.Page[item], error) {
-		fetched++
-		first,
-			_ := slices.BinarySearchFunc(j.items, from,
+		j.queries = append(j.queries, query{from, skip, count})
+		first, _ := slices.BinarySearchFunc(j.items, from,
 			func(i item, from time.Time) int { return i.Modified.Compare(from) })
 		found := j.items[first+skip:]
 		return walk.Page[item]{Items: slices.Clone(found[:min(count, len(found))]), At: j.at}, nil
@@ -392,5 +594,220 @@ func TestFeedMemory(t *testing.T) {
 	assert.True(t, more)
 	assert.Equal(t, len(j.items), n)
 	assert.LessOrEqual(t, most, 2*(500+1000)+1000)
+
+	j.queries = nil
 	assert.Empty(t, pass(t, f))
+	assert.Equal(t, j.items[len(j.items)-501].Modified.Add(-10*time.Millisecond), j.queries[0].from,
+		"it remembers where the next pass begins")
+}
+
+// 3,000 items, one a second, and further ones: all are yielded whatever the
+// filter, from the beginning and from any position, and the requests are those
+// of the pages that the server shows, not of their square.
+func TestFeedReadsAllWhateverTheFilter(t *testing.T) {
+	t.Parallel()
+	const n = 3000
+	for _, filter := range filters() {
+		for _, count := range []int{10, 1000} {
+			for _, first := range []int{0, 1500, n - 1} {
+				t.Run(fmt.Sprint(filter.name, ", ", count, " a page, from ", first), func(t *testing.T) {
+					t.Parallel()
+					j := journal{items: entries(n, time.Second), filter: &filter}
+					j.at = j.items[n-1].Modified.Add(time.Hour)
+					f := j.feed(count)
+					if first > 0 {
+						f.Since = j.items[first].Modified
+					}
+					assert.Equal(t, ids(j.items[first:]), pass(t, f))
+					pages := (n-first)/(count-1) + 1
+					// A filter of seconds shows two or three more in each page.
+					assert.LessOrEqual(t, len(j.queries), pages+pages/8+4*log2(n/count)+5)
+
+					for range 20 {
+						last := j.items[len(j.items)-1]
+						j.items = append(j.items, item{ID: last.ID + 1, Modified: last.Modified.Add(7 * time.Minute)})
+						j.at = last.Modified.Add(8 * time.Minute)
+						j.queries = nil
+						assert.Equal(t, []int64{last.ID + 1}, pass(t, f))
+						assert.LessOrEqual(t, len(j.queries), 4)
+					}
+				})
+			}
+		}
+	}
+}
+
+// Ten days of polling servers whose filters are coarse. An item comes every six
+// minutes.
+func TestFeedPollsForTenDays(t *testing.T) {
+	t.Parallel()
+	const items = 2400
+	for _, filter := range filters() {
+		t.Run(filter.name, func(t *testing.T) {
+			t.Parallel()
+			every := 10 // items between two polls
+			if filter.name == "days, bound cut false, included true" { // CAST(ModifiedOn AS date) >= @from
+				every = 1
+			}
+			j := journal{filter: &filter, at: epoch()}
+			f := j.feed(1000)
+			f.Overlap = time.Minute
+			var got []int64
+			for n := range items {
+				j.at = j.at.Add(6 * time.Minute)
+				j.items = append(j.items, item{ID: int64(n + 1), Modified: j.at.Add(-time.Second)})
+				if (n+1)%every == 0 {
+					got = append(got, pass(t, f)...)
+				}
+			}
+			assert.Equal(t, ids(j.items), got)
+			assert.LessOrEqual(t, len(j.queries), 3*items/every+20)
+		})
+	}
+}
+
+// Without a bound that shows anything, the start is found by doubling and halving
+// skip.
+func TestFeedFindsItsStartBySkip(t *testing.T) {
+	t.Parallel()
+	const n = 100_000
+	hides := filter{way: way{"ahead", every(time.Millisecond)}, ahead: 100_000 * time.Hour}
+	for _, from := range []int{1, 999, 1000, 1001, 50_000, n - 1500, n - 1} {
+		for _, count := range []int{10, 1000} {
+			t.Run(fmt.Sprint(from, " by ", count), func(t *testing.T) {
+				t.Parallel()
+				j := journal{items: entries(n, time.Second), filter: &hides}
+				j.items = j.items[:min(n, from+5*count)]
+				j.at = j.items[len(j.items)-1].Modified.Add(time.Hour)
+				f := j.feed(count)
+				f.Since = j.items[from].Modified
+				assert.Equal(t, ids(j.items[from:]), pass(t, f))
+				pages := (len(j.items)-from)/(count-1) + 1
+				assert.LessOrEqual(t, len(j.queries), pages+2*log2(n/count)+8)
+
+				last := j.items[len(j.items)-1]
+				j.items = append(j.items, item{ID: last.ID + 1, Modified: last.Modified.Add(time.Hour)})
+				j.queries = nil
+				assert.Equal(t, []int64{last.ID + 1}, pass(t, f))
+				assert.LessOrEqual(t, len(j.queries), 4)
+			})
+		}
+	}
+}
+
+// An item that shows late is read although items that stand after it are known:
+// they prove nothing of what stands before them.
+func TestFeedDoesNotTrustLaterItems(t *testing.T) {
+	t.Parallel()
+	for _, filter := range filters() {
+		t.Run(filter.name, func(t *testing.T) {
+			t.Parallel()
+			noon := epoch()
+			j := journal{filter: &filter, at: noon.Add(time.Hour)}
+			first := item{ID: 1, Modified: noon.Add(-100 * time.Hour)}
+			late := item{ID: 2, Modified: noon.Add(59*time.Minute + 30*time.Second)}
+			last := item{ID: 3, Modified: noon.Add(time.Hour)}
+			j.items = []item{first, last}
+			f := j.feed(10)
+			f.Overlap = time.Minute
+			assert.Equal(t, []int64{1, 3}, pass(t, f))
+			assert.Empty(t, pass(t, f))
+
+			first.Version, first.Modified = 1, noon.Add(time.Hour)
+			j.items = []item{late, last, first}
+			assert.Equal(t, []int64{2, 1}, pass(t, f))
+		})
+	}
+}
+
+// Items that were never modified may stand in front of all others, or behind
+// them, and bounds may hide them or not. Deliver yields them once, and they are
+// no proof of anything.
+func TestFeedItemsThatAreNotInOrder(t *testing.T) {
+	t.Parallel()
+	for _, filter := range filters() {
+		for _, front := range []bool{true, false} {
+			for _, hidden := range []bool{true, false} {
+				for _, count := range []int{4, 10, 1000} {
+					name := fmt.Sprintf("%s, in front %t, hidden %t, %d a page", filter.name, front, hidden, count)
+					t.Run(name, func(t *testing.T) {
+						t.Parallel()
+						j := journal{items: entries(60, 30*time.Second), at: epoch().Add(time.Hour)}
+						others := make([]item, 45)
+						for i := range others {
+							others[i] = item{ID: int64(1000 + i), Version: 1000, Modified: epoch().Add(time.Duration(i) * time.Second)}
+						}
+						f := j.feed(count)
+						f.Since = epoch().Add(600 * time.Second)
+						f.Overlap = 595 * time.Second
+						f.Ordered = func(i *item) bool { return i.Version < 1000 }
+						f.Fetch = func(_ context.Context, from time.Time, skip, count int) (walk.Page[item], error) {
+							all := slices.DeleteFunc(slices.Clone(j.items),
+								func(i item) bool { return !filter.shows(i.Modified, from) })
+							switch {
+							case hidden && !from.IsZero() && !filter.ignore:
+							case front:
+								all = append(slices.Clone(others), all...)
+							default:
+								all = append(all, others...)
+							}
+							all = all[min(skip, len(all)):]
+							return walk.Page[item]{Items: all[:min(count, len(all))], At: j.at}, nil
+						}
+						var got []int64
+						yield := func(i item, _ time.Time) bool {
+							got = append(got, i.ID)
+							return true
+						}
+						f.Before = func(context.Context) (bool, error) {
+							assert.Empty(t, got)
+							for _, other := range others[5:] {
+								if !f.Deliver(other, yield) {
+									return false, nil
+								}
+							}
+							return true, nil
+						}
+						more, err := f.Pass(t.Context(), yield)
+						require.NoError(t, err)
+						assert.True(t, more)
+						assert.Equal(t, append(ids(others[5:]), ids(j.items[1:])...), got)
+						assert.Equal(t, j.items[59].Modified, f.Position())
+
+						got = nil
+						moved := &j.items[0]
+						moved.Version++
+						moved.Modified = epoch().Add(time.Hour)
+						j.items = append(j.items[1:], *moved)
+						_, err = f.Pass(t.Context(), yield)
+						require.NoError(t, err)
+						assert.Equal(t, []int64{1}, got)
+					})
+				}
+			}
+		}
+	}
+}
+
+func TestFeedBefore(t *testing.T) {
+	t.Parallel()
+	j := journal{items: entries(30, time.Minute), at: epoch().Add(time.Hour)}
+	f := j.feed(10)
+	fault := errors.New("fault")
+	calls := 0
+	f.Before = func(context.Context) (bool, error) { calls++; return true, fault }
+	got, err := failingPass(t, f)
+	require.ErrorIs(t, err, fault)
+	assert.Empty(t, got)
+	assert.Len(t, j.queries, 1)
+
+	f.Before = func(context.Context) (bool, error) { calls++; return false, nil }
+	more, err := f.Pass(t.Context(), func(item, time.Time) bool { return true })
+	require.NoError(t, err)
+	assert.False(t, more)
+	assert.Zero(t, f.Position())
+
+	f.Before = func(context.Context) (bool, error) { calls++; return true, nil }
+	assert.Equal(t, ids(j.items), pass(t, f))
+	assert.Equal(t, 3, calls, "once in a pass")
 }

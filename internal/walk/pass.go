@@ -23,21 +23,21 @@ const (
 	noStep
 )
 
-// boundBefore returns the bound that is one step before t. It is zero if there
-// is no date that could be sent.
-func boundBefore(t time.Time, step int) time.Time {
-	if step == fineStep {
-		return fromYear1(t.Add(-10 * time.Millisecond))
-	}
-	return fromYear1(t.Truncate(time.Second).Add(-distance(step)))
+// distance returns how far a step goes back.
+func distance(step int) time.Duration {
+	const late = 2 * time.Second
+	return [...]time.Duration{
+		10 * time.Millisecond, late, time.Minute + late, time.Hour + late, 49 * time.Hour,
+	}[step]
 }
 
-// distance returns how far a step goes back, without the fraction of a second.
-func distance(step int) time.Duration {
-	const spare = 2 * time.Second
-	return spare + [...]time.Duration{
-		secondStep: 0, minuteStep: time.Minute, hourStep: time.Hour, dayStep: 49 * time.Hour,
-	}[step]
+// boundBefore returns the bound that is so far before t, or before the second of
+// t. It is zero if there is no date that could be sent.
+func boundBefore(t time.Time, back time.Duration) time.Time {
+	if back >= time.Second {
+		t = t.Truncate(time.Second)
+	}
+	return fromYear1(t.Add(-back))
 }
 
 // fromYear1 returns t, or zero if t is before the year 1.
@@ -131,14 +131,16 @@ type pass[T any] struct {
 
 	// settled reports that the start was found.
 	settled bool
-	search  search
+	// behind is how far before the start the bound of the first page was set.
+	behind time.Duration
+	search search
 	// refused is the last bound whose page did not join, before the start was
 	// found.
 	refused refusal
 
 	// trial reports that the current bound is on trial.
 	trial bool
-	// step is the step of the last trial, or of a bound before the start.
+	// step is the step of the last trial.
 	step int
 	// tried is the bound of the last trial, and old is the window to return to
 	// if the trial fails.
@@ -174,9 +176,9 @@ type search struct {
 // refusal is a bound whose page does not join.
 type refusal struct {
 	bound time.Time
-	// step is how far before the start it was set. 0 means that there was no
+	// behind is how far before the start it was set. 0 means that there was no
 	// such bound.
-	step int
+	behind time.Duration
 	// first is the modification of the first item in order that it showed. Zero
 	// means that there was none.
 	first time.Time
@@ -196,8 +198,7 @@ func (p *pass[T]) open() {
 	p.at = f.base.window
 	p.at.proven = true
 	if !f.base.known {
-		p.step = secondStep
-		p.narrow()
+		p.setBound(distance(secondStep))
 		return
 	}
 	if p.start.Equal(f.base.start) || f.base.skip > 0 && f.base.skip < f.repeats {
@@ -211,37 +212,40 @@ func (p *pass[T]) open() {
 	p.try(p.start, max(f.hiding, secondStep))
 }
 
-// narrow sets the bound one step before the start.
-func (p *pass[T]) narrow() {
-	if bound := boundBefore(p.start, p.step); !bound.IsZero() {
+// setBound sets the bound so far before the start.
+func (p *pass[T]) setBound(back time.Duration) {
+	p.behind = back
+	if bound := boundBefore(p.start, back); !bound.IsZero() {
 		p.at = window{bound: bound}
 	}
 }
 
-// widen steps back after a bound whose page does not join: once by as much as a
-// page can show, if items lie as densely before the start as in this page, and
-// then to no bound at all.
+// widen steps back after a bound whose page does not join: first by as much as
+// half a page can show, and then to no bound at all.
 func (p *pass[T]) widen() {
 	first, _ := p.firstOrdered()
-	stepped := p.refused.step > 0
-	p.refused = refusal{bound: p.at.bound, first: first, step: p.step}
+	stepped := p.refused.behind > 0
+	p.refused = refusal{p.at.bound, p.behind, first}
 	p.at = window{proven: true}
-	if stepped {
-		return
+	if !stepped {
+		p.setBound(p.halfPage())
 	}
-	for p.step++; p.step < dayStep && p.expect(p.step+1) <= float64(p.feed.Count); p.step++ {
-	}
-	p.narrow()
 }
 
-// expect returns how many items a step back shows, if they lie as densely as in
-// the page.
-func (p *pass[T]) expect(step int) float64 {
-	span := p.lastOrdered().Sub(p.refused.first)
-	if span <= 0 {
-		return 0
+// halfPage returns in what time half a page of items is modified, if they lie as
+// densely before the start as in this page. It is at most 49 hours. If they lie
+// so densely that the last bound should have shown some, it is a minute.
+func (p *pass[T]) halfPage() time.Duration {
+	longest, size := distance(dayStep), time.Duration(p.feed.Count)
+	each := p.lastOrdered().Sub(p.refused.first) / time.Duration(max(1, len(p.page)-1))
+	switch half := each * size / 2; {
+	case each <= 0, each > longest/size:
+		return longest
+	case half <= p.refused.behind:
+		return distance(minuteStep)
+	default:
+		return half
 	}
-	return float64(len(p.page)) * float64(distance(step)) / float64(span)
 }
 
 // try puts a bound before t on trial, if it is later than the current one.
@@ -249,7 +253,7 @@ func (p *pass[T]) try(t time.Time, step int) {
 	if step == noStep {
 		return
 	}
-	bound := boundBefore(t, step)
+	bound := boundBefore(t, distance(step))
 	if !bound.After(p.at.bound) || bound.Equal(p.tried) {
 		return
 	}
@@ -456,8 +460,11 @@ func (p *pass[T]) isOfInterest(e entry) bool { return e.ordered && !e.modified.B
 func (p *pass[T]) settle() {
 	p.settled = true
 	p.feed.base = base{window: p.at, known: true, start: p.start}
-	if p.refused.step > 0 && slices.ContainsFunc(p.page, p.refused.hid) {
-		p.feed.hiding = max(p.feed.hiding, p.refused.step+1)
+	if p.refused.behind == 0 || !slices.ContainsFunc(p.page, p.refused.hid) {
+		return
+	}
+	for p.feed.hiding < noStep && distance(p.feed.hiding) <= p.refused.behind {
+		p.feed.hiding++
 	}
 }
 
