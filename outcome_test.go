@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -325,4 +327,156 @@ func TestOutcomeOfCalls(t *testing.T) {
 	require.Equal(t, clixnow.OutcomeRefused, clixnow.OutcomeOf(err))
 	require.Equal(t, clixnow.ReasonInvalid, clixnow.ReasonOf(err))
 	require.True(t, strings.HasPrefix(err.Error(), "clixnow: invalid request: "))
+}
+
+var errOfCaller = errors.New("of the caller")
+
+// recursive asks errors.Is about its cause itself, as some error types do.
+type recursive struct{ cause error }
+
+func (e recursive) Error() string        { return "recursive" }
+func (e recursive) Is(target error) bool { return errors.Is(e.cause, target) }
+
+func TestWithRefusals(t *testing.T) {
+	t.Parallel()
+	returns := func(err error) func(*apiError) error { return func(*apiError) error { return err } }
+	const duplicate, country = "Duplicate lead", "not allowed for country CH"
+	for name, test := range map[string]struct {
+		status  int
+		message string
+		read    func(*apiError) error
+		matches []error
+		reason  clixnow.Reason
+	}{
+		"nil: the words decide": {
+			400, duplicate, returns(nil), []error{clixnow.ErrDuplicateLead}, clixnow.ReasonDuplicate,
+		},
+		"no capacity": {
+			400, "cap", returns(clixnow.ErrNoCapacity), []error{clixnow.ErrNoCapacity}, clixnow.ReasonNoCapacity,
+		},
+		"a status that is not about the lead": {
+			403, "cap", returns(clixnow.ErrNoCapacity),
+			[]error{clixnow.ErrNoCapacity, clixnow.ErrForbidden},
+			clixnow.ReasonNoCapacity,
+		},
+		"a duplicate in other words": {
+			418, "lead vorhanden", returns(clixnow.ErrDuplicateLead),
+			[]error{clixnow.ErrDuplicateLead},
+			clixnow.ReasonDuplicate,
+		},
+		"a country in other words": {
+			400, "geo", returns(fmt.Errorf("geo: %w", clixnow.ErrCountryNotAllowed)),
+			[]error{clixnow.ErrCountryNotAllowed},
+			clixnow.ReasonCountry,
+		},
+		"the words do not count": {
+			400, duplicate, returns(clixnow.ErrNoCapacity), []error{clixnow.ErrNoCapacity}, clixnow.ReasonNoCapacity,
+		},
+		"an error of the caller": {
+			400, duplicate, returns(errOfCaller), []error{errOfCaller}, clixnow.ReasonOther,
+		},
+		"joined": {
+			400, country, returns(errors.Join(errOfCaller, clixnow.ErrDuplicateLead)),
+			[]error{errOfCaller, clixnow.ErrDuplicateLead},
+			clixnow.ReasonDuplicate,
+		},
+		"its argument": {
+			400, duplicate, func(e *apiError) error { return e }, nil, clixnow.ReasonOther,
+		},
+		"its argument, wrapped": {
+			400, duplicate, func(e *apiError) error { return fmt.Errorf("full: %w: %w", clixnow.ErrNoCapacity, e) },
+			[]error{clixnow.ErrNoCapacity},
+			clixnow.ReasonNoCapacity,
+		},
+		"its argument in an error that asks errors.Is": {
+			400, duplicate, func(e *apiError) error { return recursive{errors.Join(e, errOfCaller)} },
+			[]error{errOfCaller},
+			clixnow.ReasonOther,
+		},
+		"another class: unknown": {
+			400, "x", returns(errors.Join(clixnow.ErrOutcomeUnknown, errOfCaller)),
+			[]error{errOfCaller},
+			clixnow.ReasonOther,
+		},
+		"another class: not sent":     {400, "x", returns(clixnow.ErrNotSent), nil, clixnow.ReasonOther},
+		"another class: rate limited": {400, "x", returns(clixnow.ErrRateLimited), nil, clixnow.ReasonOther},
+		"the same class":              {400, "x", returns(clixnow.ErrRefused), nil, clixnow.ReasonOther},
+		"a field at fault": {
+			400, "x", returns(clixnow.ErrInvalidRequest), []error{clixnow.ErrInvalidRequest}, clixnow.ReasonInvalid,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			read := func(e *apiError) error {
+				assert.Equal(t, test.message, e.Message)
+				assert.Equal(t, test.message == duplicate, errors.Is(e, clixnow.ErrDuplicateLead), "by its words")
+				return test.read(e)
+			}
+			handle := answer(test.status, "application/json", `{"message":"`+test.message+`"}`)
+			_, err := newClient(t, handle, clixnow.WithRefusals(read)).CreateLead(t.Context(), vendorsLead())
+			requireClass(t, clixnow.ErrRefused, err)
+			for _, err := range []error{err, fmt.Errorf("wrapped: %w", err), errors.Join(errors.New("x"), err)} {
+				for _, target := range []error{
+					clixnow.ErrDuplicateLead, clixnow.ErrCountryNotAllowed, clixnow.ErrNoCapacity,
+					clixnow.ErrInvalidRequest, clixnow.ErrForbidden, errOfCaller,
+				} {
+					assert.Equal(t, slices.Contains(test.matches, target), errors.Is(err, target), "%v", target)
+				}
+				assert.Equal(t, clixnow.OutcomeRefused, clixnow.OutcomeOf(err))
+				assert.Equal(t, test.reason, clixnow.ReasonOf(err))
+			}
+			assert.NotContains(t, err.Error(), "caller")
+		})
+	}
+}
+
+func TestPanicOfRefusalsComesOut(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, answer(http.StatusBadRequest, "", ""),
+		clixnow.WithRefusals(func(*apiError) error { panic("boom") }))
+	assert.PanicsWithValue(t, "boom", func() { _, _ = client.CreateLead(t.Context(), vendorsLead()) })
+	assert.PanicsWithValue(t, "boom", func() { _, _ = client.EnsureLead(t.Context(), vendorsLead()) })
+	assert.PanicsWithValue(t, "boom", func() {
+		reqs := slices.Values([]clixnow.CreateLeadRequest{vendorsLead()})
+		_ = client.CreateLeads(t.Context(), reqs, clixnow.BulkOptions{}, func(clixnow.BulkResult) error { return nil })
+	})
+}
+
+// Only a response to a create that refuses it is read.
+func TestRefusalsAreReadOfRefusedCreates(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{200, 201, 300, 303, 307, 400, 401, 403, 404, 408, 409, 429, 460, 499, 500, 503} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			t.Parallel()
+			var calls atomic.Int32
+			client := newClient(t, answer(status, "", "{}"), clixnow.WithRefusals(func(e *apiError) error {
+				calls.Add(1)
+				assert.Equal(t, status, e.StatusCode)
+				return nil
+			}))
+			_, _ = client.GetLead(t.Context(), 7)
+			assert.Zero(t, calls.Load(), "a search")
+			_, _ = client.CreateLead(t.Context(), vendorsLead())
+			want := int32(0)
+			if matches(status, clixnow.ErrRefused) {
+				want = 1
+			}
+			assert.Equal(t, want, calls.Load())
+		})
+	}
+}
+
+// Secrets are masked before the function of WithRefusals is called.
+func TestRefusalsAreMasked(t *testing.T) {
+	t.Parallel()
+	var seen clixnow.APIError
+	client := newClient(t, answer(http.StatusBadRequest, "text/plain", testToken+" Password123! +41123456789"),
+		clixnow.WithRefusals(func(e *apiError) error {
+			seen = *e
+			return nil
+		}))
+	_, err := client.CreateLead(t.Context(), vendorsLead())
+	require.Error(t, err)
+	assert.Equal(t, "[hidden] [hidden] +41123456789", seen.Message)
+	assert.Equal(t, err.Error(), seen.Error())
 }
