@@ -143,10 +143,11 @@ type APIError struct {
 	// Attempts is the number of attempts that were made. It is 0 only in a
 	// literal.
 	Attempts int `json:"attempts"`
-	// Header is the header of the response. It is nil only in a literal.
+	// Header is the header of the response. It is nil if the error is not of a
+	// call, or was unmarshalled.
 	Header http.Header `json:"-"`
 	// Body is the first 64 KiB of the body, unchanged, whatever its type. It is
-	// empty if the response had no body.
+	// empty if there was no body, or the error was unmarshalled.
 	Body []byte `json:"-"`
 
 	// duplicate and country report that the words were found before Message and
