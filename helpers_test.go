@@ -25,6 +25,9 @@ const testToken = "CfDJ8-s3cr3t-t0ken"
 // quick is a retry policy with waits of milliseconds.
 var quick = clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: time.Millisecond, MaxBackoff: 4 * time.Millisecond})
 
+// quickLooks are pauses of milliseconds before the looks of EnsureLead.
+var quickLooks = clixnow.WithLooks(time.Millisecond, 2*time.Millisecond, 5*time.Millisecond, 10*time.Millisecond)
+
 // newClient returns a client of a server on loopback that handles every request
 // with handle.
 func newClient(t *testing.T, handle http.HandlerFunc, opts ...clixnow.Option) *clixnow.Client {
@@ -37,7 +40,7 @@ func newClient(t *testing.T, handle http.HandlerFunc, opts ...clixnow.Option) *c
 // clientOf returns a client of a server with a base URL.
 func clientOf(t *testing.T, baseURL string, opts ...clixnow.Option) *clixnow.Client {
 	t.Helper()
-	opts = append([]clixnow.Option{clixnow.WithBaseURL(baseURL), quick}, opts...)
+	opts = append([]clixnow.Option{clixnow.WithBaseURL(baseURL), quick, quickLooks}, opts...)
 	client, err := clixnow.NewClient("acme", testToken, opts...)
 	require.NoError(t, err)
 	t.Cleanup(client.CloseIdleConnections)
