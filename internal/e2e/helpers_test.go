@@ -160,11 +160,14 @@ func (m inMemory) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	return recorder.Result(), nil
 }
 
-// memoryClient returns a client of a handler, without a network.
+// memoryClient returns a client of a handler, without a network. Its looks have
+// the default pauses, because it is used with fake time.
 func memoryClient(t *testing.T, handler http.Handler, opts ...clixnow.Option) *clixnow.Client {
 	t.Helper()
 	hc := &http.Client{Transport: inMemory{handler}}
-	return clientOf(t, "https://clixnow.example", append([]clixnow.Option{clixnow.WithHTTPClient(hc)}, opts...)...)
+	looks := clixnow.WithLooks(500*time.Millisecond, 2*time.Second, 5*time.Second, 10*time.Second)
+	opts = append([]clixnow.Option{clixnow.WithHTTPClient(hc), looks}, opts...)
+	return clientOf(t, "https://clixnow.example", opts...)
 }
 
 type limiter func(context.Context) error
