@@ -96,7 +96,7 @@ func (s *Server) ClearFaults() {
 }
 
 // takeFault returns the fault that strikes a request, and counts it. It returns
-// the zero Fault if there is none.
+// the zero Fault if no fault matches.
 func (s *Server) takeFault(r *http.Request, body []byte) Fault {
 	i := slices.IndexFunc(s.faults, func(f Fault) bool { return f.matches(r, body) })
 	if i < 0 {

@@ -211,7 +211,7 @@ func TestSettledLeadsAreNotSentAgain(t *testing.T) {
 }
 
 // TestProcessDies ends the first run in several ways. The second run must
-// register what is missing, and nothing twice.
+// register the missing leads, and no lead twice.
 func TestProcessDies(t *testing.T) {
 	t.Parallel()
 	t.Run("a response is lost and the context ends", func(t *testing.T) {
