@@ -388,29 +388,23 @@ func (p *pass[T]) isNew(e entry) bool {
 	return e.ordered && !p.isRead(e) && !e.modified.Before(p.feed.start())
 }
 
-func count(page []entry, is func(entry) bool) (n int) {
-	for _, e := range page {
-		if is(e) {
-			n++
-		}
-	}
-	return n
-}
-
-// judge ends the trial of a bound. The bound is good if its page joins and goes
-// beyond what was read, or ends the list.
+// judge ends the trial of a bound. The bound is good if its page joins, and ends
+// with something new or is the end of the list.
 func (p *pass[T]) judge(joins bool) bool {
 	p.trial = false
-	news := count(p.page, func(e entry) bool { return p.isNew(e) && !e.modified.Before(p.reach) })
-	known := len(p.page) - news
-	if joins && (news > 0 || p.isLast()) {
+	known := len(p.page)
+	for known > 0 && (!p.page[known-1].ordered || p.isNew(p.page[known-1])) {
+		known--
+	}
+	goesOn := slices.ContainsFunc(p.page[known:], p.isNew) || p.isLast()
+	switch {
+	case joins && goesOn:
 		p.at.proven, p.fresh = true, 0
 		p.feed.repeats = max(p.feed.repeats/2, known)
 		return true
-	}
-	if joins {
+	case joins:
 		p.feed.repeats = max(p.feed.repeats*2, known)
-	} else {
+	default:
 		p.hidden = p.last
 	}
 	p.at = p.old
@@ -432,7 +426,12 @@ func (p *pass[T]) findHidden() {
 
 // take notes what a page that counts shows.
 func (p *pass[T]) take() {
-	p.news = count(p.page, func(e entry) bool { return p.isNew(e) || !e.ordered && !p.isRead(e) })
+	p.news = 0
+	for _, e := range p.page {
+		if p.isNew(e) || !e.ordered && !p.isRead(e) {
+			p.news++
+		}
+	}
 	p.received, p.shifted, p.back = len(p.page), p.back > 0, 0
 	p.at.proven = true
 	if !p.settled && (p.isLast() || slices.ContainsFunc(p.page, p.isOfInterest)) {
