@@ -28,8 +28,8 @@ import (
 // noon is when the first lead of a crowd was registered.
 var noon = time.Date(2026, time.May, 4, 12, 0, 0, 0, time.UTC)
 
-// crowd returns leads 1 to n, registered one a second from noon on and not
-// changed since.
+// crowd returns leads 1 to n. They were registered one a second from noon on,
+// and have not changed since.
 func crowd(n int) []clixnow.Lead {
 	leads := make([]clixnow.Lead, n)
 	for i := range leads {
@@ -42,7 +42,7 @@ func crowd(n int) []clixnow.Lead {
 	return leads
 }
 
-// upTo returns the ids of a crowd.
+// upTo returns the ids of a crowd of n leads.
 func upTo(n int) []int64 { return from(1, n) }
 
 func from(first, last int) []int64 {
@@ -53,8 +53,8 @@ func from(first, last int) []int64 {
 	return ids
 }
 
-// before does something before each request, counted from 1, is handled.
-// Requests wait for each other.
+// before calls do before each request is handled. n counts the requests from 1.
+// Requests are handled one after the other.
 func before(api http.Handler, do func(n int)) http.HandlerFunc {
 	var (
 		mu sync.Mutex
@@ -69,12 +69,12 @@ func before(api http.Handler, do func(n int)) http.HandlerFunc {
 	}
 }
 
-// drain ranges to the end. It returns the leads and the error, which must be
-// the last thing yielded.
+// drain ranges to the end. It returns the leads and the error. The error must
+// be the last thing that is yielded.
 func drain(t *testing.T, sequence iter.Seq2[clixnow.Lead, error]) (leads []clixnow.Lead, last error) {
 	t.Helper()
 	for lead, err := range sequence {
-		require.NoError(t, last, "the error is the last thing")
+		require.NoError(t, last, "nothing follows an error")
 		if err != nil {
 			assert.Empty(t, lead)
 			last = err
@@ -99,7 +99,7 @@ func idsOf(leads []clixnow.Lead) []int64 {
 	return ids
 }
 
-// queries returns one parameter of all requests; "" where it was not sent.
+// queries returns one parameter of all requests. "" means that it was not sent.
 func queries(api *clixnowtest.Server, name string) []string {
 	var values []string
 	for _, r := range api.Requests() {
@@ -115,14 +115,14 @@ func TestSearchLeadsIsLazy(t *testing.T) {
 	client := newClient(t, api.ServeHTTP)
 
 	leads := client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{Prefetch: 2})
-	assert.Empty(t, api.Requests(), "before it is ranged over")
+	assert.Empty(t, api.Requests(), "nothing is sent before the loop")
 	ids, err := drainIDs(t, leads)
 	require.NoError(t, err)
 	assert.Equal(t, upTo(3), ids)
 	assert.Len(t, api.Requests(), 1)
 }
 
-func TestSearchLeadsStartsAgain(t *testing.T) {
+func TestSearchLeadsCanBeRangedOverAgain(t *testing.T) {
 	t.Parallel()
 	api := newAPI()
 	api.AddLeads(crowd(25)...)
@@ -134,7 +134,7 @@ func TestSearchLeadsStartsAgain(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, from(3, 22), ids)
 	}
-	next, stop := iter.Pull2(leads) // two at once
+	next, stop := iter.Pull2(leads) // two loops at once
 	defer stop()
 	ids, err := drainIDs(t, leads)
 	require.NoError(t, err)
@@ -195,7 +195,7 @@ func TestSearchLeadsYieldsAnErrorOnceAndLast(t *testing.T) {
 			requests: 5,
 		},
 		{
-			name: "third page, no leads", ctx: t.Context(), req: clixnow.SearchLeadsRequest{Count: 10},
+			name: "third page, not a list of leads", ctx: t.Context(), req: clixnow.SearchLeadsRequest{Count: 10},
 			faults: []clixnowtest.Fault{{Times: 2}, {Status: 200, Body: `{"message":"soon"}`}},
 			want:   clixnow.ErrInvalidResponse, leads: 19, requests: 3,
 		},
@@ -286,24 +286,24 @@ func TestSearchLeadsOnTheWire(t *testing.T) {
 					assert.Equal(t, test.counts, queries(api, "count"))
 					assert.Equal(t, test.skip, queries(api, "skip"))
 				} else if req.Limit > 0 && req.Limit < 25 {
-					assert.Len(t, api.Requests(), len(test.counts), "none is requested for nothing")
+					assert.Len(t, api.Requests(), len(test.counts), "no requests beyond the limit")
 				}
 			})
 		}
 	}
 }
 
-// orders are those in which a server can be asked.
+// orders are the orders of the API.
 var orders = []clixnow.OrderBy{
 	"", clixnow.OrderByID, clixnow.OrderByCreatedOn, clixnow.OrderByModifiedOn, clixnow.OrderByFTDDate,
 	clixnow.OrderByFTDFate,
 }
 
-// Where nothing moves, keeping the place costs one lead per page, and one
-// request.
+// If nothing moves, the walk reads one lead of each page twice, and may need
+// one more request to find the end.
 func TestSearchLeadsRequestCount(t *testing.T) {
 	t.Parallel()
-	const none = 1000 // as much as the API ever sends
+	const none = 1000 // the API's own limit
 	tests := []struct{ leads, count, limit int }{
 		{0, 10, none},
 		{1, 10, none},
@@ -341,14 +341,13 @@ func TestSearchLeadsRequestCount(t *testing.T) {
 					api := newAPI(clixnowtest.WithPageLimit(test.limit))
 					api.AddLeads(crowd(test.leads)...)
 					client := newClient(t, api.ServeHTTP)
-					ids,
-						err := drainIDs(t,
-						client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{OrderBy: by, Count: test.count}))
+					req := clixnow.SearchLeadsRequest{OrderBy: by, Count: test.count}
+					ids, err := drainIDs(t, client.SearchLeads(t.Context(), req))
 					require.NoError(t, err)
 					assert.Equal(t, upTo(test.leads), ids)
 
 					page := min(test.count, test.limit)
-					least := max(1, (test.leads-1+page-2)/(page-1)) // ceil((N-1)/(P-1)), and no walk without a request
+					least := max(1, (test.leads-1+page-2)/(page-1)) // ceil((N-1)/(P-1)), but at least one
 					assert.GreaterOrEqual(t, len(api.Requests()), least)
 					assert.LessOrEqual(t, len(api.Requests()), max(0, (test.leads-1+page-2)/(page-1))+1)
 				})
@@ -367,9 +366,9 @@ func rewrite(api http.Handler, change func(url.Values)) http.HandlerFunc {
 	}
 }
 
-// A server may show fewer leads than it counted. A page of ten or more is then
-// not taken for the end.
-func TestSearchLeadsOfServerThatLeavesRowsOut(t *testing.T) {
+// A server may leave out leads after it has counted them. A short page of ten
+// or more leads is not the end.
+func TestSearchLeadsFromServerThatLeavesLeadsOut(t *testing.T) {
 	t.Parallel()
 	for _, by := range orders {
 		t.Run(string(by), func(t *testing.T) {
@@ -395,7 +394,7 @@ func TestSearchLeadsOfServerThatLeavesRowsOut(t *testing.T) {
 	}
 }
 
-func TestSearchLeadsOfServerThatIgnoresSkip(t *testing.T) {
+func TestSearchLeadsFromServerThatIgnoresSkip(t *testing.T) {
 	t.Parallel()
 	for _, by := range orders {
 		for _, prefetch := range []int{0, 3} {
@@ -404,12 +403,10 @@ func TestSearchLeadsOfServerThatIgnoresSkip(t *testing.T) {
 				api := newAPI()
 				api.AddLeads(crowd(100)...)
 				client := newClient(t, rewrite(api, func(query url.Values) { query.Del("skip") }))
-				ids,
-					err := drainIDs(t,
-					client.SearchLeads(t.Context(),
-						clixnow.SearchLeadsRequest{OrderBy: by, Count: 10, Prefetch: prefetch}))
+				req := clixnow.SearchLeadsRequest{OrderBy: by, Count: 10, Prefetch: prefetch}
+				ids, err := drainIDs(t, client.SearchLeads(t.Context(), req))
 				require.ErrorIs(t, err, clixnow.ErrUnstableResults)
-				require.ErrorContains(t, err, "clixnow: search leads: ")
+				require.ErrorContains(t, err, "clixnow: acme: search leads: ")
 				assert.Equal(t, upTo(10), ids)
 				assert.LessOrEqual(t, len(api.Requests()), 5+2*prefetch)
 			})
@@ -420,7 +417,7 @@ func TestSearchLeadsOfServerThatIgnoresSkip(t *testing.T) {
 func TestSearchLeadsRefusesLeadsWithoutID(t *testing.T) {
 	t.Parallel()
 	for name, lead := range map[string]string{
-		"none": `{"email":"a@example.com"}`, "null": `{"id":null}`, "zero": `{"id":0}`, "negative": `{"id":-7}`,
+		"no id": `{"email":"a@example.com"}`, "null": `{"id":null}`, "zero": `{"id":0}`, "negative": `{"id":-7}`,
 		"empty text": `{"id":""}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -439,29 +436,29 @@ func TestSearchLeadsRefusesLeadsWithoutID(t *testing.T) {
 	}
 }
 
-// moves are what happens to leads between two requests of a walk in pages of
-// ten. Leads 1 to 50 are there before.
+// moves are changes between two requests of a walk in pages of ten. Leads 1 to
+// 50 are there before.
 var moves = map[string]func(*testing.T, *clixnowtest.Server){
-	"the first is deleted":              remove(1),
-	"one that was read is deleted":      remove(4),
-	"several that were read go":         remove(1, 2, 3, 5, 8),
-	"the last that was read is deleted": remove(10),
-	"the whole page is deleted":         remove(upTo(10)...),
-	"all but one are deleted":           remove(upTo(49)...),
-	"all are deleted":                   remove(upTo(50)...),
-	"one to come is deleted":            remove(30),
-	"one that was read is modified":     modify(4),
-	"the last that was read moves":      modify(10),
-	"the whole page is modified":        modify(upTo(10)...),
-	"all are modified":                  modify(upTo(50)...),
-	"one to come is modified":           modify(30),
-	"several move, others go":           both(modify(2, 10, 12), remove(3, 11, 9)),
-	"deposits are made":                 deposit(3, 10, 11, 27),
-	"all make deposits":                 deposit(upTo(50)...),
-	"one is inserted in front":          insert(noon.Add(-time.Minute)),
-	"one is inserted at the end":        insert(noon.Add(time.Hour)),
-	"inserted in front, others deleted": both(insert(noon.Add(-time.Minute)), remove(4, 10)),
-	"nothing happens":                   both(),
+	"the first is deleted":                 remove(1),
+	"one that was read is deleted":         remove(4),
+	"several that were read are deleted":   remove(1, 2, 3, 5, 8),
+	"the last that was read is deleted":    remove(10),
+	"the whole page is deleted":            remove(upTo(10)...),
+	"all but one are deleted":              remove(upTo(49)...),
+	"all are deleted":                      remove(upTo(50)...),
+	"a lead that was not read is deleted":  remove(30),
+	"one that was read is modified":        modify(4),
+	"the last that was read moves":         modify(10),
+	"the whole page is modified":           modify(upTo(10)...),
+	"all are modified":                     modify(upTo(50)...),
+	"a lead that was not read is modified": modify(30),
+	"several move, others are deleted":     both(modify(2, 10, 12), remove(3, 11, 9)),
+	"deposits are made":                    deposit(3, 10, 11, 27),
+	"all make deposits":                    deposit(upTo(50)...),
+	"one is inserted in front":             insert(noon.Add(-time.Minute)),
+	"one is inserted at the end":           insert(noon.Add(time.Hour)),
+	"inserted in front, others deleted":    both(insert(noon.Add(-time.Minute)), remove(4, 10)),
+	"nothing happens":                      both(),
 }
 
 func both(changes ...func(*testing.T, *clixnowtest.Server)) func(*testing.T, *clixnowtest.Server) {
@@ -503,8 +500,8 @@ func insert(at time.Time) func(*testing.T, *clixnowtest.Server) {
 	return func(_ *testing.T, api *clixnowtest.Server) { api.AddLeads(clixnow.Lead{CreatedOn: at}) }
 }
 
-// yieldsAllThatStayed fails where a lead of the crowd that is still there was
-// missed, or one came twice.
+// yieldsAllThatStayed fails if a lead of the crowd is still there and was
+// missed, or if a lead came twice.
 func yieldsAllThatStayed(t *testing.T, api *clixnowtest.Server, before int, ids []int64) {
 	t.Helper()
 	seen := make(map[int64]bool)
@@ -544,8 +541,8 @@ func TestSearchLeadsLosesNothing(t *testing.T) {
 	}
 }
 
-// What SearchLeads is for: plain offset paging loses a lead for each one that
-// leaves.
+// Plain offset paging loses a lead for each lead that leaves. SearchLeads
+// exists for this reason.
 func TestSearchLeadsPageLoses(t *testing.T) {
 	t.Parallel()
 	api := newAPI()
@@ -565,7 +562,7 @@ func TestSearchLeadsPageLoses(t *testing.T) {
 	assert.Equal(t, slices.DeleteFunc(upTo(50), func(id int64) bool { return id == 11 || id == 12 }), ids)
 }
 
-// The program that reads is often the one that makes leads move.
+// A loop may change the leads that it reads.
 func TestSearchLeadsWhileTheLoopChangesLeads(t *testing.T) {
 	t.Parallel()
 	changes := map[string]func(*clixnowtest.Server, int64) error{
@@ -607,7 +604,7 @@ func TestSearchLeadsWhileTheLoopChangesLeads(t *testing.T) {
 	}
 }
 
-// With a Skip of its own a walk cannot step back to the beginning, and says so.
+// A walk with a Skip cannot step back to the beginning of the list.
 func TestSearchLeadsWithSkipThatCannotStepBack(t *testing.T) {
 	t.Parallel()
 	api := newAPI()
@@ -622,9 +619,9 @@ func TestSearchLeadsWithSkipThatCannotStepBack(t *testing.T) {
 	assert.Equal(t, from(6, 15), ids)
 }
 
-// Arrivals in front, as of leads imported with old dates, push the walk forward
-// without an error.
-func TestSearchLeadsWithArrivalsInFront(t *testing.T) {
+// Leads that are inserted in front, such as imported leads with old dates, push
+// the list forward. This is not an error.
+func TestSearchLeadsWithInsertionsInFront(t *testing.T) {
 	t.Parallel()
 	const pages = 30
 	api := newAPI()
@@ -636,15 +633,14 @@ func TestSearchLeadsWithArrivalsInFront(t *testing.T) {
 			}
 		}
 	}))
-	ids,
-		err := drainIDs(t,
-		client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{OrderBy: clixnow.OrderByCreatedOn, Count: 10}))
+	req := clixnow.SearchLeadsRequest{OrderBy: clixnow.OrderByCreatedOn, Count: 10}
+	ids, err := drainIDs(t, client.SearchLeads(t.Context(), req))
 	require.NoError(t, err)
 	yieldsAllThatStayed(t, api, 50, ids)
 	assert.Greater(t, len(api.Requests()), pages, "they came while it went on")
 }
 
-// flights watches requests on their way.
+// flights counts the requests that are on their way.
 type flights struct {
 	mu               sync.Mutex
 	began, now, most int
@@ -666,7 +662,8 @@ func (f *flights) add(n int) {
 	f.most = max(f.most, f.now)
 }
 
-// requested is how many requests have begun once nothing moves any more.
+// requested returns the number of requests that have begun, when all goroutines
+// wait.
 func (f *flights) requested() int {
 	synctest.Wait()
 	f.mu.Lock()
@@ -680,8 +677,7 @@ func skipOf(r *http.Request) int {
 	return skip
 }
 
-// slowly lets requests take the time that delay says, or until their client has
-// gone.
+// slowly delays each request, at most until its client has gone.
 func slowly(next http.Handler, delay func(skip int) time.Duration) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -704,8 +700,7 @@ func TestSearchLeadsPrefetchIsOrderedAndBounded(t *testing.T) {
 					api := newAPI()
 					api.AddLeads(crowd(leads)...)
 					var all flights
-					// The further away, the sooner answered: answers come in
-					// the wrong order.
+					// Answers come in the wrong order.
 					client := memoryClient(t, all.watch(slowly(api, func(skip int) time.Duration {
 						return time.Duration(leads-skip) * time.Second / 10
 					})))
@@ -719,7 +714,7 @@ func TestSearchLeadsPrefetchIsOrderedAndBounded(t *testing.T) {
 							pages++
 							assert.LessOrEqual(t, all.requested()-pages, prefetch, "pages ahead at lead %d", lead.ID)
 							if pages == 1 {
-								assert.Equal(t, 1+prefetch, all.requested(), "all of them at once")
+								assert.Equal(t, 2, all.requested(), "it begins with one page")
 							}
 						}
 					}
@@ -731,13 +726,12 @@ func TestSearchLeadsPrefetchIsOrderedAndBounded(t *testing.T) {
 	}
 }
 
-// Fetching ahead is worth its while: pages that take a second each come in the
-// time of one.
+// Pages that need a second each are read faster with Prefetch. It grows, so the
+// first pages still come one after the other.
 func TestSearchLeadsPrefetchSavesTime(t *testing.T) {
 	t.Parallel()
 	for prefetch, want := range map[int]time.Duration{
-		0: 10 * time.Second, 1: 10 * time.Second, 3: 4 * time.Second,
-		9: 2 * time.Second,
+		0: 10 * time.Second, 1: 10 * time.Second, 3: 5 * time.Second, 64: 5 * time.Second,
 	} {
 		t.Run(strconv.Itoa(prefetch), func(t *testing.T) {
 			t.Parallel()
@@ -746,9 +740,8 @@ func TestSearchLeadsPrefetchSavesTime(t *testing.T) {
 				api.AddLeads(crowd(90)...)
 				client := memoryClient(t, slowly(api, func(int) time.Duration { return time.Second }))
 				began := time.Now()
-				_,
-					err := drain(t,
-					client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{Count: 10, Prefetch: prefetch}))
+				req := clixnow.SearchLeadsRequest{Count: 10, Prefetch: prefetch}
+				_, err := drain(t, client.SearchLeads(t.Context(), req))
 				require.NoError(t, err)
 				assert.Equal(t, want, time.Since(began))
 			})
@@ -769,7 +762,7 @@ func TestSearchLeadsPrefetchErrors(t *testing.T) {
 	}
 	slowerInFront := func(skip int) time.Duration { return time.Duration(1000-skip) * time.Second }
 
-	t.Run("a later page's comes after the leads of earlier ones", func(t *testing.T) {
+	t.Run("comes after the leads of earlier pages", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			api := newAPI()
@@ -780,30 +773,29 @@ func TestSearchLeadsPrefetchErrors(t *testing.T) {
 			assert.Equal(t, upTo(28), ids)
 		})
 	})
-	t.Run("one past the end is dropped", func(t *testing.T) {
+	t.Run("past the end is dropped", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			api := newAPI()
-			api.AddLeads(crowd(25)...)
+			api.AddLeads(crowd(44)...)
 			var all flights
-			aSecond := func(int) time.Duration { return time.Second } // in which all of them are on their way
-			client := memoryClient(t, all.watch(slowly(refuse(api, 25), aSecond)))
+			aSecond := func(int) time.Duration { return time.Second } // so that all are on their way
+			client := memoryClient(t, all.watch(slowly(refuse(api, 44), aSecond)))
 			ids, err := drainIDs(t, client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{Count: 10, Prefetch: 5}))
 			require.NoError(t, err)
-			assert.Equal(t, upTo(25), ids)
-			assert.Greater(t, all.requested(), 3, "some were past the end")
+			assert.Equal(t, upTo(44), ids)
+			assert.Greater(t, all.requested(), 5, "some were past the end")
 		})
 	})
-	t.Run("one beyond the limit is not asked for", func(t *testing.T) {
+	t.Run("beyond the limit is not requested", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			api := newAPI()
 			api.AddLeads(crowd(100)...)
 			var all flights
 			client := memoryClient(t, all.watch(refuse(api, 27)))
-			ids,
-				err := drainIDs(t,
-				client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{Count: 10, Prefetch: 5, Limit: 28}))
+			req := clixnow.SearchLeadsRequest{Count: 10, Prefetch: 5, Limit: 28}
+			ids, err := drainIDs(t, client.SearchLeads(t.Context(), req))
 			require.NoError(t, err)
 			assert.Equal(t, upTo(28), ids)
 			assert.Equal(t, 3, all.requested())
@@ -811,8 +803,8 @@ func TestSearchLeadsPrefetchErrors(t *testing.T) {
 	})
 }
 
-// A page that was requested ahead may show the leads as they were before the
-// page in front of it did.
+// A page that was requested ahead may show an older state than the page before
+// it.
 func TestSearchLeadsPrefetchedPagesMayBeOlder(t *testing.T) {
 	t.Parallel()
 	for _, by := range orders[1:5] {
@@ -820,28 +812,17 @@ func TestSearchLeadsPrefetchedPagesMayBeOlder(t *testing.T) {
 			"deleted":  remove,
 			"modified": modify, "deposited": deposit,
 		} {
-			for _, leads := range []int{19, 28, 31} {
+			for _, leads := range []int{28, 37, 40} {
 				t.Run(fmt.Sprintf("%s, one of %d is %s", by, leads, name), func(t *testing.T) {
 					t.Parallel()
 					for moved := 1; moved <= leads; moved++ {
 						inBubble(t, time.Hour, func(t *testing.T) {
 							api := newAPI()
 							api.AddLeads(crowd(leads)...)
-							first := true
-							second := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-								if skipOf(r) == 9 && first { // the last of them to be answered
-									first = false
-									move(int64(moved))(t, api)
-								}
-								api.ServeHTTP(w, r)
-							})
-							client := memoryClient(t,
-								slowly(second,
-									func(skip int) time.Duration { return time.Duration(1000-skip) * time.Second }))
-							ids,
-								err := drainIDs(t,
-								client.SearchLeads(t.Context(),
-									clixnow.SearchLeadsRequest{OrderBy: by, Count: 10, Prefetch: 4}))
+							client := memoryClient(t, slowly(beforeThird(api, func() { move(int64(moved))(t, api) }),
+								func(skip int) time.Duration { return time.Duration(1000-skip) * time.Second }))
+							req := clixnow.SearchLeadsRequest{OrderBy: by, Count: 10, Prefetch: 4}
+							ids, err := drainIDs(t, client.SearchLeads(t.Context(), req))
 							require.NoError(t, err, "lead %d", moved)
 							yieldsAllThatStayed(t, api, leads, ids)
 						})
@@ -852,33 +833,38 @@ func TestSearchLeadsPrefetchedPagesMayBeOlder(t *testing.T) {
 	}
 }
 
-// Nor is the end of the list seen on such a page: here one lead leaves for the
-// end while a new one takes its place, so that the pages fit together all the
-// same.
+// Such a page is not the end of the list. Here one lead moves to the end while
+// a new one takes its place, so the pages still fit together.
 func TestSearchLeadsPrefetchedPageIsNotTheEnd(t *testing.T) {
 	t.Parallel()
 	inBubble(t, time.Hour, func(t *testing.T) {
-		leads := crowd(28)
-		for i := range leads[15:] {
-			leads[15+i].FTDDate = leads[15+i].CreatedOn
+		leads := crowd(37)
+		for i := range leads[24:] {
+			leads[24+i].FTDDate = leads[24+i].CreatedOn
 		}
 		api := newAPI()
 		api.AddLeads(leads...)
-		first := true
-		second := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if skipOf(r) == 9 && first { // the last of them to be answered
-				first = false
-				both(deposit(12), insert(noon))(t, api)
-			}
-			api.ServeHTTP(w, r)
-		})
-		client := memoryClient(t,
-			slowly(second, func(skip int) time.Duration { return time.Duration(100-skip) * time.Second }))
+		client := memoryClient(t, slowly(beforeThird(api, func() { both(deposit(21), insert(noon))(t, api) }),
+			func(skip int) time.Duration { return time.Duration(100-skip) * time.Second }))
 		req := clixnow.SearchLeadsRequest{OrderBy: clixnow.OrderByFTDDate, Count: 10, Prefetch: 3}
 		ids, err := drainIDs(t, client.SearchLeads(t.Context(), req))
 		require.NoError(t, err)
-		yieldsAllThatStayed(t, api, 28, ids)
+		yieldsAllThatStayed(t, api, 37, ids)
 	})
+}
+
+// beforeThird calls do once, before the third page is handled. Prefetch
+// requests the third and the fourth page at once, and the fourth is answered
+// first.
+func beforeThird(api http.Handler, do func()) http.HandlerFunc {
+	done := false
+	return func(w http.ResponseWriter, r *http.Request) {
+		if skipOf(r) == 18 && !done {
+			done = true
+			do()
+		}
+		api.ServeHTTP(w, r)
+	}
 }
 
 func TestSearchLeadsPrefetchIsCancelledAtOnce(t *testing.T) {
@@ -891,23 +877,25 @@ func TestSearchLeadsPrefetchIsCancelledAtOnce(t *testing.T) {
 				api := newAPI()
 				api.AddLeads(crowd(100)...)
 				var all flights
-				client := memoryClient(t,
-					all.watch(slowly(api, func(skip int) time.Duration { return time.Duration(skip) * time.Hour })))
+				client := memoryClient(t, all.watch(slowly(api, func(skip int) time.Duration {
+					return time.Duration(max(0, skip-36)) * time.Hour
+				})))
 				ctx, cancel := context.WithCancelCause(t.Context())
 				defer cancel(nil)
 				began := time.Now()
 				read := func() (last error) {
 					defer func() { _ = recover() }()
-					for _, err := range client.SearchLeads(ctx, clixnow.SearchLeadsRequest{Count: 10, Prefetch: 4}) {
-						if last = err; err != nil {
+					req := clixnow.SearchLeadsRequest{Count: 10, Prefetch: 4}
+					for lead, err := range client.SearchLeads(ctx, req) {
+						if last = err; err != nil || lead.ID < 38 {
 							continue
 						}
-						assert.LessOrEqual(t, all.requested(), 5)
+						assert.Equal(t, 5+4, all.requested(), "five pages were consumed")
 						switch by {
 						case "break":
 							return nil
 						case "panic":
-							panic("the loop's own")
+							panic("of the loop")
 						case "context":
 							cancel(cause)
 						}
@@ -915,8 +903,8 @@ func TestSearchLeadsPrefetchIsCancelledAtOnce(t *testing.T) {
 					return last
 				}
 				err := read()
-				assert.Zero(t, all.now, "none is left when the loop has ended")
-				assert.Equal(t, 5, all.began)
+				assert.Zero(t, all.now, "no request is on its way when the loop has ended")
+				assert.Equal(t, 5+4, all.began)
 				assert.Zero(t, time.Since(began))
 				if by == "context" {
 					require.ErrorIs(t, err, context.Canceled)
@@ -983,9 +971,8 @@ func TestSearchLeadsSurvivesFaults(t *testing.T) {
 				api.Inject(fault, let, let, fault, let, fault)
 				client := newClient(t, api.ServeHTTP,
 					clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 4, MinBackoff: 1, MaxBackoff: 1}))
-				ids,
-					err := drainIDs(t,
-					client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{Count: 10, Prefetch: prefetch}))
+				req := clixnow.SearchLeadsRequest{Count: 10, Prefetch: prefetch}
+				ids, err := drainIDs(t, client.SearchLeads(t.Context(), req))
 				require.NoError(t, err)
 				assert.Equal(t, upTo(60), ids)
 			})
@@ -993,7 +980,7 @@ func TestSearchLeadsSurvivesFaults(t *testing.T) {
 	}
 }
 
-// A client is shared: walks do not disturb each other.
+// Walks of one client, and of one sequence, do not disturb each other.
 func TestSearchLeadsConcurrently(t *testing.T) {
 	t.Parallel()
 	api := newAPI()
@@ -1024,16 +1011,16 @@ func TestSearchLeadsConcurrently(t *testing.T) {
 	assert.ElementsMatch(t, []string{"ModifiedOn"}, slices.Sorted(maps.Keys(counted(queries(api, "orderBy")))))
 }
 
-func counted(values []string) map[string]int {
-	counts := make(map[string]int)
+func counted[T comparable](values []T) map[T]int {
+	counts := make(map[T]int)
 	for _, value := range values {
 		counts[value]++
 	}
 	return counts
 }
 
-// One lead alone shows no order: a server with an order of its own is walked by
-// pages of one, too.
+// A page of one lead does not show an order. A server that has an order of its
+// own can be read in such pages too.
 func TestSearchLeadsOneByOneInAnotherOrder(t *testing.T) {
 	t.Parallel()
 	client := newClient(t, func(w http.ResponseWriter, r *http.Request) {
@@ -1053,17 +1040,174 @@ func TestSearchLeadsOneByOneInAnotherOrder(t *testing.T) {
 	assert.Len(t, seen, 45)
 }
 
-// A server that shows a lead twice in one page has no order of ids, whatever it
-// showed before.
-func TestSearchLeadsTwiceInOnePage(t *testing.T) {
+// row returns a lead in JSON. Leads are in the same place in every order.
+func row(id int, more string) string {
+	date := noon.Add(time.Duration(id) * time.Second).Format(time.RFC3339)
+	return fmt.Sprintf(`{"id":%d,"createdOn":%q,"updatedOn":%[2]q,"ftdDate":%[2]q%s}`, id, date, more)
+}
+
+// servePages answers each request with the rows that page returns for it. n
+// counts the requests from 0.
+func servePages(page func(n, skip, count int) []string) (handle http.HandlerFunc, requests *atomic.Int32) {
+	requests = new(atomic.Int32)
+	return func(w http.ResponseWriter, r *http.Request) {
+		count, _ := strconv.Atoi(r.URL.Query().Get("count"))
+		rows := page(int(requests.Add(1))-1, skipOf(r), count)
+		answer(http.StatusOK, "application/json", "["+strings.Join(rows, ",")+"]")(w, r)
+	}, requests
+}
+
+// cut returns the part of a list that a request asks for.
+func cut(rows []string, skip, count int) []string {
+	rows = rows[min(skip, len(rows)):]
+	return rows[:min(count, len(rows))]
+}
+
+// A server that answers a few pages in turn costs a handful of requests.
+func TestSearchLeadsFromServerThatAnswersPagesInTurn(t *testing.T) {
 	t.Parallel()
-	client := newClient(t, func(w http.ResponseWriter, r *http.Request) {
-		page := `[{"id":1},{"id":2},{"id":3},{"id":4},{"id":5},{"id":6},{"id":7},{"id":8},{"id":9},{"id":10}]`
-		if skipOf(r) > 0 {
-			page = `[{"id":10},{"id":11},{"id":11}]`
+	span := func(first, last int) (rows []string) {
+		for _, id := range from(first, last) {
+			rows = append(rows, row(int(id), ""))
 		}
-		answer(http.StatusOK, "", page)(w, r)
+		return rows
+	}
+	for name, pages := range map[string][][]string{
+		"leads 1-10, 2-11":              {span(1, 10), span(2, 11)},
+		"leads 1-10, 11-20":             {span(1, 10), span(11, 20)},
+		"leads 1-10, 101-110":           {span(1, 10), span(101, 110)},
+		"leads 101-110, 1-10":           {span(101, 110), span(1, 10)},
+		"leads 1-10, 2-11, 3-12":        {span(1, 10), span(2, 11), span(3, 12)},
+		"leads 1-10, 5-14, 9-18, 13-22": {span(1, 10), span(5, 14), span(9, 18), span(13, 22)},
+		"leads 1-10, up to 31-40, back": {span(1, 10), span(11, 20), span(21, 30), span(31, 40), span(21, 30)},
+	} {
+		for _, by := range orders {
+			for _, prefetch := range []int{0, 64} {
+				t.Run(fmt.Sprintf("%s, by %s, prefetch %d", name, by, prefetch), func(t *testing.T) {
+					t.Parallel()
+					handle, requests := servePages(func(n, _, _ int) []string { return pages[n%len(pages)] })
+					client := newClient(t, handle)
+					req := clixnow.SearchLeadsRequest{OrderBy: by, Count: 10, Prefetch: prefetch}
+					ids, err := drainIDs(t, client.SearchLeads(t.Context(), req))
+					require.ErrorIs(t, err, clixnow.ErrUnstableResults)
+					require.ErrorContains(t, err, "clixnow: acme: search leads: ")
+					assert.Len(t, counted(ids), len(ids), "no lead comes twice")
+					assert.LessOrEqual(t, int(requests.Load()), 10+5*len(pages)+prefetch)
+				})
+			}
+		}
+	}
+}
+
+// A short result costs few requests, whatever Prefetch is.
+func TestSearchLeadsPrefetchOfShortResult(t *testing.T) {
+	t.Parallel()
+	for leads, most := range map[int]int{0: 1, 9: 1, 10: 2, 25: 5, 53: 10, 100: 20} {
+		for _, by := range orders {
+			t.Run(fmt.Sprintf("%d leads, by %s", leads, by), func(t *testing.T) {
+				t.Parallel()
+				inBubble(t, time.Hour, func(t *testing.T) {
+					api := newAPI()
+					api.AddLeads(crowd(leads)...)
+					client := memoryClient(t, slowly(api, func(int) time.Duration { return time.Second }))
+					req := clixnow.SearchLeadsRequest{OrderBy: by, Count: 10, Prefetch: 64}
+					ids, err := drainIDs(t, client.SearchLeads(t.Context(), req))
+					require.NoError(t, err)
+					assert.Equal(t, upTo(leads), ids)
+					assert.LessOrEqual(t, len(api.Requests()), most)
+				})
+			})
+		}
+	}
+}
+
+// A field that this version does not know may change at each read, such as a
+// signed link. It is not part of a lead's version.
+func TestSearchLeadsWithVolatileExtra(t *testing.T) {
+	t.Parallel()
+	for _, by := range orders {
+		for _, count := range []int{10, 50} {
+			for _, prefetch := range []int{0, 3} {
+				t.Run(fmt.Sprintf("by %s, %d a page, prefetch %d", by, count, prefetch), func(t *testing.T) {
+					t.Parallel()
+					handle, requests := servePages(func(n, skip, count int) []string {
+						var rows []string
+						for id := 1; id <= 50; id++ {
+							link := fmt.Sprintf(`,"file":"https://files.example/%d?signature=%d"`, id, n)
+							rows = append(rows, row(id, link))
+						}
+						return cut(rows, skip, count)
+					})
+					client := newClient(t, handle)
+					req := clixnow.SearchLeadsRequest{OrderBy: by, Count: count, Prefetch: prefetch}
+					ids, err := drainIDs(t, client.SearchLeads(t.Context(), req))
+					require.NoError(t, err)
+					assert.Equal(t, upTo(50), ids)
+					assert.LessOrEqual(t, int(requests.Load()), 1+50/(count-1)+2*prefetch)
+				})
+			}
+		}
+	}
+}
+
+// One lead several times in a row is one lead. A server repeats it if it joins
+// tables, before or after it cuts the page.
+func TestSearchLeadsWithRepeatedLeads(t *testing.T) {
+	t.Parallel()
+	for name, copies := range map[string]func(id int) int{
+		"one, twice":           func(id int) int { return 1 + 150/id*(id/150) },
+		"the first, twice":     func(id int) int { return 1 + 1/id },
+		"all, twice":           func(int) int { return 2 },
+		"every third, 4 times": func(id int) int { return 1 + 3*(id%3/2) },
+	} {
+		repeat := func(ids []int) (rows []string) {
+			for _, id := range ids {
+				for range copies(id) {
+					rows = append(rows, row(id, ""))
+				}
+			}
+			return rows
+		}
+		ids := make([]int, 350)
+		for i := range ids {
+			ids[i] = i + 1
+		}
+		for cuts, page := range map[string]func(n, skip, count int) []string{
+			"repeated, then cut": func(_, skip, count int) []string { return cut(repeat(ids), skip, count) },
+			"cut, then repeated": func(_, skip, count int) []string {
+				page := ids[min(skip, len(ids)):]
+				return repeat(page[:min(count, len(page))])
+			},
+		} {
+			for _, by := range orders {
+				for _, count := range []int{10, 100, 0} {
+					t.Run(fmt.Sprintf("%s, %s, by %s, count %d", name, cuts, by, count), func(t *testing.T) {
+						t.Parallel()
+						handle, _ := servePages(page)
+						client := newClient(t, handle)
+						req := clixnow.SearchLeadsRequest{OrderBy: by, Count: count, Prefetch: 2}
+						got, err := drainIDs(t, client.SearchLeads(t.Context(), req))
+						require.NoError(t, err)
+						assert.Equal(t, upTo(350), got)
+					})
+				}
+			}
+		}
+	}
+}
+
+// A lead that comes again after others is not one lead several times in a row.
+// By id, that is not the order that was asked for.
+func TestSearchLeadsWithLeadThatComesAgain(t *testing.T) {
+	t.Parallel()
+	handle, _ := servePages(func(_, skip, count int) []string {
+		var rows []string
+		for _, id := range slices.Concat(upTo(15), from(12, 30)) {
+			rows = append(rows, row(int(id), ""))
+		}
+		return cut(rows, skip, count)
 	})
+	client := newClient(t, handle)
 	ids, err := drainIDs(t, client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{Count: 10}))
 	require.ErrorIs(t, err, clixnow.ErrUnstableResults)
 	assert.Equal(t, upTo(10), ids)

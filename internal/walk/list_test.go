@@ -378,7 +378,7 @@ func TestListServerThatIgnoresSkip(t *testing.T) {
 				require.ErrorIs(t, err, walk.ErrUnstable)
 				require.ErrorContains(t, err, "do not advance")
 				assert.Equal(t, ids(s.items), got)
-				assert.LessOrEqual(t, len(s.requests), 6)
+				assert.LessOrEqual(t, len(s.requests), 5)
 			})
 		}
 	}

@@ -217,10 +217,10 @@ func (p *place[T]) take(page []T) (unread []T) {
 // is progress if it ends higher than all of them before. It is not enough if it
 // ends higher than the page before: two pages in turn do that.
 func (g *guard) pass(items int, end int64, ascending bool) {
-	g.passed += max(items, 1)
 	if ascending && end > g.highestEnd {
 		g.passed, g.highestEnd = 0, end
 	}
+	g.passed += max(items, 1)
 }
 
 // remember notes that an item was read. It reports whether the item is new.
