@@ -3,11 +3,13 @@ package e2e_test
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strconv"
@@ -23,9 +25,8 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// walkSeeds returns the seeds of n simulations. As for the other soaks
-// CLIXNOW_SOAK=10 makes it ten times as many, and CLIXNOW_SEED=7 runs one seed
-// alone.
+// walkSeeds returns the seeds of n simulations. CLIXNOW_SOAK=10 multiplies n by
+// ten. CLIXNOW_SEED=7 runs only seed 7.
 func walkSeeds(t *testing.T, n int) []uint64 {
 	t.Helper()
 	number := func(name string) int {
@@ -45,11 +46,11 @@ func walkSeeds(t *testing.T, n int) []uint64 {
 
 func oneOf[T any](random *rand.Rand, of ...T) T { return of[random.IntN(len(of))] }
 
-// impatient retries without a pause: a pause of random length could not be
-// repeated from a seed.
+// impatient retries without a pause. A seed could not repeat a pause of random
+// length.
 var impatient = clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 6, MinBackoff: 1, MaxBackoff: 1})
 
-// someFault is a fault as they pass.
+// someFault returns a fault that a retry survives.
 func someFault(random *rand.Rand) clixnowtest.Fault {
 	return oneOf(random,
 		clixnowtest.Fault{Status: 503, Body: "<html>"},
@@ -67,29 +68,43 @@ type unrest struct {
 	random *rand.Rand
 	req    clixnow.SearchLeadsRequest
 	now    time.Time
-	pace   time.Duration // longest time between two changes
-	grain  time.Duration // of dates
-	busy   int           // most changes before one request
-	left   int           // changes to come: a list that grows faster than it is read has no end
-	faults int           // one of so many requests meets one; 0 = none
-	ops    []func()
+	// pace is the longest time between two changes.
+	pace time.Duration
+	// grain is the precision of dates.
+	grain time.Duration
+	// busy is the largest number of changes before one request.
+	busy int
+	// remaining is the number of changes that may still come. A list that grows
+	// faster than it is read has no end.
+	remaining int
+	// faults is the number of requests, on average, of which one meets a fault.
+	// 0 means no faults.
+	faults int
+	// repeated reports that some leads come twice in a row.
+	repeated bool
+	// envelope is the key of the leads in a response. "" means a bare array.
+	envelope string
+	ops      []func()
 
-	staying map[int64]bool // what has been in the result since the first answer, beyond its skip
+	// staying holds the leads that have been in the result since the first
+	// answer, without those that the request skips.
+	staying map[int64]bool
 }
 
 func newUnrest(random *rand.Rand, by clixnow.OrderBy) *unrest {
 	u := &unrest{
 		random: random, now: noon,
-		pace:   oneOf(random, 2*time.Millisecond, 200*time.Millisecond, 2*time.Second),
-		grain:  oneOf(random, time.Millisecond, time.Second),
-		busy:   oneOf(random, 1, 3, 8),
-		left:   150,
-		faults: oneOf(random, 0, 6),
+		pace:      oneOf(random, 2*time.Millisecond, 200*time.Millisecond, 2*time.Second),
+		grain:     oneOf(random, time.Millisecond, time.Second),
+		busy:      oneOf(random, 1, 3, 8),
+		remaining: 150,
+		faults:    oneOf(random, 0, 6),
+		repeated:  random.IntN(3) == 0,
+		envelope:  oneOf(random, "", "items"),
 	}
 	u.Server = newAPI(
 		clixnowtest.WithClock(func() time.Time { return u.now.Truncate(u.grain) }),
 		clixnowtest.WithPageLimit(oneOf(random, 10, 13, 1000)),
-		clixnowtest.WithEnvelope(oneOf(random, "", "items")),
 	)
 	for range random.IntN(100) {
 		u.insert()
@@ -146,7 +161,8 @@ func (u *unrest) deposit() {
 
 func (u *unrest) remove() { _ = u.DeleteLead(u.some()) }
 
-// result is what the request asks for, by a model of its own: the ids in order.
+// result returns the ids that the request asks for, in order. It is a model of
+// the filters and orders.
 func (u *unrest) result() []int64 {
 	within := func(date, from, to time.Time) bool {
 		return from.IsZero() && to.IsZero() || !date.IsZero() && !date.Before(from) && (to.IsZero() || !date.After(to))
@@ -176,24 +192,56 @@ func (u *unrest) result() []int64 {
 func (u *unrest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for range min(u.left, u.random.IntN(u.busy+1)) {
-		u.left--
+	for range min(u.remaining, u.random.IntN(u.busy+1)) {
+		u.remaining--
 		oneOf(u.random, u.ops...)()
 		u.leave()
 	}
 	if u.faults > 0 && u.random.IntN(u.faults) == 0 {
 		u.Inject(someFault(u.random))
-	} else if u.staying == nil {
+		u.Server.ServeHTTP(w, r)
+		return
+	}
+	if u.staying == nil {
 		u.staying = make(map[int64]bool)
 		ids := u.result()
 		for _, id := range ids[min(u.req.Skip, len(ids)):] {
 			u.staying[id] = true
 		}
 	}
-	u.Server.ServeHTTP(w, r)
+	u.show(w, r)
 }
 
-// leave strikes off what is no longer in the result.
+// show answers a request. It adds a field to each lead that changes at each
+// read, and repeats some leads.
+func (u *unrest) show(w http.ResponseWriter, r *http.Request) {
+	recorder := httptest.NewRecorder()
+	u.Server.ServeHTTP(recorder, r)
+	var leads, shown []map[string]any
+	if err := json.Unmarshal(recorder.Body.Bytes(), &leads); err != nil {
+		panic(err)
+	}
+	for i, lead := range leads {
+		lead["file"] = fmt.Sprintf("https://files.example/?signature=%d", u.random.Int64())
+		shown = append(shown, lead)
+		if u.repeated && i%3 == 0 {
+			shown = append(shown, lead)
+		}
+	}
+	var body any = shown
+	if shown == nil {
+		body = []any{}
+	}
+	if u.envelope != "" {
+		body = map[string]any{u.envelope: body}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(body); err != nil {
+		panic(err)
+	}
+}
+
+// leave notes which leads are no longer in the result.
 func (u *unrest) leave() {
 	if len(u.staying) == 0 {
 		return
@@ -207,7 +255,8 @@ func (u *unrest) leave() {
 	u.staying = still
 }
 
-// walk reads the leads and reports whether it was told that they are unstable.
+// walk reads the leads. It reports whether the walk ended with
+// ErrUnstableResults.
 func (u *unrest) walk(t *testing.T, client *clixnow.Client, seed uint64) (unstable bool) {
 	t.Helper()
 	yielded := make(map[int64]bool)
@@ -228,8 +277,8 @@ func (u *unrest) walk(t *testing.T, client *clixnow.Client, seed uint64) (unstab
 	return false
 }
 
-// randomly makes requests and answers pass each other, each delayed by a time
-// of its own.
+// randomly delays each request and each answer by a random time, so that they
+// come in any order.
 func randomly(seed uint64, next http.RoundTripper) roundTripper {
 	return func(r *http.Request) (*http.Response, error) {
 		h := fnv.New64a()
@@ -250,11 +299,12 @@ func pauseFor(ctx context.Context, wait time.Duration) {
 	}
 }
 
-// TestSearchLeadsSoak walks leads that change before every request, past
-// faults. What stays in the result must be yielded, and nothing twice, or the
-// walk must say that it is unstable. One page after the other goes over
-// loopback; with Prefetch answers come in any order, in a bubble, so that a
-// seed repeats it.
+// TestSearchLeadsSoak walks leads that change before every request, with
+// faults, repeated leads and a field that changes at each read. A lead that
+// stays in the result must be yielded, and no lead twice, or the walk must end
+// with ErrUnstableResults. Without Prefetch the requests go over loopback. With
+// Prefetch answers come in any order. This runs in a bubble, so that a seed
+// repeats it.
 func TestSearchLeadsSoak(t *testing.T) {
 	t.Parallel()
 	seeds := walkSeeds(t, 8)
@@ -273,25 +323,25 @@ func TestSearchLeadsSoak(t *testing.T) {
 						if random.IntN(4) == 0 {
 							u.req.Limit = 1 + random.IntN(60)
 						}
-						told := false
+						failed := false
 						if ahead {
 							u.req.Prefetch = 1 + random.IntN(5)
 							synctest.Test(t, func(t *testing.T) {
 								hc := &http.Client{Transport: randomly(seed, inMemory{u})}
-								told = u.walk(t,
-									clientOf(t, "https://clixnow.example", impatient, clixnow.WithHTTPClient(hc)), seed)
+								client := clientOf(t, "https://clixnow.example", impatient, clixnow.WithHTTPClient(hc))
+								failed = u.walk(t, client, seed)
 							})
 						} else {
-							told = u.walk(t, newClient(t, u.ServeHTTP, impatient), seed)
+							failed = u.walk(t, newClient(t, u.ServeHTTP, impatient), seed)
 						}
-						if told {
+						if failed {
 							unstable++
 						}
 						requests += len(u.Requests())
 					}
 					t.Logf("%d of %d walks were unstable; %d requests", unstable, len(seeds), requests)
 					if !skips {
-						assert.LessOrEqual(t, unstable, max(3, len(seeds)/4), "no use to anybody")
+						assert.LessOrEqual(t, unstable, max(3, len(seeds)/4), "too many to be useful")
 					}
 				})
 			}
