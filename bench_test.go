@@ -21,14 +21,14 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// How this package compares with others over real connections is measured in
-// checks/bench. What is here shows which part of it became slower, and holds
-// what the README says of allocations.
+// These benchmarks show which part of the package became slower, and these
+// tests check what the documents say about allocations. Module checks/bench
+// compares the package with others over real connections.
 
-// leadPages is a RoundTripper in front of which stand leads with the ids from 1
-// on.
+// leadPages is a RoundTripper that answers with leads. Their ids begin with 1.
 type leadPages struct {
-	leads [][]byte // "{...},"
+	// leads are the leads in JSON, each with a comma at its end.
+	leads [][]byte
 }
 
 func pagesOf(n int) *leadPages {
@@ -36,9 +36,10 @@ func pagesOf(n int) *leadPages {
 	for i := range l.leads {
 		l.leads[i] = fmt.Appendf(nil,
 			`{"id":%d,"email":"first.last\u002B%d@example.com","status":"No Answer","crmId":%d,"brandId":17,`+
-				`"brandName":"Example Brand","createdOn":"2022-12-19T11:01:58.302Z","updatedOn":"2022-12-20T08:15:00.117Z",`+
-				`"ftdDate":null,"clickId":"c0ffee-%08d","sub2":"banner-7","subCampaign":"spring-sale",`+
-				`"keyword":"online trading","placement":"sidebar","clientType":"Client"},`, i+1, i, 900000+i, i)
+				`"brandName":"Example Brand","createdOn":"2022-12-19T11:01:58.302Z",`+
+				`"updatedOn":"2022-12-20T08:15:00.117Z","ftdDate":null,"clickId":"c0ffee-%08d",`+
+				`"sub2":"banner-7","subCampaign":"spring-sale","keyword":"online trading","placement":"sidebar",`+
+				`"clientType":"Client"},`, i+1, i, 900000+i, i)
 	}
 	return l
 }
@@ -59,7 +60,7 @@ func answered(r *http.Request, body []byte) *http.Response {
 	}
 }
 
-// answerCreate answers every request by the vendor's example.
+// answerCreate answers every request with the vendor's example.
 func answerCreate(r *http.Request) (*http.Response, error) {
 	if r.Body != nil {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -141,7 +142,8 @@ func BenchmarkValidate(b *testing.B) {
 }
 
 func BenchmarkLandingURL(b *testing.B) {
-	const page = "https://landing.com/?a_id=1&c_id=2&f_id=3&subcampaign=subcampaign&sub2=sub_name&keyword=test&clickid=1c33d66a941ac90a6&placement=test"
+	const page = "https://landing.com/?a_id=1&c_id=2&f_id=3&subcampaign=subcampaign&sub2=sub_name&keyword=test" +
+		"&clickid=1c33d66a941ac90a6&placement=test"
 	b.ReportAllocs()
 	for b.Loop() {
 		landing, err := clixnow.ParseLandingURL(page)
@@ -151,8 +153,8 @@ func BenchmarkLandingURL(b *testing.B) {
 	}
 }
 
-// createByHand does what CreateLead does and no more than that: no validation,
-// no retries, no limits.
+// createByHand sends what CreateLead sends and decodes the response. It has no
+// validation, no retries and no limits.
 func createByHand(ctx context.Context, hc *http.Client, baseURL string) error {
 	type request struct {
 		FirstName    string `json:"firstName"`
@@ -216,8 +218,7 @@ func createByHand(ctx context.Context, hc *http.Client, baseURL string) error {
 	return json.Unmarshal(text, &response)
 }
 
-// The README says so: at most one allocation for each lead that is read, HTTP
-// and all.
+// Reading costs at most one allocation per lead, including HTTP.
 func TestSearchAllocations(t *testing.T) { //nolint:paralleltest // allocations are counted for the whole program
 	const leads = 5_000
 	for _, prefetch := range []int{0, 2} {
@@ -227,11 +228,11 @@ func TestSearchAllocations(t *testing.T) { //nolint:paralleltest // allocations 
 			assert.NoError(t, err)
 			assert.Equal(t, leads, n)
 		})
-		assert.LessOrEqual(t, allocations/leads, 1.0, "with Prefetch %d, those of the server included", prefetch)
+		assert.LessOrEqual(t, allocations/leads, 1.0, "with Prefetch %d, including the server", prefetch)
 	}
 }
 
-// answerLeads serves what l does over a real connection.
+// answerLeads returns a handler that answers as l does.
 func answerLeads(l *leadPages) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		resp, err := l.RoundTrip(r)
@@ -242,9 +243,9 @@ func answerLeads(l *leadPages) http.HandlerFunc {
 	}
 }
 
-// The README says so: a create costs at most a quarter more allocations than
-// one written by hand, though that validates nothing, and does not tell whether
-// the lead may exist.
+// A create costs at most a quarter more allocations than createByHand, although
+// createByHand does not validate and does not find out whether the lead may
+// exist.
 func TestCreateAllocations(t *testing.T) { //nolint:paralleltest // allocations are counted for the whole program
 	address := answerWithoutAllocations(t)
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -252,8 +253,8 @@ func TestCreateAllocations(t *testing.T) { //nolint:paralleltest // allocations 
 	}}
 	t.Cleanup(transport.CloseIdleConnections)
 	hc := &http.Client{Transport: transport, Timeout: time.Minute}
-	client,
-		err := clixnow.NewClient("acme", testToken, clixnow.WithHTTPClient(hc), clixnow.WithBaseURL("http://127.0.0.1"))
+	base := clixnow.WithBaseURL("http://127.0.0.1")
+	client, err := clixnow.NewClient("acme", testToken, clixnow.WithHTTPClient(hc), base)
 	require.NoError(t, err)
 	lead := vendorsLead()
 	own := testing.AllocsPerRun(200, func() {
@@ -264,8 +265,8 @@ func TestCreateAllocations(t *testing.T) { //nolint:paralleltest // allocations 
 	assert.LessOrEqual(t, own, 1.25*byHand)
 }
 
-// answerWithoutAllocations serves every request the vendor's example, so that
-// only the client's allocations are counted.
+// answerWithoutAllocations answers every request with the vendor's example. It
+// does not allocate, so that only the client's allocations are counted.
 func answerWithoutAllocations(t *testing.T) (address string) {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -291,7 +292,7 @@ func answerWithoutAllocations(t *testing.T) (address string) {
 						return
 					}
 					if length += n; request[length-1] != '}' {
-						continue // of a request that came in pieces
+						continue // the request came in pieces
 					}
 					length = 0
 					if _, err := connection.Write(answer); err != nil {

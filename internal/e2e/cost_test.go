@@ -17,11 +17,11 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// apart is the time between two changes of a stream.
+// apart is the time between two changes in a stream.
 const apart = 20 * time.Millisecond
 
-// stream returns leads 1 to n, the last change of each some time after that of
-// the one before.
+// stream returns leads 1 to n. Each was changed last some time after the one
+// before.
 func stream(n int) []clixnow.Lead {
 	leads := make([]clixnow.Lead, n)
 	for i := range leads {
@@ -31,8 +31,9 @@ func stream(n int) []clixnow.Lead {
 }
 
 // rowsVisited returns how many rows of a stream of n leads a server has to
-// visit for these requests, with an index on what the leads are filtered and
-// ordered by: it finds the bound at once, but what is skipped it has to count.
+// visit for these requests. The server has an index on what the leads are
+// filtered and ordered by. So it finds the bound at once, but it has to count
+// the rows that it skips.
 func rowsVisited(tb testing.TB, n int, requests []clixnowtest.Request) (rows int) {
 	tb.Helper()
 	for _, r := range requests {
@@ -51,7 +52,7 @@ func rowsVisited(tb testing.TB, n int, requests []clixnowtest.Request) (rows int
 	return rows
 }
 
-// readings are the ways to read all leads in the order of their changes.
+// readings are the two ways to read all leads in the order of their changes.
 var readings = map[string]func(ctx context.Context, client *clixnow.Client, page int) iter.Seq2[clixnow.Lead, error]{
 	"SearchLeads": func(ctx context.Context, client *clixnow.Client, page int) iter.Seq2[clixnow.Lead, error] {
 		return client.SearchLeads(ctx, clixnow.SearchLeadsRequest{OrderBy: clixnow.OrderByModifiedOn, Count: page})
@@ -86,14 +87,15 @@ func TestLeadChangesCost(t *testing.T) {
 				requests[name] = len(api.Requests())
 			}
 			n, page := float64(test.leads), float64(test.page)
-			assert.LessOrEqual(t, float64(rows["LeadChanges"]), 1.1*n+10, "grows with the leads")
-			assert.GreaterOrEqual(t, float64(rows["SearchLeads"]), n*n/page/2, "grows with their square")
+			assert.LessOrEqual(t, float64(rows["LeadChanges"]), 1.1*n+10, "in proportion to the leads")
+			assert.GreaterOrEqual(t, float64(rows["SearchLeads"]), n*n/page/2, "in proportion to their square")
 			assert.LessOrEqual(t, requests["LeadChanges"], requests["SearchLeads"]+2)
 		})
 	}
 }
 
-// To stay current costs what has changed, however many leads there are.
+// The cost of a poll depends on what has changed, not on how many leads there
+// are.
 func TestLeadChangesCostOfAPoll(t *testing.T) {
 	t.Parallel()
 	const leads = 2000
@@ -111,8 +113,8 @@ func TestLeadChangesCostOfAPoll(t *testing.T) {
 	})
 }
 
-// BenchmarkRowsVisited prints what it costs the server to read all leads once:
-// rows visited, and rows per lead.
+// BenchmarkRowsVisited prints what reading all leads once costs the server: the
+// rows that it visits, and the rows per lead.
 func BenchmarkRowsVisited(b *testing.B) {
 	const page = clixnow.MaxPageSize
 	for _, leads := range []int{1_000, 5_000, 10_000, 50_000} {
