@@ -49,7 +49,7 @@ func (o Object) DecodeList(data []byte, each func() error) error {
 	r.predictMembers(o)
 	start := r.data.start()
 	if r.data.peek(start) == '{' {
-		return r.finish(r.envelope(o, start, each))
+		return r.finish(r.envelope(o, start+1, each))
 	}
 	return r.finish(r.elements(o, start, each))
 }
@@ -90,11 +90,10 @@ func (r *reader) finish(end int, err error) error {
 	return &Error{Problem: "malformed JSON at byte " + strconv.Itoa(min(end+1, len(r.data)))}
 }
 
-// envelope reads an object that holds the array of objects.
+// envelope reads what follows the opening bracket of an object that holds the
+// array of objects.
 func (r *reader) envelope(o Object, at int, each func() error) (end int, err error) {
-	if at, err = r.open(at, '{', "an object"); err != nil {
-		return at, err
-	}
+	r.levels--
 	var found, empty bool
 	for first := true; ; first = false {
 		var more bool
@@ -125,7 +124,6 @@ func (r *reader) envelope(o Object, at int, each func() error) (end int, err err
 	if !found && !empty {
 		return at, &Error{Problem: "the object has no array of objects"}
 	}
-	r.levels++
 	return at, nil
 }
 
@@ -177,15 +175,15 @@ func (r *reader) elements(o Object, at int, each func() error) (end int, err err
 
 // open reads the opening bracket of the array or object that is expected.
 func (r *reader) open(at int, bracket byte, expected string) (end int, err error) {
-	switch c := r.data.peek(at); {
-	case c == bracket:
+	c := r.data.peek(at)
+	if c == bracket {
 		r.levels--
 		return at + 1, nil
-	case typeOf(c) == "":
-		return at, errSyntax
-	default:
-		return at, r.fault("", expected+" is expected, not "+typeOf(c))
 	}
+	if end, err = r.data.value(at, r.levels); errors.Is(err, errSyntax) {
+		return end, err
+	}
+	return at, r.fault("", expected+" is expected, not "+typeOf(c))
 }
 
 // object reads one object into the variables of o.

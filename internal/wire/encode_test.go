@@ -161,3 +161,56 @@ func TestAppendAllocations(t *testing.T) { //nolint:paralleltest // it counts th
 	buffer := make([]byte, 0, 1<<10)
 	assert.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _ = object.Append(buffer) }), 1.0)
 }
+
+type selfEncoding struct{ Text string }
+
+func (selfEncoding) MarshalJSON() ([]byte, error) { return []byte(`"x"`), nil }
+
+type selfEncodingPointer struct{ Text string }
+
+func (*selfEncodingPointer) MarshalText() ([]byte, error) { return []byte("x"), nil }
+
+type embedded struct{ Text string }
+
+func TestValidText(t *testing.T) {
+	t.Parallel()
+	const bad = "a\xff"
+	text := bad
+	for name, test := range map[string]struct {
+		value any
+		want  bool
+	}{
+		"nil":                        {nil, true},
+		"number":                     {17, true},
+		"text":                       {"Zoë", true},
+		"invalid text":               {bad, false},
+		"pointer":                    {&text, false},
+		"nil pointer":                {(*string)(nil), true},
+		"slice":                      {[]string{"a", "b"}, true},
+		"slice, first is invalid":    {[]any{bad, 1}, false},
+		"slice, last is invalid":     {[]any{1, nil, bad}, false},
+		"array":                      {[2]string{"a", bad}, false},
+		"map":                        {map[string]any{"a": "b", "c": []string{"d"}}, true},
+		"map, key is invalid":        {map[string]int{bad: 1}, false},
+		"map, value is invalid":      {map[int]string{1: bad}, false},
+		"map, deep value is invalid": {map[string]any{"a": []any{map[string]any{"b": bad}}}, false},
+		"struct":                     {struct{ A, B string }{"a", "b"}, true},
+		"struct, field is invalid":   {struct{ A, B string }{"a", bad}, false},
+		"struct, unexported field": {struct {
+			A string
+			b string
+		}{"a", bad}, true},
+		"struct, field is not encoded": {struct {
+			A string `json:"-"`
+		}{bad}, true},
+		"struct, embedded":     {struct{ embedded }{embedded{bad}}, false},
+		"encodes itself":       {selfEncoding{bad}, true},
+		"pointer encodes":      {&selfEncodingPointer{bad}, true},
+		"encodes by a pointer": {[]selfEncodingPointer{{bad}}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			assert.Equal(t, test.want, wire.ValidText(test.value))
+		})
+	}
+}

@@ -34,7 +34,7 @@ const maxProblemLevels = 10_000
 // an unexpected form is ignored. The keys of Fields are those of names that
 // match in any case.
 //
-// The work is proportional to the length of the body, and to that of names.
+// The work grows linearly with the length of the body.
 func DecodeProblem(body []byte, names []string) (p Problem, ok bool) {
 	d := document(body)
 	start := d.start()

@@ -125,8 +125,7 @@ func (d document) items(at int, closing byte, levels int) (end int, err error) {
 	}
 }
 
-// typeOf returns the JSON type of a value that begins with c, with its article,
-// or "" if no value begins with c.
+// typeOf returns the JSON type of a value that begins with c, with its article.
 func typeOf(c byte) string {
 	switch c {
 	case '"':
@@ -140,10 +139,7 @@ func typeOf(c byte) string {
 	case 't', 'f':
 		return "a boolean"
 	}
-	if c == '-' || isDigit(c) {
-		return "a number"
-	}
-	return ""
+	return "a number"
 }
 
 // literal reads one of the words null, true and false.
