@@ -38,9 +38,12 @@ type importAPI struct {
 }
 
 func (a *importAPI) RoundTrip(r *http.Request) (*http.Response, error) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return nil, err
+	var body []byte
+	if r.Body != nil {
+		var err error
+		if body, err = io.ReadAll(r.Body); err != nil {
+			return nil, err
+		}
 	}
 	_, email, _ := strings.Cut(string(body), `"email":"`)
 	email, _, _ = strings.Cut(email, `"`)
@@ -759,4 +762,221 @@ func TestCreateLeadsSequenceEndsWithTheContext(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, err, boom)
 	assert.Equal(t, 1, results)
+}
+
+// After a 429, nothing more is taken until its Retry-After has passed.
+func TestCreateLeadsWaitsForRetryAfter(t *testing.T) {
+	t.Parallel()
+	const s = time.Second
+	once := clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 1})
+	tests := []struct {
+		name string
+		opts []clixnow.Option
+		// limited is the reply to the first create of lead 5.
+		limited reply
+		ensure  bool
+		// quiet is how long nothing more is taken after that reply.
+		quiet time.Duration
+	}{
+		{name: "not retried", opts: []clixnow.Option{once}, limited: busy(429, "30"), quiet: 30 * s},
+		{name: "retried", limited: busy(429, "8"), quiet: 8 * s},
+		{name: "with Ensure", limited: busy(429, "8"), ensure: true, quiet: 8 * s},
+		{name: "beyond MaxBackoff", limited: busy(429, "60"), quiet: 60 * s},
+		{name: "two minutes", limited: busy(429, "120"), quiet: 120 * s},
+		{name: "an hour", limited: busy(429, "3600"), quiet: 120 * s},
+		{name: "none", opts: []clixnow.Option{once}, limited: says(429, ``)},
+		{name: "zero", opts: []clixnow.Option{once}, limited: busy(429, "0")},
+		{name: "of a 503", opts: []clixnow.Option{once}, limited: busy(503, "30")},
+		{name: "of a 400", opts: []clixnow.Option{once}, limited: busy(400, "30")},
+	}
+	for _, test := range tests {
+		for _, concurrency := range []int{1, 4} {
+			t.Run(fmt.Sprintf("%s, %d at once", test.name, concurrency), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					var limitedAt time.Time
+					api := &importAPI{serve: func(r *http.Request, email string) (*http.Response, error) {
+						if email == "lead5@example.com" && limitedAt.IsZero() {
+							limitedAt = time.Now()
+							return test.limited(r)
+						}
+						return takes(s, created)(r)
+					}}
+					var takenAt []time.Time
+					reqs := func(yield func(clixnow.CreateLeadRequest) bool) {
+						for i := range 20 {
+							takenAt = append(takenAt, time.Now())
+							if !yield(numbered(i)) {
+								return
+							}
+						}
+					}
+					seen := collect(t, nil)
+					opts := clixnow.BulkOptions{Concurrency: concurrency, Ensure: test.ensure}
+					require.NoError(t, api.client(t, test.opts...).CreateLeads(t.Context(), reqs, opts, seen.result))
+					require.Len(t, seen.results, 20)
+					var next time.Time
+					for _, at := range takenAt {
+						if at.After(limitedAt) {
+							next = at
+							break
+						}
+					}
+					assert.GreaterOrEqual(t, next.Sub(limitedAt), test.quiet)
+					assert.LessOrEqual(t, next.Sub(limitedAt), test.quiet+2*s)
+				})
+			})
+		}
+	}
+}
+
+// If the context cannot hold a Retry-After, the import ends at once.
+func TestCreateLeadsRetryAfterBeyondTheDeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := &importAPI{serve: func(r *http.Request, _ string) (*http.Response, error) { return busy(429, "60")(r) }}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		began := time.Now()
+		var taken atomic.Int64
+		seen := collect(t, nil)
+		err := api.client(t).CreateLeads(ctx, list(100, &taken), clixnow.BulkOptions{Concurrency: 1}, seen.result)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, began, time.Now())
+		seen.check(1, 1)
+	})
+}
+
+// Case L20: a panic within a create comes out of CreateLeads.
+func TestCreateLeadsPanicInACreate(t *testing.T) {
+	t.Parallel()
+	panics := reply(func(*http.Request) (*http.Response, error) { panic("boom") })
+	refused := says(400, `{"message":"unknown words"}`)
+	reads := func(then func()) clixnow.Option {
+		return clixnow.WithRefusals(func(*clixnow.APIError) error {
+			then()
+			return nil
+		})
+	}
+	tests := []struct {
+		name   string
+		opts   []clixnow.Option
+		ensure bool
+		serve  reply
+		want   any
+	}{
+		{name: "RoundTripper", serve: panics, want: "boom"},
+		{name: "RoundTripper, with Ensure", ensure: true, serve: panics, want: "boom"},
+		{
+			name: "RoundTripper, at a search", ensure: true, want: "boom",
+			serve: func(r *http.Request) (*http.Response, error) {
+				if r.Method == http.MethodGet {
+					panic("boom")
+				}
+				return lost(r)
+			},
+		},
+		{
+			name: "function of WithRefusals", serve: refused, want: "read",
+			opts: []clixnow.Option{reads(func() { panic("read") })},
+		},
+		{
+			name: "function of WithRefusals, with Ensure", ensure: true, serve: refused, want: "read",
+			opts: []clixnow.Option{reads(func() { panic("read") })},
+		},
+		{
+			name: "RoundTripper ends its goroutine",
+			serve: func(*http.Request) (*http.Response, error) {
+				runtime.Goexit()
+				return nil, errReset
+			},
+		},
+	}
+	for _, test := range tests {
+		for _, concurrency := range []int{1, 4} {
+			t.Run(fmt.Sprintf("%s, %d at once", test.name, concurrency), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					api := &importAPI{serve: func(r *http.Request, email string) (*http.Response, error) {
+						if email == "lead10@example.com" || email == "" {
+							return test.serve(r)
+						}
+						return takes(time.Second, created)(r)
+					}}
+					var taken atomic.Int64
+					seen := collect(t, nil)
+					opts := clixnow.BulkOptions{Concurrency: concurrency, Ensure: test.ensure}
+					create := func() error {
+						return api.client(t, test.opts...).CreateLeads(t.Context(), list(1000, &taken), opts, seen.result)
+					}
+					if test.want != nil {
+						assert.PanicsWithValue(t, test.want, func() { _ = create() })
+					} else {
+						require.ErrorContains(t, create(), "did not return")
+					}
+					assert.LessOrEqual(t, taken.Load(), int64(11+concurrency), "nothing more is taken")
+					assert.Len(t, seen.results, int(taken.Load())-1, "the others are reported")
+					assert.NotContains(t, seen.results, 10)
+					for _, r := range seen.results {
+						assert.NoError(t, r.Err, "what was in flight is finished")
+					}
+				})
+			})
+		}
+	}
+}
+
+// A 403 that the function of WithRefusals recognises is about one lead.
+func TestCreateLeadsGoesOnAfterARecognisedRefusal(t *testing.T) {
+	t.Parallel()
+	errBlocked := errors.New("blocked")
+	tests := []struct {
+		name   string
+		status int
+		read   error
+		ensure bool
+		since  bool
+		stops  bool
+	}{
+		{name: "403, recognised", status: 403, read: errBlocked},
+		{name: "403, recognised, with Ensure", status: 403, read: clixnow.ErrNoCapacity, ensure: true},
+		{name: "403, recognised, in doubt", status: 403, read: clixnow.ErrNoCapacity, ensure: true, since: true},
+		{name: "403, not recognised", status: 403, stops: true},
+		{name: "403, not recognised, in doubt", status: 403, ensure: true, since: true, stops: true},
+		{name: "401, recognised", status: 401, read: errBlocked, stops: true},
+		{name: "401, not recognised", status: 401, stops: true},
+		{name: "400, recognised", status: 400, read: errBlocked},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				api := &importAPI{serve: func(r *http.Request, email string) (*http.Response, error) {
+					switch email {
+					case "":
+						return nothing(r)
+					case "lead3@example.com":
+						return says(test.status, `{"message":"blocked"}`)(r)
+					}
+					return created(r)
+				}}
+				read := clixnow.WithRefusals(func(*clixnow.APIError) error { return test.read })
+				opts := clixnow.BulkOptions{Concurrency: 1, Ensure: test.ensure}
+				if test.since {
+					opts.FirstAttempt = time.Now().Add(-time.Minute)
+				}
+				var taken atomic.Int64
+				seen := collect(t, nil)
+				err := api.client(t, read).CreateLeads(t.Context(), list(10, &taken), opts, seen.result)
+				if !test.stops {
+					require.NoError(t, err)
+					assert.Len(t, seen.results, 10)
+					return
+				}
+				require.Error(t, err)
+				assert.Equal(t, seen.results[3].Err, err)
+				assert.Len(t, seen.results, 4)
+			})
+		})
+	}
 }

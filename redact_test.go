@@ -181,6 +181,8 @@ func printedTypes(t *testing.T) map[string]printed {
 
 		// These types hold no secrets.
 		"BulkOptions":        shapes(clixnow.BulkOptions{}, false),
+		"FindLeadsRequest":   shapes(clixnow.FindLeadsRequest{Email: "a@example.com"}, false),
+		"FoundLeads":         shapes(clixnow.FoundLeads{Leads: []clixnow.Lead{{ID: 7}}}, false),
 		"LandingURL":         shapes(clixnow.LandingURL{Page: "https://landing.com/"}, false),
 		"LeadEvent":          shapes(clixnow.LeadCreated, false),
 		"Lead":               shapes(clixnow.Lead{ID: 7, Email: "a@example.com"}, false),
