@@ -90,6 +90,7 @@ func (j *judge) clientAt(t *testing.T, baseURL, token string, opts ...clixnow.Op
 	client, err := clixnow.NewClient("acme", token, append([]clixnow.Option{
 		clixnow.WithBaseURL(baseURL), clixnow.WithHTTPClient(&http.Client{Transport: j}),
 		clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: time.Microsecond, MaxBackoff: time.Millisecond}),
+		clixnow.WithLooks(time.Millisecond, 2*time.Millisecond, 5*time.Millisecond, 10*time.Millisecond),
 	}, opts...)...)
 	require.NoError(t, err)
 	return client

@@ -47,7 +47,8 @@ func TestMain(m *testing.M) {
 
 func beConsumer(server, folder string) error {
 	client, err := clixnow.NewClient("acme", testToken, clixnow.WithBaseURL(server),
-		clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 5 * time.Millisecond, MaxBackoff: 200 * time.Millisecond}))
+		clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 5 * time.Millisecond, MaxBackoff: 200 * time.Millisecond}),
+		clixnow.WithLooks(10*time.Millisecond, 40*time.Millisecond, 100*time.Millisecond, 200*time.Millisecond))
 	if err != nil {
 		return err
 	}

@@ -71,8 +71,6 @@ func TestCreateLead(t *testing.T) { //nolint:paralleltest // it runs many client
 // was cancelled.
 func TestEnsureLead(t *testing.T) { //nolint:paralleltest // it runs many clients at once
 	const leads = 12
-	// The looks take three seconds. That is much longer than any of the
-	// networks delays a request.
 	retry := clixnow.RetryPolicy{MinBackoff: 40 * time.Millisecond, MaxBackoff: 2 * time.Second}
 	var allRecovered atomic.Int64
 	overNetworks(t, 600, 400, func(t *testing.T, w *world) {

@@ -155,6 +155,9 @@ func (w *world) client(t *testing.T, number uint64, bypass int, retry clixnow.Re
 	}
 	client, err := clixnow.NewClient(
 		"acme", testToken, clixnow.WithBaseURL("http://"+w.near), clixnow.WithRetry(retry),
+		// The looks take three seconds. That is much longer than any of the
+		// networks delays a request.
+		clixnow.WithLooks(80*time.Millisecond, 320*time.Millisecond, 800*time.Millisecond, 1600*time.Millisecond),
 		clixnow.WithHTTPClient(&http.Client{
 			Transport: countingTransport{transport, w},
 			Timeout:   cmp.Or(w.patience, 30*time.Second),
