@@ -38,9 +38,9 @@ type SearchLeadsRequest struct {
 	// Limit is the largest number of leads that SearchLeads yields in all. 0
 	// means no limit. It is never sent.
 	Limit int `url:"-"`
-	// Prefetch is the number of pages that SearchLeads requests ahead of the
-	// consumer, at most 64. With 1, reading is faster only if the consumer
-	// needs time for the leads. 0 means none. It is never sent.
+	// Prefetch is the largest number of pages that SearchLeads requests ahead
+	// of the consumer, at most 64. 1 helps only if the consumer needs time for
+	// the leads. 0 means none. It is never sent.
 	Prefetch int `url:"-"`
 
 	// CreatedOnFrom is the earliest Lead.CreatedOn. A zero time means no bound.
@@ -167,6 +167,9 @@ type LeadPage struct {
 // moves. A lead is yielded as it was when it was first read. A lead that enters
 // or leaves the result meanwhile may be yielded or not.
 //
+// The walk also ends with ErrUnstableResults, after a few requests, if the
+// server's pages do not advance: if it ignores skip, for example.
+//
 // This is not promised for [OrderByFTDDate] while dates are hidden, set
 // backwards or withdrawn, or if leads without a date come last. It is also not
 // promised for leads of one instant that the server returns in another order
@@ -180,11 +183,11 @@ type LeadPage struct {
 // [Client.LeadChanges] costs the server far less, so use it to keep a copy
 // current.
 //
-// In memory are at most Prefetch+1 pages. Orders other than [OrderByID] also
+// At most Prefetch+1 pages are in memory. Orders other than [OrderByID] also
 // need about 50 bytes for each lead that was read.
 //
-// Prefetch begins with one page and doubles with what is read, so that a short
-// result costs few requests.
+// The number of pages that are requested ahead begins with 1 and doubles up to
+// Prefetch. So a short result costs few requests.
 func (c *Client) SearchLeads(ctx context.Context, req SearchLeadsRequest) iter.Seq2[Lead, error] {
 	return func(yield func(Lead, error) bool) {
 		if err := c.checkSearch(ctx, &req); err != nil {

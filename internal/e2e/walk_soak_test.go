@@ -77,8 +77,7 @@ type unrest struct {
 	// remaining is the number of changes that may still come. A list that grows
 	// faster than it is read has no end.
 	remaining int
-	// faults is the number of requests, on average, of which one meets a fault.
-	// 0 means no faults.
+	// faults is the average number of requests per fault. 0 means no faults.
 	faults int
 	// repeated reports that some leads come twice in a row.
 	repeated bool

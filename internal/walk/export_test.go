@@ -1,4 +1,4 @@
 package walk
 
-// Remembered is how many states the feed holds in memory.
+// Remembered returns the number of states that the feed holds in memory.
 func (f *Feed[T]) Remembered() int { return len(f.yielded.states) }

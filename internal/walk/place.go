@@ -7,9 +7,9 @@ import "fmt"
 //
 // Each page starts on the last item of the page before. An item of a page is an
 // anchor if it was read before and has not moved since. Items move only towards
-// the end of the list. So what is in front of an anchor now was in front of it
-// when the anchor was read, or was inserted later. Nothing was lost between the
-// two pages, and the page is accepted.
+// the end of the list. So each item that is in front of an anchor now was in
+// front of it when the anchor was read, or was inserted later. Nothing was lost
+// between the two pages, and the page is accepted.
 //
 // A page without an anchor has shifted by an unknown number of items, even if
 // the page is empty. The reader drops it and steps back, twice as far each
@@ -115,8 +115,8 @@ func (p *place[T]) ascending(page []T) bool {
 	return true
 }
 
-// rememberAll prepares for a server that has an order of its own, although it
-// was asked for ascending ids. It fails if ids ascended before.
+// rememberAll prepares for a server that uses its own order instead of
+// ascending ids. It fails if ids ascended before.
 func (p *place[T]) rememberAll() error {
 	// One item alone has no order.
 	if p.seen > 1 {
@@ -235,8 +235,8 @@ func (p *place[T]) remember(m mark) bool {
 	return isNew
 }
 
-// advance moves on to the page after the one that was taken, which had received
-// items.
+// advance moves on to the page after the one that was taken. received is the
+// length of that page.
 //
 // After a step back the reader may have to pass over all items that it has
 // read, and over two pages for the edges. If it passes over more items in a

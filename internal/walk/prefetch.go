@@ -7,7 +7,7 @@ import (
 )
 
 // prefetcher delivers pages to one consumer, and requests some of them ahead.
-// Which pages come next is a guess. If the consumer asks for another page, the
+// It guesses which pages come next. If the consumer asks for another page, the
 // pages that were requested ahead are dropped, and their errors too.
 type prefetcher[T any] struct {
 	fetch func(ctx context.Context, skip, count int, room []T) ([]T, error)
@@ -23,8 +23,7 @@ type prefetcher[T any] struct {
 	// flights are the pages that were requested and not yet delivered, in order
 	// of skip.
 	flights []*flight[T]
-	// clock ticks at each request and each response. So the prefetcher can tell
-	// which of two came first.
+	// clock counts requests and responses, to put them in order.
 	clock atomic.Int64
 	// newest is the tick of the last response among the delivered pages.
 	newest int64

@@ -32,8 +32,8 @@ package walk
 import "errors"
 
 // ErrUnstable is the error of a walk that lost its place in the list and could
-// not find it again, or whose pages do not advance. It is wrapped in an error
-// that says which.
+// not find it again, or whose pages do not advance. The error that wraps it
+// says what happened.
 var ErrUnstable = errors.New("the list is unstable")
 
 const (
@@ -51,8 +51,8 @@ const (
 // request did not say.
 //
 // A page that is shorter than asked for does not prove that it is the last one.
-// The server may have a limit of its own, or leave out rows after it counted
-// them. Only a page below lowestCap is a proof.
+// The server may have its own limit, or leave out rows after it counted them.
+// Only a page below lowestCap is a proof.
 func Last(received, asked int) bool {
 	if asked == 0 {
 		asked = defaultCount
