@@ -337,7 +337,7 @@ type recursive struct{ cause error }
 func (e recursive) Error() string        { return "recursive" }
 func (e recursive) Is(target error) bool { return errors.Is(e.cause, target) }
 
-func TestWithRefusals(t *testing.T) {
+func TestReasonOfWithRefusals(t *testing.T) {
 	t.Parallel()
 	returns := func(err error) func(*apiError) error { return func(*apiError) error { return err } }
 	const duplicate, country = "Duplicate lead", "not allowed for country CH"
