@@ -67,7 +67,7 @@ func (r SearchLeadsRequest) basicFaults() []FieldError {
 }
 
 func (r SearchLeadsRequest) numberFaults() (faults []FieldError) {
-	for _, number := range []struct {
+	for _, number := range [...]struct {
 		name  string
 		value int64
 	}{
@@ -91,19 +91,29 @@ func (r SearchLeadsRequest) numberFaults() (faults []FieldError) {
 }
 
 func (r SearchLeadsRequest) dateFaults() (faults []FieldError) {
-	check := func(name string, date time.Time) {
-		if year := date.UTC().Year(); year < 1 || year > 9999 {
-			faults = append(faults, outOfRange(name, "must be in the years 1 to 9999"))
-		}
-	}
+	const problem = "must be in the years 1 to 9999"
 	for _, p := range r.periods() {
-		check(p.name+"From", p.from)
-		check(p.name+"To", p.to)
+		if !canBeSent(p.from) {
+			faults = append(faults, outOfRange(p.name+"From", problem))
+		}
+		if !canBeSent(p.to) {
+			faults = append(faults, outOfRange(p.name+"To", problem))
+		}
 	}
 	return faults
 }
 
+// canBeSent reports whether a date has a year of four digits. There is no year
+// 0.
+func canBeSent(date time.Time) bool {
+	year := date.UTC().Year()
+	return 1 <= year && year <= 9999
+}
+
 func (r SearchLeadsRequest) extraFaults() (faults []FieldError) {
+	if len(r.Extra) == 0 {
+		return nil
+	}
 	reserved := []string{"id", "orderBy", "count", "skip"}
 	for _, p := range r.periods() {
 		reserved = append(reserved, p.name+"From", p.name+"To")
@@ -128,8 +138,8 @@ type period struct {
 	from, to time.Time
 }
 
-func (r SearchLeadsRequest) periods() []period {
-	return []period{
+func (r SearchLeadsRequest) periods() [3]period {
+	return [...]period{
 		{"createdOn", r.CreatedOnFrom, r.CreatedOnTo},
 		{"modifiedOn", r.ModifiedOnFrom, r.ModifiedOnTo},
 		{"ftdDate", r.FTDDateFrom, r.FTDDateTo},
