@@ -249,10 +249,10 @@ func (r *reader) field(f *Field, at int) (end int, err error) {
 	if end, err = r.data.value(at, r.levels); err != nil {
 		return end, r.locate(f.Name, err)
 	}
-	switch {
-	case first == 'n': // null counts as absent
+	switch first {
+	case 'n': // null counts as absent
 		return end, nil
-	case first == '[' || first == '{':
+	case '[', '{':
 		return end, r.fault(f.Name, f.describe()+" is expected, not "+typeOf(first))
 	}
 	return end, r.set(f, r.data[at:end], false)

@@ -3,9 +3,9 @@ package wire_test
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"net/netip"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -94,11 +94,11 @@ func TestDecodePinsOnlyOneChunk(t *testing.T) { //nolint:paralleltest // it meas
 
 // unknownMembers returns n members with short names that no field has.
 func unknownMembers(n int) string {
-	var b strings.Builder
+	var b []byte
 	for i := range n {
-		fmt.Fprintf(&b, `,"%x":%d`, i+0x100, i%10)
+		b = append(strconv.AppendInt(append(b, `,"`...), int64(i), 36), `":1`...)
 	}
-	return b.String()[1:]
+	return string(b[1:])
 }
 
 // A small compressed body can hold millions of short members, and each takes
@@ -114,15 +114,14 @@ func TestUnknownMembersAreBounded(t *testing.T) {
 		// mib is the most memory that the result may take, in MiB.
 		mib int64
 	}{
-		{"in one element", "[{" + unknownMembers(1<<20) + "}]", "[0]: " + tooMany, 90},
-		{"in one element of an envelope", `{"items":[{` + unknownMembers(510_000) + "}]}", "[0]: " + tooMany, 90},
+		{"in one element", "[{" + unknownMembers(510_000) + "}]", "[0]: " + tooMany, 90},
 		{"nine in each element", "[{}" + strings.Repeat(","+nine, 99_990) + "]", "[55556]: " + tooMany, 90},
 		{"one in each element", "[{}" + strings.Repeat(`,{"x":1}`, 99_990) + "]", "", 70},
-		{"the same one", `[{"x":1` + strings.Repeat(`,"x":1`, 1<<20) + "}]", "[0]: " + tooMany, 20},
+		{"the same one", `[{"x":1` + strings.Repeat(`,"x":1`, 510_000) + "}]", "[0]: " + tooMany, 20},
 		{"beside the array", "{" + unknownMembers(510_000) + `,"items":[]}`, "", 20},
 		{"within one member", `[{"x":{` + unknownMembers(510_000) + "}}]", "", 30},
-		{"text that is not UTF-8", `[{"x":"` + strings.Repeat("\xff", 10<<20) + `"}]`, "", 60},
-		{"field that is not UTF-8", `[{"name":"` + strings.Repeat("\xff", 10<<20) + `"}]`, "", 60},
+		{"text that is not UTF-8", `[{"x":"` + strings.Repeat("\xff", 2<<20) + `"}]`, "", 20},
+		{"field that is not UTF-8", `[{"name":"` + strings.Repeat("\xff", 2<<20) + `"}]`, "", 20},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			data := []byte(test.data)
@@ -163,11 +162,11 @@ func TestUnknownMembersAreNotLost(t *testing.T) {
 	})
 	t.Run("in each element of a full page", func(t *testing.T) {
 		t.Parallel()
-		element := "{" + unknownMembers(500) + "}"
+		element := "{" + unknownMembers(100) + "}"
 		list, err := decodeList("[" + element + strings.Repeat(","+element, 999) + "]")
 		require.NoError(t, err)
 		for i := range list {
-			require.Len(t, list[i].Extra, 500)
+			require.Len(t, list[i].Extra, 100)
 		}
 	})
 	t.Run("in an object without Extra", func(t *testing.T) {
@@ -175,7 +174,7 @@ func TestUnknownMembersAreNotLost(t *testing.T) {
 		s := sample{}
 		object := s.wire()
 		object.Extra = nil
-		require.NoError(t, object.Decode([]byte("{"+unknownMembers(600_000)+`,"id":7}`)))
+		require.NoError(t, object.Decode([]byte("{"+unknownMembers(510_000)+`,"id":7}`)))
 		assert.Equal(t, sample{ID: 7}, s)
 	})
 }

@@ -179,7 +179,9 @@ func (d document) number(at int) (end int, err error) {
 
 // digits reads one or more decimal digits.
 func (d document) digits(at int) (end int, err error) {
-	for end = at; isDigit(d.peek(end)); end++ {
+	end = at
+	for isDigit(d.peek(end)) {
+		end++
 	}
 	if end == at {
 		return at, errSyntax
