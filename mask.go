@@ -9,19 +9,22 @@ import (
 	"unicode/utf8"
 )
 
-// A server may escape a secret before it repeats it. escapes is the set of the
-// kinds of escapes that are read.
+// escapes is a set of kinds of escapes. A server may escape a secret before it
+// repeats it.
 type escapes uint8
 
 const (
-	backslashes escapes = 1 << iota // JSON and Go: \" \u0022
-	entities                        // HTML: &quot; &#34; &#x22;
-	percents                        // URLs: %22
-	allEscapes  = backslashes | entities | percents
+	// backslashes are the escapes of JSON and Go: \" \u0022
+	backslashes escapes = 1 << iota
+	// entities are the escapes of HTML: &quot; &#34; &#x22;
+	entities
+	// percents are the escapes of URLs: %22
+	percents
+	allEscapes = backslashes | entities | percents
 )
 
-// sets returns all sets of the kinds of escapes that can be in a text.
-func sets(text string) (all []escapes) {
+// possibleEscapes returns all sets of the kinds that can be in a text.
+func possibleEscapes(text string) (all []escapes) {
 	var found escapes
 	for i, mark := range []string{`\`, "&", "%"} {
 		if strings.Contains(text, mark) {
@@ -116,7 +119,7 @@ type secret struct {
 	text string
 	// shortest is the number of characters that it must have to be hidden.
 	shortest int
-	// anyCase says that it is hidden in upper and lower case.
+	// anyCase hides it in upper and lower case. False hides it only as given.
 	anyCase bool
 }
 
@@ -233,7 +236,7 @@ func (e escapes) hostEnd(text string, from int) int {
 	return end
 }
 
-// skip returns the position behind the characters that are accepted, at most n.
+// skip returns the position after the characters that are accepted, at most n.
 func (e escapes) skip(text string, from, n int, accept func(rune) bool) int {
 	for ; from < len(text) && n > 0; n-- {
 		r, size := e.next(text[from:])
@@ -257,7 +260,7 @@ func isASCIIAlphanumeric(r rune) bool {
 // that can be in it. It replaces the longest match that begins there. A size of
 // 0 means no match.
 func replaceAll(text string, match func(text string, e escapes) (replacement string, size int)) string {
-	all := sets(text)
+	all := possibleEscapes(text)
 	var b strings.Builder
 	for text != "" {
 		_, size := utf8.DecodeRuneInString(text)
