@@ -236,6 +236,14 @@ func migrate[TTx any](ctx context.Context, d *database, driver riverdriver.Drive
 			return fmt.Errorf("create the table of sign-ups: %w", err)
 		}
 	}
+	if _, err := d.ExecContext(ctx, `SELECT refusals FROM signups LIMIT 0`); err == nil {
+		return nil
+	}
+	// The table was created before it had this column.
+	const add = `ALTER TABLE signups ADD COLUMN refusals BIGINT NOT NULL DEFAULT 0`
+	if _, err := d.ExecContext(ctx, add); err != nil {
+		return fmt.Errorf("change the table of sign-ups: %w", err)
+	}
 	return nil
 }
 

@@ -72,7 +72,7 @@ func newLog(out io.Writer, level slog.Level) *slog.Logger {
 func parse(args []string, out io.Writer) (*config, error) {
 	c := &config{
 		token:  os.Getenv("CLIXNOW_TOKEN"),
-		timing: timing{minWait: time.Second, stopTimeout: 10 * time.Second},
+		timing: defaultTiming(),
 		out:    out,
 	}
 	flags := flag.NewFlagSet("outbox", flag.ContinueOnError)
@@ -88,7 +88,8 @@ func parse(args []string, out io.Writer) (*config, error) {
 	flags.DurationVar(&c.wait, "wait", 5*time.Second, "how long a sign-up request waits for its outcome")
 	flags.DurationVar(&c.timing.tryTimeout, "try", 2*time.Minute,
 		"the timeout of one try to register; it must be the same for all processes")
-	flags.DurationVar(&c.timing.maxWait, "again", 5*time.Minute, "the longest wait before the next try")
+	flags.DurationVar(&c.timing.maxWait, "retry", 5*time.Minute,
+		"the longest wait before the next try, except after a temporary refusal")
 	flags.Usage = func() {
 		fmt.Fprint(out, usage)
 		flags.PrintDefaults()
@@ -118,7 +119,7 @@ func parse(args []string, out io.Writer) (*config, error) {
 	case c.brand != "" && c.token == "":
 		return nil, errors.New("-brand needs the API token in the environment variable CLIXNOW_TOKEN")
 	case c.workers < 1, c.wait < 0, c.timing.tryTimeout < time.Second, c.timing.maxWait < c.timing.minWait:
-		return nil, errors.New("-workers must be at least 1, -wait at least 0, -try and -again at least 1s")
+		return nil, errors.New("-workers must be at least 1, -wait at least 0, -try and -retry at least 1s")
 	}
 	return c, nil
 }

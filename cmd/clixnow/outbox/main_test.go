@@ -63,10 +63,12 @@ func runProgram(api string) int {
 // take 700 ms instead of 17.5 s.
 func shortenWaits(c *config, api string) {
 	c.timing.minWait, c.timing.maxWait = 20*time.Millisecond, 500*time.Millisecond
+	c.timing.refusedWaits = []time.Duration{20 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond}
 	c.timing.stopTimeout = 100 * time.Millisecond
 	c.options = []clixnow.Option{
 		clixnow.WithBaseURL(api),
 		clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 10 * time.Millisecond, MaxBackoff: 400 * time.Millisecond}),
+		clixnow.WithLooks(50*time.Millisecond, 100*time.Millisecond, 150*time.Millisecond, 400*time.Millisecond),
 	}
 }
 
@@ -75,6 +77,7 @@ func TestProgram(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(t *testing.T, database string){
 		"sign-up": testSignUp, "slow API": testSlowAPI, "admin": testAdmin, "worker": testWorker, "stop": testStop,
+		"old table": testOldTable,
 	}
 	t.Run("SQLite", func(t *testing.T) {
 		t.Parallel()

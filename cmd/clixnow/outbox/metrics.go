@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/clixnow/clixnow-go"
 )
 
 // metrics counts the tries of this process. For each scrape it also reads the
@@ -20,17 +22,25 @@ func newMetrics() *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		tries: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "outbox_tries_total", Help: "Tries to register a lead, by outcome.",
-		}, []string{"outcome"}),
+			Name: "outbox_tries_total", Help: "Tries to register a lead, by outcome and reason of the refusal.",
+		}, []string{"outcome", "reason"}),
 	}
-	for _, o := range outcomes {
-		m.tries.WithLabelValues(string(o)) // each outcome is shown from the start, as 0
+	// Each outcome is shown from the start, as 0.
+	for outcome := range clixnow.OutcomeRateLimited + 1 {
+		if outcome != clixnow.OutcomeRefused {
+			m.tries.WithLabelValues(outcome.String(), "")
+		}
+	}
+	for reason := range clixnow.ReasonOther {
+		m.tries.WithLabelValues(clixnow.OutcomeRefused.String(), (reason + 1).String())
 	}
 	m.registry.MustRegister(m.tries)
 	return m
 }
 
-func (m *metrics) countTry(result outcome) { m.tries.WithLabelValues(string(result)).Inc() }
+func (m *metrics) countTry(err error) {
+	m.tries.WithLabelValues(clixnow.OutcomeOf(err).String(), clixnow.ReasonOf(err).String()).Inc()
+}
 
 func (m *metrics) addSignups(s *signups) { m.registry.MustRegister(tableMetrics{s}) }
 

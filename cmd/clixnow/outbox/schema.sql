@@ -9,6 +9,7 @@ CREATE TABLE IF NOT EXISTS signups (
 	status           TEXT NOT NULL,
 	created_at       BIGINT NOT NULL,
 	tries            BIGINT NOT NULL DEFAULT 0,
+	refusals         BIGINT NOT NULL DEFAULT 0, -- temporary refusals, such as that of a full brand
 	first_attempt_at BIGINT,                -- null: no request was sent that could have arrived
 	next_try_at      BIGINT,
 	settled_at       BIGINT,

@@ -30,8 +30,8 @@ const (
 	registered status = "registered"
 	// refused means that the API refused the lead. Nothing was created.
 	refused status = "refused"
-	// doubtful means that the email is registered, but no search shows by whom.
-	// A person must decide.
+	// doubtful means that a person must decide: the lead may exist and no search
+	// shows it, or the brand has refused it too often.
 	doubtful status = "doubtful"
 )
 
@@ -49,6 +49,8 @@ type signup struct {
 	Status    status
 	CreatedAt time.Time
 	Tries     int64
+	// Refusals is the number of temporary refusals.
+	Refusals int
 	// FirstAttemptAt is the time of the first try that may have created the
 	// lead. It is zero if there was none.
 	FirstAttemptAt time.Time
@@ -123,6 +125,8 @@ type claimed struct {
 	// the lead. It is zero if there was none.
 	firstAttempt time.Time
 	thisAttempt  time.Time
+	// refusals is the number of earlier temporary refusals.
+	refusals int
 }
 
 // claim records that a try begins. It must be called before anything is sent.
@@ -145,7 +149,8 @@ func (s *signups) claim(ctx context.Context, id string) (*claimed, error) {
 	// This update locks the row, so that other claims wait for the commit.
 	err = tx.QueryRowContext(ctx,
 		`UPDATE signups SET tries = tries + 1, next_try_at = NULL WHERE id = $1 AND status = 'pending'
-		RETURNING tries, first_attempt_at, lead, password`, id).Scan(&c.tryNumber, &first, &lead, &password)
+		RETURNING tries, refusals, first_attempt_at, lead, password`, id).
+		Scan(&c.tryNumber, &c.refusals, &first, &lead, &password)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil, errWrongStatus
@@ -170,20 +175,29 @@ func (s *signups) claim(ctx context.Context, id string) (*claimed, error) {
 	return c, nil
 }
 
-// earlierAttempt returns the value of first_attempt_at after a try that created
-// nothing.
-func (c *claimed) earlierAttempt() sql.NullInt64 { return toMilli(c.firstAttempt) }
-
-// postpone records why a try did not settle the sign-up. If nothing was sent,
-// it resets first_attempt_at, so that the next try does not search for the
-// lead. If another worker has claimed the sign-up since, it changes nothing.
-func (s *signups) postpone(ctx context.Context, c *claimed, nothingSent bool, next time.Time, problem string) error {
-	first := c.earlierAttempt()
-	if !nothingSent && !first.Valid {
-		first = toMilli(c.thisAttempt)
+// inDoubtSince returns the value of first_attempt_at after a try that ended with
+// err. It is NULL if nothing was created, so that the next try does not search
+// for the lead.
+func (c *claimed) inDoubtSince(err error) sql.NullInt64 {
+	switch {
+	case clixnow.OutcomeOf(err) != clixnow.OutcomeUnknown:
+		return sql.NullInt64{}
+	case c.firstAttempt.IsZero():
+		return toMilli(c.thisAttempt)
 	}
-	_, err := s.db.ExecContext(ctx, `UPDATE signups SET next_try_at = $3, problem = $4, first_attempt_at = $5
-		WHERE id = $1 AND tries = $2 AND status = 'pending'`, c.id, c.tryNumber, next.UnixMilli(), problem, first)
+	return toMilli(c.firstAttempt)
+}
+
+// postpone records why a try did not settle the sign-up. If another worker has
+// claimed the sign-up since, it changes nothing.
+func (s *signups) postpone(ctx context.Context, c *claimed, reason error, next time.Time) error {
+	refusals := c.refusals
+	if isTemporary(reason) {
+		refusals++
+	}
+	_, err := s.db.ExecContext(ctx, `UPDATE signups SET next_try_at = $3, problem = $4, first_attempt_at = $5,
+		refusals = $6 WHERE id = $1 AND tries = $2 AND status = 'pending'`,
+		c.id, c.tryNumber, next.UnixMilli(), reason.Error(), c.inDoubtSince(reason), refusals)
 	if err != nil {
 		return fmt.Errorf("postpone a sign-up: %w", err)
 	}
@@ -209,15 +223,15 @@ func (s *signups) settleRefused(ctx context.Context, job *river.Job[registration
 	visitorText string,
 ) error {
 	return s.settle(ctx, c, job, `UPDATE signups SET status = 'refused', password = NULL, settled_at = $2, problem = $3,
-		visitor_problem = $4, first_attempt_at = $5 WHERE id = $1 AND status = 'pending' AND tries = $6`,
-		c.id, time.Now().UnixMilli(), problem, visitorText, c.earlierAttempt(), c.tryNumber)
+		visitor_problem = $4, first_attempt_at = NULL WHERE id = $1 AND status = 'pending' AND tries = $5`,
+		c.id, time.Now().UnixMilli(), problem, visitorText, c.tryNumber)
 }
 
 // markDoubtful marks a sign-up as doubtful and completes its job. If another
 // worker has claimed the sign-up since, it returns errWrongStatus.
-func (s *signups) markDoubtful(ctx context.Context, job *river.Job[registration], c *claimed, problem string) error {
-	return s.settle(ctx, c, job, `UPDATE signups SET status = 'doubtful', problem = $2
-		WHERE id = $1 AND status = 'pending' AND tries = $3`, c.id, problem, c.tryNumber)
+func (s *signups) markDoubtful(ctx context.Context, job *river.Job[registration], c *claimed, reason error) error {
+	return s.settle(ctx, c, job, `UPDATE signups SET status = 'doubtful', problem = $2, first_attempt_at = $3
+		WHERE id = $1 AND status = 'pending' AND tries = $4`, c.id, reason.Error(), c.inDoubtSince(reason), c.tryNumber)
 }
 
 // settle runs an update, completes the job and notifies the waiting handlers.
@@ -247,7 +261,7 @@ func (s *signups) settle(ctx context.Context, c *claimed, job *river.Job[registr
 // If the visitor has signed up again since, retry returns errWrongStatus.
 func (s *signups) retry(ctx context.Context, id, password string) error {
 	const update = `UPDATE signups SET status = 'pending', password = coalesce(password, $2), settled_at = NULL,
-		visitor_problem = NULL WHERE id = $1 AND status <> 'registered' AND NOT EXISTS (
+		visitor_problem = NULL, refusals = 0 WHERE id = $1 AND status <> 'registered' AND NOT EXISTS (
 		SELECT 1 FROM signups AS since WHERE since.click_id = signups.click_id AND since.status <> 'refused'
 		AND since.id <> signups.id)`
 	row, err := s.one(ctx, `id = $1`, id)
@@ -279,11 +293,14 @@ func (s *signups) retry(ctx context.Context, id, password string) error {
 }
 
 // giveUp marks a doubtful sign-up as refused. It is for a person who knows that
-// another sign-up registered the email.
+// another sign-up registered the email, or that the brand will not take the
+// lead.
 func (s *signups) giveUp(ctx context.Context, id string) error {
-	const update = `UPDATE signups SET status = 'refused', password = NULL, settled_at = $2, visitor_problem = $3
+	const update = `UPDATE signups SET status = 'refused', password = NULL, settled_at = $2,
+		visitor_problem = CASE WHEN first_attempt_at IS NULL THEN $3 ELSE $4 END
 		WHERE id = $1 AND status = 'doubtful'`
-	result, err := s.db.ExecContext(ctx, update, id, time.Now().UnixMilli(), visitorText(clixnow.ErrDuplicateLead))
+	result, err := s.db.ExecContext(ctx, update, id, time.Now().UnixMilli(),
+		visitorText(clixnow.ReasonOther), visitorText(clixnow.ReasonDuplicate))
 	if err != nil {
 		return fmt.Errorf("give up a sign-up: %w", err)
 	}
@@ -319,7 +336,7 @@ func (s *signups) list(ctx context.Context, st status, limit int) ([]signup, err
 // query reads sign-ups. where must not contain input of users.
 func (s *signups) query(ctx context.Context, where string, args ...any) ([]signup, error) {
 	rows, err := s.db.QueryContext(ctx,
-		`SELECT id, token, job_id, lead, status, created_at, tries, first_attempt_at, next_try_at, settled_at,
+		`SELECT id, token, job_id, lead, status, created_at, tries, refusals, first_attempt_at, next_try_at, settled_at,
 		coalesce(lead_id, 0), coalesce(redirect_url, ''), coalesce(problem, ''), coalesce(visitor_problem, '')
 		FROM signups WHERE `+where, args...)
 	if err != nil {
@@ -333,8 +350,8 @@ func (s *signups) query(ctx context.Context, where string, args ...any) ([]signu
 			lead                          string
 			created, first, next, settled sql.NullInt64
 		)
-		err := rows.Scan(&row.ID, &row.Token, &row.jobID, &lead, &row.Status, &created, &row.Tries, &first, &next,
-			&settled, &row.LeadID, &row.RedirectURL, &row.Problem, &row.VisitorProblem)
+		err := rows.Scan(&row.ID, &row.Token, &row.jobID, &lead, &row.Status, &created, &row.Tries, &row.Refusals, &first,
+			&next, &settled, &row.LeadID, &row.RedirectURL, &row.Problem, &row.VisitorProblem)
 		if err != nil {
 			return nil, fmt.Errorf("read sign-ups: %w", err)
 		}

@@ -66,7 +66,7 @@ func adminHandler(s *signups, m *metrics, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.overview)
 	mux.HandleFunc("GET /signups/{id}", a.details)
-	mux.HandleFunc("POST /signups/{id}/again", a.retry)
+	mux.HandleFunc("POST /signups/{id}/retry", a.retry)
 	mux.HandleFunc("POST /signups/{id}/give-up", a.giveUp)
 	mux.HandleFunc("GET /healthz", a.adminHealth)
 	mux.Handle("GET /metrics", m.handler())
@@ -99,6 +99,7 @@ func (p *public) form(w http.ResponseWriter, r *http.Request) {
 func (p *public) signUp(w http.ResponseWriter, r *http.Request) {
 	lead, err := readLead(w, r)
 	if err == nil {
+		lead.DropInvalidOptional() // the visitor did not type these fields
 		err = lead.Validate()
 	}
 	if err != nil {

@@ -84,7 +84,7 @@ func testSignUp(t *testing.T, database string) {
 	for _, got := range replies {
 		assert.Equal(t, http.StatusOK, got.code, got.body)
 		assert.Equal(t, "registered", got.json(t)["status"])
-		assert.Contains(t, got.json(t)["redirectUrl"], "https://")
+		assert.Contains(t, got.json(t)["redirectUrl"], "/autologin?token=")
 		assert.Equal(t, replies[0].body, got.body)
 		assert.Equal(t, "no-store", got.header.Get("Cache-Control"))
 	}
@@ -92,7 +92,7 @@ func testSignUp(t *testing.T, database string) {
 
 	got := send(t, "POST", signups, asJSON, leadJSON("double", "other@example.com"))
 	assert.Equal(t, http.StatusConflict, got.code)
-	assert.NotContains(t, got.body, "https://", "it would log this visitor in as another person")
+	assert.NotContains(t, got.body, "autologin", "it would log this visitor in as another person")
 
 	got = send(t, "POST", signups, asJSON, leadJSON("new", "double@example.com"))
 	assert.Equal(t, http.StatusUnprocessableEntity, got.code)
@@ -108,7 +108,7 @@ func testSignUp(t *testing.T, database string) {
 	}
 	got = send(t, "POST", signups, asForm, form.Encode(), "Accept", "text/html")
 	assert.Equal(t, http.StatusSeeOther, got.code, got.body)
-	assert.Contains(t, got.header.Get("Location"), "https://")
+	assert.Contains(t, got.header.Get("Location"), "/autologin?token=")
 	assert.Equal(t, "no-referrer", got.header.Get("Referrer-Policy"))
 	leads := api.Leads()
 	last := leads[len(leads)-1]
@@ -116,6 +116,16 @@ func testSignUp(t *testing.T, database string) {
 
 	got = send(t, "POST", signups, asJSON, leadJSON("", "without@example.com"))
 	assert.Equal(t, http.StatusOK, got.code, got.body)
+
+	typedByDevice := strings.Replace(leadJSON("device", "device@example.com"), "}",
+		`,"languageCode":"en-US","referralUrl":"android-app://com.example","browser":"Chrome"}`, 1)
+	got = send(t, "POST", signups, asJSON, typedByDevice)
+	assert.Equal(t, http.StatusOK, got.code, got.body)
+	requests := api.Requests()
+	sent := string(requests[len(requests)-1].Body)
+	assert.Contains(t, sent, `"browser":"Chrome"`)
+	assert.NotContains(t, sent, "en-US")
+	assert.NotContains(t, sent, "android-app")
 
 	for _, bad := range []struct{ contentType, body, want string }{
 		{asJSON, `{`, "read the JSON"},
@@ -128,7 +138,7 @@ func testSignUp(t *testing.T, database string) {
 		assert.Equal(t, http.StatusBadRequest, got.code)
 		assert.Contains(t, got.json(t)["problem"], bad.want)
 	}
-	require.Len(t, api.Leads(), 4)
+	require.Len(t, api.Leads(), 5)
 
 	page := send(t, "GET", p.public+"/?clickid=5", "", "")
 	assert.Contains(t, page.body, `name="landing" value="/?clickid=5"`)
@@ -154,11 +164,11 @@ func testSlowAPI(t *testing.T, database string) {
 	assert.Contains(t, page.body, `content="2; url=`+statusURL)
 
 	eventually(t, func() bool { return send(t, "GET", p.public+statusURL, "", "").code == http.StatusOK })
-	assert.Contains(t, send(t, "GET", p.public+statusURL, "", "").json(t)["redirectUrl"], "https://")
+	assert.Contains(t, send(t, "GET", p.public+statusURL, "", "").json(t)["redirectUrl"], "/autologin?token=")
 	assert.Equal(t, http.StatusSeeOther, send(t, "GET", p.public+statusURL, "", "", "Accept", "text/html").code)
 	assert.Equal(t, http.StatusNotFound, send(t, "GET", p.public+"/signups/guess", "", "").code)
 	require.Len(t, api.Leads(), 1)
-	assert.Contains(t, p.log.String(), "outcome=blocked", "after a 401 the lead is tried again")
+	assert.Contains(t, p.log.String(), "outcome=refused reason=access", "after a 401 the lead is retried")
 }
 
 func testAdmin(t *testing.T, database string) {
@@ -177,14 +187,14 @@ func testAdmin(t *testing.T, database string) {
 	path := regexp.MustCompile(`/signups/\w+`).FindString(page.body)
 	require.NotEmpty(t, path)
 	details := send(t, "GET", p.admin+path, "", "")
-	assert.Contains(t, details.body, "Try again now")
+	assert.Contains(t, details.body, "Retry now")
 	assert.NotContains(t, details.body, "give-up")
 
-	got = send(t, "POST", p.admin+path+"/again", asForm, "", "Origin", "https://evil.example")
+	got = send(t, "POST", p.admin+path+"/retry", asForm, "", "Origin", "https://evil.example")
 	assert.Equal(t, http.StatusForbidden, got.code)
 	got = send(t, "POST", p.admin+path+"/give-up", asForm, "", "Origin", p.admin)
 	assert.Equal(t, http.StatusConflict, got.code)
-	got = send(t, "POST", p.admin+path+"/again", asForm, "password=Another1!", "Origin", p.admin)
+	got = send(t, "POST", p.admin+path+"/retry", asForm, "password=Another1!", "Origin", p.admin)
 	require.Equal(t, http.StatusSeeOther, got.code, got.body)
 	assert.Equal(t, path, got.header.Get("Location"))
 	eventually(t, func() bool { return len(api.Leads()) == 1 })
@@ -195,14 +205,16 @@ func testAdmin(t *testing.T, database string) {
 		return send(t, "GET", p.admin+"/healthz", "", "").body ==
 			`{"doubtful":0,"oldestPendingSeconds":0,"pending":0,"refused":0,"registered":1,"status":"ok"}`+"\n"
 	})
-	got = send(t, "POST", p.admin+path+"/again", asForm, "")
+	got = send(t, "POST", p.admin+path+"/retry", asForm, "")
 	assert.Equal(t, http.StatusConflict, got.code)
 	numbers := send(t, "GET", p.admin+"/metrics", "", "").body
 	for _, want := range []string{
 		`outbox_signups{status="registered"} 1`, `outbox_signups{status="pending"} 0`,
 		`outbox_oldest_seconds{status="pending"} 0`,
-		`outbox_tries_total{outcome="refused"} 1`, `outbox_tries_total{outcome="registered"} 1`,
-		`outbox_tries_total{outcome="unknown"} 0`,
+		`outbox_tries_total{outcome="refused",reason="country"} 1`,
+		`outbox_tries_total{outcome="registered",reason=""} 1`,
+		`outbox_tries_total{outcome="unknown",reason=""} 0`, `outbox_tries_total{outcome="not sent",reason=""} 0`,
+		`outbox_tries_total{outcome="refused",reason="access"} 0`,
 	} {
 		assert.Contains(t, numbers, want)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -28,9 +27,20 @@ type timing struct {
 	// minWait is the wait after the first try. It doubles with each try, up to
 	// maxWait.
 	minWait, maxWait time.Duration
+	// refusedWaits has the waits after temporary refusals, the first refusal
+	// first. After one more refusal, a person must decide.
+	refusedWaits []time.Duration
 	// stopTimeout is how long a stop waits for the tries in progress before it
 	// cancels them.
 	stopTimeout time.Duration
+}
+
+// defaultTiming returns the durations that have no flags.
+func defaultTiming() timing {
+	return timing{
+		minWait: time.Second, stopTimeout: 10 * time.Second,
+		refusedWaits: []time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour},
+	}
 }
 
 // rescueAfter returns the time after which another worker takes a sign-up from
@@ -38,14 +48,17 @@ type timing struct {
 // first worker cannot send anything after it.
 func (t timing) rescueAfter() time.Duration { return t.tryTimeout + t.tryTimeout/2 }
 
-// wait returns the wait before the next try. It is at least the Retry-After in
-// err.
-func (t timing) wait(try int64, err error) time.Duration {
+// wait returns the wait before the next try, after a try that ended with err.
+// It is at least the Retry-After in err.
+func (t timing) wait(c *claimed, err error) time.Duration {
 	wait := t.maxWait
-	if doublings := try - 1; doublings < 32 && t.minWait<<doublings < t.maxWait {
+	if doublings := c.tryNumber - 1; doublings < 32 && t.minWait<<doublings < t.maxWait {
 		wait = t.minWait << doublings
 	}
 	wait -= rand.N(wait/4 + 1) //nolint:gosec // this only spreads the load
+	if isTemporary(err) {
+		wait = t.refusedWaits[c.refusals]
+	}
 	if apiErr, ok := errors.AsType[*clixnow.APIError](err); ok {
 		wait = max(wait, apiErr.RetryAfter)
 	}
@@ -59,7 +72,7 @@ type worker struct {
 	signups  *signups
 	clixnow  *clixnow.Client
 	timing   timing
-	countTry func(outcome)
+	countTry func(error)
 	log      *slog.Logger
 }
 
@@ -82,17 +95,16 @@ func (w *worker) Work(ctx context.Context, job *river.Job[registration]) error {
 	const saveTimeout = 10 * time.Second
 	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
-	result := outcomeOf(err)
-	w.countTry(result)
+	w.countTry(err)
 	switch {
-	case result == succeeded:
+	case err == nil:
 		return w.saveRegistered(ctx, job, c, lead)
-	case result == rejected:
+	case isFinal(err):
 		return w.saveRefused(ctx, job, c, err)
-	case needsPerson(err, c):
+	case w.timing.needsPerson(c, err):
 		return w.saveDoubtful(ctx, job, c, err)
 	default:
-		return w.reschedule(ctx, job, c, result, err)
+		return w.reschedule(ctx, job, c, err)
 	}
 }
 
@@ -108,13 +120,14 @@ func (w *worker) saveRegistered(ctx context.Context, job *river.Job[registration
 
 func (w *worker) saveRefused(ctx context.Context, job *river.Job[registration], c *claimed, reason error) error {
 	return w.snoozeIfClaimed(retryUntilDone(ctx, func() error {
-		return w.signups.settleRefused(ctx, job, c, reason.Error(), visitorText(reason))
+		return w.signups.settleRefused(ctx, job, c, reason.Error(),
+			visitorText(clixnow.ReasonOf(reason)))
 	}))
 }
 
 func (w *worker) saveDoubtful(ctx context.Context, job *river.Job[registration], c *claimed, reason error) error {
 	w.log.ErrorContext(ctx, "a person must decide: see the status page", "job", job.ID, "try", c.tryNumber)
-	return w.snoozeIfClaimed(w.signups.markDoubtful(ctx, job, c, reason.Error()))
+	return w.snoozeIfClaimed(w.signups.markDoubtful(ctx, job, c, reason))
 }
 
 // snoozeIfClaimed keeps the job if another worker has claimed the sign-up,
@@ -126,12 +139,11 @@ func (w *worker) snoozeIfClaimed(err error) error {
 	return err
 }
 
-func (w *worker) reschedule(ctx context.Context, job *river.Job[registration], c *claimed, result outcome,
-	reason error,
-) error {
-	wait := w.timing.wait(c.tryNumber, reason)
-	w.log.WarnContext(ctx, "will try again later", "job", job.ID, "try", c.tryNumber, "outcome", result, "wait", wait)
-	if err := w.signups.postpone(ctx, c, result != unknown, time.Now().Add(wait), reason.Error()); err != nil {
+func (w *worker) reschedule(ctx context.Context, job *river.Job[registration], c *claimed, reason error) error {
+	wait := w.timing.wait(c, reason)
+	w.log.WarnContext(ctx, "will retry later", "job", job.ID, "try", c.tryNumber,
+		"outcome", clixnow.OutcomeOf(reason), "reason", clixnow.ReasonOf(reason), "wait", wait)
+	if err := w.signups.postpone(ctx, c, reason, time.Now().Add(wait)); err != nil {
 		return err
 	}
 	return river.JobSnooze(wait) // does not count in River's MaxAttempts
@@ -160,72 +172,54 @@ func retryUntilDone(ctx context.Context, do func() error) error {
 	}
 }
 
-// outcome is the outcome of a try.
-type outcome string
-
-const (
-	succeeded   outcome = "registered"
-	rejected    outcome = "refused"
-	unknown     outcome = "unknown"
-	notSent     outcome = "not_sent"
-	rateLimited outcome = "too_many"
-	// blocked means that nothing was registered, because the token or the host
-	// is wrong. Every lead would fail.
-	blocked outcome = "blocked"
-)
-
-var outcomes = []outcome{succeeded, rejected, unknown, notSent, rateLimited, blocked}
-
-func outcomeOf(err error) outcome {
-	switch {
-	case err == nil:
-		return succeeded
-	case errors.Is(err, clixnow.ErrOutcomeUnknown): // first, because such an error can also match the others
-		return unknown
-	case errors.Is(err, clixnow.ErrNotSent):
-		return notSent
-	case errors.Is(err, clixnow.ErrRateLimited):
-		return rateLimited
-	case errors.Is(err, clixnow.ErrInvalidRequest), isLeadRefusal(err):
-		return rejected
+// isFinal reports whether the brand would refuse the lead each time.
+func isFinal(err error) bool {
+	switch clixnow.ReasonOf(err) {
+	case clixnow.ReasonInvalid, clixnow.ReasonDuplicate, clixnow.ReasonCountry:
+		return true
 	default:
-		return blocked
-	}
-}
-
-// isLeadRefusal reports whether the API refused this lead. After a 401, a 403,
-// a 404 or a redirect it returns false, because any lead would get that
-// response.
-func isLeadRefusal(err error) bool {
-	apiErr, ok := errors.AsType[*clixnow.APIError](err)
-	if !ok {
 		return false
 	}
-	switch apiErr.StatusCode {
-	case http.StatusBadRequest, http.StatusConflict, http.StatusUnprocessableEntity:
-		return true
-	}
-	return false
 }
 
-// needsPerson reports whether further tries would not help. The email has been
-// registered for an hour, by an earlier try or by another sign-up, and no
-// search shows by which.
-func needsPerson(err error, c *claimed) bool {
-	const maxSearchDelay = time.Hour // longer than a search can lag behind
-	return errors.Is(err, clixnow.ErrDuplicateLead) && !c.firstAttempt.IsZero() &&
-		time.Since(c.firstAttempt) > maxSearchDelay
+// isTemporary reports whether the brand refused the lead and may take it some
+// hours later. ReasonAccess is not such a reason: every lead is refused until a
+// person fixes the token or the host.
+func isTemporary(err error) bool {
+	reason := clixnow.ReasonOf(err)
+	return reason == clixnow.ReasonNoCapacity || reason == clixnow.ReasonOther
 }
 
-// visitorText returns the reason of a refusal for the visitor.
-func visitorText(err error) string {
+// needsPerson reports whether a person must decide after a try that ended with
+// err. Either the brand has refused the lead too often, or the lead has been in
+// doubt for so long that further searches would not help.
+func (t timing) needsPerson(c *claimed, err error) bool {
+	// These times are longer than a search can lag behind, and longer than an
+	// outage of the API.
+	const maxSearchDelay, maxOutage = time.Hour, 24 * time.Hour
 	switch {
+	case isTemporary(err):
+		return c.refusals >= len(t.refusedWaits)
+	case c.firstAttempt.IsZero() || clixnow.OutcomeOf(err) != clixnow.OutcomeUnknown:
+		return false
 	case errors.Is(err, clixnow.ErrDuplicateLead):
-		return "You are already registered."
-	case errors.Is(err, clixnow.ErrCountryNotAllowed):
-		return "Sign-ups from your country are not accepted."
+		return time.Since(c.firstAttempt) > maxSearchDelay
 	default:
+		return time.Since(c.firstAttempt) > maxOutage
+	}
+}
+
+// visitorText returns the reason of a final refusal for the visitor.
+func visitorText(reason clixnow.Reason) string {
+	switch reason {
+	case clixnow.ReasonDuplicate:
+		return "You are already registered."
+	case clixnow.ReasonCountry:
+		return "Sign-ups from your country are not accepted."
+	case clixnow.ReasonInvalid:
 		return "Your sign-up was not accepted. Please check what you entered."
+	default:
+		return "Your sign-up was not accepted."
 	}
 }
 

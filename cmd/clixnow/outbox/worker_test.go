@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,57 +19,110 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-func TestOutcomeOf(t *testing.T) {
+// TestNext checks whether a failed try settles the sign-up, is retried, or needs
+// a person.
+func TestNext(t *testing.T) {
 	t.Parallel()
-	response := func(status int) error { return &clixnow.APIError{StatusCode: status} }
+	const settled, retried, person = "settled", "retried", "person"
+	response := func(status int, message string) error {
+		return fmt.Errorf("create: %w", &clixnow.APIError{StatusCode: status, Message: message})
+	}
+	field := map[string][]string{"phone": {"Not a phone number."}}
+	unknown := fmt.Errorf("%w: cut", clixnow.ErrOutcomeUnknown)
+	unknownDuplicate := errors.Join(unknown, response(400, "Duplicate lead"))
 	tests := []struct {
 		name string
 		err  error
-		want outcome
+		// inDoubt is how long the lead has been in doubt, and refusals is the
+		// number of earlier temporary refusals.
+		inDoubt  time.Duration
+		refusals int
+		want     string
 	}{
-		{"no error", nil, succeeded},
-		{"validation", &clixnow.ValidationError{}, rejected},
-		{"bad request", response(400), rejected},
-		{"conflict", response(409), rejected},
-		{"unprocessable", response(422), rejected},
-		{"wrong token", response(401), blocked},
-		{"forbidden", response(403), blocked},
-		{"wrong host", response(404), blocked},
-		{"redirect", response(302), blocked},
-		{"not sent", fmt.Errorf("%w: no route", clixnow.ErrNotSent), notSent},
-		{"rate limited", response(429), rateLimited},
-		{"unknown", fmt.Errorf("%w: cut", clixnow.ErrOutcomeUnknown), unknown},
-		{"unknown, and a later attempt refused", errors.Join(clixnow.ErrOutcomeUnknown, response(401)), unknown},
-		{"unknown, and a duplicate", errors.Join(clixnow.ErrOutcomeUnknown, response(400)), unknown},
+		{"invalid request", &clixnow.ValidationError{}, 0, 0, settled},
+		{"400 with a field", &clixnow.APIError{StatusCode: 400, Fields: field}, 0, 0, settled},
+		{"409 with a field", &clixnow.APIError{StatusCode: 409, Fields: field}, 0, 0, settled},
+		{"422 with a field", &clixnow.APIError{StatusCode: 422, Fields: field}, 0, 5, settled},
+		{"duplicate", response(409, "Duplicate lead"), 0, 0, settled},
+		{"country", response(400, "Registration is not allowed for country CH"), 0, 0, settled},
+
+		{"400 Daily cap reached", response(400, "Daily cap reached"), 0, 0, retried},
+		{"404 No hubs available", response(404, "No hubs available"), 0, 4, retried},
+		{"409 without a text", response(409, ""), 0, 0, retried},
+		{"no capacity", errors.Join(clixnow.ErrRefused, clixnow.ErrNoCapacity), 0, 4, retried},
+		{"sixth 400 Daily cap reached", response(400, "Daily cap reached"), 0, 5, person},
+		{"sixth no capacity", errors.Join(clixnow.ErrRefused, clixnow.ErrNoCapacity), 0, 5, person},
+
+		{"wrong token", response(401, ""), 0, 5, retried},
+		{"forbidden", response(403, "No."), 0, 5, retried},
+		{"wrong host", response(404, ""), 0, 5, retried},
+		{"redirect", response(302, ""), 0, 5, retried},
+		{"not sent", fmt.Errorf("%w: no route", clixnow.ErrNotSent), 0, 5, retried},
+		{"rate limited", response(429, ""), 0, 5, retried},
+
+		{"unknown", unknown, 0, 5, retried},
+		{"408", response(408, ""), 0, 5, retried},
+		{"499", response(499, "Duplicate lead"), 0, 5, retried},
+		{"error without a class", errors.New("broken"), 0, 5, retried},
+		{"unknown, and a later attempt refused", errors.Join(unknown, response(401, "")), 0, 5, retried},
+		{"unknown, and a duplicate", unknownDuplicate, 0, 0, retried},
+		{"unknown, and a duplicate, for 59 minutes", unknownDuplicate, 59 * time.Minute, 0, retried},
+		{"unknown, and a duplicate, for 61 minutes", unknownDuplicate, 61 * time.Minute, 0, person},
+		{"unknown for 23 hours", unknown, 23 * time.Hour, 0, retried},
+		{"unknown for 25 hours", unknown, 25 * time.Hour, 0, person},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			assert.Equal(t, test.want, outcomeOf(test.err))
+			c := &claimed{refusals: test.refusals}
+			if test.inDoubt > 0 {
+				c.firstAttempt = time.Now().Add(-test.inDoubt)
+			}
+			got := retried
+			switch {
+			case isFinal(test.err):
+				got = settled
+			case defaultTiming().needsPerson(c, test.err):
+				got = person
+			}
+			assert.Equal(t, test.want, got)
 		})
 	}
 }
 
 func TestTiming(t *testing.T) {
 	t.Parallel()
-	p := timing{tryTimeout: 2 * time.Minute, minWait: time.Second, maxWait: 5 * time.Minute}
+	p := defaultTiming()
+	p.tryTimeout, p.maxWait = 2*time.Minute, 5*time.Minute
 	assert.Equal(t, 3*time.Minute, p.rescueAfter())
+	full := &clixnow.APIError{StatusCode: 400, Message: "Daily cap reached"}
 	tests := []struct {
 		try      int64
+		refusals int
 		err      error
 		min, max time.Duration
 	}{
-		{1, nil, 750 * time.Millisecond, time.Second},
-		{2, nil, 1500 * time.Millisecond, 2 * time.Second},
-		{9, nil, 192 * time.Second, 256 * time.Second},
-		{10, nil, 225 * time.Second, 300 * time.Second},
-		{1 << 40, nil, 225 * time.Second, 300 * time.Second},
-		{1, &clixnow.APIError{RetryAfter: time.Hour}, time.Hour, time.Hour},
-		{10, &clixnow.APIError{RetryAfter: time.Second}, 225 * time.Second, 300 * time.Second},
+		{1, 0, nil, 750 * time.Millisecond, time.Second},
+		{2, 0, nil, 1500 * time.Millisecond, 2 * time.Second},
+		{9, 0, nil, 192 * time.Second, 256 * time.Second},
+		{10, 0, nil, 225 * time.Second, 300 * time.Second},
+		{1 << 40, 0, nil, 225 * time.Second, 300 * time.Second},
+		{1, 0, &clixnow.APIError{RetryAfter: time.Hour}, time.Hour, time.Hour},
+		{10, 0, &clixnow.APIError{RetryAfter: time.Second}, 225 * time.Second, 300 * time.Second},
+
+		{1, 0, full, 5 * time.Minute, 5 * time.Minute},
+		{90, 0, full, 5 * time.Minute, 5 * time.Minute},
+		{2, 1, full, 15 * time.Minute, 15 * time.Minute},
+		{3, 2, full, time.Hour, time.Hour},
+		{4, 3, full, 3 * time.Hour, 3 * time.Hour},
+		{5, 4, full, 6 * time.Hour, 6 * time.Hour},
+		{1, 0, &clixnow.APIError{StatusCode: 404, Message: "No hubs", RetryAfter: time.Hour}, time.Hour, time.Hour},
+		// A wrong token is not the brand's decision about this lead.
+		{10, 4, &clixnow.APIError{StatusCode: 401}, 225 * time.Second, 300 * time.Second},
 	}
 	for _, test := range tests {
 		for range 100 {
-			wait := p.wait(test.try, test.err)
+			wait := p.wait(&claimed{tryNumber: test.try, refusals: test.refusals}, test.err)
 			require.GreaterOrEqual(t, wait, test.min, "%+v", test)
 			require.LessOrEqual(t, wait, test.max, "%+v", test)
 		}
@@ -196,7 +250,10 @@ func testWorker(t *testing.T, database string) {
 	})
 
 	t.Run("duplicate that no search shows", func(t *testing.T) {
-		api.AddLeads(clixnow.Lead{Email: "doubt@example.com", CreatedOn: time.Now().Add(-48 * time.Hour)})
+		// With the click id of another sign-up, it cannot be this lead.
+		api.AddLeads(clixnow.Lead{
+			Email: "doubt@example.com", ClickID: "another", CreatedOn: time.Now().Add(-48 * time.Hour),
+		})
 		statusURL := signUpWhileDown(t, api, p, http.StatusUnauthorized, "doubt")
 		twoHours := time.Now().Add(-2 * time.Hour).UnixMilli()
 		eventually(t, func() bool { // a try in progress may reset the value, so this is repeated
@@ -215,12 +272,56 @@ func testWorker(t *testing.T, database string) {
 		assert.Contains(t, send(t, "GET", p.admin+details, "", "").body, "Give up")
 
 		before := tries(t, "doubt")
-		require.Equal(t, http.StatusSeeOther, send(t, "POST", p.admin+details+"/again", asForm, "").code)
+		require.Equal(t, http.StatusSeeOther, send(t, "POST", p.admin+details+"/retry", asForm, "").code)
 		eventually(t, func() bool { return tries(t, "doubt") == before+1 })
 		eventually(t, func() bool { return regexp.MustCompile(`doubt@example\.com`).MatchString(doubtfuls()) })
 		require.Equal(t, http.StatusSeeOther, send(t, "POST", p.admin+details+"/give-up", asForm, "").code)
 		waitForCode(t, p, statusURL, http.StatusUnprocessableEntity)
 		assert.Equal(t, "You are already registered.", send(t, "GET", p.public+statusURL, "", "").json(t)["problem"])
+	})
+
+	refuseNow := func(clickID string, times int) {
+		api.Inject(clixnowtest.Fault{
+			Email: clickID + "@example.com", Times: times, Status: http.StatusBadRequest,
+			Body: `{"message":"Daily cap reached"}`,
+		})
+	}
+	t.Run("brand that is full for a while", func(t *testing.T) {
+		before := len(api.Requests())
+		refuseNow("full", 2)
+		waitForCode(t, p, signUpWhileDown(t, api, p, 0, "full"), http.StatusOK)
+		assert.Equal(t, int64(3), tries(t, "full"))
+		for _, request := range api.Requests()[before:] {
+			assert.Equal(t, http.MethodPost, request.Method, "there is nothing to search for")
+		}
+	})
+
+	t.Run("brand that stays full", func(t *testing.T) {
+		refuseNow("closed", 4)
+		statusURL := signUpWhileDown(t, api, p, 0, "closed")
+		doubtfuls := func() string { return send(t, "GET", p.admin+"/?status=doubtful", "", "").body }
+		eventually(t, func() bool { return strings.Contains(doubtfuls(), "closed@example.com") })
+		waitForCode(t, p, statusURL, http.StatusAccepted)
+		assert.Equal(t, int64(4), tries(t, "closed"))
+		path := regexp.MustCompile(`/signups/\w+`).FindString(doubtfuls())
+		page := send(t, "GET", p.admin+path, "", "").body
+		assert.Contains(t, page, "Daily cap reached")
+		assert.Contains(t, page, "nothing was created")
+
+		refuseNow("closed", 1)
+		require.Equal(t, http.StatusSeeOther, send(t, "POST", p.admin+path+"/retry", asForm, "").code)
+		waitForCode(t, p, statusURL, http.StatusOK) // the waits begin with the first one
+		assert.Equal(t, int64(6), tries(t, "closed"))
+
+		refuseNow("given-up", 4)
+		statusURL = signUpWhileDown(t, api, p, 0, "given-up")
+		eventually(t, func() bool { return strings.Contains(doubtfuls(), "given-up@example.com") })
+		path = regexp.MustCompile(`/signups/\w+`).FindString(doubtfuls())
+		require.Equal(t, http.StatusSeeOther, send(t, "POST", p.admin+path+"/give-up", asForm, "").code)
+		waitForCode(t, p, statusURL, http.StatusUnprocessableEntity)
+		assert.Equal(t, "Your sign-up was not accepted.", send(t, "GET", p.public+statusURL, "", "").json(t)["problem"])
+		assert.Contains(t, send(t, "GET", p.admin+"/metrics", "", "").body,
+			`outbox_tries_total{outcome="refused",reason="other"} 11`)
 	})
 
 	t.Run("passwords deleted and jobs completed", func(t *testing.T) {
@@ -309,4 +410,19 @@ func TestRestoredBackup(t *testing.T) {
 	p = start(t, api, folder+"/backup.db", nil)
 	waitForCode(t, p, statusURL, http.StatusOK)
 	assert.Len(t, api.Leads(), 1)
+}
+
+// testOldTable checks that the program adds the column that a table of the first
+// version does not have.
+func testOldTable(t *testing.T, database string) {
+	t.Helper()
+	old := regexp.MustCompile("(?m)^\trefusals .*$").ReplaceAllString(schema, "")
+	require.NotEqual(t, schema, old)
+	_, err := openDB(t, database).ExecContext(t.Context(), old)
+	require.NoError(t, err)
+	api := newFakeAPI(t)
+	p := start(t, api, database, nil)
+	got := send(t, "POST", p.public+"/signups", asJSON, leadJSON("old", "old@example.com"))
+	assert.Equal(t, http.StatusOK, got.code, got.body)
+	require.NoError(t, p.stop())
 }
