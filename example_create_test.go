@@ -34,7 +34,7 @@ func ExampleClient_CreateLead_errors() {
 
 	lead := clixnow.CreateLeadRequest{
 		FirstName: "Allison", LastName: "Brown", Email: "allison.brown@example.com", Phone: "+41123456789",
-		Password: "short", CountryCode: "CH",
+		Password: "short!", CountryCode: "CH",
 	}
 	register(lead)
 
@@ -50,7 +50,7 @@ func ExampleClient_CreateLead_errors() {
 	register(lead)
 
 	// Output:
-	// refused: clixnow: invalid request: password: must have at least 8 characters; password: must have a character that is neither letter nor digit
+	// refused: clixnow: invalid request: password: must have at least 8 characters
 	// not registered: retry later
 	// registered: redirect the visitor, true
 	// refused: already registered
