@@ -334,6 +334,59 @@ func TestAPIErrorBodies(t *testing.T) {
 	}
 }
 
+// The words of the sentinel errors are found in every form of an error (case
+// L31).
+func TestWordsInEveryFormOfAnError(t *testing.T) {
+	t.Parallel()
+	for name, form := range map[string]string{
+		"message":                         `{"message":"WORDS"}`,
+		"message, Pascal case":            `{"Message":"WORDS"}`,
+		"message after a byte order mark": "\ufeff" + `{"message":"WORDS"}`,
+		"error":                           `{"error":"WORDS"}`,
+		"error with a message":            `{"error":{"code":17,"message":"WORDS"}}`,
+		"detail":                          `{"title":"Bad Request","detail":"WORDS"}`,
+		"title":                           `{"title":"WORDS","status":400}`,
+		"description":                     `{"description":"WORDS"}`,
+		"msg":                             `{"msg":"WORDS"}`,
+		"reason":                          `{"success":false,"reason":"WORDS"}`,
+		"list of texts":                   `{"errors":["WORDS"]}`,
+		"list of texts, the second":       `{"errors":["Invalid","WORDS"]}`,
+		"list of objects":                 `{"errors":[{"description":"WORDS"}]}`,
+		"list of objects with a message":  `{"errors":[{"code":1},{"message":"WORDS"}]}`,
+		"field":                           `{"errors":{"Email":"WORDS"}}`,
+		"field with a list":               `{"message":"Invalid","errors":{"Email":["bad"],"Phone":["bad","WORDS"]}}`,
+		"field with objects":              `{"errors":{"Email":[{"message":"WORDS"}]}}`,
+		"one text":                        `"WORDS"`,
+		"list alone":                      `["WORDS"]`,
+		"list of objects alone":           `[{"description":"WORDS"}]`,
+		"plain text":                      `WORDS`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for words, want := range map[string]error{
+				"Duplicate lead":             clixnow.ErrDuplicateLead,
+				"EMAIL ALREADY EXISTS":       clixnow.ErrDuplicateLead,
+				"Already registered.":        clixnow.ErrDuplicateLead,
+				"not allowed for country XX": clixnow.ErrCountryNotAllowed,
+				"Daily cap reached":          nil,
+			} {
+				contentType := "application/json"
+				if form == "WORDS" {
+					contentType = "text/plain"
+				}
+				handle := answer(http.StatusBadRequest, contentType, strings.ReplaceAll(form, "WORDS", words))
+				_, err := newClient(t, handle).CreateLead(t.Context(), vendorsLead())
+				requireClass(t, clixnow.ErrRefused, err)
+				assert.ErrorContains(t, err, words)
+				for _, sentinel := range []error{clixnow.ErrDuplicateLead, clixnow.ErrCountryNotAllowed} {
+					//nolint:errorlint // compares two sentinels
+					assert.Equal(t, sentinel == want, errors.Is(err, sentinel), "%s: %v", words, sentinel)
+				}
+			}
+		})
+	}
+}
+
 func TestAPIErrorRequestID(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
