@@ -484,6 +484,9 @@ func requireNoLeak(t *testing.T, err error) {
 	t.Helper()
 	require.Error(t, err)
 	require.Empty(t, leaks(err.Error()), err.Error())
+	for _, data := range []string{"allison.brown@example.com", "41123456789"} {
+		require.NotContains(t, strings.ToLower(err.Error()), data)
+	}
 	for _, value := range []any{err, struct{ Err error }{err}, []error{err}, &clixnow.BulkResult{Err: err}} {
 		for _, format := range mainFormats {
 			text := fmt.Sprintf(format, value)
@@ -512,7 +515,7 @@ func echoes() map[string]http.HandlerFunc {
 	}
 	const (
 		redirect = `"` + secretRedirect + `"`
-		all      = `"ApiToken ` + testToken + ` P4ss-\"w\\ord!"`
+		all      = `"ApiToken ` + testToken + ` P4ss-\"w\\ord! Allison.Brown@example.com +41123456789"`
 	)
 	echoes := make(map[string]http.HandlerFunc)
 	for name, form := range map[string]form{
@@ -580,13 +583,14 @@ func echoes() map[string]http.HandlerFunc {
 	return echoes
 }
 
-// asSent removes the password from the response to a search, because a search
-// does not send it.
+// asSent removes the password and the lead data from the response to a search,
+// because a search does not send them.
 func asSent(r *http.Request, text string) string {
 	if r.Method == http.MethodPost {
 		return text
 	}
-	return strings.NewReplacer(secretPassword, "", `P4ss-\"w\\ord!`, "").Replace(text)
+	return strings.NewReplacer(secretPassword, "", `P4ss-\"w\\ord!`, "", "Allison.Brown@example.com", "",
+		"+41123456789", "").Replace(text)
 }
 
 // loggedClient returns a client with a log. The test fails if the log shows a
@@ -713,11 +717,14 @@ func TestEnsureLeadErrorsHideSecrets(t *testing.T) {
 	all, err := json.Marshal(testToken + " " + secretPassword)
 	require.NoError(t, err)
 	for name, look := range map[string]http.HandlerFunc{
-		"look refused":   answer(403, "application/json", `{"message":"`+testToken+`"}`),
-		"look is text":   answer(200, "text/plain", testToken),
-		"nothing there":  answer(200, "", "[]"),
-		"masked emails":  answer(200, "", `[{"id":1,"email":"a***@example.com"}]`),
-		"look is broken": answer(500, "text/plain", testToken),
+		"look quotes the lead": answer(403, "application/json",
+			`{"message":"Allison.Brown@example.com","errors":{"x":["+41123456789"]}}`),
+		"look quotes the lead in HTML": answer(502, "text/plain", "allison.brown&#64;example.com 41123456789"),
+		"look refused":                 answer(403, "application/json", `{"message":"`+testToken+`"}`),
+		"look is text":                 answer(200, "text/plain", testToken),
+		"nothing there":                answer(200, "", "[]"),
+		"masked emails":                answer(200, "", `[{"id":1,"email":"a***@example.com"}]`),
+		"look is broken":               answer(500, "text/plain", testToken),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
