@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"net/http"
 	"sync"
-	"time"
 
 	"github.com/clixnow/clixnow-go"
 )
@@ -21,10 +19,8 @@ const (
 	registered    outcome = "registered"
 	recovered     outcome = "recovered"
 	refused       outcome = "refused"
+	refusedForNow outcome = "refused for now"
 	unknown       outcome = "unknown"
-	notSent       outcome = "not sent"
-	rateLimited   outcome = "rate limited"
-	accessRefused outcome = "access refused"
 )
 
 // isFinal reports whether later runs skip a row with this outcome.
@@ -35,41 +31,26 @@ var (
 	errGaveUp = errors.New("stopped, because too many rows in a row could not be finished; try again later")
 )
 
-// outcomeOf returns the outcome of a row. A row is in doubt if an earlier run
-// may have sent it. If the search for it failed, its outcome is still unknown,
-// whatever the error is.
-func outcomeOf(r *clixnow.BulkResult, inDoubt bool) outcome {
-	switch {
-	case r.Err == nil && r.Response.Recovered:
+func outcomeOf(r *clixnow.BulkResult) outcome {
+	if r.Err == nil && r.Response.Recovered {
 		return recovered
-	case r.Err == nil:
-		return registered
-	case inDoubt, errors.Is(r.Err, clixnow.ErrOutcomeUnknown):
-		return unknown
-	case errors.Is(r.Err, clixnow.ErrNotSent):
-		return notSent
-	case errors.Is(r.Err, clixnow.ErrRateLimited):
-		return rateLimited
-	case isAccessError(r.Err):
-		return accessRefused
-	default:
+	}
+	switch clixnow.ReasonOf(r.Err) {
+	case clixnow.ReasonNone:
+		return outcome(clixnow.OutcomeOf(r.Err).String())
+	case clixnow.ReasonInvalid, clixnow.ReasonDuplicate, clixnow.ReasonCountry:
 		return refused
+	default:
+		return refusedForNow
 	}
 }
 
 // isAccessError reports whether every other row would fail in the same way,
-// because the token or the address is wrong.
+// because the token or the address is wrong. A search for a row in doubt can
+// fail in this way too.
 func isAccessError(err error) bool {
 	apiErr, ok := errors.AsType[*clixnow.APIError](err)
-	if !ok {
-		return false
-	}
-	switch apiErr.StatusCode {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
-		http.StatusUnsupportedMediaType:
-		return true
-	}
-	return errors.Is(err, clixnow.ErrRedirect)
+	return ok && clixnow.ReasonOf(apiErr) == clixnow.ReasonAccess
 }
 
 // importer registers the rows of the file in one run of the program.
@@ -84,9 +65,8 @@ type importer struct {
 	failures int
 }
 
-// run registers the rows that are not finished. It begins with the rows in
-// doubt, because it must search for each of them before it sends it. When ctx
-// ends, run starts no more rows, but it finishes the rows in flight.
+// run registers the rows that are not finished, one group after the other. When
+// ctx ends, run starts no more rows, but it finishes the rows in flight.
 func (i *importer) run(ctx context.Context) error {
 	printed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -101,34 +81,36 @@ func (i *importer) run(ctx context.Context) error {
 	if n := i.ledger.countInDoubt(); n > 0 {
 		i.meter.println(fmt.Sprintf("Searching for %d rows that an earlier run may have registered. "+
 			"This can take half a minute for a few rows.", n))
-		if err := i.registerRows(ctx, true); err != nil || ctx.Err() != nil {
+	}
+	for g := range groups {
+		if err := i.registerRows(ctx, g); err != nil || ctx.Err() != nil {
 			return err
 		}
 	}
-	return i.registerRows(ctx, false)
+	return nil
 }
 
-// registerRows registers either the rows in doubt or the other unfinished rows.
-// The creates do not use the cancellation of ctx, so that a row in flight is
-// finished.
-func (i *importer) registerRows(ctx context.Context, inDoubt bool) error {
+// registerRows registers the rows of a group. The creates do not use the
+// cancellation of ctx, so that a row in flight is finished.
+func (i *importer) registerRows(ctx context.Context, g group) error {
 	opts := clixnow.BulkOptions{Concurrency: i.concurrency, Ensure: true}
-	if inDoubt {
+	if g == inDoubt {
 		opts.FirstAttempt = i.ledger.began
 	}
+	i.failures = 0
 	var lines sync.Map // the line of each row in flight, by BulkResult.Index
 	var rowErr error   // the error of reading or preparing a row
-	requests := i.requests(ctx, inDoubt, &lines, &rowErr)
+	requests := i.requests(ctx, g, &lines, &rowErr)
 	err := i.client.CreateLeads(context.WithoutCancel(ctx), requests, opts, func(r clixnow.BulkResult) error {
 		line, _ := lines.LoadAndDelete(r.Index)
-		return i.handle(ctx, line.(int), &r, inDoubt)
+		return i.handle(line.(int), &r, g)
 	})
 	return errors.Join(err, rowErr)
 }
 
 // requests yields the requests of the rows to send. It notes each row in the
 // ledger first. If it fails, it stops and sets rowErr.
-func (i *importer) requests(ctx context.Context, inDoubt bool, lines *sync.Map,
+func (i *importer) requests(ctx context.Context, g group, lines *sync.Map,
 	rowErr *error,
 ) iter.Seq[clixnow.CreateLeadRequest] {
 	return func(yield func(clixnow.CreateLeadRequest) bool) {
@@ -139,7 +121,7 @@ func (i *importer) requests(ctx context.Context, inDoubt bool, lines *sync.Map,
 			}
 			ready := false
 			if err == nil {
-				ready, err = i.prepare(&row, inDoubt)
+				ready, err = i.prepare(&row, g)
 			}
 			if err != nil {
 				*rowErr = err
@@ -160,9 +142,9 @@ func (i *importer) requests(ctx context.Context, inDoubt bool, lines *sync.Map,
 // prepare notes in the ledger that a row will be sent, and returns true. It
 // returns false if the row is not among the rows to register, or if it is
 // invalid: then prepare notes the refusal.
-func (i *importer) prepare(row *row, inDoubt bool) (bool, error) {
+func (i *importer) prepare(row *row, g group) (bool, error) {
 	switch {
-	case !i.ledger.selects(row.line, inDoubt):
+	case !i.ledger.selects(row.line, g):
 		return false, nil
 	case row.fault != nil:
 		i.meter.add()
@@ -172,11 +154,10 @@ func (i *importer) prepare(row *row, inDoubt bool) (bool, error) {
 }
 
 // handle notes the outcome of a row. It returns an error if the import must
-// stop, because further rows would fail too. After a 429 it waits, which delays
-// the next creates.
-func (i *importer) handle(ctx context.Context, line int, r *clixnow.BulkResult, inDoubt bool) error {
+// stop, because further rows would fail too.
+func (i *importer) handle(line int, r *clixnow.BulkResult, g group) error {
 	const maxFailures = 10
-	result := outcomeOf(r, inDoubt)
+	result := outcomeOf(r)
 	i.meter.add()
 	if err := i.ledger.noteOutcome(line, result, r.Response, r.Err); err != nil {
 		return err
@@ -187,26 +168,10 @@ func (i *importer) handle(ctx context.Context, line int, r *clixnow.BulkResult, 
 	switch {
 	case isAccessError(r.Err):
 		return fmt.Errorf("%w: %w", errAccess, r.Err)
-	case i.failures >= maxFailures && !inDoubt:
+	case i.failures >= maxFailures && g != inDoubt:
 		// Rows in doubt do not stop the import. Some may stay in doubt in every
 		// run, and the rows after them must still be registered.
-		return errGaveUp
-	case result == rateLimited:
-		waitRetryAfter(ctx, r.Err)
+		return fmt.Errorf("%w; the last error is: %w", errGaveUp, r.Err)
 	}
 	return nil
-}
-
-// waitRetryAfter waits for the Retry-After of a 429, for two minutes at most,
-// or until ctx is done.
-func waitRetryAfter(ctx context.Context, err error) {
-	const longest = 2 * time.Minute
-	apiErr, ok := errors.AsType[*clixnow.APIError](err)
-	if !ok {
-		return
-	}
-	select {
-	case <-time.After(min(apiErr.RetryAfter, longest)):
-	case <-ctx.Done():
-	}
 }

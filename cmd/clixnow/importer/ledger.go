@@ -55,6 +55,22 @@ type ledger struct {
 	unfinished map[outcome]int
 }
 
+// group is a part of the unfinished rows. A run registers the groups in this
+// order. So rows that the brand refuses in each run do not keep the import from
+// reaching the others.
+type group int
+
+const (
+	// inDoubt has the rows that an earlier run may have registered.
+	inDoubt group = iota
+	// untried also has the rows that were not sent.
+	untried
+	// refusedEarlier has the rows that an earlier run could not register because
+	// of a temporary refusal.
+	refusedEarlier
+	groups
+)
+
 // progress is the state of one row.
 type progress struct {
 	// finished reports whether the row has a final outcome.
@@ -62,6 +78,19 @@ type progress struct {
 	// pending counts the starts of the row that have no outcome or an unknown
 	// one.
 	pending int16
+	// refusedEarlier reports whether the last outcome of the earlier runs is
+	// refusedForNow.
+	refusedEarlier bool
+}
+
+func (p progress) group() group {
+	switch {
+	case p.pending > 0:
+		return inDoubt
+	case p.refusedEarlier:
+		return refusedEarlier
+	}
+	return untried
 }
 
 // openLedger opens the ledger of an import, or creates it. It returns an error
@@ -186,6 +215,7 @@ func (l *ledger) readResult(line string) error {
 	row, err := l.row(number)
 	if err == nil {
 		l.count(row, outcome(result))
+		row.refusedEarlier = outcome(result) == refusedForNow
 	}
 	return err
 }
@@ -247,19 +277,18 @@ func quoted(text string) string {
 	return `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
 }
 
-// selects reports whether a row is unfinished and in doubt. If inDoubt is
-// false, it reports whether the row is unfinished and not in doubt.
-func (l *ledger) selects(line int, inDoubt bool) bool {
+// selects reports whether a row is unfinished and belongs to a group.
+func (l *ledger) selects(line int, g group) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	row := l.rows[line]
-	return !row.finished && (row.pending > 0) == inDoubt
+	return !row.finished && row.group() == g
 }
 
 // countInDoubt counts the rows whose leads an earlier run may have registered.
 func (l *ledger) countInDoubt() (n int) {
 	for _, row := range l.rows {
-		if !row.finished && row.pending > 0 {
+		if !row.finished && row.group() == inDoubt {
 			n++
 		}
 	}

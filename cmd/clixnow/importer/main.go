@@ -55,7 +55,7 @@ Exit codes:
   0  every row is registered (with -dry-run: every row can be sent)
   1  every row is finished, and some were refused (with -dry-run: some are invalid or repeated)
   2  the flags or the file are wrong; nothing was sent
-  3  some rows are unfinished; run the same command again
+  3  some rows are unfinished, for example because the brand is full; run the same command again later
   4  the API refused the token, or this address has no such API; fix that and run the same command again
 
 Flags:

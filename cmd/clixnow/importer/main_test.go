@@ -27,14 +27,17 @@ const token = "CfDJ8-s3cr3t-t0ken"
 // it kills.
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
-		os.Exit(run(context.Background(), os.Args[1:], os.Getenv("CLIXNOW_TOKEN"), os.Stdout, os.Stderr, fastRetries()))
+		os.Exit(run(context.Background(), os.Args[1:], os.Getenv("CLIXNOW_TOKEN"), os.Stdout, os.Stderr, fastRetries()...))
 	}
 	goleak.VerifyTestMain(m)
 }
 
 // fastRetries shortens the waits between attempts and searches.
-func fastRetries() clixnow.Option {
-	return clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 2 * time.Millisecond, MaxBackoff: 100 * time.Millisecond})
+func fastRetries() []clixnow.Option {
+	return []clixnow.Option{
+		clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 2 * time.Millisecond, MaxBackoff: 100 * time.Millisecond}),
+		clixnow.WithLooks(2*time.Millisecond, 10*time.Millisecond, 30*time.Millisecond, 60*time.Millisecond),
+	}
 }
 
 // fixture is a fake API and the files of an import.
@@ -71,7 +74,7 @@ func (f *fixture) args(flags ...string) []string {
 func (f *fixture) run(t *testing.T, flags ...string) int {
 	t.Helper()
 	f.output.Reset()
-	return run(t.Context(), f.args(flags...), token, &f.output, &f.output, fastRetries())
+	return run(t.Context(), f.args(flags...), token, &f.output, &f.output, fastRetries()...)
 }
 
 // outcomes returns the last outcome of each line in the results.
@@ -122,7 +125,7 @@ func csvOf(n int) string {
 func TestRehearsal(t *testing.T) {
 	t.Parallel()
 	var out, errOut strings.Builder
-	assert.Equal(t, exitRefused, run(t.Context(), []string{"-rate", "100000"}, "", &out, &errOut, fastRetries()))
+	assert.Equal(t, exitRefused, run(t.Context(), []string{"-rate", "100000"}, "", &out, &errOut, fastRetries()...))
 	assert.Contains(t, errOut.String(), "25 rows: 22 registered, 1 recovered, 2 refused\n")
 	assert.Contains(t, out.String(), "\n10,refused,,clixnow: invalid request: email: must be one bare address\n")
 	assert.Contains(t, out.String(),
@@ -162,6 +165,22 @@ func TestOutcomes(t *testing.T) {
 			[]clixnowtest.Fault{{Status: 400, Body: `{"message":"Registration is not allowed for country CH"}`}},
 			exitRefused, "refused", "0 registered, 0 recovered, 1 refused\n", "",
 		},
+		"field refused": {
+			[]clixnowtest.Fault{{Status: 422, Body: `{"errors":{"Phone":["Not a phone number."]}}`}},
+			exitRefused, "refused", "0 registered, 0 recovered, 1 refused\n", "",
+		},
+		"brand that is full": {
+			[]clixnowtest.Fault{{Status: 400, Body: `{"message":"Daily cap reached"}`}},
+			exitUnfinished, "refused for now", "1 unfinished, in this run: 1 refused for now\n", "registered",
+		},
+		"brand that is closed": {
+			[]clixnowtest.Fault{{Status: 404, Body: `{"message":"No hubs available"}`}},
+			exitUnfinished, "refused for now", "run the same command again", "registered",
+		},
+		"created, but answered by 408": {
+			[]clixnowtest.Fault{post(clixnowtest.Fault{HandleFirst: true, Status: 408})},
+			exitDone, "recovered", "1 recovered", "",
+		},
 		"unknown, then found": {
 			[]clixnowtest.Fault{lost, {Method: http.MethodGet, Status: 503, Times: 12}},
 			exitUnfinished, "unknown", "1 unfinished, in this run: 1 unknown\n", "recovered",
@@ -176,19 +195,19 @@ func TestOutcomes(t *testing.T) {
 		},
 		"wrong token": {
 			[]clixnowtest.Fault{{Status: 401}},
-			exitAccess, "access refused", "check CLIXNOW_TOKEN", "registered",
+			exitAccess, "refused for now", "check CLIXNOW_TOKEN", "registered",
 		},
 		"forbidden": {
 			[]clixnowtest.Fault{{Status: 403}},
-			exitAccess, "access refused", "check CLIXNOW_TOKEN", "registered",
+			exitAccess, "refused for now", "check CLIXNOW_TOKEN", "registered",
 		},
 		"wrong address": {
 			[]clixnowtest.Fault{{Status: 404}},
-			exitAccess, "access refused", "-brand", "registered",
+			exitAccess, "refused for now", "-brand", "registered",
 		},
 		"redirect": {
 			[]clixnowtest.Fault{{Status: 301, Header: http.Header{"Location": {"https://other.example"}}}},
-			exitAccess, "access refused", "1 access refused\n", "registered",
+			exitAccess, "refused for now", "1 refused for now\n", "registered",
 		},
 	}
 	for name, test := range tests {
@@ -262,7 +281,7 @@ func TestInterrupted(t *testing.T) {
 		clixnowtest.Fault{Method: http.MethodPost, Delay: 50 * time.Millisecond, Times: 32})
 	ctx, interrupt := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
-	go func() { ended <- run(ctx, f.args(), token, &f.output, &f.output, fastRetries()) }()
+	go func() { ended <- run(ctx, f.args(), token, &f.output, &f.output, fastRetries()...) }()
 	require.Eventually(t, func() bool { return f.posts() >= 10 }, time.Minute, time.Millisecond)
 	interrupt()
 	require.Equal(t, exitUnfinished, <-ended)
@@ -279,16 +298,79 @@ func TestInterrupted(t *testing.T) {
 	assert.Len(t, f.Requests(), 40, "no row is in doubt, so there is no search")
 }
 
-// TestOutcomeOf checks that a row in doubt stays unknown after any failure.
-func TestOutcomeOf(t *testing.T) {
+// TestStillInDoubt checks that a row in doubt stays in doubt if the API gives no
+// clear answer in the next run.
+func TestStillInDoubt(t *testing.T) {
 	t.Parallel()
-	for _, failure := range []error{
-		clixnow.ErrOutcomeUnknown, clixnow.ErrNotSent, clixnow.ErrRateLimited,
-		&clixnow.APIError{StatusCode: 401},
-	} {
-		assert.Equal(t, unknown, outcomeOf(&clixnow.BulkResult{Err: failure}, true), "%v", failure)
+	get := func(status, times int) clixnowtest.Fault {
+		return clixnowtest.Fault{Method: http.MethodGet, Status: status, Times: times}
 	}
-	assert.Equal(t, notSent, outcomeOf(&clixnow.BulkResult{Err: clixnow.ErrNotSent}, false))
+	tests := map[string]struct {
+		faults []clixnowtest.Fault
+		code   int
+	}{
+		"search that fails":                {[]clixnowtest.Fault{get(503, 12)}, exitUnfinished},
+		"search that is rate limited":      {[]clixnowtest.Fault{get(429, 12)}, exitUnfinished},
+		"search with a wrong token":        {[]clixnowtest.Fault{get(401, 1)}, exitAccess},
+		"search at a wrong address":        {[]clixnowtest.Fault{get(404, 1)}, exitAccess},
+		"connection that cannot be opened": {nil, exitUnfinished},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, csvOf(1))
+			f.journal(t, 2)
+			f.Inject(test.faults...)
+			if test.faults == nil {
+				f.Close()
+			}
+			assert.Equal(t, test.code, f.run(t))
+			assert.Equal(t, map[int]string{2: "unknown"}, f.outcomes(t))
+			if test.faults == nil {
+				return
+			}
+			f.Inject(get(503, 12))
+			assert.Equal(t, exitUnfinished, f.run(t), "it still searches before it sends")
+			assert.Zero(t, f.posts())
+		})
+	}
+}
+
+// TestFullBrand checks that an import stops if the brand takes no more leads.
+func TestFullBrand(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, csvOf(60), clixnowtest.WithCapacity(5, "Daily cap reached"))
+	assert.Equal(t, exitUnfinished, f.run(t))
+	assert.Contains(t, f.output.String(), "stopped, because too many rows in a row could not be finished")
+	assert.Contains(t, f.output.String(), "Daily cap reached")
+	assert.Len(t, f.Leads(), 5)
+	assert.Less(t, f.posts(), 30)
+}
+
+// TestRowsThatAreRefusedEachTime checks that such rows do not keep the import
+// from reaching the other rows.
+func TestRowsThatAreRefusedEachTime(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, csvOf(40))
+	for row := 1; row <= 15; row++ {
+		f.Inject(clixnowtest.Fault{
+			Email: fmt.Sprintf("lead%d@example.com", row), Times: 100, Status: 400, Body: `{"message":"Not today"}`,
+		})
+	}
+	assert.Equal(t, exitUnfinished, f.run(t))
+	assert.Empty(t, f.Leads())
+	assert.Equal(t, exitUnfinished, f.run(t))
+	assert.Len(t, f.Leads(), 25)
+	before := f.posts()
+	assert.Equal(t, exitUnfinished, f.run(t))
+	assert.Greater(t, f.posts(), before, "the refused rows are sent in each run")
+	for line, result := range f.outcomes(t) {
+		want := []string{"registered"}
+		if line <= 16 {
+			want = []string{"refused for now", "not sent"} // not sent: it was taken just before the stop
+		}
+		assert.Contains(t, want, result, "line %d", line)
+	}
 }
 
 func TestMeter(t *testing.T) {
@@ -307,52 +389,15 @@ func TestMeter(t *testing.T) {
 	})
 }
 
+// TestRateLimited checks that a 429 is no reason to stop: CreateLeads waits for
+// the Retry-After, and then the other rows are registered.
 func TestRateLimited(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, csvOf(10))
-	f.Inject(clixnowtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"3600"}}})
-	ctx, interrupt := context.WithCancel(t.Context())
-	ended := make(chan int, 1)
-	go func() { ended <- run(ctx, f.args("-concurrency", "1"), token, &f.output, &f.output, fastRetries()) }()
-	require.Eventually(t, func() bool {
-		results, err := os.ReadFile(filepath.Join(f.folder, resultsName))
-		return err == nil && strings.Contains(string(results), "\n2,rate limited,,")
-	}, time.Minute, time.Millisecond)
-	interrupt()
-	assert.Equal(t, exitUnfinished, <-ended)
-	assert.Equal(t, 1, f.posts(), "it waited for the Retry-After")
+	f.Inject(clixnowtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"1"}}})
+	assert.Equal(t, exitUnfinished, f.run(t, "-concurrency", "1"))
+	assert.Contains(t, f.output.String(), "9 registered, 0 recovered, 0 refused; 1 unfinished, in this run: 1 rate limited")
 	assert.Equal(t, exitDone, f.run(t))
-}
-
-func TestWaitRetryAfter(t *testing.T) {
-	t.Parallel()
-	tests := map[string]struct {
-		err  error
-		want time.Duration
-	}{
-		"a minute": {&clixnow.APIError{StatusCode: 429, RetryAfter: time.Minute}, time.Minute},
-		"an hour": {
-			fmt.Errorf("try: %w", &clixnow.APIError{StatusCode: 429, RetryAfter: time.Hour}),
-			2 * time.Minute,
-		},
-		"no Retry-After": {&clixnow.APIError{StatusCode: 429}, 0},
-		"no APIError":    {clixnow.ErrRateLimited, 0},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				began := time.Now()
-				waitRetryAfter(t.Context(), test.err)
-				assert.Equal(t, test.want, time.Since(began))
-
-				ctx, cancel := context.WithCancel(t.Context())
-				cancel()
-				waitRetryAfter(ctx, test.err)
-				assert.Equal(t, test.want, time.Since(began), "a done context ends the wait")
-			})
-		})
-	}
 }
 
 func TestUsage(t *testing.T) {
@@ -391,7 +436,7 @@ func TestUsage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var out strings.Builder
-			assert.Equal(t, test.code, run(t.Context(), test.args, test.token, &out, &out, fastRetries()))
+			assert.Equal(t, test.code, run(t.Context(), test.args, test.token, &out, &out, fastRetries()...))
 			assert.Contains(t, out.String(), test.says)
 		})
 	}
@@ -414,7 +459,7 @@ func TestSecrets(t *testing.T) {
 					Body: `{"message":"Password-2! of ` + token + `"}`,
 				},
 			)
-			assert.Equal(t, exitRefused, f.run(t, "-concurrency", "1", fmt.Sprintf("-redirect-urls=%t", redirectURLs)))
+			assert.Equal(t, exitUnfinished, f.run(t, "-concurrency", "1", fmt.Sprintf("-redirect-urls=%t", redirectURLs)))
 			var all strings.Builder
 			all.WriteString(f.output.String())
 			for _, name := range []string{resultsName, journalName} {
@@ -428,7 +473,7 @@ func TestSecrets(t *testing.T) {
 			}
 			assert.NotContains(t, all.String(), "Password-")
 			assert.NotContains(t, all.String(), token)
-			assert.Equal(t, redirectURLs, strings.Contains(all.String(), "https://broker.example/autologin?token="))
+			assert.Equal(t, redirectURLs, strings.Contains(all.String(), "/autologin?token="))
 		})
 	}
 }
