@@ -65,8 +65,8 @@ const (
 	inDoubt group = iota
 	// untried also has the rows that were not sent.
 	untried
-	// refusedEarlier has the rows that an earlier run could not register because
-	// of a temporary refusal.
+	// refusedEarlier has the rows that an earlier run could not register
+	// because of a temporary refusal.
 	refusedEarlier
 	groups
 )

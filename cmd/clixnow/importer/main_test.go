@@ -27,7 +27,8 @@ const token = "CfDJ8-s3cr3t-t0ken"
 // it kills.
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
-		os.Exit(run(context.Background(), os.Args[1:], os.Getenv("CLIXNOW_TOKEN"), os.Stdout, os.Stderr, fastRetries()...))
+		os.Exit(run(context.Background(), os.Args[1:], os.Getenv("CLIXNOW_TOKEN"), os.Stdout, os.Stderr,
+			fastRetries()...))
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -298,8 +299,8 @@ func TestInterrupted(t *testing.T) {
 	assert.Len(t, f.Requests(), 40, "no row is in doubt, so there is no search")
 }
 
-// TestStillInDoubt checks that a row in doubt stays in doubt if the API gives no
-// clear answer in the next run.
+// TestStillInDoubt checks that a row in doubt stays in doubt if the API gives
+// no clear answer in the next run.
 func TestStillInDoubt(t *testing.T) {
 	t.Parallel()
 	get := func(status, times int) clixnowtest.Fault {
@@ -396,7 +397,8 @@ func TestRateLimited(t *testing.T) {
 	f := newFixture(t, csvOf(10))
 	f.Inject(clixnowtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"1"}}})
 	assert.Equal(t, exitUnfinished, f.run(t, "-concurrency", "1"))
-	assert.Contains(t, f.output.String(), "9 registered, 0 recovered, 0 refused; 1 unfinished, in this run: 1 rate limited")
+	assert.Contains(t, f.output.String(),
+		"9 registered, 0 recovered, 0 refused; 1 unfinished, in this run: 1 rate limited")
 	assert.Equal(t, exitDone, f.run(t))
 }
 
@@ -459,7 +461,8 @@ func TestSecrets(t *testing.T) {
 					Body: `{"message":"Password-2! of ` + token + `"}`,
 				},
 			)
-			assert.Equal(t, exitUnfinished, f.run(t, "-concurrency", "1", fmt.Sprintf("-redirect-urls=%t", redirectURLs)))
+			assert.Equal(t, exitUnfinished,
+				f.run(t, "-concurrency", "1", fmt.Sprintf("-redirect-urls=%t", redirectURLs)))
 			var all strings.Builder
 			all.WriteString(f.output.String())
 			for _, name := range []string{resultsName, journalName} {

@@ -30,8 +30,8 @@ const (
 	registered status = "registered"
 	// refused means that the API refused the lead. Nothing was created.
 	refused status = "refused"
-	// doubtful means that a person must decide: the lead may exist and no search
-	// shows it, or the brand has refused it too often.
+	// doubtful means that a person must decide: the lead may exist and no
+	// search shows it, or the brand has refused it too often.
 	doubtful status = "doubtful"
 )
 
@@ -49,8 +49,6 @@ type signup struct {
 	Status    status
 	CreatedAt time.Time
 	Tries     int64
-	// Refusals is the number of temporary refusals.
-	Refusals int
 	// FirstAttemptAt is the time of the first try that may have created the
 	// lead. It is zero if there was none.
 	FirstAttemptAt time.Time
@@ -175,9 +173,9 @@ func (s *signups) claim(ctx context.Context, id string) (*claimed, error) {
 	return c, nil
 }
 
-// inDoubtSince returns the value of first_attempt_at after a try that ended with
-// err. It is NULL if nothing was created, so that the next try does not search
-// for the lead.
+// inDoubtSince returns the value of first_attempt_at after a try that ended
+// with err. It is NULL if nothing was created, so that the next try does not
+// search for the lead.
 func (c *claimed) inDoubtSince(err error) sql.NullInt64 {
 	switch {
 	case clixnow.OutcomeOf(err) != clixnow.OutcomeUnknown:
@@ -336,7 +334,7 @@ func (s *signups) list(ctx context.Context, st status, limit int) ([]signup, err
 // query reads sign-ups. where must not contain input of users.
 func (s *signups) query(ctx context.Context, where string, args ...any) ([]signup, error) {
 	rows, err := s.db.QueryContext(ctx,
-		`SELECT id, token, job_id, lead, status, created_at, tries, refusals, first_attempt_at, next_try_at, settled_at,
+		`SELECT id, token, job_id, lead, status, created_at, tries, first_attempt_at, next_try_at, settled_at,
 		coalesce(lead_id, 0), coalesce(redirect_url, ''), coalesce(problem, ''), coalesce(visitor_problem, '')
 		FROM signups WHERE `+where, args...)
 	if err != nil {
@@ -350,8 +348,8 @@ func (s *signups) query(ctx context.Context, where string, args ...any) ([]signu
 			lead                          string
 			created, first, next, settled sql.NullInt64
 		)
-		err := rows.Scan(&row.ID, &row.Token, &row.jobID, &lead, &row.Status, &created, &row.Tries, &row.Refusals, &first,
-			&next, &settled, &row.LeadID, &row.RedirectURL, &row.Problem, &row.VisitorProblem)
+		err := rows.Scan(&row.ID, &row.Token, &row.jobID, &lead, &row.Status, &created, &row.Tries, &first, &next,
+			&settled, &row.LeadID, &row.RedirectURL, &row.Problem, &row.VisitorProblem)
 		if err != nil {
 			return nil, fmt.Errorf("read sign-ups: %w", err)
 		}

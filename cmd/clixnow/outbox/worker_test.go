@@ -19,8 +19,8 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// TestNext checks whether a failed try settles the sign-up, is retried, or needs
-// a person.
+// TestNext checks whether a failed try settles the sign-up, is retried, or
+// needs a person.
 func TestNext(t *testing.T) {
 	t.Parallel()
 	const settled, retried, person = "settled", "retried", "person"
@@ -412,8 +412,8 @@ func TestRestoredBackup(t *testing.T) {
 	assert.Len(t, api.Leads(), 1)
 }
 
-// testOldTable checks that the program adds the column that a table of the first
-// version does not have.
+// testOldTable checks that the program adds the column that a table of the
+// first version does not have.
 func testOldTable(t *testing.T, database string) {
 	t.Helper()
 	old := regexp.MustCompile("(?m)^\trefusals .*$").ReplaceAllString(schema, "")
