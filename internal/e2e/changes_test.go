@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,57 +61,72 @@ func TestLeadChangesOnTheWire(t *testing.T) {
 		want  []int64
 		count string
 		from  []string
+		skip  map[int]string // by the number of the request; others have none
 	}{
-		{"whole history", clixnow.LeadChangesRequest{}, upTo(25), "1000", []string{"", "2026-05-04T12:00:23.990"}},
 		{
-			"whole history, pages of ten",
-			clixnow.LeadChangesRequest{PageSize: 10},
-			upTo(25), "10",
-			[]string{"", "2026-05-04T12:00:08.990", "2026-05-04T12:00:17.990"},
+			name: "whole history",
+			want: upTo(25), count: "1000",
+			from: []string{"", "2026-05-04T12:00:23.990"},
 		},
 		{
-			"pages of one",
-			clixnow.LeadChangesRequest{PageSize: 1, Since: at(23), Overlap: -1},
-			from(24, 25), "2",
-			[]string{
-				"2026-05-04T12:00:21", "2026-05-04T12:00:21.990", "2026-05-04T12:00:22.990",
+			name: "whole history, pages of ten",
+			req:  clixnow.LeadChangesRequest{PageSize: 10},
+			want: upTo(25), count: "10",
+			from: []string{"", "2026-05-04T12:00:08.990", "2026-05-04T12:00:17.990"},
+		},
+		{
+			name: "pages of one",
+			req:  clixnow.LeadChangesRequest{PageSize: 1, Since: at(23), Overlap: -1},
+			want: from(24, 25), count: "2",
+			from: []string{
+				"2026-05-04T12:00:21", "2026-05-04T12:00:21", "2026-05-04T12:00:22.990",
 				"2026-05-04T12:00:23.990",
 			},
+			skip: map[int]string{1: "1"},
 		},
 		{
-			"since",
-			clixnow.LeadChangesRequest{Since: at(75.5)},
-			from(17, 25), "1000",
-			[]string{"2026-05-04T12:00:13", "2026-05-04T12:00:23.990"},
-		},
-		{"since, in another zone", clixnow.LeadChangesRequest{
-			Since: at(75.5).In(time.FixedZone("", 7200)),
-		}, from(17, 25), "1000", []string{"2026-05-04T12:00:13", "2026-05-04T12:00:23.990"}},
-		{
-			"short overlap",
-			clixnow.LeadChangesRequest{Since: at(20.5), Overlap: 2 * time.Second},
-			from(20, 25), "1000",
-			[]string{"2026-05-04T12:00:16"},
+			name: "since",
+			req:  clixnow.LeadChangesRequest{Since: at(75.5)},
+			want: from(17, 25), count: "1000",
+			from: []string{"2026-05-04T12:00:13", "2026-05-04T12:00:23.990"},
 		},
 		{
-			"long overlap",
-			clixnow.LeadChangesRequest{Since: at(20), Overlap: time.Hour},
-			upTo(25), "1000",
-			[]string{"2026-05-04T11:00:18", "2026-05-04T12:00:23.990"},
+			name: "since, in another zone",
+			req:  clixnow.LeadChangesRequest{Since: at(75.5).In(time.FixedZone("", 7200))},
+			want: from(17, 25), count: "1000",
+			from: []string{"2026-05-04T12:00:13", "2026-05-04T12:00:23.990"},
 		},
 		{
-			"no overlap",
-			clixnow.LeadChangesRequest{Since: at(20), Overlap: -1},
-			from(21, 25), "1000",
-			[]string{"2026-05-04T12:00:18"},
+			name: "short overlap",
+			req:  clixnow.LeadChangesRequest{Since: at(20.5), Overlap: 2 * time.Second},
+			want: from(20, 25), count: "1000",
+			from: []string{"2026-05-04T12:00:16"},
 		},
 		{
-			"no overlap, between",
-			clixnow.LeadChangesRequest{Since: at(20.5), Overlap: -1},
-			from(22, 25), "1000",
-			[]string{"2026-05-04T12:00:18"},
+			name: "overlap longer than the history",
+			req:  clixnow.LeadChangesRequest{Since: at(20), Overlap: time.Hour},
+			want: upTo(25), count: "1000",
+			from: []string{"2026-05-04T11:00:18", "2026-05-04T10:52:00", "", "2026-05-04T12:00:23.990"},
 		},
-		{"nothing new", clixnow.LeadChangesRequest{Since: at(90)}, nil, "1000", []string{"2026-05-04T12:00:28"}},
+		{
+			name: "no overlap",
+			req:  clixnow.LeadChangesRequest{Since: at(20), Overlap: -1},
+			want: from(21, 25), count: "1000",
+			from: []string{"2026-05-04T12:00:18"},
+		},
+		{
+			name: "no overlap, between two leads",
+			req:  clixnow.LeadChangesRequest{Since: at(20.5), Overlap: -1},
+			want: from(22, 25), count: "1000",
+			from: []string{"2026-05-04T12:00:18"},
+		},
+		{
+			name:  "nothing new",
+			req:   clixnow.LeadChangesRequest{Since: at(90)},
+			count: "1000",
+			from:  []string{"2026-05-04T12:00:28", "2026-05-02T11:00:30", "2026-05-02T11:00:30"},
+			skip:  map[int]string{2: "24"},
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -130,9 +142,10 @@ func TestLeadChangesOnTheWire(t *testing.T) {
 					assert.Equal(t, test.want, ids)
 					assert.Equal(t, test.from, queries(api, "modifiedOnFrom")[before:])
 				}
-				for _, r := range api.Requests() {
+				for n, r := range api.Requests() {
+					assert.Equal(t, "ModifiedOn", r.Query.Get("orderBy"))
 					assert.Equal(t, test.count, r.Query.Get("count"))
-					assert.False(t, r.Query.Has("skip"))
+					assert.Equal(t, test.skip[n%len(test.from)], r.Query.Get("skip"))
 				}
 			})
 		})
@@ -149,6 +162,7 @@ func TestLeadChangesRefuses(t *testing.T) {
 		{"page size", clixnow.LeadChangesRequest{PageSize: 1001}, "pageSize"},
 		{"negative page size", clixnow.LeadChangesRequest{PageSize: -1}, "pageSize"},
 		{"negative interval", clixnow.LeadChangesRequest{PollInterval: -1}, "pollInterval"},
+		{"negative checkpoint", clixnow.LeadChangesRequest{CheckpointEvery: -1}, "checkpointEvery"},
 		{"year 10000", clixnow.LeadChangesRequest{Since: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, "since"},
 	}
 	for _, test := range tests {
@@ -161,6 +175,9 @@ func TestLeadChangesRefuses(t *testing.T) {
 			require.ErrorAs(t, err, &invalid)
 			require.Len(t, invalid.Fields, 1)
 			assert.Equal(t, test.field, invalid.Fields[0].Field)
+			assert.Equal(t, clixnow.ProblemOutOfRange, invalid.Fields[0].Code)
+			require.ErrorIs(t, err, clixnow.ErrInvalidRequest)
+			require.NotErrorIs(t, err, clixnow.ErrPassFailed)
 			assert.Empty(t, leads)
 			assert.Empty(t, api.Requests())
 		})
@@ -169,62 +186,51 @@ func TestLeadChangesRefuses(t *testing.T) {
 		t.Parallel()
 		api := newAPI()
 		var none context.Context
-		_,
-			err := drain(t,
-			newClient(t, api.ServeHTTP).LeadChanges(none, clixnow.LeadChangesRequest{PollInterval: time.Hour}))
+		client := newClient(t, api.ServeHTTP)
+		_, err := drain(t, client.LeadChanges(none, clixnow.LeadChangesRequest{PollInterval: time.Hour}))
 		require.ErrorIs(t, err, clixnow.ErrNotSent)
 		assert.Empty(t, api.Requests())
 	})
-	t.Run("the server's to judge", func(t *testing.T) {
+	t.Run("page size without validation", func(t *testing.T) {
 		t.Parallel()
 		client := newClient(t, newAPI().ServeHTTP, clixnow.WithoutValidation())
-		_,
-			err := drain(t,
-			client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{PageSize: 1001, PollInterval: time.Hour}))
+		req := clixnow.LeadChangesRequest{PageSize: 1001, PollInterval: time.Hour}
+		_, err := drain(t, client.LeadChanges(t.Context(), req))
 		require.ErrorIs(t, err, clixnow.ErrBadRequest)
 	})
 }
 
-// journal is what a loop over changes met, in order: ids, positions after noon,
-// errors.
+// journal is what a loop over changes met, in order: ids, positions relative to
+// noon, and errors.
 type journal []string
 
 func (j *journal) note(format string, args ...any) { *j = append(*j, fmt.Sprintf(format, args...)) }
 
-func (j *journal) checkpoint(since time.Time, caughtUp bool) error {
+func (j *journal) checkpoint(since time.Time, caughtUp bool) {
 	what := "position"
 	if caughtUp {
 		what = "caught up"
 	}
 	if since.IsZero() {
-		j.note("%s", what)
+		j.note("%s zero", what)
 	} else {
 		j.note("%s %v", what, since.Sub(noon))
 	}
-	return nil
 }
 
-// follow reads changes and notes them, until it has met so many things other
-// than leads.
+// follow reads changes and notes them. It ends after so many checkpoints and
+// errors, and calls next after each one before.
 func follow(ctx context.Context, client *clixnow.Client, req clixnow.LeadChangesRequest, things int,
-	passed func(*journal),
+	next func(*journal),
 ) journal {
 	var j journal
 	enough := errors.New("enough")
-	checkpoint := req.Checkpoint
 	req.Checkpoint = func(since time.Time, caughtUp bool) error {
-		if err := j.checkpoint(since, caughtUp); err != nil {
-			return err
-		}
-		if checkpoint != nil {
-			if err := checkpoint(since, caughtUp); err != nil {
-				return err
-			}
-		}
+		j.checkpoint(since, caughtUp)
 		if things--; things <= 0 {
 			return enough
 		}
-		passed(&j)
+		next(&j)
 		return nil
 	}
 	for lead, err := range client.LeadChanges(ctx, req) {
@@ -232,11 +238,15 @@ func follow(ctx context.Context, client *clixnow.Client, req clixnow.LeadChanges
 		case errors.Is(err, enough):
 			return j
 		case err != nil:
-			j.note("error")
+			if errors.Is(err, clixnow.ErrPassFailed) {
+				j.note("pass failed")
+			} else {
+				j.note("error")
+			}
 			if things--; things <= 0 {
 				return j
 			}
-			passed(&j)
+			next(&j)
 		default:
 			j.note("%d", lead.ID)
 		}
@@ -247,9 +257,9 @@ func follow(ctx context.Context, client *clixnow.Client, req clixnow.LeadChanges
 
 func goOn(*journal) {}
 
-func TestLeadChangesCaughtUp(t *testing.T) {
+func TestLeadChangesCheckpoint(t *testing.T) {
 	t.Parallel()
-	t.Run("zero where nothing was seen", func(t *testing.T) {
+	t.Run("server's time if there has never been a lead", func(t *testing.T) {
 		t.Parallel()
 		inBubble(t, 0, func(t *testing.T) {
 			api := newAPI()
@@ -259,10 +269,10 @@ func TestLeadChangesCaughtUp(t *testing.T) {
 						time.AfterFunc(30*time.Second, func() { api.AddLeads(clixnow.Lead{ID: 7}) })
 					}
 				})
-			assert.Equal(t, journal{"caught up", "7", "caught up 30s", "caught up 30s"}, j)
+			assert.Equal(t, journal{"caught up 0s", "7", "caught up 30s", "caught up 30s"}, j)
 		})
 	})
-	t.Run("since where nothing was seen", func(t *testing.T) {
+	t.Run("since if nothing was seen", func(t *testing.T) {
 		t.Parallel()
 		inBubble(t, time.Hour, func(t *testing.T) {
 			j := follow(t.Context(), memoryClient(t, newAPI()),
@@ -289,18 +299,18 @@ func TestLeadChangesCaughtUp(t *testing.T) {
 		inBubble(t, time.Hour, func(t *testing.T) {
 			api := newAPI()
 			api.AddLeads(crowd(4)...)
-			j := follow(t.Context(), memoryClient(t, api), clixnow.LeadChangesRequest{Since: noon.Add(time.Minute)},
-				2, goOn)
-			assert.Equal(t, journal{"1", "2", "3", "4", "caught up 1m0s", "end"}, j)
+			req := clixnow.LeadChangesRequest{Since: noon.Add(time.Minute), CheckpointEvery: 3}
+			j := follow(t.Context(), memoryClient(t, api), req, 3, goOn)
+			assert.Equal(t, journal{"1", "2", "3", "position 1m0s", "4", "caught up 1m0s", "end"}, j)
 		})
 	})
-	t.Run("in the loop's goroutine", func(t *testing.T) {
+	t.Run("in the goroutine of the loop", func(t *testing.T) {
 		t.Parallel()
 		inBubble(t, time.Hour, func(t *testing.T) {
 			assert.PanicsWithValue(t, "mine", func() {
 				req := clixnow.LeadChangesRequest{
 					PollInterval: time.Minute,
-					Checkpoint: func(time.Time, bool) error { panic("mine") },
+					Checkpoint:   func(time.Time, bool) error { panic("mine") },
 				}
 				for _, err := range memoryClient(t, newAPI()).LeadChanges(t.Context(), req) {
 					require.NoError(t, err)
@@ -313,47 +323,143 @@ func TestLeadChangesCaughtUp(t *testing.T) {
 		t.Parallel()
 		inBubble(t, time.Hour, func(t *testing.T) {
 			var called []time.Duration
+			enough := errors.New("enough")
 			req := clixnow.LeadChangesRequest{PollInterval: time.Minute, Checkpoint: func(time.Time, bool) error {
 				called = append(called, time.Since(noon)-time.Hour)
-				time.Sleep(time.Second) // a transaction takes its time
+				if len(called) == 3 {
+					return enough
+				}
+				time.Sleep(time.Second) // a transaction takes some time
 				return nil
 			}}
-			follow(t.Context(), memoryClient(t, newAPI()), req, 3, goOn)
+			_, err := drain(t, memoryClient(t, newAPI()).LeadChanges(t.Context(), req))
+			require.ErrorIs(t, err, enough)
 			assert.Equal(t, []time.Duration{0, 61 * time.Second, 122 * time.Second}, called)
 		})
-	})
-	t.Run("its error is the last thing", func(t *testing.T) {
-		t.Parallel()
-		for _, interval := range []time.Duration{0, time.Minute} {
-			inBubble(t, time.Hour, func(t *testing.T) {
-				api := newAPI()
-				api.AddLeads(crowd(3)...)
-				full := errors.New("disk full")
-				req := clixnow.LeadChangesRequest{
-					PollInterval: interval,
-					Checkpoint: func(time.Time, bool) error { return full },
-				}
-				ids, err := drainIDs(t, memoryClient(t, api).LeadChanges(t.Context(), req))
-				require.ErrorIs(t, err, full)
-				assert.Equal(t, upTo(3), ids)
-				assert.Len(t, api.Requests(), 1)
-			})
-		}
 	})
 	t.Run("not after a break", func(t *testing.T) {
 		t.Parallel()
 		inBubble(t, time.Hour, func(t *testing.T) {
 			api := newAPI()
 			api.AddLeads(crowd(3)...)
-			req := clixnow.LeadChangesRequest{Checkpoint: func(time.Time, bool) error { panic("not caught up") }}
+			req := clixnow.LeadChangesRequest{
+				CheckpointEvery: 3,
+				Checkpoint:      func(time.Time, bool) error { panic("called") },
+			}
 			for lead, err := range memoryClient(t, api).LeadChanges(t.Context(), req) {
 				require.NoError(t, err)
-				if lead.ID == 3 { // the last
+				if lead.ID == 3 { // the last one
 					break
 				}
 			}
 		})
 	})
+}
+
+// Within a pass Checkpoint is called after each n leads, with the position of
+// the lead that was handled last.
+func TestLeadChangesCheckpointEvery(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		every int
+		size  int
+		want  journal
+	}{
+		{"never", 0, 1000, journal{"1", "2", "3", "4", "5", "6", "7", "caught up 6s", "end"}},
+		{"each lead", 1, 1000, journal{
+			"1", "position 0s", "2", "position 1s", "3", "position 2s", "4", "position 3s", "5", "position 4s",
+			"6", "position 5s", "7", "position 6s", "caught up 6s", "end",
+		}},
+		{"every three", 3, 1000, journal{
+			"1", "2", "3", "position 2s", "4", "5", "6", "position 5s", "7", "caught up 6s", "end",
+		}},
+		{"every three, over pages", 3, 2, journal{
+			"1", "2", "3", "position 2s", "4", "5", "6", "position 5s", "7", "caught up 6s", "end",
+		}},
+		{"as many as there are", 7, 1000, journal{
+			"1", "2", "3", "4", "5", "6", "7", "position 6s", "caught up 6s", "end",
+		}},
+		{"more than there are", 8, 1000, journal{"1", "2", "3", "4", "5", "6", "7", "caught up 6s", "end"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, time.Hour, func(t *testing.T) {
+				api := newAPI()
+				api.AddLeads(crowd(7)...)
+				req := clixnow.LeadChangesRequest{PageSize: test.size, CheckpointEvery: test.every}
+				assert.Equal(t, test.want, follow(t.Context(), memoryClient(t, api), req, 20, goOn))
+			})
+		})
+	}
+	t.Run("the end of a pass counts", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, time.Hour, func(t *testing.T) {
+			api := newAPI()
+			api.AddLeads(crowd(4)...)
+			req := clixnow.LeadChangesRequest{PollInterval: time.Minute, CheckpointEvery: 3}
+			j := follow(t.Context(), memoryClient(t, api), req, 4, func(j *journal) {
+				if len(*j) == 6 { // the end of the first pass
+					modify(1, 2)(t, api)
+				}
+			})
+			assert.Equal(t, journal{
+				"1", "2", "3", "position 2s", "4", "caught up 3s", "1", "2", "caught up 1h0m0s",
+				"caught up 1h0m0s",
+			}, j)
+		})
+	})
+	t.Run("not later than the beginning of the pass", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, 2*time.Second, func(t *testing.T) {
+			api := newAPI()
+			api.AddLeads(crowd(5)...) // leads 4 and 5 are dated ahead
+			req := clixnow.LeadChangesRequest{CheckpointEvery: 1}
+			assert.Equal(t, journal{
+				"1", "position 0s", "2", "position 1s", "3", "position 2s", "4", "position 2s", "5", "position 2s",
+				"caught up 2s", "end",
+			}, follow(t.Context(), memoryClient(t, api), req, 20, goOn))
+		})
+	})
+	t.Run("nil", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, time.Hour, func(t *testing.T) {
+			api := newAPI()
+			api.AddLeads(crowd(5)...)
+			changes := memoryClient(t, api).LeadChanges(t.Context(), clixnow.LeadChangesRequest{CheckpointEvery: 2})
+			ids, err := drainIDs(t, changes)
+			require.NoError(t, err)
+			assert.Equal(t, upTo(5), ids)
+		})
+	})
+}
+
+// An error of Checkpoint is the last thing yielded, as it is.
+func TestLeadChangesCheckpointFails(t *testing.T) {
+	t.Parallel()
+	for _, interval := range []time.Duration{0, time.Minute} {
+		for _, every := range []int{0, 2} {
+			t.Run(fmt.Sprint(interval, every), func(t *testing.T) {
+				t.Parallel()
+				inBubble(t, time.Hour, func(t *testing.T) {
+					api := newAPI()
+					api.AddLeads(crowd(3)...)
+					full := errors.New("disk full")
+					calls := 0
+					req := clixnow.LeadChangesRequest{
+						PollInterval: interval, CheckpointEvery: every,
+						Checkpoint: func(time.Time, bool) error { calls++; return full },
+					}
+					ids, err := drainIDs(t, memoryClient(t, api).LeadChanges(t.Context(), req))
+					assert.Equal(t, full, err)
+					assert.Equal(t, upTo(3-every/2), ids)
+					assert.Equal(t, 1, calls)
+					assert.Len(t, api.Requests(), 1)
+				})
+			})
+		}
+	}
 }
 
 func TestLeadChangesResumes(t *testing.T) {
@@ -390,9 +496,9 @@ func TestLeadChangesResumes(t *testing.T) {
 	})
 }
 
-// A reader that dies in mid-pass has saved UpdatedOn of the lead that it
-// handled last.
-func TestLeadChangesResumesInMidPass(t *testing.T) {
+// A program that dies within a pass goes on from the position that Checkpoint
+// gave it last.
+func TestLeadChangesResumesWithinAPass(t *testing.T) {
 	t.Parallel()
 	inBubble(t, time.Hour, func(t *testing.T) {
 		api := newAPI()
@@ -403,18 +509,27 @@ func TestLeadChangesResumesInMidPass(t *testing.T) {
 		runs := 0
 		for ; len(seen) < 500 && runs < 100; runs++ {
 			read := 0
-			for lead, err := range client.LeadChanges(t.Context(),
-				clixnow.LeadChangesRequest{Since: saved, PageSize: 10, Overlap: 10 * time.Second}) {
+			var batch []int64
+			req := clixnow.LeadChangesRequest{
+				Since: saved, PageSize: 10, Overlap: 10 * time.Second, CheckpointEvery: 7,
+				Checkpoint: func(since time.Time, _ bool) error {
+					for _, id := range batch {
+						seen[id] = true
+					}
+					batch, saved = nil, since
+					return nil
+				},
+			}
+			for lead, err := range client.LeadChanges(t.Context(), req) {
 				require.NoError(t, err)
-				seen[lead.ID] = true
-				saved = lead.UpdatedOn
+				batch = append(batch, lead.ID)
 				if read++; read == 50 {
 					break
 				}
 			}
 		}
 		assert.Len(t, seen, 500)
-		assert.Equal(t, 13, runs, "each comes further than an overlap")
+		assert.Equal(t, 13, runs, "each run comes further than an overlap")
 	})
 }
 
@@ -425,12 +540,12 @@ type fault struct {
 	want error
 }
 
-// passing are faults after which polling goes on.
-func passing() []fault {
+// transientFaults are faults after which polling goes on.
+func transientFaults() []fault {
 	faults := []fault{
 		{"not JSON", clixnowtest.Fault{Status: 200, Body: "<html>"}, clixnow.ErrInvalidResponse},
 		{"no list", clixnowtest.Fault{Status: 200, Body: "{}"}, clixnow.ErrInvalidResponse},
-		{"lead without updatedOn", clixnowtest.Fault{Status: 200, Body: `[{"id":1}]`}, clixnow.ErrInvalidResponse},
+		{"lead without dates", clixnowtest.Fault{Status: 200, Body: `[{"id":1}]`}, clixnow.ErrInvalidResponse},
 		{
 			"lead without id",
 			clixnowtest.Fault{Status: 200, Body: `[{"updatedOn":"2026-05-04T12:00:00Z"}]`},
@@ -449,8 +564,8 @@ func passing() []fault {
 	return faults
 }
 
-// lasting are faults that end the polling.
-func lasting() []fault {
+// finalFaults are faults that end the polling.
+func finalFaults() []fault {
 	var faults []fault
 	for _, status := range []int{300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 409, 410, 415, 422, 451, 499} {
 		faults = append(faults, fault{strconv.Itoa(status), clixnowtest.Fault{Status: status}, nil})
@@ -460,7 +575,7 @@ func lasting() []fault {
 
 func TestLeadChangesErrorsWithoutPolling(t *testing.T) {
 	t.Parallel()
-	for _, fault := range append(passing(), lasting()...) {
+	for _, fault := range append(transientFaults(), finalFaults()...) {
 		t.Run(fault.name, func(t *testing.T) {
 			t.Parallel()
 			inBubble(t, time.Hour, func(t *testing.T) {
@@ -469,7 +584,7 @@ func TestLeadChangesErrorsWithoutPolling(t *testing.T) {
 				fault.Times = 1000
 				api.Inject(clixnowtest.Fault{Times: 3}, fault.Fault)
 				req := clixnow.LeadChangesRequest{
-					PageSize: 10,
+					PageSize:   10,
 					Checkpoint: func(time.Time, bool) error { panic("not caught up") },
 				}
 				ids, err := drainIDs(t, memoryClient(t, api).LeadChanges(t.Context(), req))
@@ -477,6 +592,7 @@ func TestLeadChangesErrorsWithoutPolling(t *testing.T) {
 				if fault.want != nil {
 					require.ErrorIs(t, err, fault.want)
 				}
+				require.NotErrorIs(t, err, clixnow.ErrPassFailed)
 				assert.Equal(t, upTo(28), ids)
 			})
 		})
@@ -486,8 +602,8 @@ func TestLeadChangesErrorsWithoutPolling(t *testing.T) {
 func TestLeadChangesErrorsWithPolling(t *testing.T) {
 	t.Parallel()
 	const interval = time.Minute
-	for _, fault := range passing() {
-		t.Run(fault.name+" passes", func(t *testing.T) {
+	for _, fault := range transientFaults() {
+		t.Run(fault.name, func(t *testing.T) {
 			t.Parallel()
 			inBubble(t, time.Hour, func(t *testing.T) {
 				api := newAPI()
@@ -495,10 +611,10 @@ func TestLeadChangesErrorsWithPolling(t *testing.T) {
 				fault.Times = 2
 				api.Inject(clixnowtest.Fault{Times: 7}, fault.Fault)
 				var failed time.Time
-				again := make(map[time.Duration]bool)
+				retried := make(map[time.Duration]bool)
 				client := memoryClient(t, before(api, func(int) {
 					if !failed.IsZero() {
-						again[time.Since(failed)] = true
+						retried[time.Since(failed)] = true
 					}
 				}), clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 1}))
 				j := follow(t.Context(), client, clixnow.LeadChangesRequest{PageSize: 10, PollInterval: interval}, 3,
@@ -511,17 +627,17 @@ func TestLeadChangesErrorsWithPolling(t *testing.T) {
 				for id := 1; id <= 100; id++ {
 					want.note("%d", id)
 				}
-				want = slices.Insert(want, 64, "error", "error")
+				want = slices.Insert(want, 64, "pass failed", "pass failed")
 				assert.Equal(t, append(want, "caught up 1m39s"), j)
-				assert.Equal(t, map[time.Duration]bool{interval: true, 2 * interval: true}, again)
-				assert.Equal(t, []string{"2026-05-04T12:00:01", "2026-05-04T12:00:01"},
+				assert.Equal(t, map[time.Duration]bool{interval: true, 2 * interval: true}, retried)
+				assert.Equal(t, []string{"2026-05-04T12:00:02.990", "2026-05-04T12:00:02.990"},
 					queries(api, "modifiedOnFrom")[8:10],
-					"one overlap and two seconds before lead 64, the newest yielded")
+					"just before lead 4, one overlap before lead 64, the newest yielded")
 			})
 		})
 	}
-	for _, fault := range lasting() {
-		t.Run(fault.name+" lasts", func(t *testing.T) {
+	for _, fault := range finalFaults() {
+		t.Run("final "+fault.name, func(t *testing.T) {
 			t.Parallel()
 			inBubble(t, time.Hour, func(t *testing.T) {
 				api := newAPI()
@@ -536,7 +652,7 @@ func TestLeadChangesErrorsWithPolling(t *testing.T) {
 			})
 		})
 	}
-	t.Run("the loop may end at one", func(t *testing.T) {
+	t.Run("the loop may end at an error", func(t *testing.T) {
 		t.Parallel()
 		inBubble(t, time.Hour, func(t *testing.T) {
 			api := newAPI()
@@ -575,8 +691,95 @@ func TestLeadChangesErrorsWithPolling(t *testing.T) {
 	})
 }
 
-// Between two leads the loop may end the context: the rest of the page is not
-// yielded any more.
+// ErrPassFailed keeps the error of the pass within reach.
+func TestLeadChangesPassFailed(t *testing.T) {
+	t.Parallel()
+	for _, fault := range transientFaults() {
+		t.Run(fault.name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, time.Hour, func(t *testing.T) {
+				api := newAPI()
+				fault.Times = 100
+				api.Inject(fault.Fault)
+				client := memoryClient(t, api)
+				_, plain := drain(t, client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{}))
+				for _, err := range client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{PollInterval: 1}) {
+					require.ErrorIs(t, err, clixnow.ErrPassFailed)
+					assert.Equal(t, plain.Error()+"; another pass follows", err.Error())
+					assert.Equal(t, err.Error(), fmt.Sprint(err))
+					if fault.want != nil {
+						require.ErrorIs(t, err, fault.want)
+					}
+					var want, got *clixnow.APIError
+					require.Equal(t, errors.As(plain, &want), errors.As(err, &got))
+					if want != nil {
+						assert.Equal(t, want.StatusCode, got.StatusCode)
+					}
+					break
+				}
+			})
+		})
+	}
+}
+
+// An error is no failed pass if the context ends before the next pass.
+func TestLeadChangesLastPassFails(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name     string
+		deadline time.Duration
+		cancels  bool // the context ends while the pass fails
+		errors   int
+		failed   bool // the first error matches ErrPassFailed
+	}{
+		{name: "deadline after the next pass", deadline: 61 * time.Second, errors: 3, failed: true},
+		{name: "deadline before the next pass", deadline: 59 * time.Second, errors: 2},
+		{name: "cancelled in the last request", cancels: true, errors: 1},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, time.Hour, func(t *testing.T) {
+				api := newAPI()
+				api.Inject(clixnowtest.Fault{Status: 501, Times: 100})
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if test.deadline > 0 {
+					ctx, cancel = context.WithTimeout(ctx, test.deadline)
+					defer cancel()
+				}
+				handler := before(api, func(int) {
+					if test.cancels {
+						time.AfterFunc(time.Second, cancel)
+					}
+				})
+				client := memoryClient(t, handler,
+					clixnow.WithTransport(func(next http.RoundTripper) http.RoundTripper {
+						return roundTripper(func(r *http.Request) (*http.Response, error) {
+							resp, err := next.RoundTrip(r.WithContext(context.WithoutCancel(r.Context())))
+							if test.cancels {
+								<-ctx.Done() // the response arrives just then
+							}
+							return resp, err
+						})
+					}))
+				var errs []error
+				for _, err := range client.LeadChanges(ctx, clixnow.LeadChangesRequest{PollInterval: time.Minute}) {
+					errs = append(errs, err)
+				}
+				require.Len(t, errs, test.errors)
+				require.ErrorIs(t, errs[0], clixnow.ErrServer)
+				assert.Equal(t, test.failed, errors.Is(errs[0], clixnow.ErrPassFailed))
+				last := errs[len(errs)-1]
+				require.ErrorIs(t, last, ctx.Err())
+				require.NotErrorIs(t, last, clixnow.ErrPassFailed)
+			})
+		})
+	}
+}
+
+// If the loop ends the context between two leads, the rest of the page is not
+// yielded.
 func TestLeadChangesContextEndsInTheLoop(t *testing.T) {
 	t.Parallel()
 	api := newAPI()
@@ -597,11 +800,11 @@ func TestLeadChangesContextEndsInTheLoop(t *testing.T) {
 	assert.Equal(t, 1, leads)
 	require.Len(t, errs, 1)
 	require.ErrorIs(t, errs[0], context.Canceled)
-	assert.Contains(t, errs[0].Error(), "clixnow: lead changes: ")
+	assert.Contains(t, errs[0].Error(), "clixnow: acme: lead changes: ")
 }
 
-// A server that answers every request by the same page, whose leads are of one
-// instant, would be read for ever.
+// A server that answers every request with the same page, whose leads are of
+// one instant, must not be read for ever.
 func TestLeadChangesOfAServerThatDoesNotAdvance(t *testing.T) {
 	t.Parallel()
 	var page []string
@@ -614,7 +817,7 @@ func TestLeadChangesOfAServerThatDoesNotAdvance(t *testing.T) {
 		last = err
 	}
 	require.ErrorIs(t, last, clixnow.ErrUnstableResults)
-	assert.Contains(t, last.Error(), "clixnow: lead changes: ")
+	assert.Contains(t, last.Error(), "clixnow: acme: lead changes: ")
 }
 
 func TestLeadChangesContext(t *testing.T) {
@@ -791,16 +994,16 @@ func TestLeadChangesSinceAhead(t *testing.T) {
 	tests := []struct {
 		ahead    time.Duration
 		position string
-		from     []string // of the first pass
+		from     []string // the first bounds
 	}{
 		{ahead: time.Hour, position: "2m0s", from: []string{"2026-05-04T13:01:48", "2026-05-04T12:01:48"}},
 		{
 			ahead: 1100 * time.Millisecond, position: "2m0s",
 			from: []string{"2026-05-04T12:01:49", "2026-05-04T12:01:48"},
 		},
-		// its time comes in whole seconds
-		{ahead: time.Second, position: "2m1s", from: []string{"2026-05-04T12:01:49"}},
-		{ahead: 0, position: "2m0s", from: []string{"2026-05-04T12:01:48"}},
+		// The server tells its time in whole seconds.
+		{ahead: time.Second, position: "2m1s", from: []string{"2026-05-04T12:01:49", "2026-05-02T11:01:51"}},
+		{ahead: 0, position: "2m0s", from: []string{"2026-05-04T12:01:48", "2026-05-02T11:01:50"}},
 	}
 	for _, test := range tests {
 		t.Run(test.ahead.String(), func(t *testing.T) {
@@ -812,7 +1015,7 @@ func TestLeadChangesSinceAhead(t *testing.T) {
 				j := follow(t.Context(), memoryClient(t, api), clixnow.LeadChangesRequest{
 					Since: noon.Add(2*time.Minute + test.ahead), Overlap: 10 * time.Second, PollInterval: time.Minute,
 				}, 2, func(*journal) {
-					assert.Equal(t, test.from, queries(api, "modifiedOnFrom"))
+					assert.Equal(t, test.from, queries(api, "modifiedOnFrom")[:2])
 					time.Sleep(1500 * time.Millisecond)
 					modify(8)(t, api)
 				})
@@ -914,163 +1117,6 @@ func TestLeadChangesThatShowLate(t *testing.T) {
 	})
 }
 
-// filter is how a server compares dates with a bound.
-type filter struct {
-	name string
-	step func(time.Time) time.Time // the first date, in milliseconds, of what is equal to this one
-	next func(time.Time) time.Time // the first that is greater
-}
-
-// filters are those that the API reference leaves open.
-var filters = []filter{
-	{
-		"milliseconds",
-		func(t time.Time) time.Time { return t },
-		func(t time.Time) time.Time { return t.Add(time.Millisecond) },
-	},
-	{
-		"seconds",
-		func(t time.Time) time.Time { return t.Truncate(time.Second) },
-		func(t time.Time) time.Time { return t.Truncate(time.Second).Add(time.Second) },
-	},
-	{
-		"datetime of SQL Server", func(t time.Time) time.Time { return datetimeStep(t, 0) },
-		func(t time.Time) time.Time { return datetimeStep(t, 1) },
-	},
-}
-
-// datetimeStep returns the first millisecond that SQL Server rounds to the same
-// .000, .003 or .007 of a second as t, or to the step so many further on.
-func datetimeStep(t time.Time, further int) time.Time {
-	base := t.Truncate(10 * time.Millisecond).Add(-10 * time.Millisecond)
-	var starts []time.Time
-	for range 4 {
-		for _, first := range []time.Duration{2, 5, 9} { // of .003, of .007, of the next .000
-			starts = append(starts, base.Add(first*time.Millisecond))
-		}
-		base = base.Add(10 * time.Millisecond)
-	}
-	after := slices.IndexFunc(starts, func(start time.Time) bool { return start.After(t) })
-	return starts[after-1+further]
-}
-
-func TestDatetimeStep(t *testing.T) {
-	t.Parallel()
-	for milliseconds, want := range map[int]int{0: -1, 1: -1, 2: 2, 3: 2, 4: 2, 5: 5, 6: 5, 7: 5, 8: 5, 9: 9, 10: 9, 11: 9, 12: 12} {
-		at := noon.Add(time.Duration(milliseconds) * time.Millisecond)
-		assert.Equal(t, time.Duration(want)*time.Millisecond, datetimeStep(at, 0).Sub(noon), milliseconds)
-	}
-	assert.Equal(t, 2*time.Millisecond, datetimeStep(noon, 1).Sub(noon))
-}
-
-// filtering lets a server that includes its bound and compares milliseconds act
-// as another.
-func (f filter) filtering(api http.Handler, includes bool) http.HandlerFunc {
-	return rewrite(api, func(query url.Values) {
-		bound, err := time.Parse("2006-01-02T15:04:05", query.Get("modifiedOnFrom"))
-		if err != nil {
-			return // none
-		}
-		bound = f.step(bound)
-		if !includes {
-			bound = f.next(bound)
-		}
-		query.Set("modifiedOnFrom", bound.Format("2006-01-02T15:04:05.000"))
-	})
-}
-
-var updatedOn = regexp.MustCompile(`"updatedOn":"([^"]*)"`)
-
-// printing rewrites the dates of changes in answers.
-func printing(api http.Handler, shown func(time.Time) time.Time) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		recorder := httptest.NewRecorder()
-		api.ServeHTTP(recorder, r)
-		maps.Copy(w.Header(), recorder.Header())
-		w.Header().Del("Content-Length")
-		w.WriteHeader(recorder.Code)
-		_, _ = w.Write(updatedOn.ReplaceAllFunc(recorder.Body.Bytes(), func(member []byte) []byte {
-			date, err := time.Parse(time.RFC3339, string(updatedOn.FindSubmatch(member)[1]))
-			if err != nil {
-				panic(err)
-			}
-			return fmt.Appendf(nil, `"updatedOn":"%s"`, shown(date).Format(time.RFC3339Nano))
-		}))
-	}
-}
-
-// prints are the ways to print dates.
-var prints = map[string]func(time.Time) time.Time{
-	"milliseconds":    func(t time.Time) time.Time { return t },
-	"cut to seconds":  func(t time.Time) time.Time { return t.Truncate(time.Second) },
-	"rounded seconds": func(t time.Time) time.Time { return t.Round(time.Second) },
-}
-
-// Whatever the server makes of the bound, nothing is lost; where dates are a
-// few milliseconds apart and where many share one.
-func TestLeadChangesWhateverTheFilter(t *testing.T) {
-	t.Parallel()
-	for _, filter := range filters {
-		for _, includes := range []bool{true, false} {
-			for printed, shown := range prints {
-				t.Run(fmt.Sprintf("%s, included %t, printed %s", filter.name, includes, printed), func(t *testing.T) {
-					t.Parallel()
-					inBubble(t, time.Minute, func(t *testing.T) {
-						api := newAPI()
-						var leads []clixnow.Lead
-						at := noon
-						for id := range int64(70) {
-							leads = append(leads, clixnow.Lead{ID: id + 1, UpdatedOn: at})
-							at = at.Add(time.Duration([]int{0, 1, 3, 7, 90, 700}[id%6]) * time.Millisecond)
-						}
-						api.AddLeads(leads...)
-						client := memoryClient(t, printing(filter.filtering(api, includes), shown))
-
-						ids,
-							err := drainIDs(t,
-							client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{PageSize: 10}))
-						require.NoError(t, err)
-						assert.Equal(t, upTo(70), ids, "the whole history")
-
-						for _, since := range []int{31, 32, 33, 34} {
-							ids, err = drainIDs(t, client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{
-								PageSize: 10, Since: shown(leads[since].UpdatedOn), Overlap: -1,
-							}))
-							require.NoError(t, err)
-							assert.Subset(t, ids, from(since+1, 70), "since lead %d", since+1)
-						}
-
-						passes := 0
-						seen := make(map[int64]string)
-						req := clixnow.LeadChangesRequest{
-							PageSize: 10, PollInterval: time.Second,
-							Checkpoint: func(time.Time, bool) error {
-								if passes++; passes == 8 {
-									return errors.New("enough")
-								}
-								for n := range int64(7) {
-									modify(int64(passes)*13%63+n+1)(t, api)
-									time.Sleep(time.Duration(n) * time.Millisecond)
-								}
-								return nil
-							},
-						}
-						for lead, err := range client.LeadChanges(t.Context(), req) {
-							if err == nil {
-								seen[lead.ID] = lead.Status
-							}
-						}
-						for _, lead := range api.Leads() {
-							assert.Equal(t, lead.Status, seen[lead.ID], "lead %d", lead.ID)
-						}
-						assert.Less(t, len(api.Requests()), 500)
-					})
-				})
-			}
-		}
-	}
-}
-
 // What changes while it is being read comes again, in its new state.
 func TestLeadChangesWhileTheLoopChangesLeads(t *testing.T) {
 	t.Parallel()
@@ -1092,7 +1138,7 @@ func TestLeadChangesWhileTheLoopChangesLeads(t *testing.T) {
 	})
 }
 
-// Where leads change faster than they are read, a pass still ends, and CaughtUp
+// If leads change faster than they are read, a pass still ends, and Checkpoint
 // is called.
 func TestLeadChangesUnderSteadyWrites(t *testing.T) {
 	t.Parallel()

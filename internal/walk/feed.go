@@ -51,16 +51,27 @@ type Feed[T any] struct {
 	// Overlap is how far before its position a pass starts. It is at least 0.
 	Overlap time.Duration
 
-	begun    bool      // position has taken over from Since
-	position time.Time // see Position
-	newest   time.Time // the latest modification read
-	yielded  memory    // from the start of the next pass on
+	// position is that of Position, once begun.
+	begun    bool
+	position time.Time
+	// newest is the latest modification read.
+	newest time.Time
+	// yielded holds the items from the start of the next pass on, and the last
+	// one before it.
+	yielded memory
 
-	passes  int       // the number of the current pass
-	began   time.Time // when it began, by the server's clock
-	base    base      // where the next pass can begin
-	hiding  int       // the first step whose bounds are not known to hide items
-	repeats int       // how many items a new bound repeated lately
+	// passes is the number of the current pass. began is when it began, by the
+	// server's clock.
+	passes int
+	began  time.Time
+	// base is where the next pass can begin.
+	base base
+	// hiding is the first step whose bounds are not known to hide items.
+	hiding int
+	// repeats is how many items a new bound repeated lately.
+	repeats int
+	// failed is the last bound whose trial failed. Zero means none.
+	failed time.Time
 }
 
 // Page is one response of a server.

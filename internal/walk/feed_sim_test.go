@@ -369,8 +369,8 @@ func (l *log) fetch(
 	return page, ctx.Err()
 }
 
-// tie orders the rows of one instant: by their ids, or as a server may that does
-// not say how.
+// tie orders the rows of one instant: by their ids, or as a server may that
+// does not say how.
 func (l *log) tie(id int64) uint64 {
 	if l.mixed {
 		return uint64(id) * 0x9e3779b97f4a7c15
@@ -521,7 +521,8 @@ func (r *replica) check() {
 	for _, e := range l.rows {
 		final := l.record(e, e.states[len(e.states)-1])
 		if !final.Modified.Before(r.promised.Add(-l.overlap)) {
-			require.Equal(r.t, final.Version, r.saved[e.id], "seed %d: item %d of %v, dated %t, is missed", r.seed, e.id,
+			require.Equal(r.t, final.Version, r.saved[e.id], "seed %d: item %d of %v, dated %t, is missed", r.seed,
+				e.id,
 				final.Modified, final.dated)
 		}
 	}

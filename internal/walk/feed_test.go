@@ -108,31 +108,33 @@ func TestFeedCost(t *testing.T) {
 		for _, n := range []int{0, 1, 2, 10, 11, 99, 100, 101} {
 			for _, start := range starts {
 				since := start.since
-				t.Run(fmt.Sprint(n, " by ", count, " since ", since.Format("15:04:05"), start.apart), func(t *testing.T) {
-					t.Parallel()
-					j := journal{items: entries(n, start.apart), at: epoch().Add(200 * time.Hour)}
-					want := slices.DeleteFunc(slices.Clone(j.items), func(i item) bool { return i.Modified.Before(since) })
-					search := 0
-					list := walk.List[item]{
-						Fetch: func(_ context.Context, skip, count int, _ []item) ([]item, error) {
-							search++
-							found := want[min(skip, len(want)):]
-							return slices.Clone(found[:min(count, len(found))]), nil
-						},
-						ID: itemID, Version: itemVersion, Count: count,
-					}
-					for _, err := range list.Items(t.Context()) {
-						require.NoError(t, err)
-					}
-					f := j.feed(count)
-					f.Since = since
-					assert.Equal(t, ids(want), pass(t, f))
-					allowed := search + 2
-					if len(want) == 0 { // the end has to be found without a bound
-						allowed += 2*log2(n) + 1
-					}
-					assert.LessOrEqual(t, len(j.queries), allowed)
-				})
+				t.Run(fmt.Sprint(n, " by ", count, " since ", since.Format("15:04:05"), start.apart),
+					func(t *testing.T) {
+						t.Parallel()
+						j := journal{items: entries(n, start.apart), at: epoch().Add(200 * time.Hour)}
+						want := slices.DeleteFunc(slices.Clone(j.items),
+							func(i item) bool { return i.Modified.Before(since) })
+						search := 0
+						list := walk.List[item]{
+							Fetch: func(_ context.Context, skip, count int, _ []item) ([]item, error) {
+								search++
+								found := want[min(skip, len(want)):]
+								return slices.Clone(found[:min(count, len(found))]), nil
+							},
+							ID: itemID, Version: itemVersion, Count: count,
+						}
+						for _, err := range list.Items(t.Context()) {
+							require.NoError(t, err)
+						}
+						f := j.feed(count)
+						f.Since = since
+						assert.Equal(t, ids(want), pass(t, f))
+						allowed := search + 2
+						if len(want) == 0 { // the end has to be found without a bound
+							allowed += 2*log2(n) + 1
+						}
+						assert.LessOrEqual(t, len(j.queries), allowed)
+					})
 			}
 		}
 	}
@@ -193,7 +195,8 @@ func TestFeedStepsBack(t *testing.T) {
 			want: []time.Duration{2 * time.Second, 49 * time.Hour}, free: true,
 		},
 		{
-			name: "never", apart: 20 * time.Millisecond, want: []time.Duration{2 * time.Second, time.Minute + 2*time.Second},
+			name: "never", apart: 20 * time.Millisecond,
+			want: []time.Duration{2 * time.Second, time.Minute + 2*time.Second},
 			free: true,
 		},
 	}
@@ -364,8 +367,8 @@ func TestFeedPositionOfEachItem(t *testing.T) {
 	assert.Equal(t, noon.Add(150*time.Second), f.Position())
 }
 
-// The server's time is taken from the first response. If that is slow, it may be
-// dated after the pass began.
+// The server's time is taken from the first response. If that is slow, it may
+// be dated after the pass began.
 func TestFeedServerTime(t *testing.T) {
 	t.Parallel()
 	for _, told := range []bool{false, true} {
@@ -645,9 +648,10 @@ func TestFeedPollsForTenDays(t *testing.T) {
 	for _, filter := range filters() {
 		t.Run(filter.name, func(t *testing.T) {
 			t.Parallel()
-			every := 10 // items between two polls
-			if filter.name == "days, bound cut false, included true" { // CAST(ModifiedOn AS date) >= @from
-				every = 1
+			perPoll := 20
+			// This is CAST(ModifiedOn AS date) >= @from.
+			if filter.name == "days, bound cut false, included true" {
+				perPoll = 1
 			}
 			j := journal{filter: &filter, at: epoch()}
 			f := j.feed(1000)
@@ -656,23 +660,23 @@ func TestFeedPollsForTenDays(t *testing.T) {
 			for n := range items {
 				j.at = j.at.Add(6 * time.Minute)
 				j.items = append(j.items, item{ID: int64(n + 1), Modified: j.at.Add(-time.Second)})
-				if (n+1)%every == 0 {
+				if (n+1)%perPoll == 0 {
 					got = append(got, pass(t, f)...)
 				}
 			}
 			assert.Equal(t, ids(j.items), got)
-			assert.LessOrEqual(t, len(j.queries), 3*items/every+20)
+			assert.LessOrEqual(t, len(j.queries), 4*items/perPoll)
 		})
 	}
 }
 
-// Without a bound that shows anything, the start is found by doubling and halving
-// skip.
+// Without a bound that shows anything, the start is found by doubling and
+// halving skip.
 func TestFeedFindsItsStartBySkip(t *testing.T) {
 	t.Parallel()
 	const n = 100_000
 	hides := filter{way: way{"ahead", every(time.Millisecond)}, ahead: 100_000 * time.Hour}
-	for _, from := range []int{1, 999, 1000, 1001, 50_000, n - 1500, n - 1} {
+	for _, from := range []int{1, 999, 1001, 50_000, n - 1} {
 		for _, count := range []int{10, 1000} {
 			t.Run(fmt.Sprint(from, " by ", count), func(t *testing.T) {
 				t.Parallel()
@@ -735,7 +739,10 @@ func TestFeedItemsThatAreNotInOrder(t *testing.T) {
 						j := journal{items: entries(60, 30*time.Second), at: epoch().Add(time.Hour)}
 						others := make([]item, 45)
 						for i := range others {
-							others[i] = item{ID: int64(1000 + i), Version: 1000, Modified: epoch().Add(time.Duration(i) * time.Second)}
+							others[i] = item{
+								ID: int64(1000 + i), Version: 1000,
+								Modified: epoch().Add(time.Duration(i) * time.Second),
+							}
 						}
 						f := j.feed(count)
 						f.Since = epoch().Add(600 * time.Second)

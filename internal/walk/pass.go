@@ -31,8 +31,8 @@ func distance(step int) time.Duration {
 	}[step]
 }
 
-// boundBefore returns the bound that is so far before t, or before the second of
-// t. It is zero if there is no date that could be sent.
+// boundBefore returns the bound that is so far before t, or before the second
+// of t. It is zero if there is no date that could be sent.
 func boundBefore(t time.Time, back time.Duration) time.Time {
 	if back >= time.Second {
 		t = t.Truncate(time.Second)
@@ -142,10 +142,8 @@ type pass[T any] struct {
 	trial bool
 	// step is the step of the last trial.
 	step int
-	// tried is the bound of the last trial, and old is the window to return to
-	// if the trial fails.
-	tried time.Time
-	old   window
+	// old is the window to return to if the trial fails.
+	old window
 	// hidden is the item that the last trial should have shown. Zero means
 	// none.
 	hidden mark
@@ -201,15 +199,15 @@ func (p *pass[T]) open() {
 		p.setBound(distance(secondStep))
 		return
 	}
-	if p.start.Equal(f.base.start) || f.base.skip > 0 && f.base.skip < f.repeats {
+	if f.base.skip > 0 && f.base.skip < f.repeats {
 		return
 	}
 	if item, modified, ok := f.yielded.latest(p.start); ok {
 		p.last = item
 		p.try(modified, f.hiding)
-		return
+	} else if !p.start.Equal(f.base.start) {
+		p.try(p.start, max(f.hiding, secondStep))
 	}
-	p.try(p.start, max(f.hiding, secondStep))
 }
 
 // setBound sets the bound so far before the start.
@@ -232,9 +230,9 @@ func (p *pass[T]) widen() {
 	}
 }
 
-// halfPage returns in what time half a page of items is modified, if they lie as
-// densely before the start as in this page. It is at most 49 hours. If they lie
-// so densely that the last bound should have shown some, it is a minute.
+// halfPage returns in what time half a page of items is modified, if they lie
+// as densely before the start as in this page. It is at most 49 hours. If they
+// lie so densely that the last bound should have shown some, it is a minute.
 func (p *pass[T]) halfPage() time.Duration {
 	longest, size := distance(dayStep), time.Duration(p.feed.Count)
 	each := p.lastOrdered().Sub(p.refused.first) / time.Duration(max(1, len(p.page)-1))
@@ -254,10 +252,10 @@ func (p *pass[T]) try(t time.Time, step int) {
 		return
 	}
 	bound := boundBefore(t, distance(step))
-	if !bound.After(p.at.bound) || bound.Equal(p.tried) {
+	if !bound.After(p.at.bound) || bound.Equal(p.feed.failed) {
 		return
 	}
-	p.trial, p.tried, p.step, p.hidden = true, bound, step, mark{}
+	p.trial, p.step, p.hidden = true, step, mark{}
 	p.old, p.at = p.at, window{bound: bound}
 }
 
@@ -388,8 +386,8 @@ func (p *pass[T]) isNew(e entry) bool {
 	return e.ordered && !p.isRead(e) && !e.modified.Before(p.feed.start())
 }
 
-// judge ends the trial of a bound. The bound is good if its page joins, and ends
-// with something new or is the end of the list.
+// judge ends the trial of a bound. The bound is good if its page joins, and
+// ends with something new or is the end of the list.
 func (p *pass[T]) judge(joins bool) bool {
 	p.trial = false
 	known := len(p.page)
@@ -407,7 +405,7 @@ func (p *pass[T]) judge(joins bool) bool {
 	default:
 		p.hidden = p.last
 	}
-	p.at = p.old
+	p.feed.failed, p.at = p.at.bound, p.old
 	return false
 }
 
@@ -440,13 +438,20 @@ func (p *pass[T]) take() {
 	if first, ok := p.firstOrdered(); ok && p.settled {
 		p.windows = append(p.windows, pageStart{p.at, first})
 	}
-	for _, e := range p.page {
+	older := -1
+	for i, e := range p.page {
 		p.last = e.mark
-		if e.ordered {
-			p.reach = later(p.reach, e.modified)
-		} else {
+		if !e.ordered {
 			p.others[e.mark] = struct{}{}
+			continue
 		}
+		p.reach = later(p.reach, e.modified)
+		if e.modified.Before(p.start) {
+			older = i
+		}
+	}
+	if older >= 0 {
+		p.feed.yielded.add(p.page[older], 0) // the next pass can begin just before it
 	}
 }
 
