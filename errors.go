@@ -309,7 +309,7 @@ func (e *APIError) refusesLead() bool {
 }
 
 // refusesAccess reports whether the token, the host or a proxy is at fault. A
-// 404, 405 or 410 counts if the server added no words of its own.
+// 404, 405 or 410 counts if its message is only the text of the status.
 func (e *APIError) refusesAccess() bool {
 	switch e.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired,
@@ -344,15 +344,15 @@ type FieldError struct {
 	// Field is the wire name of the field, such as "countryCode". It is "" only
 	// in a literal.
 	Field string `json:"field"`
-	// Code says what is wrong. It is for programs, and for texts in other
-	// languages. It is "" only in a literal.
+	// Code names the problem for programs, and for texts in other languages. It
+	// is "" only in a literal.
 	Code ProblemCode `json:"code"`
 	// Problem is a text such as "must be two letters". It is "" only in a
 	// literal.
 	Problem string `json:"problem"`
 }
 
-// ProblemCode says what is wrong with a field.
+// ProblemCode names a problem of a field.
 type ProblemCode string
 
 // The problems of fields.
