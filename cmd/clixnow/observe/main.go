@@ -1,7 +1,8 @@
 // Command observe shows how to use the SDK with OpenTelemetry. It records a
 // span for each operation, with a child span for each HTTP attempt. It also
-// records the number of creates by outcome, the duration of requests, and log
-// lines with the trace id. None of these contains secrets or data of leads.
+// records the number of creates by brand, outcome and reason, the duration of
+// requests, and log lines with the trace id. None of these contains secrets or
+// data of leads.
 //
 // By default it registers and reads leads at a fake Clixnow on loopback, with a
 // few faults. With -brand and CLIXNOW_TOKEN it reads the leads of the last day
@@ -78,19 +79,17 @@ type observed struct {
 func newObserved(t *telemetry, brand, token string, opts ...clixnow.Option) (*observed, error) {
 	const scope = "github.com/clixnow/clixnow-go/cmd/clixnow/observe"
 	outcomes, err := t.meters.Meter(scope).Int64Counter("clixnow.creates",
-		metric.WithDescription("The number of creates by outcome."))
+		metric.WithDescription("The number of creates by brand, outcome and reason of the refusal."))
 	if err != nil {
 		return nil, fmt.Errorf("create the counter of creates: %w", err)
 	}
-	base := http.DefaultTransport.(*http.Transport).Clone()
-	base.MaxIdleConnsPerHost = 64
-	base.IdleConnTimeout = 30 * time.Second
-	hc := &http.Client{Timeout: 30 * time.Second, Transport: otelhttp.NewTransport(maskingTransport{base},
-		otelhttp.WithTracerProvider(t.traces), otelhttp.WithMeterProvider(t.meters),
-		// Trace ids are not sent to the API.
-		otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator()),
-	)}
-	opts = append(opts, clixnow.WithHTTPClient(hc), clixnow.WithLogger(t.logger))
+	observeAttempts := func(next http.RoundTripper) http.RoundTripper {
+		return otelhttp.NewTransport(maskingTransport{next},
+			otelhttp.WithTracerProvider(t.traces), otelhttp.WithMeterProvider(t.meters),
+			// Trace ids are not sent to the API.
+			otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator()))
+	}
+	opts = append(opts, clixnow.WithTransport(observeAttempts), clixnow.WithLogger(t.logger))
 	client, err := clixnow.NewClient(brand, token, opts...)
 	if err != nil {
 		return nil, err
@@ -103,34 +102,22 @@ func (o *observed) register(ctx context.Context, lead clixnow.CreateLeadRequest)
 	ctx, span := o.tracer.Start(ctx, "register lead")
 	defer span.End()
 	registered, err := o.client.EnsureLead(ctx, lead)
-	result := attribute.String("clixnow.outcome", outcome(registered, err))
-	span.SetAttributes(result)
-	o.outcomes.Add(ctx, 1, metric.WithAttributes(result))
+	result := []attribute.KeyValue{
+		attribute.String("brand", o.client.Brand()),
+		attribute.Stringer("outcome", clixnow.OutcomeOf(err)),
+		attribute.Stringer("reason", clixnow.ReasonOf(err)),
+		attribute.Bool("recovered", err == nil && registered.Recovered),
+	}
+	span.SetAttributes(result...)
+	o.outcomes.Add(ctx, 1, metric.WithAttributes(result...))
+	logger := o.logger.With("brand", o.client.Brand(), "outcome", clixnow.OutcomeOf(err))
 	if err != nil {
 		span.SetStatus(codes.Error, "not registered")
-		o.logger.WarnContext(ctx, "lead not registered", "outcome", result.Value.AsString(), errorAttr(err))
+		logger.WarnContext(ctx, "lead not registered", "reason", clixnow.ReasonOf(err), errorAttr(err))
 		return err
 	}
-	o.logger.InfoContext(ctx, "lead registered", "outcome", result.Value.AsString(), "lead_id", registered.LeadID)
+	logger.InfoContext(ctx, "lead registered", "recovered", registered.Recovered, "lead_id", registered.LeadID)
 	return nil
-}
-
-// outcome returns the outcome of a create as one of six labels.
-func outcome(lead *clixnow.EnsureLeadResponse, err error) string {
-	switch {
-	case err == nil && lead.Recovered:
-		return "recovered"
-	case err == nil:
-		return "registered"
-	case errors.Is(err, clixnow.ErrOutcomeUnknown):
-		return "unknown"
-	case errors.Is(err, clixnow.ErrRefused):
-		return "refused"
-	case errors.Is(err, clixnow.ErrNotSent):
-		return "not sent"
-	default:
-		return "rate limited"
-	}
 }
 
 // errorAttr returns what the log shows of an error. It leaves out the message
@@ -161,7 +148,7 @@ func (o *observed) read(ctx context.Context, since time.Time) error {
 			deposits++
 		}
 	}
-	span.SetAttributes(attribute.Int("clixnow.leads", leads))
+	span.SetAttributes(attribute.String("brand", o.client.Brand()), attribute.Int("leads", leads))
 	o.logger.InfoContext(ctx, "leads read", "leads", leads, "deposits", deposits)
 	return nil
 }
@@ -171,7 +158,8 @@ func runDemo(ctx context.Context, t *telemetry) error {
 	server := clixnowtest.NewServer()
 	defer server.Close()
 	o, err := newObserved(t, server.Brand, server.Token, clixnow.WithBaseURL(server.URL),
-		clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 20 * time.Millisecond}))
+		clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: 20 * time.Millisecond}),
+		clixnow.WithLooks(20*time.Millisecond, 50*time.Millisecond, 100*time.Millisecond))
 	if err != nil {
 		return err
 	}

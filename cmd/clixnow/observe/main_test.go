@@ -30,14 +30,17 @@ func TestDemo(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, run(t.Context(), "", "", &out))
 	for _, want := range []string{
-		`register lead +\w+ +outcome=registered\n`,
-		`register lead +\w+ +outcome=recovered\nspan +\w+ +HTTP POST +\w+ .* error EOF\n` +
+		`register lead +\w+ +brand=acme outcome=registered recovered=false\n`,
+		`register lead +\w+ +brand=acme outcome=registered recovered=true\n` +
+			`span +\w+ +HTTP POST +\w+ .* error EOF\n` +
 			`span +\w+ +HTTP GET +\w+ .*status_code=503.*\nspan +\w+ +HTTP GET +\w+ .*status_code=200\n`,
-		`read leads +\w+ +leads=2\n`,
-		`msg="lead not registered" outcome=refused status=400 trace_id=[0-9a-f]{32} span_id=[0-9a-f]{16}\n`,
-		`msg="lead not registered" outcome=refused ` +
+		`read leads +\w+ +brand=acme leads=2\n`,
+		`msg="lead not registered" brand=acme outcome=refused reason=duplicate status=400 trace_id=[0-9a-f]{32} span_id=[0-9a-f]{16}\n`,
+		`msg="lead not registered" brand=acme outcome=refused reason=invalid ` +
 			`error="clixnow: invalid request: countryCode: must be two letters" trace_id=`,
-		`metric clixnow\.creates: 2  outcome=refused\n`,
+		`metric clixnow\.creates: 1  brand=acme outcome=refused reason=duplicate recovered=false\n`,
+		`metric clixnow\.creates: 1  brand=acme outcome=refused reason=invalid recovered=false\n`,
+		`metric clixnow\.creates: 1  brand=acme outcome=registered recovered=true\n`,
 		`metric http\.client\.request\.duration: 1, [0-9.]+ ms on average  method=POST status_code=200\n`,
 	} {
 		assert.Regexp(t, regexp.MustCompile(want), out.String())
@@ -51,7 +54,7 @@ func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, run(ctx, "", "", &out), context.Canceled)
-	assert.Regexp(t, `span +\w+ +register lead +\w+ +outcome=not sent`, out.String())
+	assert.Regexp(t, `span +\w+ +register lead +\w+ +brand=acme outcome=not sent`, out.String())
 }
 
 // exported has everything that the program exports, in full, as OpenTelemetry's
@@ -106,20 +109,21 @@ func TestNoSecretsExported(t *testing.T) {
 		faults  []clixnowtest.Fault
 		outcome string
 	}{
-		"registered":            {nil, "registered"},
-		"recovered":             {post(clixnowtest.Fault{Drop: clixnowtest.DropAfterHandling}), "recovered"},
-		"body cut":              {post(clixnowtest.Fault{Drop: clixnowtest.DropMidBody}), "recovered"},
-		"refused, echo as JSON": {post(clixnowtest.Fault{Status: 400, Body: message}), "refused"},
+		"registered":            {nil, "registered recovered=false"},
+		"recovered":             {post(clixnowtest.Fault{Drop: clixnowtest.DropAfterHandling}),
+			"registered recovered=true"},
+		"body cut":              {post(clixnowtest.Fault{Drop: clixnowtest.DropMidBody}), "registered recovered=true"},
+		"refused, echo as JSON": {post(clixnowtest.Fault{Status: 400, Body: message}), "refused reason=invalid"},
 		"refused, echo as text": {post(clixnowtest.Fault{
 			Status: 422,
 			Header: http.Header{"Content-Type": {"text/plain"}}, Body: string(echo),
-		}), "refused"},
+		}), "refused reason=other"},
 		"server error, echo": {post(clixnowtest.Fault{Status: 500, Body: message}), "registered"},
-		"redirect":           {post(clixnowtest.Fault{Status: 302, Header: location}), "refused"},
+		"redirect":           {post(clixnowtest.Fault{Status: 302, Header: location}), "refused reason=access"},
 		"redirect to an invalid URL": {post(clixnowtest.Fault{
 			Status: 302,
 			Header: http.Header{"Location": {"http://lead1@example.com:x/" + token}},
-		}), "refused"},
+		}), "refused reason=access"},
 		"303": {post(clixnowtest.Fault{Status: 303, Header: location}), "registered"},
 		"invalid lead id": {post(clixnowtest.Fault{
 			Status: 200,
@@ -188,7 +192,8 @@ func exportAll(t *testing.T, url string) *exported {
 	t.Helper()
 	e := newExported(t)
 	o, err := newObserved(e.telemetry, "acme", token, clixnow.WithBaseURL(url),
-		clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond}))
+		clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond}),
+		clixnow.WithLooks(time.Millisecond, 2*time.Millisecond))
 	require.NoError(t, err)
 	_ = o.register(t.Context(), lead(1)) // the log has the outcome
 	_ = o.register(t.Context(), lead(1))

@@ -75,9 +75,12 @@ func (p metricPrinter) Encode(v any) error {
 func labels(attributes []attribute.KeyValue) string {
 	var texts []string
 	for _, a := range attributes {
-		switch name := string(a.Key); {
-		case strings.HasPrefix(name, "clixnow."), name == "http.response.status_code", name == "http.request.method":
-			texts = append(texts, name[strings.LastIndex(name, ".")+1:]+"="+a.Value.String())
+		name, value := string(a.Key), a.Value.String()
+		switch name {
+		case "brand", "outcome", "reason", "recovered", "leads", "http.response.status_code", "http.request.method":
+			if value != "" {
+				texts = append(texts, name[strings.LastIndex(name, ".")+1:]+"="+value)
+			}
 		}
 	}
 	return strings.Join(texts, " ")

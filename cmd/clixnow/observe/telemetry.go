@@ -66,10 +66,10 @@ func (h traceHandler) WithGroup(name string) slog.Handler {
 // maskingTransport masks errors that quote the server's response, because a
 // response may repeat the request, and otelhttp exports the error texts.
 // errors.Is and errors.As still find the original error.
-type maskingTransport struct{ *http.Transport }
+type maskingTransport struct{ next http.RoundTripper }
 
 func (t maskingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := t.Transport.RoundTrip(r)
+	resp, err := t.next.RoundTrip(r)
 	if err == nil {
 		resp.Body = maskingBody{resp.Body}
 	}
