@@ -11,14 +11,9 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-const (
-	// batchSize is the number of leads that one transaction saves, and the
-	// number of events that are printed at once.
-	batchSize = 500
-	// maxClockSkew is how far this machine's clock may be ahead of the API's
-	// clock.
-	maxClockSkew = 10 * time.Minute
-)
+// batchSize is the number of leads that one transaction saves, and the number
+// of events that are printed at once.
+const batchSize = 500
 
 // syncer keeps a store current and prints the events.
 type syncer struct {
@@ -34,8 +29,6 @@ type syncer struct {
 	batch []clixnow.Lead
 	// position is the saved position.
 	position time.Time
-	// began is the time when the current pass began, or an earlier time.
-	began time.Time
 }
 
 // run follows the changes until ctx is done. If poll is 0, it returns when it
@@ -73,71 +66,45 @@ func (s *syncer) follow(ctx context.Context) error {
 		return err
 	}
 	s.log.Info("following changes", "since", since, "poll", s.poll)
-	s.batch, s.position, s.began = nil, since, time.Now()
+	s.batch, s.position = nil, since
 	defer s.progress.end()
-	var readErr, saveErr error
 	changes := s.client.LeadChanges(ctx, clixnow.LeadChangesRequest{
-		Since: since, PollInterval: s.poll,
-		Checkpoint: func(since time.Time, _ bool) error {
-			saveErr = s.caughtUp(ctx, since)
-			return saveErr
+		Since: since, PollInterval: s.poll, CheckpointEvery: batchSize,
+		Checkpoint: func(position time.Time, caughtUp bool) error {
+			return s.checkpoint(ctx, position, caughtUp)
 		},
 	})
 	for lead, err := range changes {
 		if err == nil {
-			saveErr = s.add(ctx, lead)
-		} else if saveErr == nil { // a pass failed or ctx is done: save what was read so far
-			readErr, saveErr = err, s.flush(ctx)
-			if s.poll != 0 && ctx.Err() == nil {
-				s.log.Error("a pass failed", "error", err)
-			}
+			s.batch = append(s.batch, lead)
+			s.progress.add(lead)
+			continue
 		}
-		if saveErr != nil {
+		if saveErr := s.saveIncomplete(ctx); saveErr != nil {
 			return saveErr
 		}
+		if !errors.Is(err, clixnow.ErrPassFailed) {
+			return err
+		}
+		s.log.Error("a pass failed", "error", err)
 	}
-	return readErr
+	return nil
 }
 
-// add adds a lead to the batch, and saves the batch if it is full.
-func (s *syncer) add(ctx context.Context, lead clixnow.Lead) error {
-	s.batch = append(s.batch, lead)
-	s.progress.add(lead)
-	if len(s.batch) < batchSize {
-		return nil
-	}
-	return s.flush(ctx)
-}
-
-// flush saves the batch in the middle of a pass.
-func (s *syncer) flush(ctx context.Context) error {
+// saveIncomplete saves the batch after a failure. The position stays where it
+// is, so the next sequence reads these leads again.
+func (s *syncer) saveIncomplete(ctx context.Context) error {
 	if len(s.batch) == 0 {
 		return nil
 	}
-	return s.commit(ctx, s.midPass())
+	return s.commit(ctx, s.position)
 }
 
-// midPass returns the position to save in the middle of a pass. It is the
-// UpdatedOn of the last lead, but not later than the beginning of the pass by
-// the API's clock, as LeadChanges requires. That time is not known exactly, so
-// midPass subtracts maxClockSkew from this machine's time.
-func (s *syncer) midPass() time.Time {
-	position := s.batch[len(s.batch)-1].UpdatedOn
-	if latest := s.began.Add(-maxClockSkew); position.After(latest) {
-		position = latest
-	}
-	if position.Before(s.position) { // a pass begins with leads of the overlap, which are older
-		position = s.position
-	}
-	return position
-}
-
-// caughtUp saves the batch and the position at the end of a pass.
-func (s *syncer) caughtUp(ctx context.Context, position time.Time) error {
-	if err := s.commit(ctx, position); err != nil {
+// checkpoint saves the batch with the position.
+func (s *syncer) checkpoint(ctx context.Context, position time.Time, caughtUp bool) error {
+	if err := s.commit(ctx, position); err != nil || !caughtUp {
 		return err
 	}
-	s.began = time.Now()
 	if leads := s.progress.end(); leads > 0 || s.poll == 0 {
 		s.log.Info("caught up", "leads", leads, "position", position)
 	}

@@ -204,25 +204,24 @@ func (d databases) resume(t *testing.T) {
 	t.Parallel()
 	database := d.create(t)
 	p := newProgram(t, database, clixnowtest.WithPageLimit(100))
-	p.AddLeads(lastMonth(500)...)
-	p.Inject(clixnowtest.Fault{Times: 3}, clixnowtest.Fault{Status: 503, Times: 3}) // the fourth page
+	leads := p.AddLeads(lastMonth(1500)...)
+	p.Inject(clixnowtest.Fault{Times: 7}, clixnowtest.Fault{Status: 503, Times: 3}) // the eighth page
 	require.ErrorIs(t, p.run(t.Context(), "-once"), clixnow.ErrServer)
 	first := len(p.Requests())
-	require.Equal(t, 6, first)
-	saved := query(t, database, "SELECT count(*), max(updated_on) FROM leads")[0]
-	assert.Equal(t, [][]string{{saved[1]}}, query(t, database, "SELECT position FROM sync_state"),
+	require.Equal(t, 10, first)
+	assert.Len(t, p.out.lines(), 694, "seven pages; all but the first begin with the last lead of the page before")
+	assert.Equal(t, [][]string{{"694"}}, query(t, database, "SELECT count(*) FROM leads"),
 		"the leads that were read before the failure are saved")
-	assert.Len(t, p.out.lines(), 298, "three pages; the last two begin with the last lead of the page before")
+	position := leads[batchSize-1].UpdatedOn
+	assert.Equal(t, [][]string{{position.Format(dateFormat)}}, query(t, database, "SELECT position FROM sync_state"))
 
 	require.NoError(t, p.run(t.Context(), "-once"))
 	requests := p.Requests()[first:]
-	assert.Less(t, len(requests), 5, "the whole history has six pages")
-	position, err := time.Parse(dateFormat, saved[1])
-	require.NoError(t, err)
+	assert.Less(t, len(requests), 14, "the whole history has 16 pages")
 	from, err := time.Parse("2006-01-02T15:04:05", requests[0].Query.Get("modifiedOnFrom"))
 	require.NoError(t, err)
 	assert.WithinDuration(t, position.Add(-time.Minute), from, 5*time.Second)
-	assert.Len(t, p.out.lines(), 500)
+	assert.Len(t, p.out.lines(), 1500)
 	checkLeads(t, p)
 }
 
@@ -429,25 +428,4 @@ func (d databases) queries(t *testing.T) {
 	assert.Equal(t, [][]string{{"autumn", "2"}}, results[0])
 	assert.Equal(t, [][]string{{"Customer", "2"}}, results[1])
 	assert.Len(t, results[2], 4)
-}
-
-func TestMidPass(t *testing.T) {
-	t.Parallel()
-	began := time.Date(2026, time.May, 4, 12, 0, 0, 0, time.UTC)
-	tests := map[string]struct{ saved, lead, want time.Time }{
-		"lead of the history": {time.Time{}, began.AddDate(0, -1, 0), began.AddDate(0, -1, 0)},
-		"lead of the overlap": {began.Add(-time.Hour), began.Add(-time.Hour - time.Second), began.Add(-time.Hour)},
-		"lead within the clock skew": {
-			began.Add(-time.Hour), began.Add(-time.Minute), began.Add(-maxClockSkew),
-		},
-		"lead after the pass began": {began.Add(-time.Hour), began.Add(time.Hour), began.Add(-maxClockSkew)},
-		"just caught up":            {began.Add(-time.Second), began.Add(time.Second), began.Add(-time.Second)},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := syncer{position: test.saved, began: began, batch: []clixnow.Lead{{}, {UpdatedOn: test.lead}}}
-			assert.Equal(t, test.want, s.midPass())
-		})
-	}
 }
