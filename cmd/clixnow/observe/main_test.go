@@ -35,7 +35,8 @@ func TestDemo(t *testing.T) {
 			`span +\w+ +HTTP POST +\w+ .* error EOF\n` +
 			`span +\w+ +HTTP GET +\w+ .*status_code=503.*\nspan +\w+ +HTTP GET +\w+ .*status_code=200\n`,
 		`read leads +\w+ +brand=acme leads=2\n`,
-		`msg="lead not registered" brand=acme outcome=refused reason=duplicate status=400 trace_id=[0-9a-f]{32} span_id=[0-9a-f]{16}\n`,
+		`msg="lead not registered" brand=acme outcome=refused reason=duplicate status=400 ` +
+			`trace_id=[0-9a-f]{32} span_id=[0-9a-f]{16}\n`,
 		`msg="lead not registered" brand=acme outcome=refused reason=invalid ` +
 			`error="clixnow: invalid request: countryCode: must be two letters" trace_id=`,
 		`metric clixnow\.creates: 1  brand=acme outcome=refused reason=duplicate recovered=false\n`,
