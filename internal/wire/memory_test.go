@@ -96,7 +96,7 @@ func TestDecodePinsOnlyOneChunk(t *testing.T) { //nolint:paralleltest // it meas
 func unknownMembers(n int) string {
 	var b []byte
 	for i := range n {
-		b = append(strconv.AppendInt(append(b, `,"`...), int64(i), 36), `":1`...)
+		b = append(strconv.AppendInt(append(b, `,"`...), int64(i), 16), `":1`...)
 	}
 	return string(b[1:])
 }
@@ -158,7 +158,7 @@ func TestUnknownMembersAreNotLost(t *testing.T) {
 		t.Parallel()
 		var s sample
 		require.NoError(t, s.wire().Decode([]byte("{"+unknownMembers(500_000)+"}")))
-		assert.Len(t, s.Extra, 500_000)
+		assert.Equal(t, 500_000, len(s.Extra)) // Len would print all of them
 	})
 	t.Run("in each element of a full page", func(t *testing.T) {
 		t.Parallel()
