@@ -16,7 +16,8 @@ import (
 // refused. errors.Is and errors.As reach the errors of the tries of that class,
 // and no others.
 type Error struct {
-	// Tried holds the brands that did not take the lead, in order.
+	// Tried holds the brands that did not take the lead, in order. The last one
+	// may be the brand in doubt, or one that got nothing because Begin failed.
 	Tried []Try
 	// InDoubt is the brand that may have the lead. A zero InDoubt means none.
 	InDoubt Attempt
@@ -25,8 +26,9 @@ type Error struct {
 	fault error
 }
 
-// InDoubt returns the value to store after Register. It is the zero Attempt
-// unless a brand may have the lead.
+// InDoubt returns the value to store after an error of Register. It is the zero
+// Attempt unless a brand may have the lead. After a wrong call with a last
+// attempt it returns that attempt.
 func InDoubt(err error) Attempt {
 	var failed *Error
 	if errors.As(err, &failed) {

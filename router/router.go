@@ -9,14 +9,21 @@
 // with the lead and the next call of Register gets it back:
 //
 //	r := &router.Router{
-//		Routes: []router.Route{{Client: acme}, {Client: beta, Accepts: isSwiss}},
+//		Routes: []router.Route{{Client: acme}, {Client: beta}},
 //		Begin: func(ctx context.Context, a router.Attempt) error {
 //			return save(ctx, job, a)
 //		},
 //	}
 //	result, err := r.Register(ctx, job.Lead, job.Attempt)
-//	// Zero, unless a brand may have the lead:
-//	saveErr := save(ctx, job, router.InDoubt(err))
+//	if err != nil {
+//		// Zero, unless a brand may have the lead:
+//		return errors.Join(err, save(ctx, job, router.InDoubt(err)))
+//	}
+//	return settle(ctx, job, result) // in one write
+//
+// After success, mark the job as done in one write, and never clear the attempt
+// alone. If the process dies in between, the next call starts with the first
+// brand. Only one worker may handle a lead at a time.
 //
 // See [clixnow.OutcomeOf] for the outcomes and [clixnow.ReasonOf] for the
 // reasons of a refusal.
@@ -34,6 +41,7 @@ import (
 
 // Route is one brand.
 type Route struct {
+	// Client is the client of the brand. It must not be nil.
 	Client *clixnow.Client
 	// Accepts decides about a lead by the caller's own hours, countries and
 	// caps. nil means every lead.
@@ -41,8 +49,10 @@ type Route struct {
 }
 
 // Router registers leads at the first of its brands that takes them. It has no
-// state of its own and starts no goroutine. It is safe for concurrent use if
-// its functions are, and if its fields are not changed meanwhile.
+// state of its own and starts no goroutine, so it is cheap: make one for each
+// lead if Begin needs to know the job, and share the clients. It is safe for
+// concurrent use if its functions are, and if its fields are not changed
+// meanwhile.
 type Router struct {
 	// Routes are in the order in which they are tried. Their clients have
 	// different brands, ignoring case.
@@ -73,17 +83,21 @@ type Attempt struct {
 
 func (a Attempt) isZero() bool { return a.Brand == "" && a.Since.IsZero() }
 
-// Try is a brand that did not take the lead, and why.
+// Try is a brand that did not take the lead, or that may have taken it.
 type Try struct {
+	// Brand is the brand as [clixnow.Client.Brand] returns it.
 	Brand string
-	Err   error
+	// Err is the error of the brand, or of Begin. It matches one of the four
+	// classes.
+	Err error
 }
 
 // Result is a lead that a brand took.
 type Result struct {
 	// Brand is the brand that took the lead.
 	Brand string
-	Lead  *clixnow.EnsureLeadResponse
+	// Lead is the response of that brand. It is never nil.
+	Lead *clixnow.EnsureLeadResponse
 	// Tried holds the brands that did not take the lead, in order. It is nil if
 	// the first brand took it.
 	Tried []Try
@@ -95,7 +109,11 @@ type Result struct {
 //
 // last is the attempt that Begin or [InDoubt] stored for this lead, or zero. If
 // last is not zero, Register goes on with that brand by
-// [clixnow.Client.EnsureLeadSince], and passes over the routes before it.
+// [clixnow.Client.EnsureLeadSince], and passes over the routes before it. It
+// then calls neither Accepts nor Begin for that brand.
+//
+// The result is nil if there is an error. Each brand takes as long as an
+// EnsureLead, so give ctx time for all of them.
 //
 // If no brand took the lead, the error is an [*Error]. Routes without a client,
 // two routes of one brand, no routes and a nil context are errors too. They

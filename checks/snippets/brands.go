@@ -2,7 +2,7 @@ package snippets
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"net/http"
 	"os"
 	"strings"
@@ -39,6 +39,11 @@ func (a attempts) SaveAttempt(_ context.Context, id string, attempt router.Attem
 	return nil
 }
 
+func (a attempts) Settle(_ context.Context, id, _ string, _ int64) error {
+	delete(a, id)
+	return nil
+}
+
 // routed is a lead that waits for a brand.
 type routed struct {
 	ID      string
@@ -57,14 +62,12 @@ func route(ctx context.Context, acme, beta *clixnow.Client, store attempts, job 
 		},
 	}
 	result, err := routes.Register(ctx, job.Lead, job.Attempt)
-	if saveErr := store.SaveAttempt(ctx, job.ID, router.InDoubt(err)); saveErr != nil {
-		return saveErr
-	}
 	if err != nil {
-		return err // OutcomeOf and ReasonOf work on it
+		// The lead is not placed. OutcomeOf and ReasonOf work on err.
+		return errors.Join(err, store.SaveAttempt(ctx, job.ID, router.InDoubt(err)))
 	}
-	fmt.Println("registered at", result.Brand, "as lead", result.Lead.LeadID)
-	return nil
+	// One write marks the job as done. Never clear the attempt alone.
+	return store.Settle(ctx, job.ID, result.Brand, result.Lead.LeadID)
 }
 
 func newClient(brand, tokenFile string, refusals func(*clixnow.APIError) error) (*clixnow.Client, error) {
@@ -93,6 +96,20 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 // Observe counts one create.
 func (m *Metrics) Observe(brand string, err error) {
 	m.creates.WithLabelValues(brand, clixnow.OutcomeOf(err).String(), clixnow.ReasonOf(err).String()).Inc()
+}
+
+// ObserveRoute counts the tries of one call of Register.
+func (m *Metrics) ObserveRoute(result *router.Result, err error) {
+	var failed *router.Error
+	if errors.As(err, &failed) {
+		result = &router.Result{Tried: failed.Tried}
+	}
+	for _, try := range result.Tried {
+		m.Observe(try.Brand, try.Err)
+	}
+	if err == nil {
+		m.Observe(result.Brand, nil)
+	}
 }
 
 // Observe counts one create by OpenTelemetry.

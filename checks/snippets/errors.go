@@ -17,7 +17,7 @@ func classOf(ctx context.Context, client *clixnow.Client, req clixnow.CreateLead
 		// The lead is registered. Send the visitor to lead.RedirectURL.
 		class = lead.RedirectURL
 	case errors.Is(err, clixnow.ErrOutcomeUnknown):
-		// The lead may exist. Call EnsureLeadSince with the time before this call.
+		// The lead may exist. Call EnsureLeadSince with the time of this call.
 		class = "unknown"
 	case errors.Is(err, clixnow.ErrRefused):
 		// Nothing was created. clixnow.ReasonOf(err) says what to do.

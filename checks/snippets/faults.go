@@ -3,6 +3,9 @@ package snippets
 import (
 	"context"
 	"fmt"
+	"log"
+	"os"
+	"time"
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
@@ -51,6 +54,23 @@ func withFaults(do func(fault string, client *clixnow.Client)) {
 func printLiteral() {
 	err := error(&clixnow.APIError{StatusCode: 400, Message: "Duplicate lead"})
 	fmt.Println(clixnow.OutcomeOf(err), clixnow.ReasonOf(err)) // refused duplicate
+}
+
+func newClientOf(server *clixnowtest.Server) (*clixnow.Client, error) {
+	client, err := clixnow.NewClient(server.Brand, "",
+		clixnow.WithBaseURL(server.URL),
+		clixnow.WithTokenSource(func(context.Context) (string, error) { return server.Token, nil }),
+		clixnow.WithLooks(time.Millisecond, 2*time.Millisecond, 5*time.Millisecond, 10*time.Millisecond),
+	)
+	return client, err
+}
+
+func newRealClient() *clixnow.Client {
+	client, err := clixnow.NewClient("acme", os.Getenv("CLIXNOW_TOKEN"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	return client
 }
 
 func unknownOfMock() error {

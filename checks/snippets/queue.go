@@ -36,7 +36,7 @@ func (j *Job) AskBrand(context.Context) error { j.Done = "ask the brand"; return
 func (j *Job) Resubmit(context.Context) error { j.Done = "resubmitted"; return nil }
 
 func handle(ctx context.Context, client *clixnow.Client, job *Job) error {
-	first := job.FirstAttempt // zero on the first delivery
+	first := job.FirstAttempt // zero on the first delivery: then EnsureLeadSince does what EnsureLead does
 	if first.IsZero() {
 		if err := job.SaveFirstAttempt(ctx, time.Now()); err != nil {
 			return err // nothing was sent
@@ -58,7 +58,9 @@ func handle(ctx context.Context, client *clixnow.Client, job *Job) error {
 	return errors.Join(err, job.SaveFirstAttempt(ctx, time.Time{}))
 }
 
-func signUp(r *http.Request, client *clixnow.Client, req clixnow.CreateLeadRequest) (*clixnow.EnsureLeadResponse, error) {
+func signUp(
+	r *http.Request, client *clixnow.Client, req clixnow.CreateLeadRequest,
+) (*clixnow.EnsureLeadResponse, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 90*time.Second)
 	defer cancel()
 	lead, err := client.EnsureLead(ctx, req)
@@ -74,12 +76,13 @@ func resolve(ctx context.Context, client *clixnow.Client, job *Job) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case len(found.Leads) > 0:
-		return job.Settle(ctx, found.Leads[0].ID) // The lead was registered.
-	case found.Hidden > 0:
-		return job.AskBrand(ctx) // The brand hides emails: only the brand can tell.
-	default:
-		return job.Resubmit(ctx) // The lead is not there.
+	for _, lead := range found.Leads {
+		if lead.ClickID == job.Lead.ClickID && lead.CreatedOn.After(job.FirstAttempt.Add(-3*time.Minute)) {
+			return job.Settle(ctx, lead.ID) // The lead was registered.
+		}
 	}
+	if len(found.Leads)+found.Hidden > 0 {
+		return job.AskBrand(ctx) // Only the brand can say which lead this is.
+	}
+	return job.Resubmit(ctx) // The lead is not there: make a new job without a saved time.
 }

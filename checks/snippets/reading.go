@@ -15,7 +15,7 @@ type mirror struct {
 	since time.Time
 }
 
-func (m *mirror) Put(lead clixnow.Lead) { m.leads[lead.ID] = lead }
+func (m *mirror) Add(lead clixnow.Lead) { m.leads[lead.ID] = lead }
 
 func (m *mirror) Save(since time.Time, _ bool) error {
 	m.since = since
@@ -27,10 +27,10 @@ func follow(ctx context.Context, client *clixnow.Client, store *mirror, saved ti
 		Since: saved, PollInterval: time.Minute, Checkpoint: store.Save,
 	}) {
 		if err != nil {
-			log.Print(err) // the last error, unless it is clixnow.ErrPassFailed
+			log.Print(err) // only after clixnow.ErrPassFailed another pass follows
 			continue
 		}
-		store.Put(lead)
+		store.Add(lead)
 	}
 }
 
@@ -60,13 +60,17 @@ func followInBatches(
 
 func printJanuary(ctx context.Context, client *clixnow.Client) error {
 	first := time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
+	end := first.AddDate(0, 1, 0)
 	january := clixnow.SearchLeadsRequest{
-		CreatedOnFrom: first,
-		CreatedOnTo:   first.AddDate(0, 1, 0).Add(-time.Millisecond), // the API seems to include both bounds
+		CreatedOnFrom: first.AddDate(0, 0, -1), // a day more on both sides
+		CreatedOnTo:   end.AddDate(0, 0, 1),
 	}
 	for lead, err := range client.SearchLeads(ctx, january) {
 		if err != nil {
 			return err // an error comes last
+		}
+		if lead.CreatedOn.Before(first) || !lead.CreatedOn.Before(end) {
+			continue
 		}
 		fmt.Println(lead.ID, lead.Status, lead.HasFTD(), lead.SubCampaign)
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
+	"github.com/clixnow/clixnow-go/router"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -67,6 +68,11 @@ func TestClassOf(t *testing.T) {
 	assert.Equal(t, "not sent", classOf(ended, newServerClient(t, newServer(t)), allison()))
 }
 
+func TestRealClient(t *testing.T) {
+	t.Setenv("CLIXNOW_TOKEN", "token")
+	assert.Equal(t, "acme", newRealClient().Brand())
+}
+
 func TestRecoverLost(t *testing.T) {
 	t.Parallel()
 	lead, err := recoverLost(t.Context(), allison())
@@ -95,6 +101,12 @@ func TestWithFaults(t *testing.T) {
 	})
 	assert.Equal(t, len(want), n)
 	assert.Equal(t, clixnow.OutcomeUnknown, clixnow.OutcomeOf(unknownOfMock()))
+	server := newServer(t)
+	client, err := newClientOf(server)
+	require.NoError(t, err)
+	defer client.CloseIdleConnections()
+	_, err = client.CreateLead(t.Context(), allison())
+	require.NoError(t, err)
 	printLiteral()
 }
 
@@ -151,7 +163,7 @@ func TestResolve(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	for want, leads := range map[string][]clixnow.Lead{
-		"settled":       {{Email: "Allison.Brown@example.com", CreatedOn: now}},
+		"settled":       {{Email: "Allison.Brown@example.com", ClickID: allison().ClickID, CreatedOn: now}},
 		"ask the brand": {{Email: "al***@example.com", CreatedOn: now}},
 		"resubmitted":   {{Email: "bruno@example.com", CreatedOn: now}},
 	} {
@@ -227,6 +239,12 @@ func TestMetrics(t *testing.T) {
 		assert.InDelta(t, want, testutil.ToFloat64(m.creates.WithLabelValues("acme", labels[0], labels[1])), 0)
 	}
 	Observe(t.Context(), noop.Int64Counter{}, "acme", nil)
+
+	full := router.Try{Brand: "beta", Err: &clixnow.APIError{StatusCode: 400, Message: "full"}}
+	m.ObserveRoute(&router.Result{Brand: "gamma", Tried: []router.Try{full}}, nil)
+	m.ObserveRoute(nil, &router.Error{Tried: []router.Try{full}})
+	assert.InDelta(t, 2, testutil.ToFloat64(m.creates.WithLabelValues("beta", "refused", "other")), 0)
+	assert.InDelta(t, 1, testutil.ToFloat64(m.creates.WithLabelValues("gamma", "registered", "")), 0)
 }
 
 func TestAnswer(t *testing.T) {

@@ -65,6 +65,8 @@ type job struct {
 	Lead    clixnow.CreateLeadRequest
 	Attempt router.Attempt
 	Waits   int
+	// Brand is the brand that took the lead. It is "" before.
+	Brand string
 }
 
 // office routes leads. It is not safe for concurrent use.
@@ -171,6 +173,9 @@ func (o *office) register(ctx context.Context, j *job) (brand string, err error)
 	}
 	result, err := r.Register(ctx, j.Lead, j.Attempt)
 	j.Attempt = router.InDoubt(err)
+	if err == nil {
+		j.Brand = result.Brand // saved together with the cleared attempt
+	}
 	if saveErr := o.save(j); saveErr != nil || err != nil {
 		return "", errors.Join(err, saveErr)
 	}
