@@ -375,6 +375,20 @@ func TestTokenSourceAndTheContext(t *testing.T) {
 		assert.Equal(t, 401, o.Status)
 		assert.NoError(t, o.Stopped, "there is no new token, so nothing was stopped")
 	})
+	inBubble(t, "the context ends during the body of the 401", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		asked := 0
+		r := newRequest(http.MethodPost, "https://acme.example/")
+		r.Token = func(context.Context) (string, error) {
+			asked++
+			return strconv.Itoa(asked), nil
+		}
+		o := newCaller(&script{steps: []step{answer(401, stalling)}}).Do(ctx, r)
+		assert.Equal(t, 401, o.Status)
+		require.ErrorIs(t, o.Stopped, context.DeadlineExceeded)
+		assert.Equal(t, 1, asked)
+	})
 }
 
 func TestRateLimiterIsAskedBeforeTheNewToken(t *testing.T) {

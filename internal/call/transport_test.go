@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -176,13 +177,19 @@ func TestResendsOfNetHTTPAreBounded(t *testing.T) {
 		<-r.Context().Done()
 		return nil, context.Cause(r.Context())
 	}
+	unlessDone := func(r *http.Request) (*http.Response, error) {
+		if err := r.Context().Err(); err != nil {
+			return nil, err
+		}
+		return status(201)(r)
+	}
 	tests := []struct {
 		name string
 		step step
 		// status is 0 if the call ends.
 		status int
 	}{
-		{"three times", writes(3, status(201)), 201},
+		{"three times", writes(3, unlessDone), 201},
 		{"four times", writes(4, untilDone), 0},
 		{"four times, and an error of its own", writes(4, fails(net.ErrClosed)), 0},
 		{"four times, in the body", writes(4, answer(201, stalling)), 201},
@@ -192,6 +199,7 @@ func TestResendsOfNetHTTPAreBounded(t *testing.T) {
 			inBubble(t, method+" "+test.name, func(t *testing.T) {
 				o, s := scripted(t.Context(), method, test.step)
 				assert.Len(t, s.began, 1, "it is not retried")
+				assert.Zero(t, time.Since(s.began[0]), "it ends at once")
 				assert.Equal(t, test.status, o.Status)
 				if test.name == "three times" {
 					assert.NoError(t, o.Err)
