@@ -229,8 +229,8 @@ func TestSearchLeadsPageInvalidResponses(t *testing.T) {
 			for _, err := range []error{pageErr, leadErr, walkErr} {
 				require.ErrorIs(t, err, clixnow.ErrInvalidResponse)
 				for _, sentinel := range sentinels {
-					assert.Equal(t, sentinel == clixnow.ErrInvalidResponse, errors.Is(err, sentinel), "%v",
-						sentinel) //nolint:errorlint // which it is
+					want := sentinel == clixnow.ErrInvalidResponse //nolint:errorlint // one of the sentinels themselves
+					assert.Equal(t, want, errors.Is(err, sentinel), "%v", sentinel)
 				}
 				var answered *clixnow.APIError
 				require.ErrorAs(t, err, &answered)
@@ -374,8 +374,10 @@ func TestSearchWithoutLeads(t *testing.T) {
 			assert.Equal(t, &clixnow.LeadPage{Leads: []clixnow.Lead{}}, page)
 			orders := []clixnow.OrderBy{clixnow.OrderByID, clixnow.OrderByCreatedOn, clixnow.OrderByModifiedOn}
 			for _, order := range orders {
-				for range client.SearchLeads(t.Context(), clixnow.SearchLeadsRequest{OrderBy: order, Prefetch: 64}) {
-					assert.Fail(t, "yielded")
+				req := clixnow.SearchLeadsRequest{OrderBy: order, Prefetch: 64}
+				for lead, err := range client.SearchLeads(t.Context(), req) {
+					require.NoError(t, err)
+					assert.Fail(t, "yielded", "lead %d", lead.ID)
 				}
 			}
 			_, err = client.GetLead(t.Context(), 7)

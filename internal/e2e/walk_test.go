@@ -1058,7 +1058,7 @@ func servePages(page func(n, skip, count int) []string) (handle http.HandlerFunc
 }
 
 // cut returns the part of a list that a request asks for.
-func cut(rows []string, skip, count int) []string {
+func cut[T any](rows []T, skip, count int) []T {
 	rows = rows[min(skip, len(rows)):]
 	return rows[:min(count, len(rows))]
 }
@@ -1172,14 +1172,12 @@ func TestSearchLeadsWithRepeatedLeads(t *testing.T) {
 		for i := range ids {
 			ids[i] = i + 1
 		}
+		all := repeat(ids)
 		for cuts, page := range map[string]func(n, skip, count int) []string{
-			"repeated, then cut": func(_, skip, count int) []string { return cut(repeat(ids), skip, count) },
-			"cut, then repeated": func(_, skip, count int) []string {
-				page := ids[min(skip, len(ids)):]
-				return repeat(page[:min(count, len(page))])
-			},
+			"repeated, then cut": func(_, skip, count int) []string { return cut(all, skip, count) },
+			"cut, then repeated": func(_, skip, count int) []string { return repeat(cut(ids, skip, count)) },
 		} {
-			for _, by := range orders {
+			for _, by := range orders[1:4] {
 				for _, count := range []int{10, 100, 0} {
 					t.Run(fmt.Sprintf("%s, %s, by %s, count %d", name, cuts, by, count), func(t *testing.T) {
 						t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,7 +151,10 @@ func oneStuckWalk(t *testing.T, kind kind, seed uint64, ahead bool) (requests in
 		func(n, skip int) int { return n*skip + n },
 	)
 	list := kind.apply(s.list(10))
+	var mu sync.Mutex
 	list.Fetch = func(ctx context.Context, skip, count int, room []item) ([]item, error) {
+		mu.Lock()
+		defer mu.Unlock()
 		page, err := s.fetch(ctx, skip, count, room)
 		if n := s.sent(); n > honest {
 			page = append(page[:0], pages[choose(n, skip)%len(pages)]...)
