@@ -95,8 +95,7 @@ func run(ctx context.Context, opts options, out io.Writer, logger *slog.Logger) 
 		fake := clixnowtest.NewServer()
 		defer fake.Close()
 		opts.brand, opts.token, opts.api = fake.Brand, fake.Token, fake.URL
-		fmt.Fprintln(out, "This page registers at a fake Clixnow on loopback. "+
-			"It redirects to https://broker.example, which does not exist.")
+		fmt.Fprintln(out, "This page registers at a fake Clixnow on loopback, and redirects to a page of it.")
 	}
 	client, err := connect(opts, logger)
 	if err != nil {
@@ -108,7 +107,7 @@ func run(ctx context.Context, opts options, out io.Writer, logger *slog.Logger) 
 		return fmt.Errorf("listen for visitors: %w", err)
 	}
 	fmt.Fprintf(out, "Open http://%s/?subcampaign=autumn&sub2=banner\n", listener.Addr())
-	return serve(ctx, listener, newSite(newRegistrations(client, logger), opts))
+	return serve(ctx, listener, newSite(newRegistrations(client, logger, opts.api), opts))
 }
 
 func connect(opts options, logger *slog.Logger) (*clixnow.Client, error) {

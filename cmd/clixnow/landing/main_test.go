@@ -52,7 +52,7 @@ func TestOutcomes(t *testing.T) {
 		leads  int
 	}{
 		"registered": {
-			status: http.StatusSeeOther, location: "https://broker.example/autologin?token=",
+			status: http.StatusSeeOther, location: "http://127.0.0.1:",
 			log: []string{`level=INFO msg=registered`, "lead_id=123456 recovered=false redirected=true"}, leads: 1,
 		},
 		"registered, but the response was lost": {
@@ -60,8 +60,18 @@ func TestOutcomes(t *testing.T) {
 			status: http.StatusOK, page: []string{"<h1>Thank you, you are signed up</h1>"},
 			log: []string{"recovered=true redirected=false"}, leads: 1,
 		},
+		"registered, and the redirect URL is https": {
+			faults: []clixnowtest.Fault{{Status: 200, Body: `{"leadId":7,"redirectUrl":"https://broker.example/"}`}},
+			status: http.StatusSeeOther, location: "https://broker.example/",
+			log: []string{"lead_id=7 recovered=false redirected=true"},
+		},
 		"registered, but the redirect URL is not https": {
 			faults: []clixnowtest.Fault{{Status: 200, Body: `{"leadId":7,"redirectUrl":"http://broker.example/"}`}},
+			status: http.StatusOK, page: []string{"<h1>Thank you, you are signed up</h1>"},
+			log: []string{"lead_id=7 recovered=false redirected=false"},
+		},
+		"registered, but the redirect URL leads to another port of this machine": {
+			faults: []clixnowtest.Fault{{Status: 200, Body: `{"leadId":7,"redirectUrl":"http://127.0.0.1:1/"}`}},
 			status: http.StatusOK, page: []string{"<h1>Thank you, you are signed up</h1>"},
 			log: []string{"lead_id=7 recovered=false redirected=false"},
 		},
@@ -114,7 +124,7 @@ func TestOutcomes(t *testing.T) {
 				"<li>This email address or phone number is already registered. You do not need to sign up again.</li>",
 				`<li><a href="#email">Email is already registered.</a></li>`,
 			},
-			log: []string{"level=INFO", "duplicate"},
+			log: []string{"level=INFO", "duplicate", "outcome=refused reason=duplicate"},
 		},
 		"country": {
 			faults: []clixnowtest.Fault{{
@@ -128,11 +138,23 @@ func TestOutcomes(t *testing.T) {
 			},
 			log: []string{"level=WARN", "country refused"},
 		},
+		"brand that is full": {
+			faults: []clixnowtest.Fault{{Status: 400, Body: `{"message":"Daily cap reached"}`}},
+			status: http.StatusServiceUnavailable, absent: "Daily cap",
+			page: []string{"You are not signed up yet. Please try again later.", `value="Allison"`},
+			log:  []string{"level=WARN", "refused for now", "outcome=refused reason=other status=400"},
+		},
+		"brand that is closed": {
+			faults: []clixnowtest.Fault{{Status: 404, Body: `{"message":"No hubs available"}`}},
+			status: http.StatusServiceUnavailable,
+			page:   []string{"You are not signed up yet. Please try again later.", `value="Allison"`},
+			log:    []string{"level=WARN", "refused for now", "outcome=refused reason=other status=404"},
+		},
 		"wrong token": {
 			faults: []clixnowtest.Fault{{Status: 401, Header: http.Header{"X-Request-Id": {"4bf9"}}}},
 			status: http.StatusServiceUnavailable,
 			page:   []string{"Sign-up is not possible at the moment", `value="Allison"`},
-			log:    []string{"level=ERROR", "check CLIXNOW_TOKEN", "status=401 request_id=4bf9"},
+			log:    []string{"level=ERROR", "check CLIXNOW_TOKEN", "reason=access status=401 request_id=4bf9"},
 		},
 		"redirect": {
 			faults: []clixnowtest.Fault{{Status: 302, Header: http.Header{"Location": {"/login"}}}},
@@ -222,9 +244,26 @@ func TestSecondPost(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
 		values := f.visit("")
-		f.fake.Inject(clixnowtest.Fault{Status: 400, Body: `{"message":"Bad phone"}`})
+		f.fake.Inject(clixnowtest.Fault{Status: 400, Body: `{"message":"Daily cap reached"}`})
 		require.Equal(t, http.StatusServiceUnavailable, f.post(values).StatusCode)
 		assert.Equal(t, http.StatusSeeOther, f.post(values).StatusCode)
+	})
+	t.Run("after a refusal that ended the doubt", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t)
+		values := f.visit("")
+		form := readForm(values)
+		failed := &registration{
+			form: form, done: make(chan struct{}), err: clixnow.ErrOutcomeUnknown,
+			inDoubtSince: time.Now().Add(-time.Hour),
+		}
+		close(failed.done)
+		f.site.registrations.byID[form.id()] = failed
+		f.fake.Inject(clixnowtest.Fault{Method: "POST", Status: 400, Body: `{"message":"Daily cap reached"}`})
+		require.Equal(t, http.StatusServiceUnavailable, f.post(values).StatusCode)
+		before := len(f.fake.Requests())
+		assert.Equal(t, http.StatusSeeOther, f.post(values).StatusCode)
+		assert.Len(t, f.fake.Requests(), before+1, "nothing was created, so there is no search")
 	})
 	t.Run("with another email, which is another sign-up", func(t *testing.T) {
 		t.Parallel()
@@ -256,7 +295,7 @@ func TestDoubleClick(t *testing.T) {
 	for range clicks {
 		got := <-replies
 		assert.Equal(t, http.StatusSeeOther, got.StatusCode)
-		assert.Contains(t, got.Header.Get("Location"), "https://broker.example/")
+		assert.Contains(t, got.Header.Get("Location"), "/autologin?token=")
 	}
 	assert.Equal(t, http.StatusSeeOther, f.post(values).StatusCode, "a click after the outcome")
 	assert.Len(t, f.fake.Requests(), 1)
@@ -283,7 +322,7 @@ func TestVisitorWaits(t *testing.T) {
 		redirect = f.get("/registration")
 		return redirect.StatusCode == http.StatusSeeOther
 	}, time.Minute, time.Millisecond)
-	assert.Contains(t, redirect.Header.Get("Location"), "https://broker.example/")
+	assert.Contains(t, redirect.Header.Get("Location"), "/autologin?token=")
 }
 
 func TestVisitorWaitsForRefusal(t *testing.T) {
@@ -492,6 +531,7 @@ func TestHardening(t *testing.T) {
 	assert.Equal(t, "same-origin", page.Header.Get("Referrer-Policy"))
 	assert.Equal(t, "nosniff", page.Header.Get("X-Content-Type-Options"))
 	assert.Contains(t, page.Header.Get("Content-Security-Policy"), "default-src 'none'")
+	assert.Contains(t, page.Header.Get("Content-Security-Policy"), "form-action 'self' https: "+f.fake.URL)
 	assert.NotContains(t, page.body, "<script")
 	assert.NotContains(t, page.body, "style=")
 	assert.Equal(t, "text/css; charset=utf-8", f.get("/style.css").Header.Get("Content-Type"))
@@ -547,7 +587,7 @@ func TestRegistrationsAreForgotten(t *testing.T) { //nolint:paralleltest // sync
 		transport := clixnow.WithHTTPClient(&http.Client{Transport: inMemory})
 		client, err := clixnow.NewClient(fake.Brand, fake.Token, transport)
 		require.NoError(t, err)
-		r := newRegistrations(client, slog.New(slog.DiscardHandler))
+		r := newRegistrations(client, slog.New(slog.DiscardHandler), "")
 		f := readForm(allison())
 		started := r.start(t.Context(), f, f.request(url.URL{}))
 		require.NotNil(t, started)
@@ -602,7 +642,7 @@ func newFixture(t *testing.T, opts ...clixnow.Option) *fixture {
 	logger := slog.New(slog.NewTextHandler(&f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	client := f.fake.Client(append(opts, clixnow.WithLogger(logger))...)
 	t.Cleanup(client.CloseIdleConnections)
-	f.site = newSite(newRegistrations(client, logger), options{})
+	f.site = newSite(newRegistrations(client, logger, f.fake.URL), options{})
 	f.site.maxWait = time.Minute
 	server := httptest.NewServer(f.site.handler())
 	t.Cleanup(server.Close)
@@ -698,7 +738,7 @@ func (f *fixture) assertNothingLeaks(r reply) {
 	logged := f.log.String()
 	for _, text := range []string{
 		"Allison", "Brown", "allison.brown@example.com", "79555", "79 555", "127.0.0.1",
-		f.fake.Token, "broker.example",
+		f.fake.Token, "broker.example", "autologin",
 	} {
 		assert.NotContains(f, logged, text)
 	}
@@ -710,6 +750,7 @@ func (f *fixture) assertNothingLeaks(r reply) {
 		assert.NotContains(f, r.body, password)
 	}
 	assert.NotContains(f, r.body, "broker.example")
+	assert.NotContains(f, r.body, "autologin")
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

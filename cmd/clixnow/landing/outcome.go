@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -30,42 +29,28 @@ type explanation struct {
 	field string
 }
 
-// explain checks for the unknown outcome first, because such an error can also
-// match the others.
+// These are the status codes of pages that show a failure. They are not 502 or
+// 504, because proxies replace such pages.
+const (
+	visitorsFault = http.StatusUnprocessableEntity
+	ourFault      = http.StatusServiceUnavailable
+)
+
 func explain(err error) explanation {
-	// The status is not 502 or 504, because proxies replace their pages.
-	const visitorsFault, ourFault = http.StatusUnprocessableEntity, http.StatusServiceUnavailable
-	switch {
-	case errors.Is(err, clixnow.ErrOutcomeUnknown):
+	switch clixnow.OutcomeOf(err) {
+	case clixnow.OutcomeUnknown:
 		return explanation{ // the page "unknown" explains it to the visitor
 			level: slog.LevelError, status: ourFault,
 			operator: "outcome unknown: search for this click id at Clixnow before you register the visitor yourself",
 		}
-	case errors.Is(err, clixnow.ErrDuplicateLead):
-		return explanation{
-			level: slog.LevelInfo, status: visitorsFault,
-			operator: "duplicate: the email or phone is already registered; there is nothing to do",
-			visitor:  "This email address or phone number is already registered. You do not need to sign up again.",
-		}
-	case errors.Is(err, clixnow.ErrCountryNotAllowed):
-		return explanation{
-			level: slog.LevelWarn, status: visitorsFault, field: "countryCode",
-			operator: "country refused: limit the campaign to countries that the brand accepts",
-			visitor:  "We are sorry: people from this country cannot sign up here",
-		}
-	case len(problemsOf(err)) > 0:
-		return explanation{ // the fields explain it to the visitor
-			level: slog.LevelInfo, status: visitorsFault,
-			operator: "refused: the visitor was asked to correct these fields",
-		}
-	case errors.Is(err, clixnow.ErrNotSent):
+	case clixnow.OutcomeNotSent:
 		return explanation{
 			level: slog.LevelError, status: ourFault,
 			operator: "not registered, because the API cannot be reached: check the network and the brand",
 			visitor: "We could not reach our partner, so you are not signed up yet. " +
 				"Please try again in a few minutes.",
 		}
-	case errors.Is(err, clixnow.ErrRateLimited):
+	case clixnow.OutcomeRateLimited:
 		return explanation{
 			level: slog.LevelWarn, status: ourFault,
 			operator: "not registered, because of too many requests: slow the campaign down, " +
@@ -74,12 +59,45 @@ func explain(err error) explanation {
 				"Please try again in a few minutes.",
 		}
 	default:
+		return explainRefusal(err)
+	}
+}
+
+func explainRefusal(err error) explanation {
+	const notNow = "Sign-up is not possible at the moment. This is our fault, not yours. " +
+		"You are not signed up yet. Please try again later."
+	switch reason := clixnow.ReasonOf(err); {
+	case reason == clixnow.ReasonDuplicate:
 		return explanation{
-			level: slog.LevelError, status: ourFault,
-			operator: "refused, and the visitor cannot correct it: after 401 or 403 check CLIXNOW_TOKEN, " +
-				"after 3xx check the brand, otherwise ask Clixnow",
-			visitor: "Sign-up is not possible at the moment. This is our fault, not yours. " +
-				"You are not signed up yet. Please try again later.",
+			level: slog.LevelInfo, status: visitorsFault,
+			operator: "duplicate: the email or phone is already registered; there is nothing to do",
+			visitor:  "This email address or phone number is already registered. You do not need to sign up again.",
+		}
+	case reason == clixnow.ReasonCountry:
+		return explanation{
+			level: slog.LevelWarn, status: visitorsFault, field: "countryCode",
+			operator: "country refused: limit the campaign to countries that the brand accepts",
+			visitor:  "We are sorry: people from this country cannot sign up here",
+		}
+	case reason == clixnow.ReasonInvalid && len(problemsOf(err)) > 0:
+		return explanation{ // the fields explain it to the visitor
+			level: slog.LevelInfo, status: visitorsFault,
+			operator: "refused: the visitor was asked to correct these fields",
+		}
+	case reason == clixnow.ReasonInvalid:
+		return explanation{
+			level: slog.LevelError, status: ourFault, visitor: notNow,
+			operator: "refused, and the visitor cannot correct it: the form has none of these fields",
+		}
+	case reason == clixnow.ReasonAccess:
+		return explanation{
+			level: slog.LevelError, status: ourFault, visitor: notNow,
+			operator: "refused, and every sign-up will be: check CLIXNOW_TOKEN and the brand",
+		}
+	default:
+		return explanation{
+			level: slog.LevelWarn, status: ourFault, visitor: notNow,
+			operator: "refused for now: the brand may be full or closed; ask Clixnow if this goes on",
 		}
 	}
 }
@@ -89,10 +107,10 @@ func explain(err error) explanation {
 func report(ctx context.Context, logger *slog.Logger, clickID string, r *registration) {
 	if r.err == nil {
 		logger.InfoContext(ctx, "registered", "click_id", clickID, "lead_id", r.lead.LeadID, "recovered",
-			r.lead.Recovered, "redirected", secureRedirect(r.lead) != "")
+			r.lead.Recovered, "redirected", r.redirectURL != "")
 		return
 	}
-	attrs := []any{"click_id", clickID}
+	attrs := []any{"click_id", clickID, "outcome", clixnow.OutcomeOf(r.err), "reason", clixnow.ReasonOf(r.err)}
 	if apiErr := new(clixnow.APIError); errors.As(r.err, &apiErr) {
 		attrs = append(attrs, "status", apiErr.StatusCode, "request_id", apiErr.RequestID, "retry_after",
 			apiErr.RetryAfter, "fields", slices.Sorted(maps.Keys(apiErr.Fields)))
@@ -139,14 +157,4 @@ func problemsOf(err error) (problems []problem) {
 		}
 	}
 	return problems
-}
-
-// secureRedirect returns the redirect URL of a lead. It returns "" if the URL
-// is not https, because the URL logs the visitor in and others could read it.
-func secureRedirect(lead *clixnow.EnsureLeadResponse) string {
-	link, err := url.Parse(lead.RedirectURL)
-	if err != nil || link.Scheme != "https" || link.Host == "" {
-		return ""
-	}
-	return lead.RedirectURL
 }

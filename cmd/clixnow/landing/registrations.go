@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
+	"net/url"
 	"sync"
 	"time"
 
@@ -31,6 +31,9 @@ const (
 type registrations struct {
 	client *clixnow.Client
 	logger *slog.Logger
+	// fake is the origin of a fake API, such as "http://127.0.0.1:8080". It is
+	// "" for the real API.
+	fake string
 
 	running sync.WaitGroup
 	mu      sync.Mutex
@@ -44,14 +47,21 @@ type registration struct {
 	// inDoubtSince is the time of the first attempt of unknown outcome. It is
 	// zero if there was none.
 	inDoubtSince time.Time
-	// done is closed when inDoubtSince, lead and err are final.
+	// done is closed when the other fields are final.
 	done chan struct{}
 	lead *clixnow.EnsureLeadResponse
-	err  error
+	// redirectURL is where the visitor goes. It is "" if the visitor must stay.
+	redirectURL string
+	err         error
 }
 
-func newRegistrations(client *clixnow.Client, logger *slog.Logger) *registrations {
-	return &registrations{client: client, logger: logger, byID: make(map[string]*registration)}
+// newRegistrations needs the base URL of the API, which may be "".
+func newRegistrations(client *clixnow.Client, logger *slog.Logger, api string) *registrations {
+	r := &registrations{client: client, logger: logger, byID: make(map[string]*registration)}
+	if base, err := url.Parse(api); err == nil && base.Scheme == "http" {
+		r.fake = "http://" + base.Host // the SDK refuses http, except on loopback
+	}
+	return r
 }
 
 // start starts the registration of a sign-up. If one with the same id is in
@@ -82,15 +92,31 @@ func (r *registrations) register(ctx context.Context, started *registration, req
 	defer cancel()
 	begin, keep := time.Now(), keepFor
 	started.lead, started.err = r.client.EnsureLeadSince(ctx, req, started.inDoubtSince)
-	if errors.Is(started.err, clixnow.ErrOutcomeUnknown) {
+	switch clixnow.OutcomeOf(started.err) {
+	case clixnow.OutcomeRegistered:
+		started.redirectURL = r.secureRedirect(started.lead)
+	case clixnow.OutcomeUnknown:
 		keep = keepUnknownFor
 		if started.inDoubtSince.IsZero() {
 			started.inDoubtSince = begin
 		}
+	default:
+		started.inDoubtSince = time.Time{} // nothing was created
 	}
 	report(ctx, r.logger, req.ClickID, started)
 	close(started.done)
 	time.AfterFunc(keep, func() { r.forget(started) })
+}
+
+// secureRedirect returns the redirect URL of a lead. It returns "" if the URL
+// is not https, because the URL logs the visitor in and others could read it.
+// The URLs of a fake API on loopback need no https.
+func (r *registrations) secureRedirect(lead *clixnow.EnsureLeadResponse) string {
+	link, err := url.Parse(lead.RedirectURL)
+	if err != nil || link.Host == "" || link.Scheme != "https" && link.Scheme+"://"+link.Host != r.fake {
+		return ""
+	}
+	return lead.RedirectURL
 }
 
 func (r *registrations) forget(old *registration) {

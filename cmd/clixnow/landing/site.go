@@ -36,6 +36,9 @@ func newSite(r *registrations, opts options) *site {
 
 func (s *site) handler() http.Handler {
 	const maxBody = 16 << 10 // bytes
+	// Chromium applies form-action also to the redirect after a form.
+	policy := "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; " +
+		"form-action 'self' https: " + s.registrations.fake
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.showForm)
 	mux.HandleFunc("POST /{$}", s.signUp)
@@ -46,9 +49,7 @@ func (s *site) handler() http.Handler {
 		header := w.Header()
 		// Responses have personal data and the login link.
 		header.Set("Cache-Control", "no-store")
-		// Chromium applies form-action also to the redirect after a form.
-		header.Set("Content-Security-Policy",
-			"default-src 'none'; style-src 'self'; form-action 'self' https:; frame-ancestors 'none'; base-uri 'none'")
+		header.Set("Content-Security-Policy", policy)
 		// The brand gets no referrer. With no-referrer, browsers would send the
 		// forms with "Origin: null", which the protection refuses.
 		header.Set("Referrer-Policy", "same-origin")
@@ -124,16 +125,16 @@ func (s *site) respond(w http.ResponseWriter, r *http.Request, started *registra
 	switch {
 	case started.err != nil:
 		s.showFailure(w, started.form, started.err)
-	case secureRedirect(started.lead) == "":
+	case started.redirectURL == "":
 		s.render(w, http.StatusOK, "thanks", nil, nil)
 	default:
 		//nolint:gosec // the URL comes from the API, not from the visitor
-		http.Redirect(w, r, secureRedirect(started.lead), http.StatusSeeOther)
+		http.Redirect(w, r, started.redirectURL, http.StatusSeeOther)
 	}
 }
 
 func (s *site) showFailure(w http.ResponseWriter, f form, err error) {
-	if errors.Is(err, clixnow.ErrOutcomeUnknown) {
+	if clixnow.OutcomeOf(err) == clixnow.OutcomeUnknown {
 		// The page sends the same form, so it continues this sign-up.
 		s.render(w, http.StatusServiceUnavailable, "unknown", f, nil)
 		return

@@ -99,7 +99,7 @@ listens on 127.0.0.1:8080 and prints what to try. Examples with flags:
 
 The API:
   -addr HOST:PORT       the address to listen on (default 127.0.0.1:8080); port 0 means any free port
-  -brand NAME           a part of the redirect URLs
+  -brand NAME           the name of the brand
   -token TOKEN          the only token that it accepts; do not use a real one, because it is printed
   -seed FILE            the leads at the start, as in a search result: a JSON array, or one lead per line
 

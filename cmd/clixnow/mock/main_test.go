@@ -170,7 +170,13 @@ func TestPrintedCommands(t *testing.T) {
 		require.NoError(t, err)
 		return string(out)
 	}
-	assert.Contains(t, paste(commands[0]), `{"leadId":123456,"redirectUrl":"https://`)
+	created := paste(commands[0])
+	require.Contains(t, created, `{"leadId":123456,"redirectUrl":"`+p.url+`/autologin?token=`)
+	link := regexp.MustCompile(`/autologin[^"]*`).FindString(created)
+	status, page := p.send(t, "GET", link, "", "Authorization", "")
+	assert.Equal(t, 200, status)
+	assert.Contains(t, page, "You are logged in as lead 123456.")
+	assert.Contains(t, p.String(), "GET  /autologin?token=***")
 	assert.Contains(t, paste(commands[0]), "Duplicate lead")
 	assert.Contains(t, paste(commands[1]), `[{"id":123456,"email":"allison.brown@example.com","status":"New",`)
 	assert.Regexp(t, `(?m)^\d\d:\d\d:\d\d  200 +\d+\.\d\d ms  POST /api/system/v1/leads  lead 123456$`, p.String())
@@ -345,7 +351,7 @@ func TestSeedFile(t *testing.T) {
 			name: "one object on many lines", text: "{\n\"id\":1}",
 			err: "lead 1: unexpected end of JSON input; write a JSON array of leads, or one lead per line",
 		},
-		{name: "number", text: "[5]", err: "lead 1: clixnow: decode lead: number where an object"},
+		{name: "number", text: "[5]", err: "lead 1: clixnow: decode lead: an object is expected"},
 		{name: "null", text: "[null]", err: "lead 1: has neither id nor email"},
 		{name: "envelope", text: `{"leads":[{"id":1}]}`, err: `lead 1: has neither id nor email, but ["leads"]`},
 		{name: "registration", text: allison, err: "lead 1: has a password, so it is a registration"},

@@ -110,9 +110,11 @@ func TestNoSecretsExported(t *testing.T) {
 		faults  []clixnowtest.Fault
 		outcome string
 	}{
-		"registered":            {nil, "registered recovered=false"},
-		"recovered":             {post(clixnowtest.Fault{Drop: clixnowtest.DropAfterHandling}),
-			"registered recovered=true"},
+		"registered": {nil, "registered recovered=false"},
+		"recovered": {
+			post(clixnowtest.Fault{Drop: clixnowtest.DropAfterHandling}),
+			"registered recovered=true",
+		},
 		"body cut":              {post(clixnowtest.Fault{Drop: clixnowtest.DropMidBody}), "registered recovered=true"},
 		"refused, echo as JSON": {post(clixnowtest.Fault{Status: 400, Body: message}), "refused reason=invalid"},
 		"refused, echo as text": {post(clixnowtest.Fault{
