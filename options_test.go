@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
 func TestNewClientRefuses(t *testing.T) {
@@ -760,4 +761,20 @@ func TestSearchWithNoContent(t *testing.T) {
 	}
 	_, err := newClient(t, answer(204, "", "")).GetLead(t.Context(), 7)
 	require.ErrorIs(t, err, clixnow.ErrLeadNotFound)
+}
+
+func TestWithLooksCopiesItsPauses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPI()
+		api.Inject(clixnowtest.Fault{Method: http.MethodPost, Drop: clixnowtest.DropAfterHandling})
+		pauses := []time.Duration{time.Second}
+		client := memoryClient(t, api, clixnow.WithLooks(pauses...))
+		pauses[0] = time.Hour
+		began := time.Now()
+		lead, err := client.EnsureLead(t.Context(), vendorsLead())
+		require.NoError(t, err)
+		assert.True(t, lead.Recovered)
+		assert.Less(t, time.Since(began), time.Minute)
+	})
 }
