@@ -869,7 +869,8 @@ func TestLeadChangesContext(t *testing.T) {
 						time.AfterFunc(test.ends, func() { cancel(cause) })
 					}
 					var errs []error
-					for _, err := range client.LeadChanges(ctx, clixnow.LeadChangesRequest{PollInterval: 24 * time.Hour}) {
+					req := clixnow.LeadChangesRequest{PollInterval: 24 * time.Hour}
+					for _, err := range client.LeadChanges(ctx, req) {
 						errs = append(errs, err)
 					}
 					require.NotEmpty(t, errs)
@@ -901,7 +902,8 @@ func TestLeadChangesPageOutOfOrder(t *testing.T) {
 		inOrder    = `[{"id":1,"updatedOn":"2026-05-04T12:00:00.5Z"},{"id":2,"updatedOn":"2026-05-04T12:00:01Z"}]`
 		outOfOrder = `[{"id":2,"updatedOn":"2026-05-04T12:00:01Z"},{"id":1,"updatedOn":"2026-05-04T12:00:00.5Z"}]`
 		undated    = `[{"id":1,"updatedOn":"2026-05-04T12:00:01Z"},{"id":2,"updatedOn":null}]`
-		both       = `[{"id":1,"updatedOn":"2026-05-04T12:00:01Z"},{"id":2,"updatedOn":"2026-05-04T12:00:00Z"},{"id":3}]`
+		both       = `[{"id":1,"updatedOn":"2026-05-04T12:00:01Z"},{"id":2,"updatedOn":"2026-05-04T12:00:00Z"},` +
+			`{"id":3}]`
 	)
 	tests := []struct {
 		name     string
@@ -1223,7 +1225,8 @@ func TestLeadChangesSinceTheBeginningOfTime(t *testing.T) {
 	client := server.Client()
 	t.Cleanup(client.CloseIdleConnections)
 	n := 0
-	for _, err := range client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{Since: time.Time{}.Add(time.Second)}) {
+	req := clixnow.LeadChangesRequest{Since: time.Time{}.Add(time.Second)}
+	for _, err := range client.LeadChanges(t.Context(), req) {
 		require.NoError(t, err)
 		n++
 	}
