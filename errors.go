@@ -308,18 +308,18 @@ func (e *APIError) refusesLead() bool {
 	return false
 }
 
-// refusesAccess reports whether the token, the host or a proxy is at fault. A
-// 404, 405 or 410 counts if its message is only the text of the status.
+// refusesAccess reports whether the host or a proxy is at fault, and no sentinel
+// error matches the status. A 404, 405 or 410 counts if its message is only the
+// text of the status.
 func (e *APIError) refusesAccess() bool {
 	switch e.StatusCode {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired,
-		http.StatusUnsupportedMediaType, http.StatusMisdirectedRequest:
+	case http.StatusProxyAuthRequired, http.StatusMisdirectedRequest:
 		return true
 	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
 		message := strings.TrimSpace(e.Message)
 		return message == "" || strings.EqualFold(message, http.StatusText(e.StatusCode))
 	}
-	return e.statusIs(ErrRedirect)
+	return false
 }
 
 // says reports whether the message or the text of a field contains one of the

@@ -112,7 +112,7 @@ func ReasonOf(err error) Reason {
 // finds the response in wrapped and in joined errors.
 var (
 	errFieldTexts = errors.New("clixnow: the response has texts by field")
-	errNoAccess   = errors.New("clixnow: token, host or proxy at fault")
+	errNoAccess   = errors.New("clixnow: host or proxy at fault")
 )
 
 // String returns "", "invalid", "duplicate", "country", "no capacity", "access"
