@@ -35,12 +35,6 @@ func (j *Job) Refuse(_ context.Context, reason error) error {
 	return nil
 }
 
-func (j *Job) Park(_ context.Context, reason error) error {
-	fmt.Println("needs a person:", reason)
-	j.Acknowledged = true
-	return nil
-}
-
 // handle processes one delivery of a job. It returns nil if the job is
 // acknowledged. Otherwise the queue delivers the job again later.
 func handle(ctx context.Context, client *clixnow.Client, job *Job) error {
@@ -51,24 +45,19 @@ func handle(ctx context.Context, client *clixnow.Client, job *Job) error {
 		}
 	}
 	lead, err := client.EnsureLeadSince(ctx, job.Lead, first) // with a zero time it is EnsureLead
-	switch {
-	case err == nil:
+	switch clixnow.OutcomeOf(err) {
+	case clixnow.OutcomeRegistered:
 		return job.Settle(ctx, lead.LeadID)
-	case errors.Is(err, clixnow.ErrOutcomeUnknown):
-		if errors.Is(err, clixnow.ErrDuplicateLead) || errors.Is(err, clixnow.ErrBadRequest) {
-			// The lead was refused now, and no search shows the lead of the
-			// earlier attempt. A person must decide.
-			return job.Park(ctx, err)
+	case clixnow.OutcomeUnknown:
+		return err // the next delivery looks for the lead first
+	case clixnow.OutcomeRefused:
+		switch clixnow.ReasonOf(err) {
+		case clixnow.ReasonInvalid, clixnow.ReasonDuplicate, clixnow.ReasonCountry:
+			return job.Refuse(ctx, err)
 		}
-		return err
-	case errors.Is(err, clixnow.ErrInvalidRequest), errors.Is(err, clixnow.ErrBadRequest),
-		errors.Is(err, clixnow.ErrDuplicateLead), errors.Is(err, clixnow.ErrCountryNotAllowed):
-		return job.Refuse(ctx, err)
-	default:
-		// Nothing was created. The request was not sent, there were too many
-		// requests, or the token or host is wrong (401, 403, a redirect).
-		return errors.Join(err, job.SaveFirstAttempt(ctx, time.Time{}))
 	}
+	// Nothing was created. Clear the time, so that a later refusal is clear too.
+	return errors.Join(err, job.SaveFirstAttempt(ctx, time.Time{}))
 }
 
 // A queue delivers a job again if the process dies before it acknowledges the
@@ -89,7 +78,7 @@ func ExampleClient_EnsureLeadSince() {
 		Password: "Password123!", CountryCode: "CH", ClickID: "20fn4ngo56n3snf74",
 	}}
 	err := handle(context.Background(), client, job)
-	fmt.Println("acknowledged:", job.Acknowledged, "- unknown:", errors.Is(err, clixnow.ErrOutcomeUnknown))
+	fmt.Println("acknowledged:", job.Acknowledged, "-", clixnow.OutcomeOf(err))
 
 	// The queue delivers the job again.
 	if err := handle(context.Background(), client, job); err != nil {
@@ -98,7 +87,7 @@ func ExampleClient_EnsureLeadSince() {
 	fmt.Println("acknowledged:", job.Acknowledged, "- leads:", len(server.Leads()))
 
 	// Output:
-	// acknowledged: false - unknown: true
+	// acknowledged: false - unknown
 	// settled: lead 123456
 	// acknowledged: true - leads: 1
 }
