@@ -431,6 +431,7 @@ func TestListPagesInTurn(t *testing.T) {
 	t.Parallel()
 	for name, pages := range map[string][][]item{
 		"one page":              {items(1, 10)},
+		"one item ten times":    {slices.Repeat(items(1, 1), 10)},
 		"two, one item apart":   {items(1, 10), items(2, 11)},
 		"two, next to another":  {items(1, 10), items(10, 19)},
 		"two, nothing shared":   {items(1, 10), items(101, 110)},
@@ -498,6 +499,34 @@ func TestListPagesInTurnAfterManyPages(t *testing.T) {
 				assert.LessOrEqual(t, len(s.requests), 6*pages)
 			})
 		}
+	}
+}
+
+// By id, a page is progress if it ends higher than the pages before. In other
+// orders ids say nothing about the place of an item.
+func TestListPagesOfKnownItems(t *testing.T) {
+	t.Parallel()
+	const pages = 50
+	for _, kind := range kinds {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			s := server{items: items(1, 9*pages+1)}
+			l := kind.apply(s.list(10))
+			l.Fetch = func(ctx context.Context, skip, count int, room []item) ([]item, error) {
+				page, err := s.fetch(ctx, skip, count, room)
+				if n := int64(len(s.requests)) - pages; n > 0 { // each page ends one item later
+					page = append(page[:0], items(min(n, 9*pages-8), min(n+9, 9*pages+1))...)
+				}
+				return page, err
+			}
+			_, err := read(t, l)
+			require.ErrorIs(t, err, walk.ErrUnstable)
+			if kind == ascendingIDs {
+				assert.Greater(t, len(s.requests), 9*pages)
+			} else {
+				assert.Less(t, len(s.requests), 3*pages)
+			}
+		})
 	}
 }
 
