@@ -19,8 +19,8 @@ type BulkOptions struct {
 	Concurrency int
 	// Ensure registers each lead with EnsureLead. False means CreateLead.
 	Ensure bool
-	// FirstAttempt is the firstAttempt of EnsureLeadSince, for an import that is
-	// run again. It needs Ensure. Zero means that there was no earlier run.
+	// FirstAttempt is the firstAttempt of EnsureLeadSince, for an import that
+	// is run again. It needs Ensure. Zero means that there was no earlier run.
 	FirstAttempt time.Time
 }
 

@@ -77,13 +77,12 @@ func takes(while time.Duration, then reply) reply {
 
 func (a *importAPI) client(t *testing.T, opts ...clixnow.Option) *clixnow.Client {
 	t.Helper()
-	client,
-		err := clixnow.NewClient("acme", testToken, append(opts, clixnow.WithHTTPClient(&http.Client{Transport: a}))...)
+	opts = append(opts, clixnow.WithHTTPClient(&http.Client{Transport: a}))
+	client, err := clixnow.NewClient("acme", testToken, opts...)
 	require.NoError(t, err)
 	return client
 }
 
-// numbered is a lead whose email, phone and click id tell its number.
 // list yields numbered leads, and counts how many were taken.
 func list(n int, taken *atomic.Int64) iter.Seq[clixnow.CreateLeadRequest] {
 	return func(yield func(clixnow.CreateLeadRequest) bool) {
@@ -907,7 +906,8 @@ func TestCreateLeadsPanicInACreate(t *testing.T) {
 					seen := collect(t, nil)
 					opts := clixnow.BulkOptions{Concurrency: concurrency, Ensure: test.ensure}
 					create := func() error {
-						return api.client(t, test.opts...).CreateLeads(t.Context(), list(1000, &taken), opts, seen.result)
+						return api.client(t, test.opts...).CreateLeads(t.Context(), list(1000, &taken), opts,
+							seen.result)
 					}
 					if test.want != nil {
 						assert.PanicsWithValue(t, test.want, func() { _ = create() })

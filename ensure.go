@@ -65,7 +65,8 @@ type EnsureLeadResponse struct {
 // handler, use a context that outlives the connection of the visitor, and that
 // lasts a minute longer than the timeout of an attempt:
 //
-//	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 90*time.Second)
+//	ctx := context.WithoutCancel(r.Context())
+//	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 func (c *Client) EnsureLead(ctx context.Context, req CreateLeadRequest) (*EnsureLeadResponse, error) {
 	return c.EnsureLeadSince(ctx, req, time.Time{})
 }

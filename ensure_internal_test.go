@@ -23,8 +23,16 @@ func TestCreateClass(t *testing.T) {
 	}{
 		{"no attempt began", call.Outcome{Stopped: failed}, ErrNotSent},
 		{"no connection", call.Outcome{Attempts: 3, Err: failed, ConnectionLost: true}, ErrNotSent},
-		{"could have been written", call.Outcome{Attempts: 1, Sent: true, Err: failed, ConnectionLost: true}, ErrOutcomeUnknown},
-		{"no connection, then stopped", call.Outcome{Attempts: 1, Err: failed, ConnectionLost: true, Stopped: failed}, ErrNotSent},
+		{
+			"could have been written",
+			call.Outcome{Attempts: 1, Sent: true, Err: failed, ConnectionLost: true},
+			ErrOutcomeUnknown,
+		},
+		{
+			"no connection, then stopped",
+			call.Outcome{Attempts: 1, Err: failed, ConnectionLost: true, Stopped: failed},
+			ErrNotSent,
+		},
 		{"429", answered(429), ErrRateLimited},
 		{"429, then stopped", call.Outcome{Attempts: 1, Sent: true, Status: 429, Stopped: failed}, ErrRateLimited},
 		{"200 that was read", answered(200), nil},

@@ -168,7 +168,8 @@ func TestEnsureLead(t *testing.T) {
 		email = "allison.brown@example.com"
 		click = "20fn4ngo56n3snf74"
 	)
-	// These replies are made in the bubble of each case, whose clock they follow.
+	// These replies are made in the bubble of each case, whose clock they
+	// follow.
 	lead := func(id int, email, clickID string, after time.Duration) reply {
 		return func(r *http.Request) (*http.Response, error) { return shows(found(id, email, clickID, after))(r) }
 	}
@@ -886,9 +887,18 @@ func TestAbsenceNeedsProof(t *testing.T) {
 		{name: "just before the bound", leads: []time.Duration{4*m + 1}, want: steps(m, h)},
 		{name: "at the start of the window", leads: []time.Duration{3 * m, 50 * m}, want: steps(m, h)},
 		{name: "half an hour before", leads: []time.Duration{30 * m}, want: steps(m, h)},
-		{name: "in the window only", leads: []time.Duration{0, 2 * m}, want: steps(m, h, 2*h, 4*h, 8*h, 16*h, 32*h, 49*h)},
-		{name: "a lead every ten hours", leads: []time.Duration{10 * h, 20 * h, 30 * h}, want: steps(m, h, 2*h, 4*h, 8*h, 16*h, 32*h)},
-		{name: "older than 49 hours", leads: []time.Duration{60 * h}, want: steps(m, h, 2*h, 4*h, 8*h, 16*h, 32*h, 49*h)},
+		{
+			name: "in the window only", leads: []time.Duration{0, 2 * m},
+			want: steps(m, h, 2*h, 4*h, 8*h, 16*h, 32*h, 49*h),
+		},
+		{
+			name: "a lead every ten hours", leads: []time.Duration{10 * h, 20 * h, 30 * h},
+			want: steps(m, h, 2*h, 4*h, 8*h, 16*h, 32*h),
+		},
+		{
+			name: "older than 49 hours", leads: []time.Duration{60 * h},
+			want: steps(m, h, 2*h, 4*h, 8*h, 16*h, 32*h, 49*h),
+		},
 		{
 			name:  "dates are hidden",
 			opts:  []clixnowtest.Option{clixnowtest.WithHiddenFields("createdOn")},
@@ -970,17 +980,18 @@ func TestOddFiltersMakeNoSecondLead(t *testing.T) {
 		for name, exclusive := range bounds {
 			for _, zone := range []time.Duration{-12 * h, -5 * h, -h, 0, h, 9*h + h/2, 14 * h} {
 				for _, others := range []time.Duration{0, 10 * time.Minute, h} {
-					t.Run(fmt.Sprintf("by %v, %s, zone %v, others %v", precision, name, zone, others), func(t *testing.T) {
-						t.Parallel()
-						opts := append([]clixnowtest.Option{
-							clixnowtest.WithFilterPrecision(precision), clixnowtest.WithoutDuplicateCheck(),
-						}, exclusive...)
-						if zone != 0 {
-							location := time.FixedZone("", int(zone.Seconds()))
-							opts = append(opts, clixnowtest.WithDateZone(location))
-						}
-						synctest.Test(t, func(t *testing.T) { registerAtOddServer(t, opts, others) })
-					})
+					t.Run(fmt.Sprintf("by %v, %s, zone %v, others %v", precision, name, zone, others),
+						func(t *testing.T) {
+							t.Parallel()
+							opts := append([]clixnowtest.Option{
+								clixnowtest.WithFilterPrecision(precision), clixnowtest.WithoutDuplicateCheck(),
+							}, exclusive...)
+							if zone != 0 {
+								location := time.FixedZone("", int(zone.Seconds()))
+								opts = append(opts, clixnowtest.WithDateZone(location))
+							}
+							synctest.Test(t, func(t *testing.T) { registerAtOddServer(t, opts, others) })
+						})
 				}
 			}
 		}
@@ -1277,7 +1288,10 @@ func TestLookAfterDuplicateReadsTheWholeWindow(t *testing.T) {
 		first := time.Now()
 		for i := range 2500 {
 			email := fmt.Sprintf("other%d@example.com", i)
-			api.AddLeads(clixnow.Lead{Email: email, ClickID: email, CreatedOn: first.Add(time.Duration(i)*time.Second - 4*time.Minute)})
+			api.AddLeads(clixnow.Lead{
+				Email: email, ClickID: email,
+				CreatedOn: first.Add(time.Duration(i)*time.Second - 4*time.Minute),
+			})
 		}
 		time.Sleep(2500 * time.Second)
 		api.Inject(clixnowtest.Fault{Method: "POST", Status: 400, Body: `{"message":"Duplicate lead"}`})
@@ -1361,8 +1375,9 @@ func TestEnsureLeadRecovers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		api := &script{creates: in(lost), looks: in(says(200, `{"items":[{
-			"id": 77, "email": "ALLISON.BROWN@example.com", "status": "New", "crmId": 1234, "brandId": 5, "brandName": "Broker",
-			"createdOn": "2000-01-01T00:00:00.302Z", "updatedOn": "2000-01-01T00:00:01Z", "ftdDate": null, "clickId": "20fn4ngo56n3snf74",
+			"id": 77, "email": "ALLISON.BROWN@example.com", "status": "New", "crmId": 1234, "brandId": 5,
+			"brandName": "Broker", "createdOn": "2000-01-01T00:00:00.302Z", "updatedOn": "2000-01-01T00:00:01Z",
+			"ftdDate": null, "clickId": "20fn4ngo56n3snf74",
 			"sub2": "s2", "subCampaign": "sc", "keyword": "kw", "placement": "pl", "clientType": "Client", "tier": 1
 		}]}`))}
 		lead, err := api.client(t).EnsureLead(t.Context(), vendorsLead())
@@ -1531,11 +1546,10 @@ func TestEnsureLeadRefusesAtOnce(t *testing.T) {
 func TestEnsureLeadNilContext(t *testing.T) {
 	t.Parallel()
 	api := &script{}
-	_, err := api.client(t).EnsureLead(nil, vendorsLead()) //nolint:staticcheck // SA1012: it is what is tested
+	client, now := api.client(t), time.Now()
+	_, err := client.EnsureLead(nil, vendorsLead()) //nolint:staticcheck // SA1012: the test needs a nil context
 	requireClass(t, clixnow.ErrNotSent, err)
-	_,
-		err = api.client(t).EnsureLeadSince(nil, vendorsLead(),
-		time.Now()) //nolint:staticcheck // SA1012: it is what is tested
+	_, err = client.EnsureLeadSince(nil, vendorsLead(), now) //nolint:staticcheck // SA1012: the same
 	requireClass(t, clixnow.ErrNotSent, err)
 	assert.Empty(t, api.posts)
 }

@@ -34,7 +34,12 @@ func TestFindLeads(t *testing.T) {
 		hidden int
 	}{
 		{"by email", clixnow.FindLeadsRequest{Email: "allison@example.com"}, []int64{2, 5, 9}, 2},
-		{"by email in another case, with spaces", clixnow.FindLeadsRequest{Email: " Allison@Example.com\n"}, []int64{2, 5, 9}, 2},
+		{
+			"by email in another case, with spaces",
+			clixnow.FindLeadsRequest{Email: " Allison@Example.com\n"},
+			[]int64{2, 5, 9},
+			2,
+		},
 		{"by email in punycode", clixnow.FindLeadsRequest{Email: "bob@xn--mller-kva.example"}, []int64{7}, 2},
 		{"by email that is the beginning of another", clixnow.FindLeadsRequest{Email: "bob@example.co"}, nil, 3},
 		{"by email, none", clixnow.FindLeadsRequest{Email: "carol@example.com"}, nil, 2},
@@ -171,7 +176,8 @@ func TestFindLeadsRefusesRequests(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			client := newClient(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, test.opts...)
+			client := newClient(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") },
+				test.opts...)
 			found, err := client.FindLeads(t.Context(), test.req)
 			assert.Nil(t, found)
 			require.ErrorIs(t, err, clixnow.ErrInvalidRequest)
@@ -199,7 +205,8 @@ func TestFindLeadsErrors(t *testing.T) {
 	_, err = client.FindLeads(ctx, clixnow.FindLeadsRequest{Email: "a@x.ch"})
 	require.ErrorIs(t, err, context.Canceled)
 
-	_, err = client.FindLeads(nil, clixnow.FindLeadsRequest{Email: "a@x.ch"}) //nolint:staticcheck // SA1012: it is tested
+	req := clixnow.FindLeadsRequest{Email: "a@x.ch"}
+	_, err = client.FindLeads(nil, req) //nolint:staticcheck // SA1012: the test needs a nil context
 	require.Error(t, err)
 
 	full := slices.Repeat([]byte(`{"id":1,"createdOn":"2026-03-01T12:00:00Z"},`), 1000)

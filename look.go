@@ -3,6 +3,7 @@ package clixnow
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -43,7 +44,7 @@ func (r *registration) look(ctx context.Context) (*Lead, error) {
 // random, by at most a quarter, so that clients that failed together do not all
 // return at once.
 func (r *registration) wait(pause time.Duration) time.Duration {
-	pause += rand.N(pause/4 + 1) //nolint:gosec // not a secret
+	pause += min(rand.N(pause/4+1), math.MaxInt64-pause) //nolint:gosec // not a secret
 	return max(pause, time.Until(r.quietUntil))
 }
 

@@ -15,8 +15,8 @@ type pool[Item, Result any] struct {
 	// wait is called before each item is taken. If it returns an error, nothing
 	// more is taken.
 	wait func(accepting context.Context) error
-	// work returns the result for one item. late reports that the item was taken
-	// after the pool had stopped, and that nothing must be done for it.
+	// work returns the result for one item. late reports that the item was
+	// taken after the pool had stopped, and that nothing must be done for it.
 	work func(index int, item Item, late bool) Result
 }
 

@@ -23,11 +23,11 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// The soaks register leads by EnsureLead, 16 at once, while faults strike the
-// API at random, and then compare what was reported with what is there. Time is
-// fake and the network in memory, so that the real pauses and timeouts are
-// kept; net/http is real on both ends. CLIXNOW_SOAK=10 makes them ten times as
-// long; CLIXNOW_SEED=7 runs one seed alone.
+// The soaks register leads by EnsureLead, 16 at once, while random faults
+// happen. Then they compare what was reported with what is there. Time is
+// virtual and the network is in memory, so the real pauses and timeouts apply.
+// net/http is real on both ends. CLIXNOW_SOAK=10 makes the soaks ten times as
+// long. CLIXNOW_SEED=7 runs one seed alone.
 
 func TestSoak(t *testing.T) {
 	t.Parallel()
@@ -40,9 +40,11 @@ func TestSoak(t *testing.T) {
 		})
 	}
 	worlds := map[string]func(*rand.Rand) clixnowtest.Option{
-		// Whoever sends a lead twice registers it twice.
-		"server that notices no duplicates": func(*rand.Rand) clixnowtest.Option { return clixnowtest.WithoutDuplicateCheck() },
-		"search that lags":                  lag,
+		// A lead that is sent twice is there twice.
+		"server that accepts duplicates": func(*rand.Rand) clixnowtest.Option {
+			return clixnowtest.WithoutDuplicateCheck()
+		},
+		"search that lags": lag,
 	}
 	for name, world := range worlds {
 		for _, seed := range seeds(t) {
@@ -97,17 +99,17 @@ func soak(t *testing.T, seed uint64, world func(*rand.Rand) clixnowtest.Option) 
 	for worker := range atOnce {
 		workers.Go(func() {
 			random := rand.New(rand.NewPCG(seed, uint64(worker)+1))
-			client,
-				err := clixnow.NewClient("acme", testToken, clixnow.WithBaseURL("http://127.0.0.1"),
-				clixnow.WithHTTPClient(&http.Client{
-					Transport: &http.Transport{DialContext: network.dialer(random), MaxIdleConnsPerHost: atOnce},
-					Timeout:   30 * time.Second,
-				}))
+			hc := &http.Client{
+				Transport: &http.Transport{DialContext: network.dialer(random), MaxIdleConnsPerHost: atOnce},
+				Timeout:   30 * time.Second,
+			}
+			client, err := clixnow.NewClient("acme", testToken, clixnow.WithBaseURL("http://127.0.0.1"),
+				clixnow.WithHTTPClient(hc))
 			assert.NoError(t, err)
 			defer client.CloseIdleConnections()
 			for number := range numbers {
-				// a look reads what was registered in its window: keep that
-				// short
+				// A look reads what was registered in its window. The time
+				// between registrations keeps that short.
 				time.Sleep(time.Duration(random.Int64N(int64(5 * time.Minute))))
 				api.Inject(randomFaults(random)...)
 				ctx, cancel := t.Context(), context.CancelFunc(func() {})
@@ -166,8 +168,8 @@ func soak(t *testing.T, seed uint64, world func(*rand.Rand) clixnowtest.Option) 
 	assert.Greater(t, counts["not registered"], 0)
 }
 
-// randomFaults returns what goes wrong with a few requests: nothing, most of
-// the time. No fault lies: what was handled is not answered by a refusal.
+// randomFaults returns faults for a few requests. Most of the time there are
+// none. No fault lies: a request that was handled is not answered by a refusal.
 func randomFaults(random *rand.Rand) []clixnowtest.Fault {
 	faults := make([]clixnowtest.Fault, random.IntN(4))
 	for i := range faults {
@@ -184,12 +186,12 @@ func randomFaults(random *rand.Rand) []clixnowtest.Fault {
 			fault.Delay = time.Duration(random.Int64N(int64(3 * time.Second)))
 		case 5: // refused; a search may be, too
 			fault.HandleFirst = false
-			fault.Status = []int{400, 401, 408, 429, 302}[random.IntN(5)]
+			fault.Status = []int{400, 401, 404, 429, 302}[random.IntN(5)]
 		case 6:
 			fault.HandleFirst = false
 			fault.Status, fault.Times = 429, 1+random.IntN(4)
 		default:
-			fault.Status = []int{200, 201, 303, 500, 502, 503, 504, 520, 524}[random.IntN(9)]
+			fault.Status = []int{200, 201, 303, 408, 460, 499, 500, 502, 503, 504, 520, 524}[random.IntN(12)]
 			fault.Body = []string{"", "<html>", `{"leadId":`, "null", "{}"}[random.IntN(5)]
 		}
 		faults[i] = fault
@@ -197,8 +199,8 @@ func randomFaults(random *rand.Rand) []clixnowtest.Fault {
 	return faults
 }
 
-// memoryNet is a network within the process, whose connections stand still
-// together with the fake time.
+// memoryNet is a network within the process. Its connections wait while virtual
+// time stands still.
 type memoryNet struct {
 	conns chan net.Conn
 	gone  chan struct{}
@@ -233,7 +235,7 @@ func (n *memoryNet) Close() error {
 
 func (n *memoryNet) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 
-// dialer fails now and then.
+// dialer returns a function that connects, and fails in one of ten cases.
 func (n *memoryNet) dialer(random *rand.Rand) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, _, _ string) (net.Conn, error) {
 		if random.IntN(10) == 0 {
