@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -29,7 +28,7 @@ func TestLandingByKeyboardOnPhone(t *testing.T) {
 	t.Cleanup(fake.Close)
 	address := startLanding(t, fake)
 	ctx := openBrowser(t)
-	arrivals := standForBroker(ctx, t)
+	arrivals := watchBroker(ctx, t)
 	require.NoError(t, chromedp.Do(ctx, withoutScripts(),
 		chromedp.EmulateViewport(320, 568, chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulatePortrait)))
 
@@ -42,7 +41,7 @@ func TestLandingByKeyboardOnPhone(t *testing.T) {
 
 	// The visitor fills all fields except one. Each Tab moves to the next field
 	// in reading order.
-	press(ctx, t, kb.Tab, "Allison", kb.Tab, "Brown", kb.Tab, "allison.brown@example", kb.Tab)
+	press(ctx, t, kb.Tab, "Allison", kb.Tab, "Brown", kb.Tab, "allison.brown@example.com", kb.Tab)
 	waitForFocus(ctx, t, "phone")
 	press(ctx, t, kb.Tab, "Switz", kb.Tab, " ", kb.Tab, kb.Tab)
 	waitForFocus(ctx, t, "BUTTON")
@@ -55,7 +54,7 @@ func TestLandingByKeyboardOnPhone(t *testing.T) {
 	assert.Equal(t, "Error: Create your account", title)
 	assertFits(ctx, t)
 	for name, typed := range map[string]string{
-		"firstName": "Allison", "email": "allison.brown@example", "phone": "",
+		"firstName": "Allison", "email": "allison.brown@example.com", "phone": "",
 		"countryCode": "CH",
 	} {
 		value, err := chromedp.Run(ctx, chromedp.Value(chromedp.CSS("#"+name)))
@@ -78,12 +77,12 @@ func TestLandingByKeyboardOnPhone(t *testing.T) {
 	waitForFocus(ctx, t, "phone")
 	press(ctx, t, "+41 79 555 01 02")
 	enter(ctx, t)
-	assertAtBroker(ctx, t)
+	assertAtBroker(ctx, t, fake)
 	arrival := <-arrivals
 	assert.NotContains(t, arrival.Headers, "Referer", "the brand learns nothing of our address")
 	leads := fake.Leads()
 	require.Len(t, leads, 1)
-	assert.Equal(t, "allison.brown@example", leads[0].Email)
+	assert.Equal(t, "allison.brown@example.com", leads[0].Email)
 	assert.Equal(t, "autumn", leads[0].SubCampaign)
 	assert.Equal(t, "tracker-1", leads[0].ClickID)
 	var sent struct{ Phone, CountryCode, IPAddress string }
@@ -101,7 +100,6 @@ func TestLandingDoubleClickWhileSlow(t *testing.T) {
 	fake.Inject(clixnowtest.Fault{Method: "POST", HandleFirst: true, Delay: 7 * time.Second})
 	address := startLanding(t, fake)
 	ctx := openBrowser(t)
-	standForBroker(ctx, t)
 	posts := countPosts(ctx, t)
 	require.NoError(t,
 		chromedp.Do(ctx, withoutScripts(), chromedp.EmulateViewport(1280, 900), chromedp.Navigate(address)))
@@ -116,7 +114,7 @@ func TestLandingDoubleClickWhileSlow(t *testing.T) {
 	require.Eventually(t, func() bool { return len(fake.Requests()) == 1 }, time.Minute, 10*time.Millisecond)
 	require.NoError(t, chromedp.Do(ctx, click, chromedp.WaitVisible(chromedp.CSS("progress"))))
 	assertFits(ctx, t)
-	assertAtBroker(ctx, t) // the page continues by itself
+	assertAtBroker(ctx, t, fake) // the page continues by itself
 	assert.EqualValues(t, 2, posts.Load())
 	assert.Len(t, fake.Leads(), 1)
 }
@@ -144,29 +142,16 @@ func startLanding(t *testing.T, fake *clixnowtest.Server) (address string) {
 	return address
 }
 
-// standForBroker answers requests to https://broker.example instead of the
-// broker, and reports them.
-func standForBroker(ctx context.Context, t *testing.T) <-chan *network.Request {
+// watchBroker reports the requests for the page of the fake to which a
+// registered visitor is redirected.
+func watchBroker(ctx context.Context, t *testing.T) <-chan *network.Request {
 	t.Helper()
 	arrivals := make(chan *network.Request, 10)
-	paused := chromedp.Events(ctx, fetch.RequestPaused)
-	_,
-		err := chromedp.Call(ctx, fetch.Enable,
-		fetch.EnableParams{Patterns: []*fetch.RequestPattern{{URLPattern: "https://broker.example/*"}}})
-	require.NoError(t, err)
-	go func() {
-		for event, err := range paused {
-			if err != nil {
-				return
-			}
-			arrivals <- event.Request
-			// It fails if the test has ended.
-			_, _ = chromedp.Call(ctx, fetch.FulfillRequest, fetch.FulfillRequestParams{
-				RequestID: event.RequestID, ResponseCode: 200,
-				Body: []byte("<title>Broker</title><h1 id=broker>Welcome</h1>"),
-			})
+	require.NoError(t, chromedp.Listen(ctx, func(event any) {
+		if sent, ok := event.(*network.EventRequestWillBeSent); ok && strings.Contains(sent.Request.URL, "/autologin?") {
+			arrivals <- sent.Request
 		}
-	}()
+	}))
 	return arrivals
 }
 
@@ -182,12 +167,14 @@ func countPosts(ctx context.Context, t *testing.T) *atomic.Int32 {
 	return posts
 }
 
-func assertAtBroker(ctx context.Context, t *testing.T) {
+// assertAtBroker waits until the visitor is logged in at the page of the fake.
+func assertAtBroker(ctx context.Context, t *testing.T, fake *clixnowtest.Server) {
 	t.Helper()
-	require.NoError(t, chromedp.Do(ctx, chromedp.WaitReady(chromedp.CSS("#broker"))))
+	loggedIn := chromedp.Search(`//p[contains(text(), "You are logged in as lead")]`)
+	require.NoError(t, chromedp.Do(ctx, chromedp.WaitReady(loggedIn)))
 	location, err := chromedp.Run(ctx, chromedp.Location())
 	require.NoError(t, err)
-	assert.True(t, strings.HasPrefix(location, "https://broker.example/autologin?token="), location)
+	assert.True(t, strings.HasPrefix(location, fake.URL+"/autologin?token="), location)
 }
 
 // withoutScripts turns off the JavaScript of pages. Scripts of the test still
