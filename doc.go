@@ -24,6 +24,8 @@
 //     a lead by its email or click id.
 //   - [Client.LeadChanges] keeps a copy of the leads current. [LeadEvents] says
 //     what changed: a new lead, a status, a first deposit.
+//   - Package [github.com/clixnow/clixnow-go/router] sends a lead to one of
+//     several brands.
 //   - Package [github.com/clixnow/clixnow-go/clixnowtest] is a fake API for
 //     tests.
 //

@@ -30,6 +30,9 @@ type EnsureLeadResponse struct {
 // MaxAttempts times in all. In every other case the error is
 // [ErrOutcomeUnknown]: a lead in doubt is never sent again.
 //
+// Only one call at a time may register a lead: two calls can send it twice. The
+// response is nil if there is an error.
+//
 // Its errors are of the four classes of [Client.CreateLead]. If the API refuses
 // a later attempt as a duplicate and no look shows the lead, the error matches
 // both ErrOutcomeUnknown and [ErrDuplicateLead]. Sending the lead again would
@@ -41,11 +44,13 @@ type EnsureLeadResponse struct {
 // lead that was created since three minutes before the first attempt. It also
 // knows emails that are masked and click ids that the brand has changed. A lead
 // that shows too little leaves the look undecided. If several leads are ours,
-// the one with the lowest id counts.
+// the one with the lowest id counts. docs/exactly-once.md in the repository has
+// the whole table.
 //
 // A search that shows nothing is no proof that nothing is there, because its
 // filter may compare hours or days, or local time. So a look also reads what is
-// older, until the search shows a lead from before the first attempt.
+// older, until the search shows a lead from before the first attempt, or has
+// read 49 hours before it.
 //
 // # What no client can know
 //

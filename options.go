@@ -129,9 +129,10 @@ func WithTimeout(d time.Duration) Option {
 }
 
 // WithTokenSource replaces the token of [NewClient], which must then be "". The
-// client calls source before each attempt, with the context of the call. It
-// does not cache the token, so source should. source must be safe for
-// concurrent use.
+// client calls source before each attempt, with the context of the call. The
+// client does not cache the token. If source caches it, source must notice a
+// new token by itself, since the call after a 401 looks like any other. source
+// must be safe for concurrent use.
 //
 // If source fails, nothing is sent: a create fails with [ErrNotSent], and the
 // error of source is reachable by errors.Is and errors.As.

@@ -101,7 +101,9 @@ type Lead struct {
 	// BrandName is the name of the broker that accepted the lead. "" means
 	// hidden or none.
 	BrandName string
-	// CreatedOn is when the lead was created, in UTC. A zero time means hidden.
+	// CreatedOn is when the lead was created, in UTC. A date without a zone is
+	// read as UTC: if a brand prints local time, CreatedOn is wrong by the
+	// offset. A zero time means hidden.
 	CreatedOn time.Time
 	// UpdatedOn is when the lead was changed last, in UTC. The ModifiedOn
 	// filters and order use it. A zero time means hidden or never.
