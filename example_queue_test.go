@@ -56,7 +56,7 @@ func handle(ctx context.Context, client *clixnow.Client, job *Job) error {
 			return job.Refuse(ctx, err)
 		}
 	}
-	// Nothing was created. Clear the time, so that a later refusal is clear too.
+	// Nothing was created. Clear the time, so that a later refusal is clear.
 	return errors.Join(err, job.SaveFirstAttempt(ctx, time.Time{}))
 }
 
