@@ -120,12 +120,12 @@ type pass[T any] struct {
 	back    int
 	shifted bool
 
-	// last is the last item read.
-	last mark
-	// reach is the latest modification read, of the items in order.
-	reach time.Time
-	// others are the items read that are not in order.
-	others map[mark]struct{}
+	// last is the last item read. newest is the last one of those in order, and
+	// reach is when it was modified. others are the items that are not in
+	// order.
+	last, newest mark
+	reach        time.Time
+	others       map[mark]struct{}
 	// windows are those in which the next pass could begin.
 	windows []pageStart
 
@@ -203,7 +203,7 @@ func (p *pass[T]) open() {
 		return
 	}
 	if item, modified, ok := f.yielded.latest(p.start); ok {
-		p.last = item
+		p.newest = item
 		p.try(modified, f.hiding)
 	} else if !p.start.Equal(f.base.start) {
 		p.try(p.start, max(f.hiding, secondStep))
@@ -264,14 +264,17 @@ func (p *pass[T]) try(t time.Time, step int) {
 // clock that is ahead must not hide what changes until the server's clock gets
 // there.
 func (p *pass[T]) begin(at time.Time) (void bool) {
-	const fraction = time.Second // the server tells its time in whole seconds
+	// The server tells its time in whole seconds. Dates may be cut to seconds.
+	const fraction = time.Second
 	f := p.feed
 	took := time.Since(p.clock)
 	if at.IsZero() {
-		at = p.clock.Add(took).UTC().Truncate(fraction) // dates may be cut to seconds too
+		at = p.clock.Add(took).UTC().Truncate(fraction)
 	}
 	f.began, p.present = at, at.Add(fraction)
-	if took >= fraction || f.Overlap < fraction { // the response may be dated after the pass began
+	// The response may be dated after the pass began. The overlap makes up for
+	// less than a second of that.
+	if took >= fraction || f.Overlap < fraction {
 		f.began = at.Add(-took).Truncate(fraction)
 	}
 	if f.begun {
@@ -403,7 +406,7 @@ func (p *pass[T]) judge(joins bool) bool {
 	case joins:
 		p.feed.repeats = max(p.feed.repeats*2, known)
 	default:
-		p.hidden = p.last
+		p.hidden = p.newest
 	}
 	p.feed.failed, p.at = p.at.bound, p.old
 	return false
@@ -445,13 +448,14 @@ func (p *pass[T]) take() {
 			p.others[e.mark] = struct{}{}
 			continue
 		}
-		p.reach = later(p.reach, e.modified)
+		p.newest, p.reach = e.mark, later(p.reach, e.modified)
 		if e.modified.Before(p.start) {
 			older = i
 		}
 	}
 	if older >= 0 {
-		p.feed.yielded.add(p.page[older], 0) // the next pass can begin just before it
+		// The next pass can begin just before it.
+		p.feed.yielded.add(p.page[older], 0)
 	}
 }
 
@@ -474,7 +478,8 @@ func (p *pass[T]) settle() {
 
 // hid reports whether the bound should have shown the item and did not.
 func (r refusal) hid(e entry) bool {
-	const late = 2 * time.Second // dates may be printed late
+	// Dates may be printed late.
+	const late = 2 * time.Second
 	return e.ordered && !e.modified.Before(r.bound.Add(late)) && (r.first.IsZero() || e.modified.Before(r.first))
 }
 
@@ -514,9 +519,11 @@ func (p *pass[T]) advance() error {
 				p.passed, p.at.skip)
 		}
 	}
-	step := p.received - 1 // a page starts on the last item of the page before
+	// A page starts on the last item of the page before. If the list moves, it
+	// shares more with that page.
+	step := p.received - 1
 	if p.shifted && p.news == 0 {
-		step = max(1, step/2) // the list moves, so share more with the page before
+		step = max(1, step/2)
 	}
 	p.at.skip += step
 	if p.news > 0 && p.settled && p.fresh >= p.feed.repeats {
