@@ -123,7 +123,7 @@ func (f filter) filtering(api http.Handler) http.HandlerFunc {
 		for _, name := range []string{"modifiedOnFrom", "createdOnFrom"} {
 			bound, err := time.Parse(queryTime, query.Get(name))
 			if err != nil {
-				continue // there is none
+				continue // the request has no bound
 			}
 			query.Del(name)
 			if first := f.first(bound); !first.IsZero() {

@@ -52,8 +52,8 @@ func newWriters(random *rand.Rand) *writers {
 		clixnowtest.WithClock(func() time.Time { return time.Now().Truncate(w.grain) }),
 		clixnowtest.WithPageLimit(oneOf(random, 10, 17, 1000)),
 		clixnowtest.WithSearchDelay(func(lead clixnow.Lead) time.Duration {
-			// The server tells its time in whole seconds and when it has
-			// answered. So it is a second less than the overlap.
+			// It is a second less than the overlap, because the server tells
+			// its time in whole seconds.
 			longest := w.overlap - time.Second
 			h := fnv.New64a()
 			fmt.Fprint(h, salt, lead.ID, lead.UpdatedOn)

@@ -39,7 +39,7 @@ func TestLeadChangesOverHTTP(t *testing.T) {
 	changes := client.LeadChanges(t.Context(), clixnow.LeadChangesRequest{PageSize: 10})
 	assert.Empty(t, api.Requests(), "before it is ranged over")
 	want := slices.DeleteFunc(upTo(95), func(id int64) bool { return id == 40 || id == 3 || id == 77 })
-	for range 2 { // it starts again
+	for range 2 { // each range starts at Since
 		ids, err := drainIDs(t, changes)
 		require.NoError(t, err)
 		require.Len(t, ids, 95)
@@ -51,7 +51,7 @@ func TestLeadChangesOverHTTP(t *testing.T) {
 	assert.Equal(t, url.Values{"orderBy": {"ModifiedOn"}, "count": {"10"}}, first.Query)
 }
 
-// The requests of a whole history, and of what is new since a position.
+// The requests for a whole history, and for the changes since a position.
 func TestLeadChangesOnTheWire(t *testing.T) {
 	t.Parallel()
 	at := func(seconds float64) time.Time { return noon.Add(time.Duration(seconds * float64(time.Second))) }
@@ -435,7 +435,7 @@ func TestLeadChangesCheckpointEvery(t *testing.T) {
 	})
 }
 
-// An error of Checkpoint is the last thing yielded, as it is.
+// An error of Checkpoint is the last thing yielded. It is not wrapped.
 func TestLeadChangesCheckpointFails(t *testing.T) {
 	t.Parallel()
 	for _, interval := range []time.Duration{0, time.Minute} {
@@ -484,7 +484,7 @@ func TestLeadChangesResumes(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, append(slices.DeleteFunc(from(140, 200), func(id int64) bool { return id == 190 }), 5, 190),
 			ids,
-			"the leads of the overlap again, then the news")
+			"the leads of the overlap, then the new changes")
 		assert.Equal(t, noon.Add(time.Hour), saved)
 
 		time.Sleep(2 * time.Minute)
@@ -939,7 +939,7 @@ func TestLeadChangesPageOutOfOrder(t *testing.T) {
 	}
 }
 
-// Two changes may share an instant: what tells them apart is their content.
+// Two changes may share an instant. Then only their content differs.
 func TestLeadChangesOfOneInstant(t *testing.T) {
 	t.Parallel()
 	status := func(text string) string {
@@ -1119,7 +1119,7 @@ func TestLeadChangesThatShowLate(t *testing.T) {
 	})
 }
 
-// What changes while it is being read comes again, in its new state.
+// A lead that changes while it is read is yielded again, in its new state.
 func TestLeadChangesWhileTheLoopChangesLeads(t *testing.T) {
 	t.Parallel()
 	inBubble(t, time.Hour, func(t *testing.T) {
@@ -1184,7 +1184,7 @@ func TestLeadEvents(t *testing.T) {
 	}{
 		{"new", nil, lead, []clixnow.LeadEvent{clixnow.LeadCreated}},
 		{"new, with a deposit", nil, paid, []clixnow.LeadEvent{clixnow.LeadCreated, clixnow.LeadDeposited}},
-		{"delivered again", &lead, lead, nil},
+		{"the same version", &lead, lead, nil},
 		{"status", &lead, called, []clixnow.LeadEvent{clixnow.LeadStatusChanged}},
 		{"deposit", &called, paid, []clixnow.LeadEvent{clixnow.LeadDeposited}},
 		{"status and deposit", &lead, paid, []clixnow.LeadEvent{clixnow.LeadStatusChanged, clixnow.LeadDeposited}},

@@ -246,9 +246,9 @@ func (l *log) visible(date time.Time) time.Time {
 	return now
 }
 
-// latest is when a change must show. The server tells its time in whole
-// seconds, and only once it has answered: hence the second less than the
-// overlap. A row dated ahead shows at once, or a second later.
+// latest is when a change must show. It is a second less than the overlap,
+// because the server tells its time in whole seconds. A row dated ahead shows
+// at once, or a second later.
 func (l *log) latest(date time.Time) time.Time {
 	if shown := l.shown.cut(date); shown.Before(date) {
 		date = shown
@@ -498,7 +498,8 @@ func (r *replica) follow() {
 		}
 		if l.left <= 0 || r.passes > 50 {
 			quiet, l.left, l.faults = true, 0, 0
-			time.Sleep(2 * time.Hour) // all shows, and is in the past: a slow pass ends before what is ahead
+			// Then all changes show, and none is dated ahead any more.
+			time.Sleep(2 * time.Hour)
 		}
 		for range min(l.left, r.rand.IntN(4)) {
 			l.write()

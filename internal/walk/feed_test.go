@@ -371,18 +371,18 @@ func TestFeedPositionOfEachItem(t *testing.T) {
 // be dated after the pass began.
 func TestFeedServerTime(t *testing.T) {
 	t.Parallel()
-	for _, told := range []bool{false, true} {
+	for _, dated := range []bool{false, true} {
 		for took, early := range map[time.Duration]time.Duration{
 			0: 0, 400 * time.Millisecond: 0, 3 * time.Second: 0, 3500 * time.Millisecond: time.Second,
 		} {
-			t.Run(fmt.Sprint(told, took), func(t *testing.T) {
+			t.Run(fmt.Sprint(dated, took), func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					began := time.Now().UTC()
 					j := journal{items: entries(1, 0)} // it is dated ahead
 					j.before = func() error {
 						time.Sleep(took)
-						if told {
+						if dated {
 							j.at = time.Now().UTC().Truncate(time.Second)
 						}
 						return nil

@@ -10,7 +10,7 @@ type memory struct {
 	sweep int
 }
 
-// state is what is remembered of an item.
+// state is the state of an item.
 type state struct {
 	version  uint64
 	modified time.Time

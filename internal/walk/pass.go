@@ -125,25 +125,25 @@ type pass[T any] struct {
 	// order.
 	last, newest mark
 	reach        time.Time
-	others       map[mark]struct{}
+	unordered    map[mark]struct{}
 	// windows are those in which the next pass could begin.
 	windows []pageStart
 
-	// settled reports that the start was found.
-	settled bool
+	// startFound reports that the start was found.
+	startFound bool
 	// behind is how far before the start the bound of the first page was set.
 	behind time.Duration
 	search search
-	// refused is the last bound whose page did not join, before the start was
+	// rejected is the last bound whose page did not join, before the start was
 	// found.
-	refused refusal
+	rejected rejection
 
 	// trial reports that the current bound is on trial.
 	trial bool
 	// step is the step of the last trial.
 	step int
-	// old is the window to return to if the trial fails.
-	old window
+	// fallback is the window to return to if the trial fails.
+	fallback window
 	// hidden is the item that the last trial should have shown. Zero means
 	// none.
 	hidden mark
@@ -171,8 +171,8 @@ type search struct {
 	requests int
 }
 
-// refusal is a bound whose page does not join.
-type refusal struct {
+// rejection is a bound whose page does not join.
+type rejection struct {
 	bound time.Time
 	// behind is how far before the start it was set. 0 means that there was no
 	// such bound.
@@ -184,13 +184,13 @@ type refusal struct {
 
 func newPass[T any](f *Feed[T]) *pass[T] {
 	f.passes++
-	p := &pass[T]{feed: f, clock: time.Now(), received: f.Count, others: make(map[mark]struct{})}
-	p.open()
+	p := &pass[T]{feed: f, clock: time.Now(), received: f.Count, unordered: make(map[mark]struct{})}
+	p.chooseWindow()
 	return p
 }
 
-// open chooses the window to begin in.
-func (p *pass[T]) open() {
+// chooseWindow chooses the window to begin in.
+func (p *pass[T]) chooseWindow() {
 	f := p.feed
 	p.start = f.start()
 	p.at = f.base.window
@@ -222,8 +222,8 @@ func (p *pass[T]) setBound(back time.Duration) {
 // half a page can show, and then to no bound at all.
 func (p *pass[T]) widen() {
 	first, _ := p.firstOrdered()
-	stepped := p.refused.behind > 0
-	p.refused = refusal{p.at.bound, p.behind, first}
+	stepped := p.rejected.behind > 0
+	p.rejected = rejection{p.at.bound, p.behind, first}
 	p.at = window{proven: true}
 	if !stepped {
 		p.setBound(p.halfPage())
@@ -235,11 +235,11 @@ func (p *pass[T]) widen() {
 // lie so densely that the last bound should have shown some, it is a minute.
 func (p *pass[T]) halfPage() time.Duration {
 	longest, size := distance(dayStep), time.Duration(p.feed.Count)
-	each := p.lastOrdered().Sub(p.refused.first) / time.Duration(max(1, len(p.page)-1))
+	each := p.lastOrdered().Sub(p.rejected.first) / time.Duration(max(1, len(p.page)-1))
 	switch half := each * size / 2; {
 	case each <= 0, each > longest/size:
 		return longest
-	case half <= p.refused.behind:
+	case half <= p.rejected.behind:
 		return distance(minuteStep)
 	default:
 		return half
@@ -256,7 +256,7 @@ func (p *pass[T]) try(t time.Time, step int) {
 		return
 	}
 	p.trial, p.step, p.hidden = true, step, mark{}
-	p.old, p.at = p.at, window{bound: bound}
+	p.fallback, p.at = p.at, window{bound: bound}
 }
 
 // begin takes the server's time from the first response. It reports whether
@@ -285,7 +285,7 @@ func (p *pass[T]) begin(at time.Time) (void bool) {
 		return false
 	}
 	f.position = f.began
-	p.open()
+	p.chooseWindow()
 	return true
 }
 
@@ -314,7 +314,7 @@ func (p *pass[T]) next(ctx context.Context) ([]T, error) {
 			p.page = append(p.page, p.feed.entry(&page.Items[i]))
 		}
 		if p.accept() {
-			p.take()
+			p.note()
 			return page.Items, nil
 		}
 	}
@@ -326,7 +326,7 @@ func (p *pass[T]) accept() bool {
 	p.findHidden()
 	switch {
 	case p.trial:
-		return p.judge(joins)
+		return p.endTrial(joins)
 	case joins, p.at.proven && p.at.skip == 0:
 		return true
 	case p.at.skip > 0:
@@ -376,7 +376,7 @@ func (p *pass[T]) isAnchor(e entry) bool {
 // isRead reports whether this pass has read the item, as far as it remembers.
 func (p *pass[T]) isRead(e entry) bool {
 	if !e.ordered {
-		_, read := p.others[e.mark]
+		_, read := p.unordered[e.mark]
 		return read
 	}
 	s, known := p.feed.yielded.states[e.id]
@@ -389,9 +389,9 @@ func (p *pass[T]) isNew(e entry) bool {
 	return e.ordered && !p.isRead(e) && !e.modified.Before(p.feed.start())
 }
 
-// judge ends the trial of a bound. The bound is good if its page joins, and
+// endTrial ends the trial of a bound. The bound is good if its page joins, and
 // ends with something new or is the end of the list.
-func (p *pass[T]) judge(joins bool) bool {
+func (p *pass[T]) endTrial(joins bool) bool {
 	p.trial = false
 	known := len(p.page)
 	for known > 0 && (!p.page[known-1].ordered || p.isNew(p.page[known-1])) {
@@ -408,7 +408,7 @@ func (p *pass[T]) judge(joins bool) bool {
 	default:
 		p.hidden = p.newest
 	}
-	p.feed.failed, p.at = p.at.bound, p.old
+	p.feed.failed, p.at = p.at.bound, p.fallback
 	return false
 }
 
@@ -425,8 +425,8 @@ func (p *pass[T]) findHidden() {
 	}
 }
 
-// take notes what a page that counts shows.
-func (p *pass[T]) take() {
+// note remembers what a page that counts shows.
+func (p *pass[T]) note() {
 	p.news = 0
 	for _, e := range p.page {
 		if p.isNew(e) || !e.ordered && !p.isRead(e) {
@@ -435,17 +435,17 @@ func (p *pass[T]) take() {
 	}
 	p.received, p.shifted, p.back = len(p.page), p.back > 0, 0
 	p.at.proven = true
-	if !p.settled && (p.isLast() || slices.ContainsFunc(p.page, p.isOfInterest)) {
-		p.settle()
+	if !p.startFound && (p.isLast() || slices.ContainsFunc(p.page, p.isOfInterest)) {
+		p.setBase()
 	}
-	if first, ok := p.firstOrdered(); ok && p.settled {
+	if first, ok := p.firstOrdered(); ok && p.startFound {
 		p.windows = append(p.windows, pageStart{p.at, first})
 	}
 	older := -1
 	for i, e := range p.page {
 		p.last = e.mark
 		if !e.ordered {
-			p.others[e.mark] = struct{}{}
+			p.unordered[e.mark] = struct{}{}
 			continue
 		}
 		p.newest, p.reach = e.mark, later(p.reach, e.modified)
@@ -462,22 +462,22 @@ func (p *pass[T]) take() {
 // isOfInterest reports whether the item is in order, at the start or after it.
 func (p *pass[T]) isOfInterest(e entry) bool { return e.ordered && !e.modified.Before(p.start) }
 
-// settle ends the search for the start. The next pass begins here if the start
+// setBase ends the search for the start. The next pass begins here if the start
 // has not moved. If the page shows an item that a later bound hid, such bounds
 // are not tried any more.
-func (p *pass[T]) settle() {
-	p.settled = true
+func (p *pass[T]) setBase() {
+	p.startFound = true
 	p.feed.base = base{window: p.at, known: true, start: p.start}
-	if p.refused.behind == 0 || !slices.ContainsFunc(p.page, p.refused.hid) {
+	if p.rejected.behind == 0 || !slices.ContainsFunc(p.page, p.rejected.hid) {
 		return
 	}
-	for p.feed.hiding < noStep && distance(p.feed.hiding) <= p.refused.behind {
+	for p.feed.hiding < noStep && distance(p.feed.hiding) <= p.rejected.behind {
 		p.feed.hiding++
 	}
 }
 
 // hid reports whether the bound should have shown the item and did not.
-func (r refusal) hid(e entry) bool {
+func (r rejection) hid(e entry) bool {
 	// Dates may be printed late.
 	const late = 2 * time.Second
 	return e.ordered && !e.modified.Before(r.bound.Add(late)) && (r.first.IsZero() || e.modified.Before(r.first))
@@ -509,7 +509,7 @@ func (p *pass[T]) advance() error {
 	case p.news > 0:
 		p.fresh += p.news
 		p.passed, p.end = 0, p.at.skip+p.received
-	case !p.settled:
+	case !p.startFound:
 		p.stride()
 		return nil
 	default:
@@ -526,7 +526,7 @@ func (p *pass[T]) advance() error {
 		step = max(1, step/2)
 	}
 	p.at.skip += step
-	if p.news > 0 && p.settled && p.fresh >= p.feed.repeats {
+	if p.news > 0 && p.startFound && p.fresh >= p.feed.repeats {
 		p.try(p.reach, p.feed.hiding)
 	}
 	return nil
@@ -551,7 +551,7 @@ func (p *pass[T]) stride() {
 // stepBack moves backward after a page that does not join.
 func (p *pass[T]) stepBack() {
 	s := &p.search
-	if !p.settled && s.last != (mark{}) && p.at.skip > s.low+p.received {
+	if !p.startFound && s.last != (mark{}) && p.at.skip > s.low+p.received {
 		s.high = p.at.skip
 		p.at.skip = s.low + (s.high-s.low)/2
 		return
@@ -563,7 +563,7 @@ func (p *pass[T]) stepBack() {
 
 // checkSearch limits the requests of the search for the start.
 func (p *pass[T]) checkSearch() error {
-	if p.settled || p.news > 0 {
+	if p.startFound || p.news > 0 {
 		return nil
 	}
 	const maxRequests, maxSkip, maxStuck = 80, 1 << 30, 2
