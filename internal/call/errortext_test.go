@@ -178,6 +178,17 @@ func TestErrorTextOfARoundTripper(t *testing.T) {
 	}
 }
 
+// An *http.Transport that reports no connection may quote the URL of a proxy.
+func TestErrorTextOfASilentHTTPTransport(t *testing.T) {
+	t.Parallel()
+	noProxy := errors.New("no proxy for allison")
+	caller := newCaller(&http.Transport{Proxy: func(*http.Request) (*url.URL, error) { return nil, noProxy }})
+	caller.Attempts = 1
+	o := caller.Do(t.Context(), newRequest(http.MethodPost, "http://acme.example/leads"))
+	require.ErrorIs(t, o.Err, noProxy)
+	assert.NotContains(t, o.Err.Error(), secretWord)
+}
+
 // Errors that real responses cause, by the protocol that they break.
 func TestErrorTextOfABrokenResponse(t *testing.T) {
 	t.Parallel()
