@@ -282,6 +282,37 @@ func TestFeedMoves(t *testing.T) {
 	}
 }
 
+// If many items leave what was read, the pass steps back twice as far each time.
+func TestFeedStepsBackTwiceAsFar(t *testing.T) {
+	t.Parallel()
+	ignored := filters()[0]
+	require.True(t, ignored.ignore)
+	j := journal{items: entries(400, time.Second), at: epoch().Add(time.Hour), filter: &ignored}
+	requests := 0
+	j.before = func() error {
+		if j.queries[len(j.queries)-1].skip > 250 && requests == 0 {
+			requests = len(j.queries)
+			j.items = j.items[200:]
+		}
+		return nil
+	}
+	assert.Equal(t, from(1, 400), pass(t, j.feed(10)))
+	back := 0
+	for i := requests; j.queries[i].skip < j.queries[i-1].skip; i++ {
+		back++
+	}
+	assert.LessOrEqual(t, back, 5)
+}
+
+// from returns the numbers from first to last.
+func from(first, last int) []int64 {
+	var all []int64
+	for id := first; id <= last; id++ {
+		all = append(all, int64(id))
+	}
+	return all
+}
+
 func TestFeedPosition(t *testing.T) {
 	t.Parallel()
 	noon := epoch()
