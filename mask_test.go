@@ -151,6 +151,23 @@ func TestAPIErrorMasksShortTokens(t *testing.T) {
 	}
 }
 
+// All tokens of a call are hidden, also if one begins with the other.
+func TestAPIErrorMasksAllTokens(t *testing.T) {
+	t.Parallel()
+	for _, tokens := range [][]string{{"abcd1", "abcd12"}, {"abcd12", "abcd1"}} {
+		server := httptest.NewServer(answer(http.StatusUnauthorized, "text/plain", "bad abcd12, bad abcd1"))
+		t.Cleanup(server.Close)
+		source := clixnow.WithTokenSource(sourceOf(tokens...))
+		client, err := clixnow.NewClient("acme", "", source, clixnow.WithBaseURL(server.URL))
+		require.NoError(t, err)
+		t.Cleanup(client.CloseIdleConnections)
+		_, err = client.GetLead(t.Context(), 1)
+		var got *clixnow.APIError
+		require.ErrorAs(t, err, &got)
+		assert.Equal(t, "bad [hidden], bad [hidden]", got.Message)
+	}
+}
+
 // A server may escape what it repeats (case L18).
 func TestAPIErrorMasksEscapedPasswords(t *testing.T) {
 	t.Parallel()
