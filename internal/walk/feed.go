@@ -121,7 +121,7 @@ func (f *Feed[T]) Pass(ctx context.Context, yield Yield[T]) (more bool, err erro
 				return more, err
 			}
 		}
-		if !f.deliver(items, yield) {
+		if !f.deliver(items, p.page, yield) {
 			return false, nil
 		}
 		ended := p.ends()
@@ -142,15 +142,15 @@ func (f *Feed[T]) Pass(ctx context.Context, yield Yield[T]) (more bool, err erro
 
 // Deliver yields an item from elsewhere, if this pass has to and has not done
 // so yet. It reports whether the consumer wants more.
-func (f *Feed[T]) Deliver(item T, yield Yield[T]) bool { return f.deliver([]T{item}, yield) }
+func (f *Feed[T]) Deliver(item T, yield Yield[T]) bool {
+	return f.deliver([]T{item}, []entry{f.entry(&item)}, yield)
+}
 
 // deliver yields the items from the start on whose version was not yielded
-// last.
-func (f *Feed[T]) deliver(items []T, yield Yield[T]) bool {
+// last. The entries are those of the items.
+func (f *Feed[T]) deliver(items []T, entries []entry, yield Yield[T]) bool {
 	start := f.start()
-	for i := range items {
-		item := &items[i]
-		e := f.entry(item)
+	for i, e := range entries {
 		f.newest = later(f.newest, e.modified)
 		if e.modified.Before(start) || !f.yielded.add(e, f.passes) {
 			continue
@@ -159,7 +159,7 @@ func (f *Feed[T]) deliver(items []T, yield Yield[T]) bool {
 		if e.ordered {
 			position = later(position, earlier(e.modified, f.began))
 		}
-		if !yield(*item, position) {
+		if !yield(items[i], position) {
 			return false
 		}
 		f.position = position

@@ -91,7 +91,7 @@ type base struct {
 // does not join there, the pass steps back. The feed remembers what trials
 // show. hiding is the first step whose bounds did not hide anything yet.
 // repeats is how many known items a new bound showed. The next trial waits
-// until as many new items were read.
+// until many more new items were read.
 type pass[T any] struct {
 	feed *Feed[T]
 	// clock is when the pass began, by our clock.
@@ -526,7 +526,10 @@ func (p *pass[T]) advance() error {
 		step = max(1, step/2)
 	}
 	p.at.skip += step
-	if p.news > 0 && p.startFound && p.fresh >= p.feed.repeats {
+	// The last item read is repeated in any case. A bound that repeats more is
+	// worth it only if many items were read since the last one.
+	const worth = 4
+	if p.news > 0 && p.startFound && p.fresh >= worth*(p.feed.repeats-1) {
 		p.try(p.reach, p.feed.hiding)
 	}
 	return nil
