@@ -735,8 +735,8 @@ func TestCreateLeadsRefusesOptions(t *testing.T) {
 			assert.Empty(t, api.emails)
 		})
 	}
-	err := (&importAPI{}).client(t).CreateLeads(nil, reqs, clixnow.BulkOptions{},
-		result) //nolint:staticcheck // SA1012: it is what is tested
+	client := (&importAPI{}).client(t)
+	err := client.CreateLeads(nil, reqs, clixnow.BulkOptions{}, result) //nolint:staticcheck // nil is tested
 	requireClass(t, clixnow.ErrNotSent, err)
 }
 

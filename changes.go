@@ -120,7 +120,8 @@ func (c *Client) LeadChanges(ctx context.Context, req LeadChangesRequest) iter.S
 			return
 		}
 		f := c.newFollower(ctx, &req, yield)
-		for f.pass() && f.wait() {
+		for more := f.pass(); more; more = f.wait() && f.pass() {
+			continue
 		}
 	}
 }

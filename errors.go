@@ -235,7 +235,7 @@ func (e *APIError) Is(target error) bool {
 }
 
 func (e *APIError) statusIs(target error) bool {
-	switch target {
+	switch target { //nolint:errorlint // Is compares with the sentinels themselves
 	case ErrBadRequest:
 		return e.StatusCode == http.StatusBadRequest
 	case ErrUnauthorized:
@@ -262,7 +262,7 @@ func (e *APIError) reasonIs(target error) bool {
 	if e.refusal != nil {
 		return errors.Is(e.refusal, target)
 	}
-	switch target {
+	switch target { //nolint:errorlint // Is compares with the sentinels themselves
 	case ErrDuplicateLead:
 		return e.refusesLead() && (e.duplicate || e.says("duplicate lead", "already exist", "already registered"))
 	case ErrCountryNotAllowed:
@@ -308,9 +308,9 @@ func (e *APIError) refusesLead() bool {
 	return false
 }
 
-// refusesAccess reports whether the host or a proxy is at fault, and no sentinel
-// error matches the status. A 404, 405 or 410 counts if its message is only the
-// text of the status.
+// refusesAccess reports whether the host or a proxy is at fault, and no
+// sentinel error matches the status. A 404, 405 or 410 counts if its message is
+// only the text of the status.
 func (e *APIError) refusesAccess() bool {
 	switch e.StatusCode {
 	case http.StatusProxyAuthRequired, http.StatusMisdirectedRequest:

@@ -146,7 +146,9 @@ func (r *registration) readWindow(ctx context.Context) (*Lead, error) {
 		case err != nil:
 			return nil, err
 		case s.needsProof && !s.proves():
-			for w.lookback++; steps[w.lookback] < s.zoneDoubt(); w.lookback++ {
+			w.lookback++
+			for steps[w.lookback] < s.zoneDoubt() {
+				w.lookback++
 			}
 		default:
 			w.complete, w.ids, w.page = true, s.ids, s.page

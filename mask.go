@@ -14,11 +14,11 @@ import (
 type escapes uint8
 
 const (
-	// backslashes are the escapes of JSON and Go: \" \u0022
+	// backslashes are the escapes of JSON and Go, such as \" and \u0022.
 	backslashes escapes = 1 << iota
-	// entities are the escapes of HTML: &quot; &#34; &#x22;
+	// entities are the escapes of HTML, such as &quot; and &#34;.
 	entities
-	// percents are the escapes of URLs: %22
+	// percents are the escapes of URLs, such as %22.
 	percents
 	allEscapes = backslashes | entities | percents
 )
@@ -152,7 +152,7 @@ func (s secret) match(text string, e escapes) (matched, size int) {
 			break
 		}
 		r, n := e.next(text[size:])
-		if r != want && !(s.anyCase && sameLetter(r, want)) {
+		if r != want && (!s.anyCase || !sameLetter(r, want)) {
 			break
 		}
 		size += n

@@ -343,7 +343,11 @@ func TestRandomSecretsAreMasked(t *testing.T) {
 	letters := []rune("abcABC019-_.!\"'\\&<>%+/#;: \u00a0é€😀\u200b")
 	escapers := map[string]func(string) string{
 		"none":  func(text string) string { return text },
-		"JSON":  func(text string) string { data, _ := json.Marshal(text); return string(data[1 : len(data)-1]) },
+		"JSON": func(text string) string {
+			data, err := json.Marshal(text)
+			require.NoError(t, err)
+			return string(data[1 : len(data)-1])
+		},
 		"HTML":  html.EscapeString,
 		"URL":   url.QueryEscape,
 		"path":  url.PathEscape,

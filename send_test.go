@@ -292,7 +292,7 @@ func TestEveryTokenOfACallIsMasked(t *testing.T) {
 		defer mu.Unlock()
 		seen = append(seen, r.Header.Get("Authorization"))
 		w.WriteHeader(http.StatusUnauthorized)
-		_ = json.NewEncoder(w).Encode(map[string]any{"message": fmt.Sprint(seen)})
+		_ = json.NewEncoder(w).Encode(map[string]string{"message": fmt.Sprint(seen)})
 	}
 	for _, send := range []func(*clixnow.Client) error{
 		func(c *clixnow.Client) error { _, err := c.CreateLead(t.Context(), vendorsLead()); return err },

@@ -224,6 +224,7 @@ func (e *beginError) As(target any) bool { return errors.As(e.cause, target) }
 func validate(client *clixnow.Client, req clixnow.CreateLeadRequest) error {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
+	//nolint:contextcheck // an ended context is the point
 	if _, err := client.CreateLead(ended, req); errors.Is(err, clixnow.ErrInvalidRequest) {
 		return err
 	}

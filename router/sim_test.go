@@ -86,6 +86,7 @@ type history struct {
 }
 
 func newHistory(t *testing.T, seed uint64, total *tally) *history {
+	t.Helper()
 	h := &history{t: t, random: rand.New(rand.NewPCG(seed, 0)), total: total}
 	h.router = &router.Router{Begin: func(_ context.Context, a router.Attempt) error {
 		h.maybeDie()

@@ -148,7 +148,8 @@ func watchBroker(ctx context.Context, t *testing.T) <-chan *network.Request {
 	t.Helper()
 	arrivals := make(chan *network.Request, 10)
 	require.NoError(t, chromedp.Listen(ctx, func(event any) {
-		if sent, ok := event.(*network.EventRequestWillBeSent); ok && strings.Contains(sent.Request.URL, "/autologin?") {
+		sent, ok := event.(*network.EventRequestWillBeSent)
+		if ok && strings.Contains(sent.Request.URL, "/autologin?") {
 			arrivals <- sent.Request
 		}
 	}))

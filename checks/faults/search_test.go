@@ -159,8 +159,8 @@ func (f *follower) follow(ctx context.Context, t *testing.T, client *clixnow.Cli
 	}
 }
 
-// read goes on after the errors of the network, and ends with that of Checkpoint
-// or the context.
+// read continues after errors of the network. It ends with the error of
+// Checkpoint or of the context.
 func (f *follower) read(ctx context.Context, client *clixnow.Client, req clixnow.LeadChangesRequest,
 	batch *[]clixnow.Lead,
 ) (last error) {

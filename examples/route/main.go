@@ -148,6 +148,7 @@ func (o *office) place(ctx context.Context, j *job) string {
 		switch reason {
 		case clixnow.ReasonInvalid, clixnow.ReasonDuplicate, clixnow.ReasonCountry:
 			return "given up: " + reason.String()
+		default: // another time a brand may take the lead
 		}
 		if j.Waits == len(schedule) {
 			return fmt.Sprintf("a person has to decide: %s, %s", clixnow.OutcomeOf(err), reason)

@@ -168,7 +168,7 @@ func (c *Caller) send(ctx context.Context, req *Request, last *Outcome) error {
 	if o.Status != http.StatusUnauthorized || o.Renewed || o.Stopped != nil {
 		return nil
 	}
-	renewed, err := req.Token(ctx)
+	renewed, err := req.Token(ctx) // if it fails, the 401 stands
 	if err == nil && renewed == token {
 		return nil
 	}

@@ -85,7 +85,7 @@ func safeText(err error) string {
 
 // wrapped returns the errors that err wraps directly.
 func wrapped(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only this error
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return joined.Unwrap()
 	}
 	if inner := errors.Unwrap(err); inner != nil {

@@ -105,7 +105,7 @@ func TestErrorTextHidesWhatAServerSent(t *testing.T) {
 			"an error of type *errors.errorString (not shown, because it may quote the server)",
 		},
 		{
-			"proxy URL", errors.New(`invalid proxy address "http://user:allison@:x": parse ...`),
+			"proxy URL", errors.New(`invalid proxy address "http://user:allison@:x": parse error`),
 			"invalid proxy address",
 		},
 		{
@@ -207,7 +207,7 @@ func TestErrorTextOfABrokenResponse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			caller, target, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			caller, target, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 				conn, _, err := w.(http.Hijacker).Hijack()
 				if assert.NoError(t, err) {
 					_, _ = io.WriteString(conn, response)

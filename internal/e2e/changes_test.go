@@ -756,6 +756,7 @@ func TestLeadChangesLastPassFails(t *testing.T) {
 				client := memoryClient(t, handler,
 					clixnow.WithTransport(func(next http.RoundTripper) http.RoundTripper {
 						return roundTripper(func(r *http.Request) (*http.Response, error) {
+							//nolint:contextcheck // the response arrives although the context has ended
 							resp, err := next.RoundTrip(r.WithContext(context.WithoutCancel(r.Context())))
 							if test.cancels {
 								<-ctx.Done() // the response arrives just then

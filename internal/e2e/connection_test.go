@@ -247,8 +247,8 @@ func TestTLSFailures(t *testing.T) {
 			assertNoSecrets(t, err.Error())
 			err = request(t, client, http.MethodGet)
 			require.Error(t, err)
-			assert.Equal(t, test.class == clixnow.ErrNotSent,
-				errors.Is(err, clixnow.ErrNotSent)) //nolint:errorlint // a class is one of four values
+			notSent := test.class == clixnow.ErrNotSent //nolint:errorlint // a class is one of four values
+			assert.Equal(t, notSent, errors.Is(err, clixnow.ErrNotSent))
 			assert.Zero(t, arrived.Load(), "requests")
 		})
 	}

@@ -321,9 +321,11 @@ func (w world) appendLead(page []byte, lead *simLead) []byte {
 	case "hidden":
 		email = ""
 	case "stars":
-		email = email[:1] + "***" + email[strings.Index(email, "@"):]
+		_, domain, _ := strings.Cut(email, "@")
+		email = email[:1] + "***@" + domain
 	case "xxx":
-		email = "xxxxxx" + email[strings.Index(email, "@"):]
+		_, domain, _ := strings.Cut(email, "@")
+		email = "xxxxxx@" + domain
 	case "upper":
 		email = strings.ToUpper(email)
 	case "spaces":
@@ -552,6 +554,7 @@ func newRegistrations(random *rand.Rand) []registration {
 // run registers the lead as the consumer of a queue does, with processes that
 // die.
 func (r *registration) run(t *testing.T, server *simServer, random *rand.Rand) {
+	t.Helper()
 	const deliveries = 6
 	began := time.Now()
 	network := &simTransport{server: server, random: random}

@@ -77,10 +77,14 @@ func decode(label string) (string, bool) {
 		bias = adapt(i-start, length, start == 0)
 		n += i / length
 		i %= length
-		if n > utf8.MaxRune || !utf8.ValidRune(rune(n)) {
+		if n > utf8.MaxRune {
 			return "", false
 		}
-		output = slices.Insert(output, i, rune(n))
+		r := rune(n) //nolint:gosec // it was compared with the largest rune
+		if !utf8.ValidRune(r) {
+			return "", false
+		}
+		output = slices.Insert(output, i, r)
 		i++
 	}
 	return string(output), true

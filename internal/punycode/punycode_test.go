@@ -23,8 +23,14 @@ func TestDecodeDomain(t *testing.T) {
 		// RFC 3492, section 7.1.
 		{"Arabic", "xn--egbpdaj6bu4bxfgehfvwxn", "ليهمابتكلموشعربي؟"},
 		{"Chinese", "xn--ihqwcrb4cv8a8dqg056pqjye", "他们为什么不说中文"},
-		{"Japanese", "xn--n8jok5ay5dzabd5bym9f0cm5685rrjetr6pdxa", "なぜみんな日本語を話してくれないのか"},
-		{"Vietnamese", "xn--TisaohkhngthchnitingVit-kjcr8268qyxafd2f1b9g", "TạisaohọkhôngthểchỉnóitiếngViệt"},
+		{
+			"Japanese", "xn--n8jok5ay5dzabd5bym9f0cm5685rrjetr6pdxa",
+			"なぜみんな日本語を話してくれないのか",
+		},
+		{
+			"Vietnamese", "xn--TisaohkhngthchnitingVit-kjcr8268qyxafd2f1b9g",
+			"TạisaohọkhôngthểchỉnóitiếngViệt",
+		},
 		{"Japanese with Latin", "xn--3B-ww4c5e180e575a65lsy2b", "3年B組金八先生"},
 		{"title", "xn---with-SUPER-MONKEYS-pc58ag80a8qai00g7n9n", "安室奈美恵-with-SUPER-MONKEYS"},
 		// Not punycode. The label stays unchanged.

@@ -214,7 +214,7 @@ func (l *log) write() {
 		l.rows = slices.Delete(l.rows, at, at+1)
 	case l.rand.IntN(100) == 0: // by someone whose clock is wrong
 		l.change(l.some(), now.Add(time.Hour))
-	case l.rand.IntN(40) == 0:
+	case l.rand.IntN(41) == 0:
 		for range l.rand.IntN(60) {
 			l.change(l.some(), now)
 		}

@@ -282,7 +282,8 @@ func TestFeedMoves(t *testing.T) {
 	}
 }
 
-// If many items leave what was read, the pass steps back twice as far each time.
+// If many items leave what was read, the pass steps back twice as far each
+// time.
 func TestFeedStepsBackTwiceAsFar(t *testing.T) {
 	t.Parallel()
 	ignored := filters()[0]

@@ -10,9 +10,9 @@ import (
 // The steps say how far before an item a bound is set. With a coarser filter it
 // has to be set further back, or the bound hides the item.
 const (
-	// fineStep is for a filter that compares as finely as the server prints
+	// Step 0 is for a filter that compares as finely as the server prints
 	// dates. The datetime of SQL Server counts in steps of 3.33 ms.
-	fineStep = iota
+	_ = iota
 	// secondStep is for dates that are printed a second late, and for a filter
 	// that compares whole seconds and excludes its bound.
 	secondStep
