@@ -235,8 +235,8 @@ func (e *APIError) Is(target error) bool {
 }
 
 func (e *APIError) statusIs(target error) bool {
-	switch target { //nolint:errorlint // Is compares with the sentinels themselves
-	case ErrBadRequest:
+	switch target {
+	case ErrBadRequest: //nolint:errorlint // Is compares with the sentinels themselves
 		return e.StatusCode == http.StatusBadRequest
 	case ErrUnauthorized:
 		return e.StatusCode == http.StatusUnauthorized
@@ -262,8 +262,8 @@ func (e *APIError) reasonIs(target error) bool {
 	if e.refusal != nil {
 		return errors.Is(e.refusal, target)
 	}
-	switch target { //nolint:errorlint // Is compares with the sentinels themselves
-	case ErrDuplicateLead:
+	switch target {
+	case ErrDuplicateLead: //nolint:errorlint // Is compares with the sentinels themselves
 		return e.refusesLead() && (e.duplicate || e.says("duplicate lead", "already exist", "already registered"))
 	case ErrCountryNotAllowed:
 		return e.refusesLead() && (e.country || e.says("not allowed for country"))

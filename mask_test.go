@@ -342,7 +342,7 @@ func TestRandomSecretsAreMasked(t *testing.T) {
 	t.Parallel()
 	letters := []rune("abcABC019-_.!\"'\\&<>%+/#;: \u00a0é€😀\u200b")
 	escapers := map[string]func(string) string{
-		"none":  func(text string) string { return text },
+		"none": func(text string) string { return text },
 		"JSON": func(text string) string {
 			data, err := json.Marshal(text)
 			require.NoError(t, err)

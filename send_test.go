@@ -2,7 +2,6 @@ package clixnow_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -292,7 +291,7 @@ func TestEveryTokenOfACallIsMasked(t *testing.T) {
 		defer mu.Unlock()
 		seen = append(seen, r.Header.Get("Authorization"))
 		w.WriteHeader(http.StatusUnauthorized)
-		_ = json.NewEncoder(w).Encode(map[string]string{"message": fmt.Sprint(seen)})
+		_, _ = fmt.Fprintf(w, `{"message":%q}`, fmt.Sprint(seen))
 	}
 	for _, send := range []func(*clixnow.Client) error{
 		func(c *clixnow.Client) error { _, err := c.CreateLead(t.Context(), vendorsLead()); return err },

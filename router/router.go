@@ -190,7 +190,7 @@ func (r *Router) check(ctx context.Context, last Attempt) (index int, fault erro
 func (r *Router) begin(
 	ctx context.Context, client *clixnow.Client, req clixnow.CreateLeadRequest, attempt Attempt,
 ) (*clixnow.EnsureLeadResponse, error) {
-	if err := validate(client, req); err != nil {
+	if err := validate(client, req); err != nil { //nolint:contextcheck // it needs a context that has ended
 		return nil, err
 	}
 	if r.Begin != nil && ctx.Err() == nil {
@@ -224,7 +224,6 @@ func (e *beginError) As(target any) bool { return errors.As(e.cause, target) }
 func validate(client *clixnow.Client, req clixnow.CreateLeadRequest) error {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	//nolint:contextcheck // an ended context is the point
 	if _, err := client.CreateLead(ended, req); errors.Is(err, clixnow.ErrInvalidRequest) {
 		return err
 	}

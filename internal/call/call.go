@@ -166,7 +166,7 @@ func (c *Caller) send(ctx context.Context, req *Request, last *Outcome) error {
 	o.Attempts, o.Renewed = last.Attempts+1, last.Renewed
 	*last = o
 	if o.Status != http.StatusUnauthorized || o.Renewed || o.Stopped != nil {
-		return nil
+		return nil //nolint:nilerr // last has the error
 	}
 	renewed, err := req.Token(ctx) // if it fails, the 401 stands
 	if err == nil && renewed == token {
