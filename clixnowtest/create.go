@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/mail"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -168,9 +167,11 @@ func (b *createBody) validate() map[string][]string {
 	return problems
 }
 
+// isAddress accepts dots in a row, which some carriers use.
 func isAddress(text string) bool {
-	address, err := mail.ParseAddress(text)
-	return err == nil && address.Address == text
+	local, domain, found := strings.Cut(text, "@")
+	return found && local != "" && strings.Contains(strings.Trim(domain, "."), ".") &&
+		!strings.ContainsAny(text, " \t\r\n<>(),;:\"[]\\") && !strings.Contains(domain, "@")
 }
 
 func isStrong(password string) bool {
