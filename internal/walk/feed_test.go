@@ -282,6 +282,25 @@ func TestFeedMoves(t *testing.T) {
 	}
 }
 
+// If the item from which a pass wants to begin is gone, the pass begins in the
+// window of the pass before.
+func TestFeedBeginsInAProvenWindow(t *testing.T) {
+	t.Parallel()
+	const n = 5000
+	j := journal{items: entries(n, time.Minute), at: epoch().Add(1000 * time.Hour)}
+	f := j.feed(100)
+	f.Since = j.items[n-2].Modified
+	assert.Equal(t, []int64{n - 1, n}, pass(t, f))
+	require.Len(t, j.queries, 3)
+
+	j.items = slices.Delete(j.items, n-3, n-2) // the last one before the start
+	for _, most := range []int{3, 2, 1, 1} {
+		j.queries = nil
+		assert.Empty(t, pass(t, f))
+		assert.LessOrEqual(t, len(j.queries), most)
+	}
+}
+
 // If many items leave what was read, the pass steps back twice as far each
 // time.
 func TestFeedStepsBackTwiceAsFar(t *testing.T) {
