@@ -27,8 +27,9 @@ type EnsureLeadResponse struct {
 // times. Each of these looks comes after one of the pauses of [WithLooks]. If a
 // look finds the lead, EnsureLead returns it with Recovered. If all looks prove
 // that the lead is absent, EnsureLead sends the request again, at most
-// MaxAttempts times in all. In every other case the error is
-// [ErrOutcomeUnknown]: a lead in doubt is never sent again.
+// MaxAttempts times in all. Otherwise the error is [ErrOutcomeUnknown]: a lead
+// in doubt is never sent again. [Client.EnsureLeadSince] says what a refusal of
+// the later request means.
 //
 // Only one call at a time may register a lead: two calls can send it twice. The
 // response is nil if there is an error.
@@ -40,12 +41,29 @@ type EnsureLeadResponse struct {
 //
 // # Which lead is ours
 //
-// EnsureLead compares the click id, the email and the creation date of each
-// lead that was created since three minutes before the first attempt. It also
-// knows emails that are masked and click ids that the brand has changed. A lead
-// that shows too little leaves the look undecided. If several leads are ours,
-// the one with the lowest id counts. docs/exactly-once.md in the repository has
-// the whole table.
+// The click id, the email and the creation date of a lead decide. The window
+// starts three minutes before the first attempt, in the server's time if the
+// clocks differ by more than a minute.
+//
+//	click ids             emails                in the window  before it
+//	equal                 equal, or one hidden  ours           ours
+//	equal                 different             undecided      undecided
+//	similar               equal, or one hidden  undecided      other
+//	different             equal                 undecided      other
+//	different or similar  different             other          other
+//	different             one hidden            other          other
+//	one is none           equal                 ours           undecided
+//	one is none           different             other          other
+//	one is none           one hidden            undecided      other
+//
+// Click ids are equal as text or as integers. They are similar if they differ
+// in case, escapes or the form of a number, or if one of them is cut. A click
+// id is none if it is empty, 0, or a macro such as {clickid}. Emails are equal
+// ignoring case, surrounding white space, and the form of the domain (Unicode
+// or punycode). An email is hidden if it is missing, masked, escaped or cut.
+//
+// If several leads are ours, the one with the lowest id counts. If none is, an
+// undecided one leaves the outcome unknown.
 //
 // A search that shows nothing is no proof that nothing is there, because its
 // filter may compare hours or days, or local time. So a look also reads what is

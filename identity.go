@@ -40,19 +40,8 @@ func identify(sent *CreateLeadRequest, found *Lead, window time.Time) identity {
 	return inWindow
 }
 
-// weigh is the table of evidence. It returns the decision for a lead that was
-// created in the window, and for one that was created before it.
-//
-//	click ids             emails                 in the window  before it
-//	equal                 equal, or one hidden   same           same
-//	equal                 different              undecided      undecided
-//	similar               equal, or one hidden   undecided      other
-//	different             equal                  undecided      other
-//	different or similar  different              other          other
-//	different             one hidden             other          other
-//	one is none           equal                  same           undecided
-//	one is none           different              other          other
-//	one is none           one hidden             undecided      other
+// weigh is the table in the comment of EnsureLead. It returns the decision for
+// a lead that was created in the window, and for one that was created before.
 func weigh(clickIDs clickIDMatch, emails emailMatch) (inWindow, before identity) {
 	switch {
 	case clickIDs == clickIDsEqual && emails == emailsDifferent:
