@@ -10,8 +10,8 @@ import (
 
 // handle records each answer that the server itself makes: none that a test
 // injects.
-func (s *Server) handle(r *http.Request, body []byte) answer {
-	a := s.unrecordedHandle(r, body)
+func (s *Server) handle(r *http.Request, body []byte) response {
+	answer := s.unrecordedHandle(r, body)
 	line, err := json.Marshal(struct {
 		Method, URL  string
 		Header       http.Header
@@ -19,7 +19,7 @@ func (s *Server) handle(r *http.Request, body []byte) answer {
 		Status       int
 		AnswerHeader http.Header
 		Answer       []byte
-	}{r.Method, r.URL.String(), r.Header, body, a.status, a.header, a.body})
+	}{r.Method, r.URL.String(), r.Header, body, answer.status, answer.header, answer.body})
 	if err != nil {
 		panic(err)
 	}
@@ -32,5 +32,5 @@ func (s *Server) handle(r *http.Request, body []byte) answer {
 	if _, err := out.Write(append(line, '\n')); err != nil {
 		panic(err)
 	}
-	return a
+	return answer
 }
