@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -299,6 +300,91 @@ func TestFeedBeginsInAProvenWindow(t *testing.T) {
 		assert.Empty(t, pass(t, f))
 		assert.LessOrEqual(t, len(j.queries), most)
 	}
+}
+
+// The same without an overlap: the start is the last item itself.
+func TestFeedBeginsInAProvenWindowWithoutOverlap(t *testing.T) {
+	t.Parallel()
+	j := journal{items: entries(5000, time.Minute), at: epoch().Add(1000 * time.Hour)}
+	f := j.feed(100)
+	assert.Len(t, pass(t, f), 5000)
+	assert.Empty(t, pass(t, f))
+	j.items = j.items[:4999]
+	for range 3 {
+		j.queries = nil
+		assert.Empty(t, pass(t, f))
+		assert.Len(t, j.queries, 1)
+	}
+}
+
+// An item that is not in order says nothing of where a pass can begin.
+func TestFeedBeginsAtAnItemInOrder(t *testing.T) {
+	t.Parallel()
+	j := journal{items: entries(10, time.Minute), at: epoch().Add(time.Hour)}
+	f := j.feed(100)
+	f.Overlap = 30 * time.Second
+	f.Ordered = func(i *item) bool { return i.ID < 1000 }
+	other := item{ID: 1000, Modified: epoch().Add(8*time.Minute + 20*time.Second)}
+	yield := func(item, time.Time) bool { return true }
+	f.Before = func(context.Context) (bool, error) { return f.Deliver(other, yield), nil }
+	pass(t, f)
+	j.queries = nil
+	pass(t, f)
+	assert.Equal(t, []query{{epoch().Add(8*time.Minute - 10*time.Millisecond), 0, 100}}, j.queries)
+}
+
+// A filter that hides items of a minute does not hide those of two: the bound
+// follows the changes in spite of it.
+func TestFeedBoundFollowsChangesBehindACoarseFilter(t *testing.T) {
+	t.Parallel()
+	for _, filter := range filters() {
+		if !strings.HasPrefix(filter.name, "minutes") {
+			continue
+		}
+		for _, since := range []time.Time{{}, epoch().Add(1500*time.Second + 30*time.Second)} {
+			t.Run(fmt.Sprint(filter.name, since.IsZero()), func(t *testing.T) {
+				t.Parallel()
+				j := journal{items: entries(3000, time.Second), filter: &filter}
+				f := j.feed(1000)
+				f.Since = since
+				for range 30 {
+					last := j.items[len(j.items)-1]
+					j.items = append(j.items, item{ID: last.ID + 1, Modified: last.Modified.Add(7 * time.Minute)})
+					j.at = last.Modified.Add(8 * time.Minute)
+					j.queries = nil
+					pass(t, f)
+				}
+				newest := j.items[len(j.items)-1].Modified
+				for _, query := range j.queries {
+					assert.WithinDuration(t, newest, query.from, 10*time.Minute)
+				}
+			})
+		}
+	}
+}
+
+// If the item that a page starts on moves each time, the pages share more.
+func TestFeedOfAListThatMovesAtEachRequest(t *testing.T) {
+	t.Parallel()
+	ignored := filters()[0]
+	j := journal{items: entries(200, 0), at: epoch().Add(10 * time.Hour), filter: &ignored}
+	f := j.feed(10)
+	var last int64
+	moves := 0
+	f.Fetch = func(ctx context.Context, from time.Time, skip, count int) (walk.Page[item], error) {
+		if last > 0 && moves < 80 {
+			moves++
+			j.move(last, epoch().Add(time.Duration(moves)*time.Minute))
+		}
+		page, err := j.fetch(ctx, from, skip, count)
+		if skip > 0 && len(page.Items) > 0 {
+			last = page.Items[len(page.Items)-1].ID
+		}
+		return page, err
+	}
+	got := pass(t, f)
+	assert.Subset(t, got, ids(j.items))
+	assert.Equal(t, 80, moves)
 }
 
 // If many items leave what was read, the pass steps back twice as far each
