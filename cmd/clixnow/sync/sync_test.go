@@ -205,19 +205,19 @@ func (d databases) resume(t *testing.T) {
 	database := d.create(t)
 	p := newProgram(t, database, clixnowtest.WithPageLimit(100))
 	leads := p.AddLeads(lastMonth(1500)...)
-	p.Inject(clixnowtest.Fault{Times: 7}, clixnowtest.Fault{Status: 503, Times: 3}) // the eighth page
+	p.Inject(clixnowtest.Fault{Times: 14}, clixnowtest.Fault{Status: 503, Times: 3}) // the 15th page
 	require.ErrorIs(t, p.run(t.Context(), "-once"), clixnow.ErrServer)
 	first := len(p.Requests())
-	require.Equal(t, 10, first)
-	assert.Len(t, p.out.lines(), 694, "seven pages; all but the first begin with the last lead of the page before")
-	assert.Equal(t, [][]string{{"694"}}, query(t, database, "SELECT count(*) FROM leads"),
+	require.Equal(t, 17, first)
+	assert.Len(t, p.out.lines(), 1387, "14 pages; all but the first begin with the last lead of the page before")
+	assert.Equal(t, [][]string{{"1387"}}, query(t, database, "SELECT count(*) FROM leads"),
 		"the leads that were read before the failure are saved")
-	position := leads[batchSize-1].UpdatedOn
+	position := leads[2*batchSize-1].UpdatedOn
 	assert.Equal(t, [][]string{{position.Format(dateFormat)}}, query(t, database, "SELECT position FROM sync_state"))
 
 	require.NoError(t, p.run(t.Context(), "-once"))
 	requests := p.Requests()[first:]
-	assert.Less(t, len(requests), 14, "the whole history has 16 pages")
+	assert.Less(t, len(requests), 16, "the whole history has 16 pages")
 	from, err := time.Parse("2006-01-02T15:04:05", requests[0].Query.Get("modifiedOnFrom"))
 	require.NoError(t, err)
 	assert.WithinDuration(t, position.Add(-time.Minute), from, 5*time.Second)
