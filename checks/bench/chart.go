@@ -59,8 +59,8 @@ func drawChart(file, title string, rows []row) error {
 	// Readers do not have the fonts that the library expects. This font is
 	// about as wide.
 	out := strings.ReplaceAll(svg.String(), "font-family:Liberation Sans", "font-family:Helvetica,Arial,sans-serif")
-	if err := os.MkdirAll(filepath.Dir(file),
-		0o755); err != nil { //nolint:gosec // documentation that everyone may read
+	//nolint:gosec // everyone may read documentation
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
 	return os.WriteFile(file, []byte(out), 0o644) //nolint:gosec // documentation that everyone may read

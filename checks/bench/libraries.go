@@ -167,9 +167,8 @@ func parseDates(texts ...string) (times [3]time.Time, err error) {
 // ogenToken sets the Authorization header of ogen's client.
 type ogenToken struct{}
 
-func (ogenToken) ApiToken(context.Context, ogen.OperationName) (ogen.ApiToken,
-	error,
-) { //nolint:revive,staticcheck // ogen generated this name
+//nolint:revive,staticcheck // ogen generated this name
+func (ogenToken) ApiToken(context.Context, ogen.OperationName) (ogen.ApiToken, error) {
 	return ogen.ApiToken{APIKey: "ApiToken " + token}, nil
 }
 

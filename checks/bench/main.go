@@ -137,8 +137,8 @@ func (b *bench) start(ctx context.Context) (err error) {
 		b.programs[handWrittenV2] = program
 	}
 	most := max(b.size.leads, b.size.lists[len(b.size.lists)-1])
-	b.server = exec.CommandContext(ctx, self, "-role=server",
-		fmt.Sprint("-leads=", most)) //nolint:gosec // this program
+	//nolint:gosec // it starts itself
+	b.server = exec.CommandContext(ctx, self, "-role=server", fmt.Sprint("-leads=", most))
 	b.server.Stderr = os.Stderr
 	if _, err := b.server.StdinPipe(); err != nil { // its end is the server's
 		return err
@@ -159,8 +159,7 @@ func (b *bench) start(ctx context.Context) (err error) {
 // encoding/json.
 func (b *bench) build(ctx context.Context) (string, error) {
 	program := filepath.Join(b.temp, "jsonv2")
-	command := exec.CommandContext(ctx, "go", "build", "-o", program,
-		".") //nolint:gosec // in the folder of this program
+	command := exec.CommandContext(ctx, "go", "build", "-o", program, ".") //nolint:gosec // its own folder
 	command.Env = append(os.Environ(), "GOEXPERIMENT=jsonv2")
 	if out, err := command.CombinedOutput(); err != nil {
 		return "",
@@ -194,8 +193,7 @@ func (b *bench) do(ctx context.Context, j job) (figures, error) {
 	if err := gob.NewEncoder(&in).Encode(j); err != nil {
 		return figures{}, err
 	}
-	command := exec.CommandContext(ctx, program,
-		"-role=client") //nolint:gosec // it starts itself, or its variant
+	command := exec.CommandContext(ctx, program, "-role=client") //nolint:gosec // it starts itself
 	command.Stdin, command.Stdout, command.Stderr = &in, &out, &problem
 	if err := command.Run(); err != nil {
 		return figures{}, fmt.Errorf("%w: %s", err, problem.String())

@@ -354,9 +354,8 @@ func installPrism(t *testing.T) (cli string) {
 		t.Skip("SKIPPED: there is no npm to install Prism with: ", err)
 	}
 	require.NoError(t, os.MkdirAll(filepath.Dir(place), 0o700))
-	temporary,
-		err := os.MkdirTemp(filepath.Dir(place),
-		"installing-") //nolint:usetesting // in the same folder, because it is renamed
+	//nolint:usetesting // in the same folder, because it is renamed
+	temporary, err := os.MkdirTemp(filepath.Dir(place), "installing-")
 	require.NoError(t, err)
 	defer func() { require.NoError(t, os.RemoveAll(temporary)) }() // remove the rest of a failed installation
 	for _, name := range []string{"package.json", "package-lock.json"} {

@@ -218,8 +218,8 @@ func (r *runner) judge(ctx context.Context, folder string, m *mutant) (verdict, 
 	}
 	own := filepath.Dir(m.file)
 	for _, tested := range slices.Compact([]string{own, "."}) {
-		build := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", program,
-			"./"+tested) //nolint:gosec // our own files
+		//nolint:gosec // these are our own files
+		build := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", program, "./"+tested)
 		build.Dir = root
 		if output, err := build.CombinedOutput(); err != nil {
 			if bytes.Contains(output, []byte(filepath.Base(m.file)+":")) || bytes.Contains(output, []byte(broken)) {
@@ -237,8 +237,8 @@ func (r *runner) judge(ctx context.Context, folder string, m *mutant) (verdict, 
 // passes runs a test program. A breakage may make it use too much memory or
 // time, so it gets 10 GiB of address space and a time limit.
 func (r *runner) passes(ctx context.Context, program, folder string) (bool, error) {
+	//nolint:gosec // these are our own files
 	test := exec.CommandContext(ctx, "sh", "-c", "ulimit -v 10485760; exec \"$@\"", "sh", program,
-		//nolint:gosec // our own files
 		"-test.short", "-test.failfast", "-test.timeout", r.timeout.String())
 	test.Dir = folder
 	err := test.Run()

@@ -73,7 +73,7 @@ func route(ctx context.Context, acme, beta *clixnow.Client, store attempts, job 
 func newClient(brand, tokenFile string, refusals func(*clixnow.APIError) error) (*clixnow.Client, error) {
 	return clixnow.NewClient(brand, "",
 		clixnow.WithTokenSource(func(context.Context) (string, error) {
-			token, err := os.ReadFile(tokenFile)
+			token, err := os.ReadFile(tokenFile) //nolint:gosec // the caller names the file
 			return strings.TrimSpace(string(token)), err
 		}),
 		clixnow.WithRateLimiter(rate.NewLimiter(rate.Every(100*time.Millisecond), 5)),
@@ -100,8 +100,7 @@ func (m *Metrics) Observe(brand string, err error) {
 
 // ObserveRoute counts the tries of one call of Register.
 func (m *Metrics) ObserveRoute(result *router.Result, err error) {
-	var failed *router.Error
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*router.Error](err); ok {
 		result = &router.Result{Tried: failed.Tried}
 	}
 	for _, try := range result.Tried {

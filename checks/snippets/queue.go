@@ -52,7 +52,9 @@ func handle(ctx context.Context, client *clixnow.Client, job *Job) error {
 		switch clixnow.ReasonOf(err) {
 		case clixnow.ReasonInvalid, clixnow.ReasonDuplicate, clixnow.ReasonCountry:
 			return job.Refuse(ctx, err)
+		default: // another time the brand may take the lead
 		}
+	default: // the request was not sent, or there were too many requests
 	}
 	// Nothing was created. Clear the time, and deliver the job again later.
 	return errors.Join(err, job.SaveFirstAttempt(ctx, time.Time{}))

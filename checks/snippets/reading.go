@@ -42,7 +42,7 @@ func followInBatches(
 	changes := client.LeadChanges(ctx, clixnow.LeadChangesRequest{
 		Since:        saved, // zero at first: the whole history
 		PollInterval: time.Minute,
-		Checkpoint: func(since time.Time, caughtUp bool) error {
+		Checkpoint: func(since time.Time, _ bool) error {
 			err := saveInOneTransaction(batch, since)
 			batch = nil
 			return err

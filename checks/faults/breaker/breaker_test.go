@@ -26,10 +26,9 @@ type breaker struct {
 }
 
 func newBreaker(settings gobreaker.Settings) *breaker {
-	return &breaker{
-		new(http.Transport),
-		gobreaker.NewCircuitBreaker[*http.Response](settings),
-	} //nolint:bodyclose // there is no body
+	//nolint:bodyclose // there is no body
+	circuit := gobreaker.NewCircuitBreaker[*http.Response](settings)
+	return &breaker{new(http.Transport), circuit}
 }
 
 func (b *breaker) RoundTrip(req *http.Request) (*http.Response, error) {
