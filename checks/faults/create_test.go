@@ -89,7 +89,8 @@ func TestEnsureLead(t *testing.T) { //nolint:paralleltest // it runs many client
 						return client.EnsureLeadSince(ctx, lead(number), since)
 					})
 					if err != nil {
-						unknown := class(t, err) == clixnow.ErrOutcomeUnknown //nolint:errorlint // a class is one of four values
+						//nolint:errorlint // a class is one of four values
+						unknown := class(t, err) == clixnow.ErrOutcomeUnknown
 						assert.True(t, since.IsZero() || unknown, "an earlier attempt is in doubt: %v", err)
 						return outcome{lead: number, err: err}
 					}

@@ -100,7 +100,8 @@ func (m *Metrics) Observe(brand string, err error) {
 
 // ObserveRoute counts the tries of one call of Register.
 func (m *Metrics) ObserveRoute(result *router.Result, err error) {
-	if failed, ok := errors.AsType[*router.Error](err); ok {
+	var failed *router.Error
+	if errors.As(err, &failed) {
 		result = &router.Result{Tried: failed.Tried}
 	}
 	for _, try := range result.Tried {
