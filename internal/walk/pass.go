@@ -111,8 +111,9 @@ type pass[T any] struct {
 	// news is the number of items in that page that the pass had not read, and
 	// passed is the number of items since the last such item.
 	news, passed int
-	// fresh is the number of new items at the current bound.
-	fresh int
+	// seen is the number of new items in the pass, and fresh is the number of
+	// new items at the current bound.
+	seen, fresh int
 	// end is the offset after the page with the last new item.
 	end int
 	// back is how far the last step back went. It is 0 after a page that
@@ -507,6 +508,7 @@ func (p *pass[T]) ends() bool {
 func (p *pass[T]) advance() error {
 	switch {
 	case p.news > 0:
+		p.seen += p.news
 		p.fresh += p.news
 		p.passed, p.end = 0, p.at.skip+p.received
 	case !p.startFound:
@@ -514,7 +516,7 @@ func (p *pass[T]) advance() error {
 		return nil
 	default:
 		p.passed += p.received
-		if p.passed > p.end+2*p.received {
+		if p.passed > p.seen+p.end+2*p.received {
 			return fmt.Errorf("%w: the pages do not advance: %d items in a row were known, at skip %d", ErrUnstable,
 				p.passed, p.at.skip)
 		}
