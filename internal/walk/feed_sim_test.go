@@ -479,7 +479,7 @@ func (r *replica) follow() {
 		case errors.Is(err, walk.ErrUnstable):
 			require.False(r.t, quiet, "seed %d: %v", r.seed, err)
 			r.unstable++
-			r.t.Logf("seed %d, pages of %d: %v", r.seed, min(r.count, l.limit), err)
+			r.t.Logf("seed %d, %d a page: %v", r.seed, r.count, err)
 		case err != nil:
 			require.ErrorIs(r.t, err, errFault)
 			r.failed++
