@@ -1279,6 +1279,30 @@ func addOurs(api *clixnowtest.Server, createdOn time.Time) {
 	api.AddLeads(clixnow.Lead{Email: req.Email, ClickID: req.ClickID, CreatedOn: createdOn})
 }
 
+// If several leads are ours, the lowest id counts, also if a later page shows it
+// and the search proves nothing yet.
+func TestLowestIDOfSeveralPages(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPI(clixnowtest.WithPageLimit(10))
+		first := time.Now()
+		req := vendorsLead()
+		for i := range 30 {
+			lead := clixnow.Lead{ID: int64(100 - i), CreatedOn: first.Add(time.Duration(i) * time.Second)}
+			lead.Email = fmt.Sprintf("other%d@example.com", i)
+			lead.ClickID = lead.Email
+			if i == 3 || i == 25 {
+				lead.Email, lead.ClickID = req.Email, req.ClickID
+			}
+			api.AddLeads(lead)
+		}
+		time.Sleep(time.Minute)
+		lead, err := memoryClient(t, api).EnsureLeadSince(t.Context(), req, first)
+		require.NoError(t, err)
+		assert.Equal(t, int64(75), lead.LeadID)
+	})
+}
+
 // A duplicate rejection proves that the lead exists, so the next look reads the
 // whole window.
 func TestLookAfterDuplicateReadsTheWholeWindow(t *testing.T) {
