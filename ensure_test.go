@@ -1279,8 +1279,8 @@ func addOurs(api *clixnowtest.Server, createdOn time.Time) {
 	api.AddLeads(clixnow.Lead{Email: req.Email, ClickID: req.ClickID, CreatedOn: createdOn})
 }
 
-// If several leads are ours, the lowest id counts, also if a later page shows it
-// and the search proves nothing yet.
+// If several leads are ours, the lowest id counts, also if a later page shows
+// it and the search proves nothing yet.
 func TestLowestIDOfSeveralPages(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
