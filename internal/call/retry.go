@@ -39,8 +39,6 @@ func (c *Caller) shouldRetry(ctx context.Context, req *Request, o *Outcome) (ret
 // outcome.
 func (o *Outcome) isRetryable(method string) bool {
 	switch {
-	case errors.Is(o.Err, errResentTooOften):
-		return false
 	case o.Status == http.StatusTooManyRequests:
 		return true
 	case method != http.MethodGet:

@@ -197,8 +197,10 @@ func TestResendsOfNetHTTPAreBounded(t *testing.T) {
 	for _, test := range tests {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			inBubble(t, method+" "+test.name, func(t *testing.T) {
-				o, s := scripted(t.Context(), method, test.step)
-				assert.Len(t, s.began, 1, "it is not retried")
+				s := &script{steps: []step{test.step}}
+				caller := newCaller(s)
+				caller.Attempts = 1
+				o := caller.Do(t.Context(), newRequest(method, "https://acme.example/leads"))
 				assert.Zero(t, time.Since(s.began[0]), "it ends at once")
 				assert.Equal(t, test.status, o.Status)
 				if test.name == "three times" {
@@ -207,10 +209,15 @@ func TestResendsOfNetHTTPAreBounded(t *testing.T) {
 				}
 				assert.True(t, o.Sent)
 				assert.True(t, o.ConnectionLost)
-				assert.False(t, o.Retryable())
 				require.EqualError(t, o.Err, "net/http has resent the request too often")
 				require.NotErrorIs(t, o.Err, context.Canceled, "the context of the caller lives")
 			})
 		}
+	}
+	for method, want := range map[string]int{http.MethodGet: 3, http.MethodPost: 1} {
+		inBubble(t, method+" is retried as after a lost connection", func(t *testing.T) {
+			_, s := scripted(t.Context(), method, writes(4, untilDone))
+			assert.Len(t, s.began, want)
+		})
 	}
 }
