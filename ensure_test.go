@@ -1484,7 +1484,7 @@ func TestEnsureLeadContext(t *testing.T) {
 			class: clixnow.ErrOutcomeUnknown, is: []error{context.DeadlineExceeded}, took: 8 * s,
 		},
 		{
-			name: "deadline too short for the next pause", context: deadline(9 * s), creates: in(lost), posts: 1,
+			name: "deadline too short for the next pause", context: deadline(10 * s), creates: in(lost), posts: 1,
 			gets: 3, class: clixnow.ErrOutcomeUnknown, is: []error{context.DeadlineExceeded, errReset},
 			took: 9375 * time.Millisecond,
 		},
