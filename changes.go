@@ -347,14 +347,15 @@ func (f *follower) fail(err error) bool {
 // isFinal reports whether another pass would fail in the same way.
 func isFinal(err error) bool {
 	var answer *APIError
-	switch {
-	case errors.Is(err, ErrInvalidRequest):
-		return true
-	case errors.As(err, &answer):
-		return answer.StatusCode >= 300 && answer.StatusCode <= 499 &&
-			answer.StatusCode != http.StatusRequestTimeout && answer.StatusCode != http.StatusTooManyRequests
+	if !errors.As(err, &answer) {
+		return false
 	}
-	return false
+	switch status := answer.StatusCode; status {
+	case http.StatusRequestTimeout, http.StatusTooManyRequests:
+		return false
+	default:
+		return status >= 300 && status <= 499
+	}
 }
 
 // wait waits for the next pass. It reports whether the sequence goes on.

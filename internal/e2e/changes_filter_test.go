@@ -525,44 +525,51 @@ func TestLeadChangesReadsCreatedLeadsFirst(t *testing.T) {
 func TestLeadChangesEndsTheReadingOfCreatedLeads(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		name  string
-		leads func() []clixnow.Lead
-		want  bool // created leads are read in the second pass
+		name   string
+		change func(leads []clixnow.Lead) []clixnow.Lead
+		since  time.Time
+		// want says in which passes created leads are read.
+		want [2]bool
 	}{
-		{"all are dated", func() []clixnow.Lead { return crowd(5) }, false},
-		{"created on is hidden", func() []clixnow.Lead {
-			leads := crowd(5)
+		{name: "all are dated", change: func(leads []clixnow.Lead) []clixnow.Lead { return leads }},
+		{name: "created on is hidden", change: func(leads []clixnow.Lead) []clixnow.Lead {
 			for i := range leads {
 				leads[i].CreatedOn = time.Time{}
 			}
 			return leads
-		}, false},
-		{"all were modified", func() []clixnow.Lead {
-			leads := crowd(5)
+		}},
+		{name: "all were modified", change: func(leads []clixnow.Lead) []clixnow.Lead {
 			for i := range leads {
 				leads[i].UpdatedOn = leads[i].UpdatedOn.Add(time.Millisecond)
 			}
 			return leads
-		}, true},
-		{"one is not dated", func() []clixnow.Lead {
-			leads := crowd(5)
+		}, want: [2]bool{true, true}},
+		{name: "all that show were modified", change: func(leads []clixnow.Lead) []clixnow.Lead {
+			leads[0].UpdatedOn = noon.Add(20 * time.Minute)
+			leads[1].UpdatedOn = noon.Add(30 * time.Minute)
+			return leads
+		}, since: noon.Add(21*time.Minute + time.Second), want: [2]bool{true, false}},
+		{name: "one is not dated", change: func(leads []clixnow.Lead) []clixnow.Lead {
 			leads[3].UpdatedOn = time.Time{}
 			return leads
-		}, true},
-		{"none", func() []clixnow.Lead { return nil }, true},
+		}, want: [2]bool{true, true}},
+		{name: "none", change: func([]clixnow.Lead) []clixnow.Lead { return nil }, want: [2]bool{true, true}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			inBubble(t, time.Hour, func(t *testing.T) {
-				server := &undatedServer{leads: test.leads(), place: "creation", filter: filters()[1]}
+				server := &undatedServer{leads: test.change(crowd(5)), place: "creation", filter: filters()[1]}
 				first := 0
-				req := clixnow.LeadChangesRequest{PollInterval: time.Minute}
+				req := clixnow.LeadChangesRequest{Since: test.since, PollInterval: time.Minute}
 				j := follow(t.Context(), memoryClient(t, server), req, 2,
 					func(*journal) { first = len(server.requests) })
 				assert.NotContains(t, j, "pass failed")
 				created := func(query url.Values) bool { return query.Get("orderBy") == "CreatedOn" }
-				assert.Equal(t, test.want, slices.ContainsFunc(server.requests[first:], created))
+				assert.Equal(t, test.want, [2]bool{
+					slices.ContainsFunc(server.requests[:first], created),
+					slices.ContainsFunc(server.requests[first:], created),
+				})
 			})
 		})
 	}

@@ -741,6 +741,21 @@ func TestFeedMemory(t *testing.T) {
 		"it remembers where the next pass begins")
 }
 
+// However many items the feed forgets, it remembers the one at which the next
+// pass begins.
+func TestFeedRemembersWhereAPassBegins(t *testing.T) {
+	t.Parallel()
+	j := journal{items: entries(5000, time.Second), at: epoch().Add(10 * time.Hour)}
+	first := item{ID: 9999, Modified: epoch().Add(-time.Hour)}
+	j.items = slices.Insert(j.items, 0, first)
+	f := j.feed(100)
+	f.Overlap = 2 * time.Hour
+	assert.Len(t, pass(t, f), 5001)
+	j.queries = nil
+	pass(t, f)
+	assert.Equal(t, first.Modified.Add(-10*time.Millisecond), j.queries[0].from)
+}
+
 // 3,000 items, one a second, and further ones: all are yielded whatever the
 // filter, from the beginning and from any position, and the requests are those
 // of the pages that the server shows, not of their square.
