@@ -365,7 +365,9 @@ func (n *simTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	handle := func() (int, string) { return http.StatusOK, n.server.search(r.URL.Query()) }
 	if r.Method == http.MethodPost {
 		began := n.server.now()
-		handle = func() (int, string) { return n.server.create(body, began, n.random) }
+		// The create may be carried out later, in another goroutine.
+		random := rand.New(rand.NewPCG(n.random.Uint64(), n.random.Uint64()))
+		handle = func() (int, string) { return n.server.create(body, began, random) }
 	}
 	resp, err := n.fail(r, handle)
 	switch {
