@@ -70,7 +70,7 @@ not noticed: x.go:5: x.go: func Most() int { return 10 }: "10" becomes "(10+1)"
 noticed 1 of 2 that change behaviour (50.0 %); 0 known to change none; 0 do not compile
 `, out.String())
 
-	known := filepath.Join(root, "internal", "mutate")
+	known := filepath.Join(root, "checks", "mutate")
 	require.NoError(t, os.MkdirAll(known, 0o700))
 	line := `x.go: func Most() int { return 10 }: "10" becomes "(10+1)" # nobody calls it`
 	require.NoError(t, os.WriteFile(filepath.Join(known, "equivalent.txt"), []byte(line), 0o600))

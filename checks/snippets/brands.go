@@ -73,7 +73,8 @@ func route(ctx context.Context, acme, beta *clixnow.Client, store attempts, job 
 func newClient(brand, tokenFile string, refusals func(*clixnow.APIError) error) (*clixnow.Client, error) {
 	return clixnow.NewClient(brand, "",
 		clixnow.WithTokenSource(func(context.Context) (string, error) {
-			token, err := os.ReadFile(tokenFile) //nolint:gosec // the caller names the file
+			//nolint:gosec // the caller names the file
+			token, err := os.ReadFile(tokenFile)
 			return strings.TrimSpace(string(token)), err
 		}),
 		clixnow.WithRateLimiter(rate.NewLimiter(rate.Every(100*time.Millisecond), 5)),
