@@ -461,7 +461,13 @@ func TestListPagesInTurn(t *testing.T) {
 							require.False(t, different[id], "item %d twice", id)
 							different[id] = true
 						}
-						assert.LessOrEqual(t, *requests, 12+6*len(pages))
+						most := 12 + 6*len(pages)
+						if prefetch > 0 {
+							// Pages arrive in any order. A page that was
+							// requested ahead may be requested again.
+							most *= 2
+						}
+						assert.LessOrEqual(t, *requests, most)
 					})
 				})
 			}
