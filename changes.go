@@ -296,7 +296,8 @@ func (f *follower) deliver(lead Lead, position time.Time) bool {
 	return f.checkpoint(position, false)
 }
 
-// checkpoint calls Checkpoint. It reports whether the sequence goes on.
+// checkpoint calls Checkpoint. If Checkpoint fails, checkpoint returns false.
+// Then pass yields the error and ends the sequence.
 func (f *follower) checkpoint(since time.Time, caughtUp bool) bool {
 	f.handled = 0
 	if f.req.Checkpoint != nil {

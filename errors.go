@@ -256,8 +256,9 @@ func (e *APIError) statusIs(target error) bool {
 	return false
 }
 
-// reasonIs decides by what the function of WithRefusals returned. If it
-// returned nil, the known words decide.
+// reasonIs reports whether the response gives the reason target. If the
+// function of WithRefusals returned an error, that error decides. Otherwise the
+// words below decide. The comments of the sentinel errors list the same words.
 func (e *APIError) reasonIs(target error) bool {
 	if e.refusal != nil {
 		return errors.Is(e.refusal, target)

@@ -4,9 +4,9 @@ import "hash/maphash"
 
 func leadID(l *Lead) int64 { return l.ID }
 
-// leadVersion returns a function that computes a fingerprint of a lead: of all
-// its fields except Extra. Extra may hold values that change at each read, such
-// as a signed link.
+// leadVersion returns a function that computes a fingerprint of a lead. The
+// fingerprint covers all fields except Extra. Extra may hold values that change
+// at each read, such as a signed link. A new field of Lead belongs here too.
 func leadVersion() func(*Lead) uint64 {
 	type shown struct {
 		texts   [10]string

@@ -13,6 +13,10 @@ import (
 	"github.com/clixnow/clixnow-go/internal/wire"
 )
 
+// This file has the JSON form of each type: requests, responses, leads and
+// errors. Package wire reads and writes it. Errors and the values of a
+// request's Extra are written by encoding/json.
+
 // requestFields returns the wire form of a request without its Extra, in the
 // order of the reference.
 func requestFields(r *CreateLeadRequest) []wire.Field {

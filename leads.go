@@ -3,14 +3,9 @@ package clixnow
 import (
 	"context"
 	"encoding/json"
-	"maps"
 	"net/http"
 	"net/netip"
-	"net/url"
-	"slices"
-	"strings"
-	"unicode"
-	"unicode/utf8"
+	"time"
 
 	"github.com/clixnow/clixnow-go/internal/call"
 	"github.com/clixnow/clixnow-go/internal/wire"
@@ -192,162 +187,67 @@ func (c *Client) encode(req *CreateLeadRequest) ([]byte, error) {
 	return appendRequest(object, append(faults, encodingFaults...))
 }
 
-// Validate returns nil, or a [*ValidationError] with all faults at once: what
-// the API is known to refuse, and what cannot be encoded. [Client.CreateLead]
-// calls it first. See [WithoutValidation].
-func (r CreateLeadRequest) Validate() error {
-	_, encodingFaults := wireForm(&r)
-	return invalid(append(ruleFaults(&r), encodingFaults...))
-}
-
-// DropInvalidOptional empties the optional fields that Validate would refuse,
-// and removes such members from Extra. It cuts a comment that is too long. It
-// returns the faults that it found in optional fields. Mandatory fields stay
-// unchanged.
+// Lead is a registered lead as a search shows it (Clixnow API reference,
+// "Response model"). CRMID, BrandID and FTDDate may be hidden from an
+// affiliate. A Lead marshals to the JSON of the API and unmarshals from it.
 //
-// Use it for values that the visitor did not type, such as those of the
-// browser. They must not cost the sign-up.
-func (r *CreateLeadRequest) DropInvalidOptional() []FieldError {
-	fields := requestFields(r)
-	faults := slices.DeleteFunc(append(ruleFaults(r), encodingFaults(fields)...),
-		func(fault FieldError) bool { return isMandatory(fault.Field) })
-	for _, fault := range faults {
-		drop(fields, fault)
-	}
-	return append(faults, r.dropExtra()...)
+// The texts of leads that were read together share memory, in pieces of about
+// 16 KiB. If you keep one text, its whole piece stays in memory. If that
+// matters, keep a strings.Clone of the text.
+type Lead struct {
+	// ID identifies the lead within Clixnow. It is positive in what SearchLeads
+	// yields.
+	ID int64
+	// Email is the address of the lead. Some brands mask it. "" means hidden.
+	Email string
+	// Status is free text and differs by brand. "" means hidden or none.
+	Status string
+	// CRMID identifies the lead in the system of the brand. It is a number or a
+	// string on the wire. "" means hidden or none.
+	CRMID string
+	// BrandID identifies the broker that accepted the lead. 0 means hidden.
+	BrandID int64
+	// BrandName is the name of the broker that accepted the lead. "" means
+	// hidden or none.
+	BrandName string
+	// CreatedOn is when the lead was created, in UTC. A date without a zone is
+	// read as UTC: if a brand prints local time, CreatedOn is wrong by the
+	// offset. A zero time means hidden.
+	CreatedOn time.Time
+	// UpdatedOn is when the lead was changed last, in UTC. The ModifiedOn
+	// filters and order use it. A zero time means hidden or never.
+	UpdatedOn time.Time
+	// FTDDate is when the first deposit was made, in UTC. A zero time means
+	// that there is none, or that it is hidden.
+	FTDDate time.Time
+
+	// These five fields are the tracking fields of the registration. "" means
+	// that the field was not sent, or that it is hidden.
+	ClickID     string
+	Sub2        string
+	SubCampaign string
+	Keyword     string
+	Placement   string
+
+	// ClientType should say whether a first deposit was made, but the reference
+	// contradicts itself. Use HasFTD instead. "" means hidden or none.
+	ClientType ClientType
+
+	// Extra holds the fields that this version does not know. nil means that
+	// there are none.
+	Extra map[string]json.RawMessage
 }
 
-// isMandatory reports whether a field of a request is mandatory.
-func isMandatory(field string) bool {
-	all := checks(new(CreateLeadRequest))
-	return slices.ContainsFunc(all[:], func(c check) bool { return c.mandatory && c.field == field })
-}
+// ClientType is the API's own word for whether a first deposit was made. The
+// reference seems to have its two values swapped. Use [Lead.HasFTD] instead.
+type ClientType string
 
-// drop empties the field at fault, or cuts it if it is too long.
-func drop(fields []wire.Field, fault FieldError) {
-	i := slices.IndexFunc(fields, func(f wire.Field) bool { return f.Name == fault.Field })
-	text, _ := fields[i].Value.(*string)
-	if characters := []rune(*text); fault.Code == ProblemTooLong && len(characters) > maxComment {
-		*text = string(characters[:maxComment])
-		return
-	}
-	*text = ""
-}
-
-// dropExtra removes the members of Extra that cannot be sent. It does not
-// change the caller's map.
-func (r *CreateLeadRequest) dropExtra() []FieldError {
-	_, faults := encodeExtra(r.Extra)
-	if len(faults) == 0 {
-		return nil
-	}
-	fields := requestFields(r)
-	r.Extra = maps.Clone(r.Extra)
-	maps.DeleteFunc(r.Extra, func(name string, value any) bool {
-		_, fault := encodeMember(fields, name, value)
-		return fault.Code != ""
-	})
-	return faults
-}
-
-// ruleFaults returns the faults for which the API is known to refuse a request.
-func ruleFaults(r *CreateLeadRequest) (faults []FieldError) {
-	for _, c := range checks(r) {
-		switch {
-		case c.mandatory && strings.TrimSpace(c.value) == "":
-			faults = append(faults, FieldError{Field: c.field, Code: ProblemMissing, Problem: "is missing"})
-			continue
-		case c.value == "":
-			continue
-		}
-		for _, rule := range c.rules {
-			if rule.isValid != nil && !rule.isValid(c.value) {
-				faults = append(faults, FieldError{Field: c.field, Code: rule.code, Problem: rule.problem})
-			}
-		}
-	}
-	return faults
-}
-
-// check holds the rules of the API reference for one field.
-type check struct {
-	field, value string
-	mandatory    bool
-	rules        [2]rule
-}
-
-// rule is one rule. A nil isValid means that there is no rule.
-type rule struct {
-	isValid func(string) bool
-	code    ProblemCode
-	problem string
-}
-
+// The documented client types.
 const (
-	minPassword = 8
-	maxComment  = 1000
+	ClientTypeClient    ClientType = "Client"
+	ClientTypeDepositor ClientType = "Depositor"
 )
 
-// checks returns the rules by field. Fields that may have any value are not in
-// it.
-func checks(r *CreateLeadRequest) [9]check {
-	const mandatory, optional = true, false
-	isTwoLetters := rule{isAlpha2, ProblemTwoLetters, "must be two letters"}
-	return [...]check{
-		{"firstName", r.FirstName, mandatory, [2]rule{}},
-		{"lastName", r.LastName, mandatory, [2]rule{}},
-		{"email", r.Email, mandatory, [2]rule{{isAddress, ProblemEmail, "must be one bare address"}}},
-		{"phone", r.Phone, mandatory, [2]rule{}},
-		{"password", r.Password, mandatory, [2]rule{
-			{isLongPassword, ProblemPasswordLength, "must have at least 8 characters"},
-			{hasSpecial, ProblemPasswordSpecial, "must have a character that is neither letter nor digit"},
-		}},
-		{"countryCode", r.CountryCode, mandatory, [2]rule{isTwoLetters}},
-		{"languageCode", r.LanguageCode, optional, [2]rule{isTwoLetters}},
-		{"referralUrl", r.ReferralURL, optional, [2]rule{
-			{isWebURL, ProblemURL, "must be an absolute http or https URL"},
-		}},
-		{"comment", r.Comment, optional, [2]rule{
-			{isShortComment, ProblemTooLong, "must have at most 1000 characters"},
-		}},
-	}
-}
-
-// isAddress reports whether text is one bare email address. It accepts dots in
-// a row, because some carriers give such addresses. The API decides about the
-// rest.
-func isAddress(text string) bool {
-	local, domain, _ := strings.Cut(text, "@")
-	return local != "" && strings.Contains(strings.Trim(domain, "."), ".") &&
-		!strings.ContainsAny(text, `<>(),;:"[]\`) && !strings.Contains(domain, "@") &&
-		!strings.ContainsFunc(text, isInvisible)
-}
-
-// isInvisible reports whether r is a space, a control character, or another
-// character that one cannot see.
-func isInvisible(r rune) bool {
-	const brailleBlank = '\u2800'
-	if r <= unicode.MaxASCII {
-		return r <= ' ' || r == '\x7f'
-	}
-	return !unicode.IsPrint(r) || r == brailleBlank ||
-		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
-}
-
-func isLongPassword(text string) bool { return utf8.RuneCountInString(text) >= minPassword }
-
-func hasSpecial(text string) bool {
-	return strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-}
-
-func isShortComment(text string) bool { return utf8.RuneCountInString(text) <= maxComment }
-
-func isAlpha2(text string) bool {
-	letter := func(b byte) bool { return b|0x20 >= 'a' && b|0x20 <= 'z' }
-	return len(text) == 2 && letter(text[0]) && letter(text[1])
-}
-
-func isWebURL(text string) bool {
-	u, err := url.Parse(text)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != ""
-}
+// HasFTD reports whether the lead shows a first deposit. If it returns false,
+// the date may also be hidden from the affiliate.
+func (l Lead) HasFTD() bool { return !l.FTDDate.IsZero() }

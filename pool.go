@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// pool does work for each item of a sequence, for a few items at a time. An
-// item has a slot from before it is taken from the sequence until its result
-// was handled.
+// pool does work for each item of a sequence, for a few items at a time. A slot
+// is acquired before an item is taken from the sequence. It is released after
+// the result was handled.
 type pool[Item, Result any] struct {
 	slots int
 	// wait is called before each item is taken. If it returns an error, nothing

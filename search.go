@@ -2,7 +2,6 @@ package clixnow
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -77,71 +76,6 @@ const (
 	// misprint of FtdDate. It is for hosts that know only this spelling.
 	OrderByFTDFate OrderBy = "FtdFate"
 )
-
-// Lead is a registered lead as a search shows it (Clixnow API reference,
-// "Response model"). CRMID, BrandID and FTDDate may be hidden from an
-// affiliate. A Lead marshals to the JSON of the API and unmarshals from it.
-//
-// The texts of leads that were read together share memory, in pieces of about
-// 16 KiB. If you keep one text, its whole piece stays in memory. If that
-// matters, keep a strings.Clone of the text.
-type Lead struct {
-	// ID identifies the lead within Clixnow. It is positive in what SearchLeads
-	// yields.
-	ID int64
-	// Email is the address of the lead. Some brands mask it. "" means hidden.
-	Email string
-	// Status is free text and differs by brand. "" means hidden or none.
-	Status string
-	// CRMID identifies the lead in the system of the brand. It is a number or a
-	// string on the wire. "" means hidden or none.
-	CRMID string
-	// BrandID identifies the broker that accepted the lead. 0 means hidden.
-	BrandID int64
-	// BrandName is the name of the broker that accepted the lead. "" means
-	// hidden or none.
-	BrandName string
-	// CreatedOn is when the lead was created, in UTC. A date without a zone is
-	// read as UTC: if a brand prints local time, CreatedOn is wrong by the
-	// offset. A zero time means hidden.
-	CreatedOn time.Time
-	// UpdatedOn is when the lead was changed last, in UTC. The ModifiedOn
-	// filters and order use it. A zero time means hidden or never.
-	UpdatedOn time.Time
-	// FTDDate is when the first deposit was made, in UTC. A zero time means
-	// that there is none, or that it is hidden.
-	FTDDate time.Time
-
-	// These five fields are the tracking fields of the registration. "" means
-	// that the field was not sent, or that it is hidden.
-	ClickID     string
-	Sub2        string
-	SubCampaign string
-	Keyword     string
-	Placement   string
-
-	// ClientType should say whether a first deposit was made, but the reference
-	// contradicts itself. Use HasFTD instead. "" means hidden or none.
-	ClientType ClientType
-
-	// Extra holds the fields that this version does not know. nil means that
-	// there are none.
-	Extra map[string]json.RawMessage
-}
-
-// ClientType is the API's own word for whether a first deposit was made. The
-// reference seems to have its two values swapped. Use [Lead.HasFTD] instead.
-type ClientType string
-
-// The documented client types.
-const (
-	ClientTypeClient    ClientType = "Client"
-	ClientTypeDepositor ClientType = "Depositor"
-)
-
-// HasFTD reports whether the lead shows a first deposit. If it returns false,
-// the date may also be hidden from the affiliate.
-func (l Lead) HasFTD() bool { return !l.FTDDate.IsZero() }
 
 // LeadPage is the result of one request of a search.
 type LeadPage struct {

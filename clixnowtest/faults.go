@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// Fault describes what happens to a request. A fault with only Method, Email
-// and Times lets its requests pass. So it delays the faults after it.
+// Fault describes what happens to a request. A fault that sets only Method,
+// Email and Times changes nothing: its requests are handled as usual. The next
+// fault then strikes later requests.
 type Fault struct {
 	// Method is "POST" or "GET". "" means any.
 	Method string

@@ -10,11 +10,16 @@ import (
 )
 
 // Error means that no brand took the lead, or that a call of Register was
-// wrong. It matches exactly one of the four classes of errors: unknown if a
-// brand may have the lead, else not sent if one try was not sent, else rate
-// limited if one was, else refused. If no route accepted the lead, it is
-// refused. errors.Is and errors.As reach the errors of the tries of that class,
-// and no others.
+// wrong. It matches exactly one of the four classes of errors, the first of
+// these that fits:
+//
+//   - unknown: a brand may have the lead
+//   - not sent: a try was not sent
+//   - rate limited: a try was rate limited
+//   - refused: all tries were refused, or no route accepted the lead
+//
+// errors.Is and errors.As reach the errors of the tries of that class, and no
+// others.
 type Error struct {
 	// Tried holds the brands that did not take the lead, in order. The last one
 	// may be the brand in doubt, or one that got nothing because Begin failed.

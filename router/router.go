@@ -5,8 +5,8 @@
 // have the lead does not: [Router.Register] then stops and reports the brand in
 // doubt. So no lead is sent to a brand while another brand may have it.
 //
-// This also holds if the process dies, provided that Begin stores the attempt
-// with the lead and the next call of Register gets it back:
+// This also holds if the process dies. For this, Begin must store the attempt
+// with the lead, and the attempt must be passed to the next call of Register:
 //
 //	r := &router.Router{
 //		Routes: []router.Route{{Client: acme}, {Client: beta}},

@@ -12,6 +12,9 @@ import (
 	"time"
 )
 
+// This file decides whether a request is sent again, and after which wait. The
+// rule is isRetryable. The one attempt that may follow a 401 is in Caller.send.
+
 // maxRetryAfter bounds a Retry-After. Some servers send nonsense there, such as
 // the time in epoch seconds.
 const maxRetryAfter = 24 * time.Hour

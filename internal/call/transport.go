@@ -14,7 +14,8 @@ import (
 const (
 	idleConnectionsPerHost = 64
 	// idleTimeout is shorter than that of common servers, which is about a
-	// minute. A POST that meets a server's closing has an unknown outcome.
+	// minute. If the server closes the connection while a POST is sent, the
+	// outcome is unknown.
 	idleTimeout = 30 * time.Second
 	// maxHeaderBytes is a tenth of what the standard library allows.
 	maxHeaderBytes = 1 << 20

@@ -12,9 +12,9 @@ import (
 // pass began.
 //
 // A Feed reads in passes. Each pass starts Overlap before the position and ends
-// at the present. If an item became visible within Overlap of its modification,
-// a pass that begins after that yields its last state, or a later pass does if
-// that one fails. The same holds for a new Feed that begins at the position of
+// at the present. An item must become visible within Overlap of its
+// modification. Then the next pass that succeeds yields its last state. The
+// same holds for a new Feed that begins at the position of
 // an old one. Within one Feed, no version of an item is yielded twice in a row.
 //
 // pass.go says how a pass is read.

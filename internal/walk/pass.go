@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// The steps say how far before an item a bound is set. With a coarser filter it
-// has to be set further back, or the bound hides the item.
+// A step is the distance from an item back to a bound. A coarser filter needs a
+// larger step. Otherwise the bound hides the item.
 const (
 	// Step 0 is for a filter that compares as finely as the server prints
 	// dates. The datetime of SQL Server counts in steps of 3.33 ms.

@@ -7,15 +7,16 @@ import "fmt"
 //
 // Each page starts on the last item of the page before. An item of a page is an
 // anchor if it was read before and has not moved since. Items move only towards
-// the end of the list. So each item that is in front of an anchor now was in
-// front of it when the anchor was read, or was inserted later. Nothing was lost
-// between the two pages, and the page is accepted.
+// the end of the list. So an item in front of an anchor was already there when
+// the anchor was read, or it was inserted later. Nothing was lost between the
+// two pages, and the page is accepted.
 //
 // A page without an anchor has shifted by an unknown number of items, even if
 // the page is empty. The reader drops it and steps back, twice as far each
 // time, until a page holds an anchor or starts where the reading began.
 //
-// Only an accepted page can show that the list ends.
+// Only an accepted page can show that the list ends. If too many items in a row
+// had been read before, advance ends the walk with ErrUnstable.
 type place[T any] struct {
 	id func(*T) int64
 	// version is nil if items do not move.

@@ -9,6 +9,9 @@ import (
 // prefetcher delivers pages to one consumer, and requests some of them ahead.
 // It guesses which pages come next. If the consumer asks for another page, the
 // pages that were requested ahead are dropped, and their errors too.
+//
+// The number of pages that are requested ahead begins with 1 and doubles up to
+// most, see grow. List lowers it for a Limit, and for short pages.
 type prefetcher[T any] struct {
 	fetch func(ctx context.Context, skip, count int, room []T) ([]T, error)
 	// most is the largest number of pages to request ahead. 0 means none.

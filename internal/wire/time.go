@@ -2,6 +2,8 @@ package wire
 
 import "time"
 
+// This file reads and writes dates. ParseTime lists the forms that are read.
+
 // FormatQueryTime returns t for a query parameter: in UTC, without a zone, and
 // with three digits of milliseconds if these are not zero. A finer time is
 // rounded down, or up if up is true. So a period never becomes smaller.
