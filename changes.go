@@ -96,7 +96,9 @@ const defaultOverlap = time.Minute
 //
 // Between two restarts the position must move by more than one Overlap.
 // Otherwise each restart only repeats the leads of that Overlap. After a pass
-// the position is never zero, so a zero Since always means a first pass.
+// the position is never zero, so a zero Since always means a first pass. With
+// CheckpointEvery, another Since may still lie within the first pass: save
+// caughtUp too if you must know.
 //
 // # Errors
 //

@@ -9,6 +9,7 @@
 //	lead, err := client.EnsureLead(ctx, clixnow.CreateLeadRequest{
 //		FirstName: "Allison", LastName: "Brown", CountryCode: "CH",
 //		Email: email, Phone: "+41123456789", Password: password,
+//		ClickID: clickID, // unique for each sign-up
 //	})
 //
 // By task:

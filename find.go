@@ -32,17 +32,18 @@ type FoundLeads struct {
 	// there are none.
 	Leads []Lead
 	// Hidden is the number of leads that may match: they hide or mask what was
-	// asked for, or show something similar. 0 means that Leads is the whole
-	// answer.
+	// asked for, or show something similar. 0 means that no lead that was read
+	// may match, except Leads.
 	Hidden int
-	// Read is the number of all leads that were read. 0 means that the period
-	// is empty.
+	// Read is the number of all leads that were read. If it is 0, the period is
+	// empty, or the filter of the server hid its leads.
 	Read int
 }
 
 // FindLeads reads a period and returns the leads in it that have a given email
 // or click id. The API itself filters by id and by dates only, so the cost is
-// that of a search for the whole period: give bounds if you can.
+// that of a search for the whole period: give bounds if you can. Some servers
+// compare the bounds by day. So ask for a day more on both sides.
 //
 // It reads in the order of creation, with the promise of [Client.SearchLeads],
 // and needs memory for the matches and for the ids that it has read. It

@@ -62,6 +62,7 @@ func route(ctx context.Context, acme, beta *clixnow.Client, store attempts, job 
 		},
 	}
 	result, err := routes.Register(ctx, job.Lead, job.Attempt)
+	ctx = context.WithoutCancel(ctx) // the result is stored even if the time is up
 	if err != nil {
 		// The lead is not placed. OutcomeOf and ReasonOf work on err.
 		return errors.Join(err, store.SaveAttempt(ctx, job.ID, router.InDoubt(err)))
@@ -108,8 +109,11 @@ func (m *Metrics) ObserveRoute(result *router.Result, err error) {
 	for _, try := range result.Tried {
 		m.Observe(try.Brand, try.Err)
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		m.Observe(result.Brand, nil)
+	case len(result.Tried) == 0:
+		m.Observe("", err) // no route accepted the lead, or the call was wrong
 	}
 }
 

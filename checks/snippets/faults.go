@@ -46,6 +46,13 @@ func withFaults(do func(fault string, client *clixnow.Client)) {
 	})
 	do("refused", client)
 
+	// The API refuses a field: the reason is ReasonInvalid.
+	server.Inject(clixnowtest.Fault{
+		Method: "POST", Status: 400,
+		Body: `{"message":"The request is invalid.","errors":{"phone":["is not a phone number"]}}`,
+	})
+	do("invalid", client)
+
 	// The API answers 429 until the retries give up.
 	server.Inject(clixnowtest.Fault{Status: 429, Times: 3})
 	do("rate limited", client)

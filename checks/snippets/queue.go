@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/clixnow/clixnow-go"
@@ -43,6 +44,7 @@ func handle(ctx context.Context, client *clixnow.Client, job *Job) error {
 		}
 	}
 	lead, err := client.EnsureLeadSince(ctx, job.Lead, first)
+	ctx = context.WithoutCancel(ctx) // the result is stored even if the time is up
 	switch clixnow.OutcomeOf(err) {
 	case clixnow.OutcomeRegistered:
 		return job.Settle(ctx, lead.LeadID)
@@ -70,21 +72,27 @@ func signUp(
 }
 
 func resolve(ctx context.Context, client *clixnow.Client, job *Job) error {
-	found, err := client.FindLeads(ctx, clixnow.FindLeadsRequest{
-		Email:         job.Lead.Email,
-		CreatedOnFrom: job.FirstAttempt.Add(-24 * time.Hour),
-		CreatedOnTo:   job.FirstAttempt.Add(24 * time.Hour),
-	})
-	if err != nil {
-		return err
+	if job.Lead.ClickID == "" {
+		return job.AskBrand(ctx) // Many leads can have the same email.
 	}
-	for _, lead := range found.Leads {
-		if lead.ClickID == job.Lead.ClickID && lead.CreatedOn.After(job.FirstAttempt.Add(-3*time.Minute)) {
-			return job.Settle(ctx, lead.ID) // The lead was registered.
+	doubtful := false
+	for _, asked := range []clixnow.FindLeadsRequest{{Email: job.Lead.Email}, {ClickID: job.Lead.ClickID}} {
+		// A filter may compare days, and a date may be local time.
+		asked.CreatedOnFrom = job.FirstAttempt.Add(-49 * time.Hour)
+		asked.CreatedOnTo = job.FirstAttempt.Add(49 * time.Hour)
+		found, err := client.FindLeads(ctx, asked)
+		if err != nil {
+			return err
 		}
+		for _, lead := range found.Leads {
+			if lead.ClickID == job.Lead.ClickID && strings.EqualFold(lead.Email, job.Lead.Email) {
+				return job.Settle(ctx, lead.ID) // The lead was registered.
+			}
+		}
+		doubtful = doubtful || len(found.Leads)+found.Hidden > 0 || found.Read == 0
 	}
-	if len(found.Leads)+found.Hidden > 0 {
-		return job.AskBrand(ctx) // Only the brand can say which lead this is.
+	if doubtful {
+		return job.AskBrand(ctx) // Only the brand can say whether it has the lead.
 	}
 	return job.Resubmit(ctx) // The lead is not there: make a new job without a saved time.
 }

@@ -2,6 +2,7 @@ package snippets
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"time"
@@ -22,22 +23,26 @@ func (m *mirror) Save(since time.Time, _ bool) error {
 	return nil
 }
 
-func follow(ctx context.Context, client *clixnow.Client, store *mirror, saved time.Time) {
+func follow(ctx context.Context, client *clixnow.Client, store *mirror, saved time.Time) error {
 	for lead, err := range client.LeadChanges(ctx, clixnow.LeadChangesRequest{
 		Since: saved, PollInterval: time.Minute, Checkpoint: store.Save,
 	}) {
-		if err != nil {
-			log.Print(err) // only after clixnow.ErrPassFailed another pass follows
+		if errors.Is(err, clixnow.ErrPassFailed) {
+			log.Print(err) // another pass follows
 			continue
+		}
+		if err != nil {
+			return err
 		}
 		store.Add(lead)
 	}
+	return nil
 }
 
 func followInBatches(
 	ctx context.Context, client *clixnow.Client, saved time.Time,
 	saveInOneTransaction func([]clixnow.Lead, time.Time) error,
-) {
+) error {
 	var batch []clixnow.Lead
 	changes := client.LeadChanges(ctx, clixnow.LeadChangesRequest{
 		Since:        saved, // zero at first: the whole history
@@ -50,12 +55,16 @@ func followInBatches(
 		CheckpointEvery: 1000, // also within a long pass
 	})
 	for lead, err := range changes {
-		if err != nil {
-			log.Print(err) // the next pass tries again, if err is clixnow.ErrPassFailed
+		if errors.Is(err, clixnow.ErrPassFailed) {
+			log.Print(err) // another pass follows
 			continue
+		}
+		if err != nil {
+			return err
 		}
 		batch = append(batch, lead)
 	}
+	return nil
 }
 
 func printJanuary(ctx context.Context, client *clixnow.Client) error {
@@ -68,6 +77,9 @@ func printJanuary(ctx context.Context, client *clixnow.Client) error {
 	for lead, err := range client.SearchLeads(ctx, january) {
 		if err != nil {
 			return err // an error comes last
+		}
+		if lead.CreatedOn.IsZero() {
+			return errors.New("the brand hides the dates of leads")
 		}
 		if lead.CreatedOn.Before(first) || !lead.CreatedOn.Before(end) {
 			continue

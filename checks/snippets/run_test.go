@@ -84,7 +84,8 @@ func TestWithFaults(t *testing.T) {
 	t.Parallel()
 	want := map[string]clixnow.Outcome{
 		"lost": clixnow.OutcomeRegistered, "unknown": clixnow.OutcomeUnknown,
-		"refused": clixnow.OutcomeRefused, "rate limited": clixnow.OutcomeRateLimited,
+		"refused": clixnow.OutcomeRefused, "invalid": clixnow.OutcomeRefused,
+		"rate limited": clixnow.OutcomeRateLimited,
 	}
 	n := 0
 	withFaults(func(fault string, client *clixnow.Client) {
@@ -98,6 +99,7 @@ func TestWithFaults(t *testing.T) {
 		req.ClickID += fault
 		_, err := client.EnsureLead(t.Context(), req)
 		assert.Equal(t, want[fault], clixnow.OutcomeOf(err), "%s: %v", fault, err)
+		assert.Equal(t, fault == "invalid", clixnow.ReasonOf(err) == clixnow.ReasonInvalid, "%s: %v", fault, err)
 	})
 	assert.Equal(t, len(want), n)
 	assert.Equal(t, clixnow.OutcomeUnknown, clixnow.OutcomeOf(unknownOfMock()))
@@ -162,20 +164,33 @@ func TestSignUp(t *testing.T) {
 func TestResolve(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	for want, leads := range map[string][]clixnow.Lead{
-		"settled":       {{Email: "Allison.Brown@example.com", ClickID: allison().ClickID, CreatedOn: now}},
-		"ask the brand": {{Email: "al***@example.com", CreatedOn: now}},
-		"resubmitted":   {{Email: "bruno@example.com", CreatedOn: now}},
+	lead := func(email, clickID string) []clixnow.Lead {
+		return []clixnow.Lead{{Email: email, ClickID: clickID, CreatedOn: now}}
+	}
+	for name, test := range map[string]struct {
+		leads []clixnow.Lead
+		want  string
+	}{
+		"the same":         {lead("Allison.Brown@example.com", allison().ClickID), "settled"},
+		"another email":    {lead("allisonb@example.com", allison().ClickID), "ask the brand"},
+		"another click id": {lead(allison().Email, "other"), "ask the brand"},
+		"masked email":     {lead("al***@example.com", "other"), "ask the brand"},
+		"no leads":         {nil, "ask the brand"},
+		"another lead":     {lead("bruno@example.com", "bruno"), "resubmitted"},
 	} {
-		t.Run(want, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := newServer(t)
-			server.AddLeads(leads...)
+			server.AddLeads(test.leads...)
 			job := &Job{Lead: allison(), FirstAttempt: now}
 			require.NoError(t, resolve(t.Context(), newServerClient(t, server), job))
-			assert.Equal(t, want, job.Done)
+			assert.Equal(t, test.want, job.Done)
 		})
 	}
+	job := &Job{Lead: allison(), FirstAttempt: now}
+	job.Lead.ClickID = ""
+	require.NoError(t, resolve(t.Context(), newServerClient(t, newServer(t)), job))
+	assert.Equal(t, "ask the brand", job.Done)
 }
 
 func TestReading(t *testing.T) {
@@ -189,17 +204,18 @@ func TestReading(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	store := &mirror{leads: make(map[int64]clixnow.Lead)}
-	follow(ctx, client, store, time.Time{})
+	require.ErrorIs(t, follow(ctx, client, store, time.Time{}), context.DeadlineExceeded)
 	assert.Len(t, store.leads, 2)
 	assert.False(t, store.since.IsZero())
 
 	var saved []clixnow.Lead
 	ctx, cancel = context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	followInBatches(ctx, client, time.Time{}, func(batch []clixnow.Lead, _ time.Time) error {
+	err := followInBatches(ctx, client, time.Time{}, func(batch []clixnow.Lead, _ time.Time) error {
 		saved = append(saved, batch...)
 		return nil
 	})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.Len(t, saved, 2)
 }
 
