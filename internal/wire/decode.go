@@ -379,17 +379,15 @@ func (r *reader) decode(quoted []byte, holds contents) []byte {
 // allocation for each text would take most of the time. One string for the
 // whole document would stay in memory as long as any text of it.
 func (r *reader) copyText(text []byte) string {
-	if len(text) == 0 {
-		return ""
-	}
-	if r.chunk.Cap()-r.chunk.Len() < len(text) {
+	start := r.chunk.Len()
+	if r.chunk.Cap()-start < len(text) {
 		if len(text) > chunkSize/4 {
 			return string(text)
 		}
 		r.chunk = strings.Builder{}
 		r.chunk.Grow(min(chunkSize, len(r.data)))
+		start = 0
 	}
-	start := r.chunk.Len()
 	r.chunk.Write(text)
 	return r.chunk.String()[start:]
 }

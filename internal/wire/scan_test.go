@@ -186,6 +186,56 @@ func TestDecodeListPredictsMembers(t *testing.T) {
 	}
 }
 
+// Members may be absent, and the predictions after them are then right.
+func TestDecodeListSkipsAbsentMembers(t *testing.T) {
+	t.Parallel()
+	members := []string{
+		`"a":"x"`, `"b":null`, `"c":"\u0041"`, `"d":7`, `"e":"2022-12-19T11:01:58Z"`, `"f":12`,
+		`"g":"z"`,
+	}
+	type row struct {
+		a, b, c, d, g string
+		e             time.Time
+		f             int64
+		extra         map[string]json.RawMessage
+	}
+	var got row
+	object := wire.Object{Extra: &got.extra, Fields: []wire.Field{
+		{Name: "a", Value: &got.a},
+		{Name: "b", Value: &got.b},
+		{Name: "c", Value: &got.c},
+		{Name: "d", Value: &got.d},
+		{Name: "e", Value: &got.e},
+		{Name: "f", Value: &got.f},
+		{Name: "g", Value: &got.g},
+	}}
+	for set := range 1 << len(members) {
+		for _, between := range []string{",", `,"x":1,`, " ,"} {
+			var present []string
+			for i, member := range members {
+				if set>>i&1 == 1 {
+					present = append(present, member)
+				}
+			}
+			text := "{" + strings.Join(present, between) + "}"
+			got = row{}
+			require.NoError(t, object.Decode([]byte(text)))
+			want := got
+			got = row{}
+			// Nothing is predicted near the end of the document.
+			list := "[" + text + `,{"other":"a long one, a long one"}]`
+			first := true
+			require.NoError(t, object.DecodeList([]byte(list), func() error {
+				if first {
+					require.Equal(t, want, got, text)
+				}
+				first = false
+				return nil
+			}))
+		}
+	}
+}
+
 func TestDecodeNumbersAndWords(t *testing.T) {
 	t.Parallel()
 	for _, sign := range []string{"", "-", "+", "--"} {

@@ -92,6 +92,9 @@ func (d document) fraction(at int) (nanosecond, end int) {
 	if d.peek(at) != '.' {
 		return 0, at
 	}
+	if millisecond, end := d.milliseconds(at + 1); end > at { // only for speed
+		return millisecond * int(time.Millisecond), end
+	}
 	unit := uint(time.Second) // dividing it is faster than dividing an int
 	end = at + 1
 	for _, c := range d[end:min(end+9, len(d))] {
