@@ -52,7 +52,7 @@ func (l List[T]) Items(ctx context.Context) iter.Seq2[*T, error] {
 			remaining: l.Limit,
 		}
 		if !l.ByID {
-			r.place.versions = make(map[int64]uint64)
+			r.place.versions = make(versions)
 		}
 		if err := r.read(ctx, func(item *T) bool { return yield(item, nil) }); err != nil {
 			yield(nil, err)

@@ -30,7 +30,7 @@ type place[T any] struct {
 
 	// versions holds the version of each item that was read. It is nil in
 	// ascending order of ids, because highest is enough there.
-	versions map[int64]uint64
+	versions versions
 	// highest is the highest id that was read.
 	highest int64
 	// last is the item that the page before ended with.
@@ -125,9 +125,9 @@ func (p *place[T]) rememberAll() error {
 			"%w: the page at skip %d is not in ascending order of ids, but the first page was; read the list again",
 			ErrUnstable, p.skip)
 	}
-	p.versions = make(map[int64]uint64)
+	p.versions = make(versions)
 	if p.begun {
-		p.versions[p.last.id] = p.last.version
+		p.versions.set(p.last)
 	}
 	return nil
 }
@@ -139,7 +139,7 @@ func (p *place[T]) anchored(page []T) bool {
 			// The first id of the page is its lowest.
 			return m.id <= p.highest
 		}
-		if version, read := p.versions[m.id]; read && version == m.version {
+		if p.versions.has(m) {
 			return true
 		}
 	}
@@ -228,9 +228,7 @@ func (g *guard) pass(items int, end int64, ascending bool) {
 func (p *place[T]) remember(m mark) bool {
 	isNew := m.id > p.highest
 	if p.versions != nil {
-		_, read := p.versions[m.id]
-		isNew = !read
-		p.versions[m.id] = m.version
+		isNew = p.versions.set(m)
 	}
 	p.highest = max(p.highest, m.id)
 	return isNew
@@ -258,4 +256,29 @@ func (p *place[T]) advance(received int) error {
 	p.skip += distance
 	p.count = max(p.count, 2) // a page of one item would only show the last item again
 	return nil
+}
+
+// versions holds the last version of each item that was read. A long walk holds
+// millions of them. So it keeps the lower half of each version, by the lower
+// half of the id, in one map for each upper half of an id. This takes half of
+// the memory of a map[int64]uint64.
+type versions map[int64]map[uint32]uint32
+
+// set replaces the version of an item. It reports whether the item is new.
+func (v versions) set(m mark) bool {
+	lower := v[m.id>>32]
+	if lower == nil {
+		lower = make(map[uint32]uint32)
+		v[m.id>>32] = lower
+	}
+	before := len(lower)
+	lower[uint32(m.id)] = uint32(m.version) //nolint:gosec // the lower halves are wanted
+	return len(lower) > before
+}
+
+// has reports whether the item was read last in this version. It is wrong about
+// one of four billion changes.
+func (v versions) has(m mark) bool {
+	version, read := v[m.id>>32][uint32(m.id)]  //nolint:gosec // see set
+	return read && version == uint32(m.version) //nolint:gosec // see set
 }
