@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/clixnow/clixnow-go/internal/call"
@@ -160,12 +162,19 @@ func (c *Client) leadList(req SearchLeadsRequest, mask *textMask, observe func(*
 	if req.Limit > 0 {
 		count = min(count, req.Limit)
 	}
+	// All pages have the same parameters, except count and skip.
+	all := req
+	all.Skip = 0
+	query := all.query()
 	list := walk.List[Lead]{
 		Fetch: func(ctx context.Context, skip, count int, room []Lead) ([]Lead, error) {
-			page := req
-			page.Skip, page.Count = skip, count
+			query := maps.Clone(query)
+			query.Set("count", strconv.Itoa(count))
+			if skip > 0 {
+				query.Set("skip", strconv.Itoa(skip))
+			}
 			leads, o, err := c.searchPage(ctx, pageRequest{
-				query: page.query(), count: count, room: room, check: checkIDs, mask: mask,
+				query: query, count: count, room: room, check: checkIDs, mask: mask,
 			})
 			if observe != nil {
 				observe(&o)
