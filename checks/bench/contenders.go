@@ -28,12 +28,17 @@ var contenders = map[string]func(baseURL string) (client, error){
 	sdk:          sdkClient(clixnow.SearchLeadsRequest{}),
 	sdkPrefetch2: sdkClient(clixnow.SearchLeadsRequest{Prefetch: 2}),
 	sdkPrefetch4: sdkClient(clixnow.SearchLeadsRequest{Prefetch: 4}),
+	sdkPrefetch8: sdkClient(clixnow.SearchLeadsRequest{Prefetch: 8}),
 	sdkModified:  sdkClient(clixnow.SearchLeadsRequest{OrderBy: clixnow.OrderByModifiedOn}),
 	sdkCreated:   sdkClient(clixnow.SearchLeadsRequest{OrderBy: clixnow.OrderByCreatedOn}),
 	sdkKlauspost: sdkClient(clixnow.SearchLeadsRequest{},
 		clixnow.WithHTTPClient(&http.Client{Transport: klauspost{http.DefaultTransport}})),
 	handWritten:    newHandWritten,
-	handWrittenV2:  newHandWritten, // in a program built with GOEXPERIMENT=jsonv2
+	handWrittenV2:  newHandWritten, // only without encoding/json/v2
+	nativeV2:       newNative,
+	handGoccy:      newHand(goccyCodec()),
+	handSonic:      newSonic,
+	handJX:         newJX,
 	handDefault:    newHandWrittenOnDefault,
 	restyName:      newResty,
 	oapiCodegen:    newOAPI,
@@ -46,11 +51,16 @@ const (
 	sdk            = "this SDK"
 	sdkPrefetch2   = "this SDK, Prefetch: 2"
 	sdkPrefetch4   = "this SDK, Prefetch: 4"
+	sdkPrefetch8   = "this SDK, Prefetch: 8"
 	sdkModified    = "this SDK, ModifiedOn"
 	sdkCreated     = "this SDK, CreatedOn"
 	sdkKlauspost   = "this SDK, inflated by klauspost/compress"
 	handWritten    = "hand-written, encoding/json"
 	handWrittenV2  = "hand-written, GOEXPERIMENT=jsonv2"
+	nativeV2       = "hand-written, encoding/json/v2"
+	handGoccy      = "hand-written, goccy/go-json"
+	handSonic      = "hand-written, bytedance/sonic"
+	handJX         = "hand-written, go-faster/jx"
 	handDefault    = "hand-written, http.DefaultClient"
 	restyName      = "resty"
 	oapiCodegen    = "oapi-codegen"

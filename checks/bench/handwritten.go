@@ -16,33 +16,43 @@ import (
 // fields, reads both forms of ids and dates, checks statuses, and reuses
 // connections. It has no retries and no limits, and loses leads that move.
 
-// handLead has the fields of the vendor's page.
-type handLead struct {
-	ID          int64     `json:"id"`
-	Email       string    `json:"email"`
-	Status      string    `json:"status"`
-	CRMID       flexText  `json:"crmId"`
-	BrandID     int64     `json:"brandId"`
-	BrandName   string    `json:"brandName"`
-	CreatedOn   flexTime  `json:"createdOn"`
-	UpdatedOn   flexTime  `json:"updatedOn"`
-	FTDDate     *flexTime `json:"ftdDate"`
-	ClickID     flexText  `json:"clickId"`
-	Sub2        string    `json:"sub2"`
-	SubCampaign string    `json:"subCampaign"`
-	Keyword     string    `json:"keyword"`
-	Placement   string    `json:"placement"`
-	ClientType  string    `json:"clientType"`
+// leadOf has the fields of the vendor's page. Text reads a text or a number.
+// Date reads a date with or without a zone.
+type leadOf[Text ~string, Date dateType] struct {
+	ID          int64  `json:"id"`
+	Email       string `json:"email"`
+	Status      string `json:"status"`
+	CRMID       Text   `json:"crmId"`
+	BrandID     int64  `json:"brandId"`
+	BrandName   string `json:"brandName"`
+	CreatedOn   Date   `json:"createdOn"`
+	UpdatedOn   Date   `json:"updatedOn"`
+	FTDDate     *Date  `json:"ftdDate"`
+	ClickID     Text   `json:"clickId"`
+	Sub2        string `json:"sub2"`
+	SubCampaign string `json:"subCampaign"`
+	Keyword     string `json:"keyword"`
+	Placement   string `json:"placement"`
+	ClientType  string `json:"clientType"`
 }
 
-func (l *handLead) show(t *tally) {
-	times := [3]time.Time{l.CreatedOn.Time, l.UpdatedOn.Time}
+func (l *leadOf[Text, Date]) show(t *tally) {
+	times := [3]time.Time{l.CreatedOn.UTC(), l.UpdatedOn.UTC()}
 	if l.FTDDate != nil {
-		times[2] = l.FTDDate.Time
+		times[2] = (*l.FTDDate).UTC()
 	}
 	t.lead(l.ID, l.BrandID, times, l.Email, l.Status, string(l.CRMID), l.BrandName,
 		string(l.ClickID), l.Sub2, l.SubCampaign, l.Keyword, l.Placement, l.ClientType)
 }
+
+// dateType is a type that embeds a time.Time.
+type dateType interface{ UTC() time.Time }
+
+// These are the types that use nothing but encoding/json.
+type (
+	handLead     = leadOf[flexText, flexTime]
+	handResponse = responseOf[flexText]
+)
 
 // flexText accepts a text or a number.
 type flexText string
@@ -88,8 +98,8 @@ type handRequest struct {
 	Password                 string `json:"password"`
 	CountryCode              string `json:"countryCode"`
 	LanguageCode             string `json:"languageCode,omitempty"`
-	AcceptTermsAndConditions bool   `json:"acceptTermsAndConditions,omitempty"`
-	AcceptPromotions         bool   `json:"acceptPromotions,omitempty"`
+	AcceptTermsAndConditions bool   `json:"acceptTermsAndConditions,omitzero"`
+	AcceptPromotions         bool   `json:"acceptPromotions,omitzero"`
 	ReferralURL              string `json:"referralUrl,omitempty"`
 	SubCampaign              string `json:"subCampaign,omitempty"`
 	Placement                string `json:"placement,omitempty"`
@@ -105,15 +115,15 @@ type handRequest struct {
 	Comment                  string `json:"comment,omitempty"`
 }
 
-type handResponse struct {
-	LeadID      int64    `json:"leadId"`
-	RedirectURL string   `json:"redirectUrl"`
-	SubCampaign string   `json:"subCampaign"`
-	Placement   string   `json:"placement"`
-	Keyword     string   `json:"keyword"`
-	Sub2        string   `json:"sub2"`
-	ClickID     string   `json:"clickId"`
-	CRMID       flexText `json:"crmId"`
+type responseOf[Text ~string] struct {
+	LeadID      int64  `json:"leadId"`
+	RedirectURL string `json:"redirectUrl"`
+	SubCampaign string `json:"subCampaign"`
+	Placement   string `json:"placement"`
+	Keyword     string `json:"keyword"`
+	Sub2        string `json:"sub2"`
+	ClickID     string `json:"clickId"`
+	CRMID       Text   `json:"crmId"`
 }
 
 func handWrittenLead() *handRequest {
@@ -127,44 +137,80 @@ func handWrittenLead() *handRequest {
 	}
 }
 
-func newHandWritten(baseURL string) (client, error) {
-	return handWrittenClient(baseURL, &http.Client{Transport: newTransport(), Timeout: 30 * time.Second}), nil
+// codec is how a hand-written client encodes and decodes.
+type codec[Text ~string, Date dateType] struct {
+	encode  func(*handRequest) ([]byte, error)
+	leads   func(*http.Response) ([]leadOf[Text, Date], error)
+	created func(*http.Response) (responseOf[Text], error)
 }
+
+// standardCodec uses encoding/json.
+func standardCodec() codec[flexText, flexTime] {
+	return codec[flexText, flexTime]{encode, decode[[]handLead], decode[handResponse]}
+}
+
+func encode(lead *handRequest) ([]byte, error) {
+	return json.Marshal(lead) //nolint:gosec // the API wants the password like this
+}
+
+func decode[V any](resp *http.Response) (v V, err error) {
+	err = json.NewDecoder(resp.Body).Decode(&v)
+	return v, err
+}
+
+func newHandWritten(baseURL string) (client, error) { return newHand(standardCodec())(baseURL) }
 
 func newHandWrittenOnDefault(baseURL string) (client, error) {
-	return handWrittenClient(baseURL, http.DefaultClient), nil
+	return handClient(baseURL, http.DefaultClient, standardCodec()), nil
 }
 
-func handWrittenClient(baseURL string, hc *http.Client) client {
+// newHand returns a function that makes a hand-written client with a codec.
+func newHand[Text ~string, Date dateType](c codec[Text, Date]) func(baseURL string) (client, error) {
+	return func(baseURL string) (client, error) {
+		return handClient(baseURL, &http.Client{Transport: newTransport(), Timeout: 30 * time.Second}, c), nil
+	}
+}
+
+func handClient[Text ~string, Date dateType](baseURL string, hc *http.Client, c codec[Text, Date]) client {
+	return client{read: handRead(baseURL, hc, c.leads), create: handCreate(baseURL, hc, c)}
+}
+
+// handRead returns a function that reads all leads.
+func handRead[Text ~string, Date dateType](
+	baseURL string, hc *http.Client, decode func(*http.Response) ([]leadOf[Text, Date], error),
+) func(ctx context.Context, t *tally) error {
+	return func(ctx context.Context, t *tally) error {
+		return pages(ctx, func(ctx context.Context, skip int) ([]leadOf[Text, Date], error) {
+			req, err := newSearch(ctx, baseURL, skip)
+			if err != nil {
+				return nil, err
+			}
+			return do(hc, req, decode)
+		}, func(l *leadOf[Text, Date]) { l.show(t) })
+	}
+}
+
+// handCreate returns a function that creates one lead.
+func handCreate[Text ~string, Date dateType](
+	baseURL string, hc *http.Client, c codec[Text, Date],
+) func(ctx context.Context) error {
 	lead := handWrittenLead()
-	return client{
-		read: func(ctx context.Context, t *tally) error {
-			return pages(ctx, func(ctx context.Context, skip int) ([]handLead, error) {
-				req, err := newSearch(ctx, baseURL, skip)
-				if err != nil {
-					return nil, err
-				}
-				var page []handLead
-				return page, do(hc, req, &page)
-			}, func(l *handLead) { l.show(t) })
-		},
-		create: func(ctx context.Context) error {
-			body, err := json.Marshal(lead) //nolint:gosec // the API wants the password like this
-			if err != nil {
-				return err
-			}
-			req, err := http.NewRequestWithContext(ctx, http.MethodPost, baseURL+leadsPath, bytes.NewReader(body))
-			if err != nil {
-				return err
-			}
-			req.Header.Set("Authorization", "ApiToken "+token)
-			req.Header.Set("Content-Type", "application/json")
-			var created handResponse
-			if err := do(hc, req, &created); err != nil {
-				return err
-			}
-			return checkID(created.LeadID)
-		},
+	return func(ctx context.Context) error {
+		body, err := c.encode(lead)
+		if err != nil {
+			return err
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, baseURL+leadsPath, bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Authorization", "ApiToken "+token)
+		req.Header.Set("Content-Type", "application/json")
+		created, err := do(hc, req, c.created)
+		if err != nil {
+			return err
+		}
+		return checkID(created.LeadID)
 	}
 }
 
@@ -184,19 +230,19 @@ func newSearch(ctx context.Context, baseURL string, skip int) (*http.Request, er
 	return req, nil
 }
 
-func do(hc *http.Client, req *http.Request, into any) error {
+func do[V any](hc *http.Client, req *http.Request, decode func(*http.Response) (V, error)) (v V, err error) {
 	resp, err := hc.Do(req)
 	if err != nil {
-		return err
+		return v, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
-		return fmt.Errorf("%s: %s", resp.Status, text)
+		return v, fmt.Errorf("%s: %s", resp.Status, text)
 	}
-	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
-		return err
+	if v, err = decode(resp); err != nil {
+		return v, err
 	}
 	_, err = io.Copy(io.Discard, resp.Body) // to the end, or the connection is not reused
-	return err
+	return v, err
 }

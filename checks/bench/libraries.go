@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -47,25 +45,7 @@ func newResty(baseURL string) (client, error) {
 func newRetryable(baseURL string) (client, error) {
 	c := retryablehttp.NewClient()
 	c.Logger = nil
-	hc := c.StandardClient()
-	lead := handWrittenLead()
-	return client{create: func(ctx context.Context) error {
-		body, err := json.Marshal(lead) //nolint:gosec // the API wants the password like this
-		if err != nil {
-			return err
-		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, baseURL+leadsPath, bytes.NewReader(body))
-		if err != nil {
-			return err
-		}
-		req.Header.Set("Authorization", "ApiToken "+token)
-		req.Header.Set("Content-Type", "application/json")
-		var created handResponse
-		if err := do(hc, req, &created); err != nil {
-			return err
-		}
-		return checkID(created.LeadID)
-	}}, nil
+	return client{create: handCreate(baseURL, c.StandardClient(), standardCodec())}, nil
 }
 
 func newOAPI(baseURL string) (client, error) {
@@ -83,9 +63,9 @@ func newOAPI(baseURL string) (client, error) {
 		read: func(ctx context.Context, t *tally) error {
 			var fault error
 			err := pages(ctx, func(ctx context.Context, skip int) ([]oapi.Lead, error) {
-				resp,
-					err := c.SearchLeadsWithResponse(ctx,
-					&oapi.SearchLeadsParams{OrderBy: new("Id"), Count: new(pageSize), Skip: &skip})
+				order, count := "Id", pageSize
+				resp, err := c.SearchLeadsWithResponse(ctx,
+					&oapi.SearchLeadsParams{OrderBy: &order, Count: &count, Skip: &skip})
 				if err != nil {
 					return nil, err
 				}
@@ -173,8 +153,7 @@ func (ogenToken) ApiToken(context.Context, ogen.OperationName) (ogen.ApiToken, e
 }
 
 func newOgen(baseURL string) (client, error) {
-	c,
-		err := ogen.NewClient(baseURL, ogenToken{},
+	c, err := ogen.NewClient(baseURL, ogenToken{},
 		ogen.WithClient(&http.Client{Transport: newTransport(), Timeout: 30 * time.Second}))
 	if err != nil {
 		return client{}, err

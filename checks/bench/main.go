@@ -23,6 +23,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/bytedance/sonic"
 )
 
 func main() {
@@ -42,6 +44,7 @@ func run(ctx context.Context) error {
 		profiles = flag.String("profiles", "", "write a CPU profile of each contender in each table to this `folder`")
 		only     = flag.String("only", "", "make only the tables whose title contains this `text`")
 		rounds   = flag.Int("rounds", 0, "rounds of each table (0: 7, with -quick 3)")
+		spread   = flag.Bool("spread", false, "also print the least and the greatest figure of the rounds")
 		role     = flag.String("role", "", "for the program itself: server or client")
 		leads    = flag.Int("leads", 0, "for the program itself: how many leads the server has")
 	)
@@ -53,7 +56,7 @@ func run(ctx context.Context) error {
 		return work(ctx)
 	}
 
-	b := &bench{size: full, rounds: *rounds, profiles: *profiles, only: *only}
+	b := &bench{size: full, rounds: *rounds, profiles: *profiles, only: *only, spread: *spread}
 	if *quick {
 		b.size = small
 	}
@@ -110,11 +113,16 @@ type bench struct {
 	profiled int
 	only     string
 
+	// spread reports that the least and the greatest figure are printed too.
+	spread bool
+
 	// programs maps contenders to programs. "" is the program of all others.
 	programs map[string]string
-	server   *exec.Cmd
-	host     string
-	temp     string
+	// absent maps contenders that cannot be measured to the reason.
+	absent map[string]string
+	server *exec.Cmd
+	host   string
+	temp   string
 
 	// reading is the table that the chart shows.
 	reading []row
@@ -130,11 +138,11 @@ func (b *bench) start(ctx context.Context) (err error) {
 	if b.temp, err = os.MkdirTemp("", "clixnow-bench"); err != nil {
 		return err
 	}
-	b.programs = map[string]string{"": self}
-	if program, err := b.build(ctx); err != nil {
-		fmt.Fprintf(os.Stderr, "bench: without %s: %v\n", handWrittenV2, err)
-	} else {
-		b.programs[handWrittenV2] = program
+	b.programs, b.absent = map[string]string{"": self}, absent()
+	if b.absent[handWrittenV2] == "" {
+		if b.programs[handWrittenV2], err = b.build(ctx); err != nil {
+			b.absent[handWrittenV2] = err.Error()
+		}
 	}
 	most := max(b.size.leads, b.size.lists[len(b.size.lists)-1])
 	//nolint:gosec // it starts itself
@@ -175,9 +183,19 @@ func (b *bench) close() {
 	_ = os.RemoveAll(b.temp)
 }
 
-// missing is the error of a contender that cannot be run.
-func (b *bench) missing(contender string) bool {
-	return contender == handWrittenV2 && b.programs[contender] == ""
+// absent maps the contenders that no program of this Go version can measure to
+// the reason.
+func absent() map[string]string {
+	reasons := make(map[string]string)
+	if hasJSONv2 {
+		reasons[handWrittenV2] = "encoding/json of this Go version is built on encoding/json/v2"
+	} else {
+		reasons[nativeV2] = "it is in the standard library since Go 1.27"
+	}
+	if sonic.APIKind == sonic.UseStdJSON {
+		reasons[handSonic] = "it does not support this Go version or processor, and would use encoding/json"
+	}
+	return reasons
 }
 
 // do runs a job in a new process.

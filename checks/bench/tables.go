@@ -16,6 +16,7 @@ import (
 type row struct {
 	name   string
 	median figures
+	rounds []figures
 }
 
 // goal is a figure that the SDK should reach, and the measured figure.
@@ -24,6 +25,8 @@ type goal struct {
 	measured float64
 	atMost   float64
 	unit     string
+	// rounds holds the measured figure of each round. It may be nil.
+	rounds []float64
 }
 
 // tables measures and prints all tables.
@@ -46,7 +49,7 @@ func (b *bench) tables(ctx context.Context) error {
 		if !strings.Contains(strings.ToLower(table.title), strings.ToLower(b.only)) {
 			continue
 		}
-		fmt.Printf("\n## %s\n\n", table.title)
+		fmt.Printf("\n## %s, %s\n\n", table.title, runtime.Version())
 		if err := table.print(ctx); err != nil {
 			return fmt.Errorf("%s: %w", strings.ToLower(table.title), err)
 		}
@@ -58,7 +61,7 @@ func (b *bench) tables(ctx context.Context) error {
 // rows runs one job for each contender, in turns, so that other work of the
 // machine affects all of them.
 func (b *bench) rows(ctx context.Context, names []string, rounds int, j job) ([]row, error) {
-	names = slices.DeleteFunc(slices.Clone(names), b.missing)
+	names = slices.DeleteFunc(slices.Clone(names), b.isAbsent)
 	all := make(map[string][]figures)
 	for round := range rounds {
 		for i := range names {
@@ -82,9 +85,18 @@ func (b *bench) rows(ctx context.Context, names []string, rounds int, j job) ([]
 		case read != m.Tally:
 			return nil, fmt.Errorf("%s: %w", name, errTally)
 		}
-		rows = append(rows, row{name, m})
+		rows = append(rows, row{name, m, all[name]})
 	}
 	return rows, b.profile(ctx, names, j)
+}
+
+// isAbsent reports whether a contender cannot be measured, and prints why.
+func (b *bench) isAbsent(name string) bool {
+	reason, absent := b.absent[name]
+	if absent {
+		fmt.Printf("Without %s: %s.\n\n", name, reason)
+	}
+	return absent
 }
 
 // median returns the median of each figure.
@@ -118,39 +130,73 @@ func find(rows []row, name string) figures {
 func ratio[T time.Duration | uint64](a, b T) float64 { return float64(a) / float64(b) }
 
 func (b *bench) reach(what string, measured, atMost float64, unit string) {
-	b.goals = append(b.goals, goal{what, measured, atMost, unit})
+	b.goals = append(b.goals, goal{what: what, measured: measured, atMost: atMost, unit: unit})
+}
+
+// compare adds a goal for the time of one row as a part of that of another. It
+// adds nothing if a row is absent.
+func (b *bench) compare(what string, rows []row, own, other string, atMost float64) {
+	at := func(name string) int { return slices.IndexFunc(rows, func(r row) bool { return r.name == name }) }
+	if at(own) < 0 || at(other) < 0 {
+		return
+	}
+	one, two := rows[at(own)], rows[at(other)]
+	g := goal{what: what, measured: ratio(one.median.Wall, two.median.Wall), atMost: atMost}
+	for i := range one.rounds {
+		g.rounds = append(g.rounds, ratio(one.rounds[i].Wall, two.rounds[i].Wall))
+	}
+	b.goals = append(b.goals, g)
+}
+
+// span returns the least and the greatest value, if -spread is set.
+func span[T time.Duration | float64](b *bench, values []T, format func(T) string) string {
+	if !b.spread || len(values) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%s to %s)", format(slices.Min(values)), format(slices.Max(values)))
+}
+
+func (b *bench) wall(r row, format func(time.Duration) string) string {
+	walls := make([]time.Duration, len(r.rounds))
+	for i, f := range r.rounds {
+		walls[i] = f.Wall
+	}
+	return format(r.median.Wall) + span(b, walls, format)
 }
 
 func (b *bench) read(ctx context.Context) error {
 	names := []string{
-		sdk, sdkPrefetch2, sdkPrefetch4, ogenName, handWrittenV2, oapiCodegen, restyName, handWritten,
-		floor,
+		sdk, sdkPrefetch2, sdkPrefetch4, handJX, handSonic, handGoccy, ogenName, nativeV2, handWrittenV2, oapiCodegen,
+		restyName, handWritten, floor,
 	}
 	rows, err := b.rows(ctx, names, b.rounds, job{URL: scenario{leads: b.size.leads}.url(b.host)})
 	if err != nil {
 		return err
 	}
 	b.reading = rows
-	leads, least, hand, own := float64(b.size.leads), find(rows, floor), find(rows, handWritten), find(rows, sdk)
+	leads, least, hand := float64(b.size.leads), find(rows, floor), find(rows, handWritten)
 	fmt.Println("| client | time | of hand-written | of the floor | CPU time | allocations per lead | bytes per lead |")
 	fmt.Println("|---|--:|--:|--:|--:|--:|--:|")
 	for _, r := range rows {
 		m := r.median
-		fmt.Printf("| %s | %s | %.2f | %.1f | %s | %.2f | %.0f |\n", r.name, ms(m.Wall), ratio(m.Wall, hand.Wall),
+		fmt.Printf("| %s | %s | %.2f | %.1f | %s | %.2f | %.0f |\n", r.name, b.wall(r, ms), ratio(m.Wall, hand.Wall),
 			ratio(m.Wall, least.Wall), ms(m.CPU), float64(m.Allocs)/leads, float64(m.Bytes)/leads)
 	}
-	fastest := time.Duration(1<<63 - 1)
-	for _, r := range rows {
-		if r.name != floor && !strings.HasPrefix(r.name, sdk) {
-			fastest = min(fastest, r.median.Wall)
-		}
-	}
-	b.reach("reading, SDK / hand-written", ratio(own.Wall, hand.Wall), 0.25, "")
-	b.reach("reading, SDK / fastest peer", ratio(own.Wall, fastest), 1, "")
-	b.reach("reading, SDK / floor", ratio(own.Wall, least.Wall), 6.5, "")
-	b.reach("reading, SDK with Prefetch 2 / floor", ratio(find(rows, sdkPrefetch2).Wall, least.Wall), 3.5, "")
-	b.reach("allocations per lead", float64(own.Allocs)/leads, 1, "")
+	b.compare("reading, SDK / hand-written", rows, sdk, handWritten, 0.14)
+	b.compare("reading, SDK / encoding/json/v2", rows, sdk, nativeV2, 0.25)
+	b.compare("reading, SDK / fastest peer", rows, sdk, fastestPeer(rows), 0.33)
+	b.compare("reading, SDK / floor", rows, sdk, floor, 2.4)
+	b.compare("reading, Prefetch: 2 / floor", rows, sdkPrefetch2, floor, 1.8)
+	b.compare("reading, Prefetch: 4 / floor", rows, sdkPrefetch4, floor, 1.5)
+	b.reach("allocations per lead", float64(find(rows, sdk).Allocs)/leads, 0.1, "")
 	return nil
+}
+
+func fastestPeer(rows []row) string {
+	peers := slices.DeleteFunc(slices.Clone(rows), func(r row) bool {
+		return r.name == floor || strings.HasPrefix(r.name, sdk)
+	})
+	return slices.MinFunc(peers, func(a, b row) int { return cmp.Compare(a.median.Wall, b.median.Wall) }).name
 }
 
 // profile lets each contender do the job once more, and writes a CPU profile.
@@ -174,24 +220,23 @@ func (b *bench) profile(ctx context.Context, names []string, j job) error {
 }
 
 func (b *bench) readLate(ctx context.Context) error {
-	names := []string{sdk, sdkPrefetch2, sdkPrefetch4, handWritten}
+	names := []string{sdk, sdkPrefetch2, sdkPrefetch4, sdkPrefetch8, handWritten}
 	fmt.Println("| late by | " + strings.Join(names, " | ") + " |")
 	fmt.Println("|--:" + strings.Repeat("|--:", len(names)) + "|")
 	for _, delay := range b.size.delays {
-		rows,
-			err := b.rows(ctx, names, min(b.rounds, 3),
-			job{URL: scenario{leads: b.size.delayed, delay: delay}.url(b.host)})
+		j := job{URL: scenario{leads: b.size.delayed, delay: delay}.url(b.host)}
+		rows, err := b.rows(ctx, names, min(b.rounds, 3), j)
 		if err != nil {
 			return err
 		}
 		fmt.Printf("| %v |", delay)
 		own := find(rows, sdk)
 		for _, r := range rows {
-			fmt.Printf(" %s (%.2f) |", ms(r.median.Wall), ratio(r.median.Wall, own.Wall))
+			fmt.Printf(" %s (%.2f) |", b.wall(r, ms), ratio(r.median.Wall, own.Wall))
 		}
 		fmt.Println()
 		if delay == 25*time.Millisecond {
-			b.reach("reading at 25 ms, Prefetch 4 / none", ratio(find(rows, sdkPrefetch4).Wall, own.Wall), 0.33, "")
+			b.compare("reading at 25 ms, Prefetch: 8 / none", rows, sdkPrefetch8, sdk, 0.16)
 		}
 	}
 	return nil
@@ -210,7 +255,7 @@ func (b *bench) readZipped(ctx context.Context) error {
 	fmt.Println("| client | time | of the SDK | of the floor | CPU time |")
 	fmt.Println("|---|--:|--:|--:|--:|")
 	for _, r := range rows {
-		fmt.Printf("| %s | %s | %.2f | %.1f | %s |\n", r.name, ms(r.median.Wall),
+		fmt.Printf("| %s | %s | %.2f | %.1f | %s |\n", r.name, b.wall(r, ms),
 			ratio(r.median.Wall, find(rows, sdk).Wall), ratio(r.median.Wall, find(rows, floor).Wall), ms(r.median.CPU))
 	}
 	return nil
@@ -240,21 +285,27 @@ func (b *bench) readMore(ctx context.Context) error {
 		}
 		fmt.Println()
 		if leads == b.size.lists[len(b.size.lists)-1] {
-			b.reach(fmt.Sprintf("highest heap reading %d leads", leads), mebibytes(find(watched, sdk).Heap), 16, " MiB")
+			what := fmt.Sprintf("highest heap, reading %d leads", leads)
+			b.reach(what, mebibytes(find(watched, sdk).Heap), 4, " MiB")
+			b.reach(what+" by ModifiedOn, per lead", float64(find(watched, sdkModified).Heap)/float64(leads), 32,
+				" bytes")
 		}
 	}
 	return nil
 }
 
 func (b *bench) createEach(ctx context.Context) error {
-	names := []string{sdk, handWritten, handWrittenV2, ogenName, oapiCodegen, restyName, retryableNamed}
+	names := []string{
+		sdk, handWritten, handWrittenV2, nativeV2, handSonic, handGoccy, ogenName, oapiCodegen, restyName,
+		retryableNamed,
+	}
 	rows, err := b.creates(ctx, names, job{Creates: b.size.creates, AtOnce: 1})
 	if err != nil {
 		return err
 	}
 	own, hand := find(rows, sdk), find(rows, handWritten)
-	b.reach("create, SDK / hand-written", ratio(own.Wall, hand.Wall), 1.05, "")
-	b.reach("create, allocations, SDK / hand-written", ratio(own.Allocs, hand.Allocs), 1.25, "")
+	b.compare("create, SDK / hand-written", rows, sdk, handWritten, 1)
+	b.reach("create, allocations, SDK / hand-written", ratio(own.Allocs, hand.Allocs), 1.05, "")
 	return nil
 }
 
@@ -263,8 +314,7 @@ func (b *bench) createAtOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.reach("create, 64 at once, SDK / hand-written", ratio(find(rows, sdk).Wall, find(rows, handDefault).Wall), 0.75,
-		"")
+	b.compare("create, 64 at once, SDK / http.DefaultClient", rows, sdk, handDefault, 0.65)
 	return nil
 }
 
@@ -279,10 +329,11 @@ func (b *bench) creates(ctx context.Context, names []string, j job) ([]row, erro
 	fmt.Println("|---|--:|--:|--:|--:|--:|")
 	for _, r := range rows {
 		m := r.median
-		each := func(d time.Duration) float64 { return float64(d) / creates / float64(time.Microsecond) }
-		fmt.Printf("| %s | %.1f | %.2f | %.1f | %.0f | %.0f |\n", r.name, each(m.Wall), ratio(m.Wall, hand.Wall),
-			each(m.CPU),
-			float64(m.Allocs)/creates, float64(m.Bytes)/creates)
+		each := func(d time.Duration) string {
+			return fmt.Sprintf("%.1f", float64(d)/creates/float64(time.Microsecond))
+		}
+		fmt.Printf("| %s | %s | %.2f | %s | %.0f | %.0f |\n", r.name, b.wall(r, each), ratio(m.Wall, hand.Wall),
+			each(m.CPU), float64(m.Allocs)/creates, float64(m.Bytes)/creates)
 	}
 	return rows, nil
 }
@@ -294,7 +345,8 @@ func (b *bench) printGoals() {
 		if g.measured > g.atMost {
 			verdict = "missed"
 		}
-		fmt.Printf("| %s | %g%s | %.2f%s | %s |\n", g.what, g.atMost, g.unit, g.measured, g.unit, verdict)
+		spread := span(b, g.rounds, func(f float64) string { return fmt.Sprintf("%.2f", f) })
+		fmt.Printf("| %s | %g%s | %.2f%s%s | %s |\n", g.what, g.atMost, g.unit, g.measured, g.unit, spread, verdict)
 	}
 }
 

@@ -138,7 +138,7 @@ func peak(run func() error) (uint64, error) {
 	err := run()
 	close(done)
 	watching.Wait()
-	return highest - idle, err
+	return max(highest, heap()) - idle, err
 }
 
 func heap() uint64 {
