@@ -40,6 +40,7 @@ var contenders = map[string]func(baseURL string) (client, error){
 	handSonic:      newSonic,
 	handJX:         newJX,
 	handDefault:    newHandWrittenOnDefault,
+	handKept:       newHandWrittenKept,
 	restyName:      newResty,
 	oapiCodegen:    newOAPI,
 	ogenName:       newOgen,
@@ -62,6 +63,7 @@ const (
 	handSonic      = "hand-written, bytedance/sonic"
 	handJX         = "hand-written, go-faster/jx"
 	handDefault    = "hand-written, http.DefaultClient"
+	handKept       = "hand-written, 64 idle connections"
 	restyName      = "resty"
 	oapiCodegen    = "oapi-codegen"
 	ogenName       = "ogen"

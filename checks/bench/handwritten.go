@@ -164,6 +164,13 @@ func newHandWrittenOnDefault(baseURL string) (client, error) {
 	return handClient(baseURL, http.DefaultClient, standardCodec()), nil
 }
 
+// newHandWrittenKept keeps as many idle connections as the SDK.
+func newHandWrittenKept(baseURL string) (client, error) {
+	transport := newTransport()
+	transport.MaxIdleConnsPerHost = 64
+	return handClient(baseURL, &http.Client{Transport: transport, Timeout: 30 * time.Second}, standardCodec()), nil
+}
+
 // newHand returns a function that makes a hand-written client with a codec.
 func newHand[Text ~string, Date dateType](c codec[Text, Date]) func(baseURL string) (client, error) {
 	return func(baseURL string) (client, error) {

@@ -10,8 +10,8 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/gob"
 	"errors"
@@ -21,7 +21,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/bytedance/sonic"
@@ -121,7 +120,9 @@ type bench struct {
 	// absent maps contenders that cannot be measured to the reason.
 	absent map[string]string
 	server *exec.Cmd
-	host   string
+	host string
+	// bareHost is the server that only answers creates.
+	bareHost string
 	temp   string
 
 	// reading is the table that the chart shows.
@@ -158,8 +159,7 @@ func (b *bench) start(ctx context.Context) (err error) {
 	if err := b.server.Start(); err != nil {
 		return err
 	}
-	b.host, err = bufio.NewReader(out).ReadString('\n')
-	b.host = strings.TrimSpace(b.host)
+	_, err = fmt.Fscanln(out, &b.host, &b.bareHost)
 	return err
 }
 
@@ -206,7 +206,7 @@ func (b *bench) do(ctx context.Context, j job) (figures, error) {
 	if program == "" {
 		program = b.programs[""]
 	}
-	j.Warm = scenario{leads: 3 * pageSize}.url(b.host)
+	j.Warm = cmp.Or(j.Warm, scenario{leads: 3 * pageSize}.url(b.host))
 	var in, out, problem bytes.Buffer
 	if err := gob.NewEncoder(&in).Encode(j); err != nil {
 		return figures{}, err

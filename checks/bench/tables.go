@@ -44,7 +44,7 @@ func (b *bench) tables(ctx context.Context) error {
 		{fmt.Sprintf("Reading %d leads, compressed by gzip", b.size.leads), b.readZipped},
 		{"Memory while reading, and cost per lead", b.readMore},
 		{fmt.Sprintf("Creating %d leads, one after another", b.size.creates), b.createEach},
-		{fmt.Sprintf("Creating %d leads, 64 at once", 4*b.size.creates), b.createAtOnce},
+		{fmt.Sprintf("Creating %d leads, 64 at once", 2*b.size.creates), b.createAtOnce},
 	} {
 		if !strings.Contains(strings.ToLower(table.title), strings.ToLower(b.only)) {
 			continue
@@ -109,6 +109,7 @@ func median(all []figures) figures {
 		Bytes:    middle(all, func(f figures) uint64 { return f.Bytes }),
 		Heap:     middle(all, func(f figures) uint64 { return f.Heap }),
 		Resident: middle(all, func(f figures) uint64 { return f.Resident }),
+		Dials:    middle(all, func(f figures) uint64 { return f.Dials }),
 		Tally:    all[0].Tally,
 	}
 }
@@ -299,7 +300,7 @@ func (b *bench) createEach(ctx context.Context) error {
 		sdk, handWritten, handWrittenV2, nativeV2, handSonic, handGoccy, ogenName, oapiCodegen, restyName,
 		retryableNamed,
 	}
-	rows, err := b.creates(ctx, names, job{Creates: b.size.creates, AtOnce: 1})
+	rows, err := b.creates(ctx, names, job{URL: scenario{}.url(b.host), Creates: b.size.creates, AtOnce: 1})
 	if err != nil {
 		return err
 	}
@@ -309,31 +310,45 @@ func (b *bench) createEach(ctx context.Context) error {
 	return nil
 }
 
+// createAtOnce shows what decides between the clients: how often
+// http.DefaultClient, which keeps two idle connections, needs a new one.
 func (b *bench) createAtOnce(ctx context.Context) error {
-	rows, err := b.creates(ctx, []string{sdk, handDefault, handWritten}, job{Creates: 4 * b.size.creates, AtOnce: 64})
-	if err != nil {
-		return err
+	url := scenario{}.url(b.bareHost)
+	for _, v := range []struct {
+		title string
+		job   job
+	}{
+		{"Server of net/http", job{URL: scenario{}.url(b.host)}},
+		{"Server that only answers", job{URL: url, Warm: url}},
+		{"Server that only answers, client on one processor", job{URL: url, Warm: url, Procs: 1}},
+	} {
+		fmt.Printf("%s:\n\n", v.title)
+		v.job.Creates, v.job.AtOnce = 2*b.size.creates, 64
+		rows, err := b.creates(ctx, []string{sdk, handDefault, handKept}, v.job)
+		if err != nil {
+			return err
+		}
+		fmt.Println()
+		b.compare("create, 64 at once, SDK / http.DefaultClient; "+v.title, rows, sdk, handDefault, 0.65)
 	}
-	b.compare("create, 64 at once, SDK / http.DefaultClient", rows, sdk, handDefault, 0.65)
 	return nil
 }
 
 func (b *bench) creates(ctx context.Context, names []string, j job) ([]row, error) {
-	j.URL = scenario{}.url(b.host)
 	rows, err := b.rows(ctx, names, b.rounds, j)
 	if err != nil {
 		return nil, err
 	}
 	creates, hand := float64(j.Creates), rows[1].median
-	fmt.Println("| client | microseconds per create | of hand-written | CPU time | allocations | bytes |")
-	fmt.Println("|---|--:|--:|--:|--:|--:|")
+	fmt.Println("| client | microseconds per create | of hand-written | CPU time | allocations | bytes | connections |")
+	fmt.Println("|---|--:|--:|--:|--:|--:|--:|")
 	for _, r := range rows {
 		m := r.median
 		each := func(d time.Duration) string {
 			return fmt.Sprintf("%.1f", float64(d)/creates/float64(time.Microsecond))
 		}
-		fmt.Printf("| %s | %s | %.2f | %s | %.0f | %.0f |\n", r.name, b.wall(r, each), ratio(m.Wall, hand.Wall),
-			each(m.CPU), float64(m.Allocs)/creates, float64(m.Bytes)/creates)
+		fmt.Printf("| %s | %s | %.2f | %s | %.0f | %.0f | %d |\n", r.name, b.wall(r, each), ratio(m.Wall, hand.Wall),
+			each(m.CPU), float64(m.Allocs)/creates, float64(m.Bytes)/creates, m.Dials)
 	}
 	return rows, nil
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/gob"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -28,6 +30,9 @@ type job struct {
 	Creates int
 	// AtOnce is the number of concurrent creates.
 	AtOnce int
+	// Procs is the number of processors that the client uses at once. 0 means
+	// all.
+	Procs int
 	// Memory means to watch the heap instead of the time.
 	Memory bool
 	// Profile is the file for a CPU profile. "" means none.
@@ -43,7 +48,9 @@ type figures struct {
 	Heap uint64
 	// Resident is the largest resident set size of the process.
 	Resident uint64
-	Tally    tally
+	// Dials is the number of connections of http.DefaultTransport and its clones.
+	Dials uint64
+	Tally tally
 }
 
 // work reads a job from standard input, does it, and prints its figures.
@@ -52,11 +59,27 @@ func work(ctx context.Context) error {
 	if err := gob.NewDecoder(os.Stdin).Decode(&j); err != nil {
 		return err
 	}
+	runtime.GOMAXPROCS(j.Procs) // 0 changes nothing
+	dials := countDials()
 	f, err := j.do(ctx)
 	if err != nil {
 		return fmt.Errorf("%s: %w", j.Client, err)
 	}
+	f.Dials = dials.Load()
 	return gob.NewEncoder(os.Stdout).Encode(f)
+}
+
+// countDials counts the connections of http.DefaultTransport and of the clones
+// that are made later. A program calls it before anything else.
+func countDials() *atomic.Uint64 {
+	var dials atomic.Uint64
+	transport := http.DefaultTransport.(*http.Transport)
+	dial := transport.DialContext
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		dials.Add(1)
+		return dial(ctx, network, address)
+	}
+	return &dials
 }
 
 func (j *job) do(ctx context.Context) (figures, error) {
