@@ -87,7 +87,11 @@ type size struct {
 	delays  []time.Duration
 	creates int
 	// delayed is the number of leads that are read with a delay.
-	delayed  int
+	delayed int
+	// brands is the number of clients in one process, and busy how long they
+	// work at the same time.
+	brands   int
+	busy     time.Duration
 	deadline time.Duration
 }
 
@@ -95,11 +99,12 @@ var (
 	full = size{
 		rounds: 7, leads: 100_000, lists: []int{10_000, 100_000, 1_000_000},
 		delays:  []time.Duration{5 * time.Millisecond, 25 * time.Millisecond, 100 * time.Millisecond},
-		creates: 5_000, delayed: 100_000, deadline: 20 * time.Minute,
+		creates: 5_000, delayed: 100_000, brands: 500, busy: 20 * time.Second, deadline: 20 * time.Minute,
 	}
 	small = size{
 		rounds: 3, leads: 20_000, lists: []int{5_000, 20_000},
-		delays: []time.Duration{5 * time.Millisecond}, creates: 500, delayed: 20_000, deadline: 5 * time.Minute,
+		delays: []time.Duration{5 * time.Millisecond}, creates: 500, delayed: 20_000,
+		brands: 100, busy: 3 * time.Second, deadline: 5 * time.Minute,
 	}
 )
 
@@ -120,10 +125,10 @@ type bench struct {
 	// absent maps contenders that cannot be measured to the reason.
 	absent map[string]string
 	server *exec.Cmd
-	host string
+	host   string
 	// bareHost is the server that only answers creates.
 	bareHost string
-	temp   string
+	temp     string
 
 	// reading is the table that the chart shows.
 	reading []row

@@ -37,6 +37,10 @@ type job struct {
 	Memory bool
 	// Profile is the file for a CPU profile. "" means none.
 	Profile string
+	// Brands is the number of clients in the table of many brands, which work
+	// for Busy at the same time. 0 means another table.
+	Brands int
+	Busy   time.Duration
 }
 
 // figures are the costs of one job.
@@ -48,9 +52,12 @@ type figures struct {
 	Heap uint64
 	// Resident is the largest resident set size of the process.
 	Resident uint64
-	// Dials is the number of connections of http.DefaultTransport and its clones.
+	// Dials is the number of connections of http.DefaultTransport and of its
+	// clones.
 	Dials uint64
 	Tally tally
+	// Brands is set only in the table of many brands.
+	Brands brandFigures
 }
 
 // work reads a job from standard input, does it, and prints its figures.
@@ -60,6 +67,13 @@ func work(ctx context.Context) error {
 		return err
 	}
 	runtime.GOMAXPROCS(j.Procs) // 0 changes nothing
+	if j.Brands > 0 {
+		f, err := j.doBrands(ctx)
+		if err != nil {
+			return err
+		}
+		return gob.NewEncoder(os.Stdout).Encode(figures{Brands: f})
+	}
 	dials := countDials()
 	f, err := j.do(ctx)
 	if err != nil {
