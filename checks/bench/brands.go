@@ -49,18 +49,20 @@ func (j *job) doBrands(ctx context.Context) (f brandFigures, err error) {
 		settle(open, before.Goroutines)
 		f.Idle = append(f.Idle, costs(state, open).above(before))
 	}
-	shared, err := j.clients(clixnow.WithHTTPClient(&http.Client{Transport: newTransport(), Timeout: time.Minute}))
+	newClients := func(state string, opts ...clixnow.Option) ([]*clixnow.Client, error) {
+		clients, err := j.clients(opts...)
+		note(state)
+		runtime.KeepAlive(clients)
+		return clients, err
+	}
+	shared := &http.Client{Transport: newTransport(), Timeout: time.Minute}
+	if _, err := newClients("new, one transport for all", clixnow.WithHTTPClient(shared)); err != nil {
+		return f, err
+	}
+	clients, err := newClients("new")
 	if err != nil {
 		return f, err
 	}
-	note("new, one transport for all")
-	runtime.KeepAlive(shared)
-	shared = nil
-	clients, err := j.clients()
-	if err != nil {
-		return f, err
-	}
-	note("new")
 	for _, c := range clients {
 		if _, err := c.CreateLead(ctx, sdkLead()); err != nil {
 			return f, err

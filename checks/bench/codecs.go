@@ -108,7 +108,6 @@ func newJX(baseURL string) (client, error) {
 	})}, nil
 }
 
-//nolint:revive // one case for each field
 func jxField(d *jx.Decoder, key []byte, l *quickLead) (err error) {
 	if d.Next() == jx.Null {
 		return d.Null()
