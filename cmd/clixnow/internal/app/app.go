@@ -1,0 +1,102 @@
+// Package app holds what the commands of clixnow share: streams and flags, the
+// configuration, the client, exit codes, and the formats of leads.
+package app
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"golang.org/x/term"
+	"golang.org/x/time/rate"
+
+	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/clixnowtest"
+)
+
+// App is what a command gets. Root sets its flags. Call Close at the end.
+type App struct {
+	// In, Out and Err are the standard streams.
+	In       io.Reader
+	Out, Err io.Writer
+	// Getenv returns a variable of the environment.
+	Getenv func(string) string
+
+	// Brand is the value of --brand. "" means that the flag was not given.
+	Brand string
+	// BaseURL is the value of --base-url. "" means that the flag was not given.
+	BaseURL string
+	// TokenFile is the value of --token-file. "" means that the flag was not
+	// given.
+	TokenFile string
+	// ConfigFile is the value of --config. "" means that the flag was not
+	// given.
+	ConfigFile string
+	// Demo reports whether --demo was given.
+	Demo bool
+
+	// demo is the fake brand of --demo. It is nil until the first use.
+	demo *clixnowtest.Server
+}
+
+// Client returns a client of the brand that flags, environment and
+// configuration select. With --demo it returns a client of a fake brand on
+// loopback. opts are applied last. Client sends nothing.
+func (a *App) Client(_ context.Context, opts ...clixnow.Option) (*clixnow.Client, error) {
+	settings, err := a.Settings()
+	if err != nil {
+		return nil, err
+	}
+	if a.Demo {
+		return a.DemoServer().Client(opts...), nil
+	}
+	all := []clixnow.Option{clixnow.WithUserAgent("clixnow-cli"), clixnow.WithTokenSource(settings.Token)}
+	if settings.BaseURL != "" {
+		all = append(all, clixnow.WithBaseURL(settings.BaseURL))
+	}
+	if settings.Rate > 0 {
+		all = append(all, clixnow.WithRateLimiter(rate.NewLimiter(rate.Limit(settings.Rate), 1)))
+	}
+	client, err := clixnow.NewClient(settings.Brand, "", append(all, opts...)...)
+	if err != nil {
+		return nil, WithCode(CodeUsage, err)
+	}
+	return client, nil
+}
+
+// Interactive reports whether Err is a terminal. Only then do commands draw
+// progress or ask questions.
+func (a *App) Interactive() bool {
+	return isTerminal(a.Err)
+}
+
+// Color reports whether Out may be coloured: if it is a terminal, and NO_COLOR
+// is empty.
+func (a *App) Color() bool {
+	return isTerminal(a.Out) && a.Getenv("NO_COLOR") == "" && a.Getenv("TERM") != "dumb"
+}
+
+// Width returns the number of columns of the terminal. It returns 0 if Out is
+// not a terminal.
+func (a *App) Width() int {
+	if !isTerminal(a.Out) {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(a.Out.(*os.File).Fd()))
+	if err != nil || columns < 40 {
+		return 80
+	}
+	return columns
+}
+
+// Close stops the fake brand of --demo.
+func (a *App) Close() {
+	if a.demo != nil {
+		a.demo.Close()
+	}
+}
+
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}

@@ -1,0 +1,166 @@
+package app
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// Settings is what is configured for one brand.
+type Settings struct {
+	// Brand is the brand's name in the host name of the API.
+	Brand string `toml:"-"`
+	// File is the configuration file. It need not exist.
+	File string `toml:"-"`
+	// BaseURL replaces the address of the API. "" means the usual address.
+	BaseURL string `toml:"base_url"`
+	// TokenFile is the file that holds the token. "" means that TokenEnv counts.
+	TokenFile string `toml:"token_file"`
+	// TokenEnv is the variable of the environment that holds the token. "" means
+	// that TokenFile counts.
+	TokenEnv string `toml:"token_env"`
+	// Countries are the countries that the brand takes, such as "CH". It is
+	// empty if all are taken.
+	Countries []string `toml:"countries"`
+	// Rate is the largest number of requests per second. 0 means no limit.
+	Rate float64 `toml:"rate"`
+
+	getenv func(string) string
+}
+
+// configuration is the content of the configuration file.
+type configuration struct {
+	Brand  string              `toml:"brand"`
+	Brands map[string]Settings `toml:"brands"`
+}
+
+// Settings returns the settings of the brand that is selected. Flags come
+// before the environment, and the environment before the file. With --demo it
+// returns those of the fake brand.
+func (a *App) Settings() (Settings, error) {
+	if a.Demo {
+		server := a.DemoServer()
+		return Settings{Brand: server.Brand, BaseURL: server.URL, getenv: a.Getenv}, nil
+	}
+	file, path, err := a.load()
+	if err != nil {
+		return Settings{}, err
+	}
+	known := slices.Sorted(maps.Keys(file.Brands))
+	brand := cmp.Or(a.Brand, a.Getenv("CLIXNOW_BRAND"), file.Brand)
+	if brand == "" && len(known) == 1 {
+		brand = known[0]
+	}
+	s := file.Brands[brand]
+	s.Brand, s.File, s.getenv = brand, path, a.Getenv
+	s.BaseURL = cmp.Or(a.BaseURL, a.Getenv("CLIXNOW_BASE_URL"), s.BaseURL)
+	tokenFile := cmp.Or(a.TokenFile, a.Getenv("CLIXNOW_TOKEN_FILE"))
+	switch {
+	case brand == "" && len(known) > 1:
+		return s, Usage("no brand is selected: give --brand with one of %s", strings.Join(known, ", "))
+	case brand == "":
+		return s, Usage("no brand is configured: give --brand NAME and put its token into CLIXNOW_TOKEN, "+
+			"or write both into %s (see \"clixnow help config\"), or try --demo", path)
+	case len(known) > 0 && !slices.Contains(known, brand) && tokenFile == "":
+		return s, Usage("unknown brand %q: %s has %s; add it there, or give --token-file",
+			brand, path, strings.Join(known, ", "))
+	case tokenFile != "":
+		s.TokenFile, s.TokenEnv = tokenFile, ""
+	case a.Getenv("CLIXNOW_TOKEN") != "":
+		s.TokenFile, s.TokenEnv = "", "CLIXNOW_TOKEN"
+	case s.TokenFile == "" && s.TokenEnv == "":
+		return s, Usage("brand %q has no token: put it into CLIXNOW_TOKEN, or into a file that --token-file "+
+			"or %s names, or try --demo", brand, path)
+	}
+	return s, nil
+}
+
+// Token reads the token. It reads the file each time, because the token may
+// have been replaced.
+func (s Settings) Token(context.Context) (string, error) {
+	if s.TokenFile == "" {
+		if token := s.getenv(s.TokenEnv); token != "" {
+			return token, nil
+		}
+		return "", Usage("the environment variable %s is empty: put the token of brand %q into it", s.TokenEnv, s.Brand)
+	}
+	file, err := os.Open(s.TokenFile)
+	if err != nil {
+		return "", Usage("read the token of brand %q: %w", s.Brand, err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, 64<<10))
+	if err != nil {
+		return "", Usage("read the token of brand %q: %w", s.Brand, err)
+	}
+	token := string(bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff"))))
+	if token == "" || strings.ContainsAny(token, "\r\n") {
+		return "", Usage("%s must hold the token of brand %q in its only line", s.TokenFile, s.Brand)
+	}
+	return token, nil
+}
+
+// load reads the configuration file. It returns the path also if there is no
+// file, or a mistake in it.
+func (a *App) load() (file configuration, path string, err error) {
+	path = cmp.Or(a.ConfigFile, a.Getenv("CLIXNOW_CONFIG"))
+	optional := path == ""
+	if optional {
+		folder, err := os.UserConfigDir()
+		if err != nil {
+			return file, "a file that --config names", nil //nolint:nilerr // without a home there is no default file
+		}
+		path = filepath.Join(folder, "clixnow", "config.toml")
+	}
+	data, err := os.ReadFile(path) //nolint:gosec // the user names the file
+	switch {
+	case optional && errors.Is(err, fs.ErrNotExist):
+		return file, path, nil
+	case err != nil:
+		return file, path, Usage("read the configuration: %w", err)
+	}
+	decoder := toml.NewDecoder(bytes.NewReader(bytes.TrimPrefix(data, []byte("\ufeff"))))
+	if err := decoder.DisallowUnknownFields().Decode(&file); err != nil {
+		return file, path, Usage("%s:%s; see \"clixnow help config\"", path, tomlProblem(err))
+	}
+	for name, s := range file.Brands {
+		if (s.TokenFile == "") == (s.TokenEnv == "") && s.TokenFile != "" {
+			return file, path, Usage("%s: brand %q has token_file and token_env; keep one of them", path, name)
+		}
+		if s.Rate < 0 {
+			return file, path, Usage("%s: the rate of brand %q is negative", path, name)
+		}
+		if s.TokenFile != "" && !filepath.IsAbs(s.TokenFile) {
+			s.TokenFile = filepath.Join(filepath.Dir(path), s.TokenFile)
+			file.Brands[name] = s
+		}
+	}
+	return file, path, nil
+}
+
+// tomlProblem returns the line of a mistake and what is wrong, but not the
+// line's text: it may hold a token.
+func tomlProblem(err error) string {
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
+		line, _ := unknown.Errors[0].Position()
+		return fmt.Sprintf("%d: unknown key %q", line, strings.Join(unknown.Errors[0].Key(), "."))
+	}
+	var mistake *toml.DecodeError
+	if errors.As(err, &mistake) {
+		line, _ := mistake.Position()
+		return fmt.Sprintf("%d: %s", line, strings.TrimPrefix(mistake.Error(), "toml: "))
+	}
+	return " " + err.Error()
+}

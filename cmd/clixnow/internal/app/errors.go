@@ -1,0 +1,99 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/clixnow/clixnow-go"
+)
+
+// The exit codes of all commands.
+const (
+	// CodeDone means that everything was done.
+	CodeDone = 0
+	// CodeRefused means that the API or the SDK refused the request.
+	CodeRefused = 1
+	// CodeUsage means that the command line, a file or the configuration is
+	// wrong. Nothing was sent.
+	CodeUsage = 2
+	// CodeLater means that the same command may succeed later.
+	CodeLater = 3
+	// CodeAccess means that the token or the host is wrong.
+	CodeAccess = 4
+	// CodeDoubt means that a lead may exist.
+	CodeDoubt = 5
+)
+
+// codedError is an error with an exit code.
+type codedError struct {
+	code int
+	err  error
+}
+
+func (e *codedError) Error() string { return e.err.Error() }
+func (e *codedError) Unwrap() error { return e.err }
+
+// Usage returns an error with CodeUsage.
+func Usage(format string, args ...any) error {
+	return WithCode(CodeUsage, fmt.Errorf(format, args...))
+}
+
+// WithCode returns an error with an exit code. It returns nil if err is nil.
+func WithCode(code int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &codedError{code, err}
+}
+
+// Code returns the exit code of an error. An error that has no code and is
+// none of the API or the network has CodeUsage.
+func Code(err error) int {
+	var coded *codedError
+	var dns *net.DNSError
+	var certificate *tls.CertificateVerificationError
+	var hostname x509.HostnameError
+	var network net.Error
+	var api *clixnow.APIError
+	switch {
+	case err == nil:
+		return CodeDone
+	case errors.As(err, &coded):
+		return coded.code
+	case errors.Is(err, clixnow.ErrOutcomeUnknown):
+		return CodeDoubt
+	case clixnow.ReasonOf(err) == clixnow.ReasonAccess, errors.As(err, &dns) && dns.IsNotFound,
+		errors.As(err, &certificate), errors.As(err, &hostname):
+		return CodeAccess
+	case errors.Is(err, clixnow.ErrNotSent), errors.Is(err, clixnow.ErrRateLimited),
+		errors.Is(err, clixnow.ErrServer), errors.Is(err, clixnow.ErrUnstableResults),
+		errors.Is(err, clixnow.ErrInvalidResponse), errors.Is(err, context.Canceled):
+		return CodeLater
+	case errors.Is(err, clixnow.ErrRefused), errors.Is(err, clixnow.ErrLeadNotFound):
+		return CodeRefused
+	case errors.As(err, &api), errors.As(err, &network):
+		return CodeLater
+	}
+	return CodeUsage
+}
+
+// Explain returns the text of an error for the user, with the next step.
+func Explain(err error) string {
+	text := strings.TrimPrefix(err.Error(), "clixnow: ")
+	var coded *codedError
+	if errors.As(err, &coded) {
+		return text
+	}
+	switch Code(err) {
+	case CodeAccess:
+		return text + "; check the brand and its token with \"clixnow doctor\""
+	case CodeLater:
+		return text + "; run the same command again later"
+	}
+	return text
+}
