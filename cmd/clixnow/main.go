@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/doctor"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/lead"
 )
 
 func main() {
@@ -22,7 +24,10 @@ func main() {
 func run(ctx context.Context) int {
 	a := &app.App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}
 	defer a.Close()
-	root := app.Root(a) // The commands go here: importer.Command(a), mock.Command(a).
+	root := app.Root(a,
+		doctor.Command(a),
+		lead.Command(a),
+	)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
 		fmt.Fprintln(a.Err, "clixnow:", app.Explain(err))

@@ -22,18 +22,10 @@ type App struct {
 	// Getenv returns a variable of the environment.
 	Getenv func(string) string
 
-	// Brand is the value of --brand. "" means that the flag was not given.
-	Brand string
-	// BaseURL is the value of --base-url. "" means that the flag was not given.
-	BaseURL string
-	// TokenFile is the value of --token-file. "" means that the flag was not
-	// given.
-	TokenFile string
-	// ConfigFile is the value of --config. "" means that the flag was not
-	// given.
-	ConfigFile string
-	// Demo reports whether --demo was given.
-	Demo bool
+	// These are the values of the flags --brand, --base-url, --token-file,
+	// --config and --demo. The zero value means that the flag was not given.
+	Brand, BaseURL, TokenFile, ConfigFile string
+	Demo                                  bool
 
 	// demo is the fake brand of --demo. It is nil until the first use.
 	demo *clixnowtest.Server
@@ -74,19 +66,6 @@ func (a *App) Interactive() bool {
 // is empty.
 func (a *App) Color() bool {
 	return isTerminal(a.Out) && a.Getenv("NO_COLOR") == "" && a.Getenv("TERM") != "dumb"
-}
-
-// Width returns the number of columns of the terminal. It returns 0 if Out is
-// not a terminal.
-func (a *App) Width() int {
-	if !isTerminal(a.Out) {
-		return 0
-	}
-	columns, _, err := term.GetSize(int(a.Out.(*os.File).Fd()))
-	if err != nil || columns < 40 {
-		return 80
-	}
-	return columns
 }
 
 // Close stops the fake brand of --demo.

@@ -86,6 +86,12 @@ func (a *App) Settings() (Settings, error) {
 	return s, nil
 }
 
+// brands returns the brands of the configuration file.
+func (a *App) brands() []string {
+	file, _, _ := a.load() // The command itself reports a mistake.
+	return slices.Sorted(maps.Keys(file.Brands))
+}
+
 // Token reads the token. It reads the file each time, because the token may
 // have been replaced.
 func (s Settings) Token(context.Context) (string, error) {
@@ -135,7 +141,7 @@ func (a *App) load() (file configuration, path string, err error) {
 		return file, path, Usage("%s:%s; see \"clixnow help config\"", path, tomlProblem(err))
 	}
 	for name, s := range file.Brands {
-		if (s.TokenFile == "") == (s.TokenEnv == "") && s.TokenFile != "" {
+		if s.TokenFile != "" && s.TokenEnv != "" {
 			return file, path, Usage("%s: brand %q has token_file and token_env; keep one of them", path, name)
 		}
 		if s.Rate < 0 {

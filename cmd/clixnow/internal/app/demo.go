@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -15,9 +16,9 @@ func (a *App) DemoServer() *clixnowtest.Server {
 	}
 	a.demo = clixnowtest.NewServer(clixnowtest.WithBrand("demo"))
 	statuses := []string{"New", "No answer", "Call back", "Interested", "Deposited"}
-	now := time.Now().UTC().Truncate(time.Minute)
+	now := time.Now().UTC()
 	for i := range 12 {
-		created := now.Add(time.Duration(i-12) * 5 * time.Hour)
+		created := now.Add(time.Duration(i-12) * 317 * time.Minute)
 		lead := clixnow.Lead{
 			Email: fmt.Sprintf("visitor%d@example.com", i+1), Status: statuses[i%len(statuses)],
 			BrandName: "Demo Broker", CreatedOn: created, UpdatedOn: created.Add(time.Hour),
@@ -29,4 +30,18 @@ func (a *App) DemoServer() *clixnowtest.Server {
 		a.demo.AddLeads(lead)
 	}
 	return a.demo
+}
+
+// ChangeDemo changes a lead of the fake brand each second, until ctx ends.
+func (a *App) ChangeDemo(ctx context.Context) {
+	leads := a.DemoServer().Leads()
+	for i := 0; ctx.Err() == nil; i++ {
+		_ = a.demo.UpdateLead(leads[i%len(leads)].ID, func(lead *clixnow.Lead) {
+			lead.Status = []string{"Call back", "Deposited", "Not interested"}[i%3]
+			if lead.Status == "Deposited" {
+				lead.FTDDate = time.Now()
+			}
+		})
+		time.Sleep(time.Second)
+	}
 }

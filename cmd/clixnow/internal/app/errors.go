@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 
 	"github.com/clixnow/clixnow-go"
@@ -70,7 +71,8 @@ func Code(err error) int {
 	case clixnow.ReasonOf(err) == clixnow.ReasonAccess, errors.As(err, &dns) && dns.IsNotFound,
 		errors.As(err, &certificate), errors.As(err, &hostname):
 		return CodeAccess
-	case errors.Is(err, clixnow.ErrNotSent), errors.Is(err, clixnow.ErrRateLimited),
+	case errors.As(err, &api) && api.Method == http.MethodPost && mayPass(err),
+		errors.Is(err, clixnow.ErrNotSent), errors.Is(err, clixnow.ErrRateLimited),
 		errors.Is(err, clixnow.ErrServer), errors.Is(err, clixnow.ErrUnstableResults),
 		errors.Is(err, clixnow.ErrInvalidResponse), errors.Is(err, context.Canceled):
 		return CodeLater
@@ -82,6 +84,12 @@ func Code(err error) int {
 	return CodeUsage
 }
 
+// mayPass reports whether the brand may take the same lead later.
+func mayPass(err error) bool {
+	reason := clixnow.ReasonOf(err)
+	return reason == clixnow.ReasonNoCapacity || reason == clixnow.ReasonOther
+}
+
 // Explain returns the text of an error for the user, with the next step.
 func Explain(err error) string {
 	text := strings.TrimPrefix(err.Error(), "clixnow: ")
@@ -89,11 +97,22 @@ func Explain(err error) string {
 	if errors.As(err, &coded) {
 		return text
 	}
-	switch Code(err) {
-	case CodeAccess:
+	switch code := Code(err); {
+	case code == CodeAccess:
 		return text + "; check the brand and its token with \"clixnow doctor\""
-	case CodeLater:
+	case code == CodeLater && mayPass(err):
+		return text + "; try again later, or try another brand"
+	case code == CodeLater:
 		return text + "; run the same command again later"
 	}
-	return text
+	switch clixnow.ReasonOf(err) {
+	case clixnow.ReasonDuplicate:
+		return text + "; the brand has this email or phone already"
+	case clixnow.ReasonCountry:
+		return text + "; try another brand"
+	case clixnow.ReasonInvalid:
+		return text + "; fix that and run the command again"
+	default:
+		return text
+	}
 }

@@ -1,25 +1,33 @@
 package app
 
 import (
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
 )
 
 // Root returns the command clixnow. Its flags set the fields of a.
 func Root(a *App, commands ...*cobra.Command) *cobra.Command {
-	root := Group("clixnow", "Work with the Clixnow affiliate lead API", commands...)
-	root.Long = rootHelp
+	root := Group("clixnow", "Work with the Clixnow affiliate lead API", rootHelp, commands...)
+	root.AddCommand(manual(), &cobra.Command{Use: "config", Short: "How to configure clixnow", Long: configHelp})
+	root.Version = buildVersion()
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetIn(a.In)
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
+	// pflag may exceed the width by five columns.
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 75"))
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.Brand, "brand", "", "the brand to talk to")
+	flags.StringVar(&a.Brand, "brand", "", "the `BRAND` to talk to")
 	flags.StringVar(&a.BaseURL, "base-url", "", "the `URL` of another host that serves the API")
 	flags.StringVar(&a.TokenFile, "token-file", "", "the `FILE` that holds the token")
 	flags.StringVar(&a.ConfigFile, "config", "", "the configuration `FILE`")
-	flags.BoolVar(&a.Demo, "demo", false, "use a fake brand on this machine")
+	flags.BoolVar(&a.Demo, "demo", false, "talk to a fake brand on this machine")
+	_ = root.RegisterFlagCompletionFunc("brand", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return a.brands(), cobra.ShellCompDirectiveNoFileComp
+	})
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return Usage("%w; see \"%s --help\"", err, cmd.CommandPath())
 	})
@@ -27,17 +35,15 @@ func Root(a *App, commands ...*cobra.Command) *cobra.Command {
 }
 
 // Group returns a command that only has subcommands.
-func Group(use, short string, commands ...*cobra.Command) *cobra.Command {
+func Group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 	group := &cobra.Command{
-		Use: use, Short: short, Args: cobra.ArbitraryArgs,
+		Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs, SuggestionsMinimumDistance: 2,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return cmd.Help()
 			}
-			cmd.SuggestionsMinimumDistance = 2
 			if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
-				return Usage("unknown command %q: did you mean \"%s %s\"?", args[0], cmd.CommandPath(),
-					strings.Join(similar, "\" or \""))
+				return Usage("unknown command %q: did you mean \"%s %s\"?", args[0], cmd.CommandPath(), similar[0])
 			}
 			return Usage("unknown command %q; see \"%s --help\"", args[0], cmd.CommandPath())
 		},
@@ -46,13 +52,29 @@ func Group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	return group
 }
 
-const rootHelp = `clixnow registers leads at a brand of the Clixnow affiliate lead API,
-and reads their status and first deposit. It is not made by Clixnow.
+// Args checks the number of arguments, and names them in the error.
+func Args(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(names):
+			return Usage("%s is missing; see \"%s --help\"", names[len(args)], cmd.CommandPath())
+		case len(args) > len(names):
+			return Usage("unexpected argument %q; see \"%s --help\"", args[len(names)], cmd.CommandPath())
+		}
+		return nil
+	}
+}
 
-Exit codes:
-  0  done
-  1  refused
-  2  the command line, a file or the configuration is wrong
-  3  try again later
-  4  the token or the host is wrong
-  5  in doubt: the lead may exist`
+func manual() *cobra.Command {
+	return &cobra.Command{
+		Use: "man FOLDER", Short: "Write the manual pages into a folder", Args: Args("FOLDER"),
+		Example: "  clixnow man ~/.local/share/man/man1 && man clixnow",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := os.MkdirAll(args[0], 0o755); err != nil { //nolint:gosec // everyone may read manual pages
+				return err
+			}
+			cmd.Root().DisableAutoGenTag = true
+			return doc.GenManTree(cmd.Root(), &doc.GenManHeader{Section: "1"}, args[0])
+		},
+	}
+}

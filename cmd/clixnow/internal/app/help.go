@@ -1,0 +1,55 @@
+package app
+
+import "runtime/debug"
+
+const rootHelp = `clixnow registers leads at a brand of the Clixnow affiliate lead API, and
+reads their status and first deposit. It is not made by Clixnow.
+
+Try it without a token:
+
+  clixnow lead create --demo
+
+To set it up, see "clixnow help config". To check it, run "clixnow doctor".
+
+Exit codes of all commands:
+  0  done
+  1  refused
+  2  the command line, a file or the configuration is wrong
+  3  try again later
+  4  the token or the host is wrong
+  5  in doubt: the lead may exist`
+
+const configHelp = `A flag comes before the environment, and the environment before the file.
+
+  flag          environment         file
+  --brand       CLIXNOW_BRAND       brand, if there are several
+  --base-url    CLIXNOW_BASE_URL    base_url
+  --token-file  CLIXNOW_TOKEN_FILE  token_file
+                CLIXNOW_TOKEN       token_env, the name of a variable
+  --config      CLIXNOW_CONFIG
+
+The usual file is clixnow/config.toml in the configuration folder of the
+user: ~/.config on Linux. It is written in TOML:
+
+  brand = "acme"               # the brand without --brand
+
+  [brands.acme]                # https://integration.acme.clixnow.com
+  token_file = "acme.token"    # relative to the folder of this file
+
+  [brands.beta]
+  token_env = "BETA_TOKEN"     # the variable that holds the token
+  base_url = "https://leads.example.com"
+  countries = ["CH", "DE"]     # other countries are refused
+  rate = 5                     # requests per second at most
+
+The token is never the value of a flag, and is never printed. A token file
+is read again for each request, so a new token needs no restart.
+
+NO_COLOR turns colours off.`
+
+func buildVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
