@@ -9,6 +9,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/doctor"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/lead"
@@ -18,19 +20,26 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// After stop, a second signal ends the program at once.
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx))
+	a := &app.App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}
+	os.Exit(execute(ctx, a, os.Args[1:]))
 }
 
-func run(ctx context.Context) int {
-	a := &app.App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}
+// execute runs a command and returns the exit code.
+func execute(ctx context.Context, a *app.App, args []string) int {
 	defer a.Close()
-	root := app.Root(a,
-		doctor.Command(a),
-		lead.Command(a),
-	)
+	root := commands(a)
+	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
 		fmt.Fprintln(a.Err, "clixnow:", app.Explain(err))
 	}
 	return app.Code(err)
+}
+
+// commands returns the command clixnow with all its subcommands.
+func commands(a *app.App) *cobra.Command {
+	return app.Root(a,
+		doctor.Command(a),
+		lead.Command(a),
+	)
 }

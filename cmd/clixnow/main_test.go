@@ -1,9 +1,25 @@
 package main
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/clixnowtest"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 )
 
 func TestMain(m *testing.M) {
@@ -11,8 +27,199 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the program as a user does. Each file of testdata/script is
-// a script.
+// a script. It may use two more commands: "clixnow", which also checks the exit
+// code, and "fake", which controls a fake brand.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{Dir: "testdata/script"})
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("XDG_CONFIG_HOME", env.WorkDir+"/config")
+			env.Setenv("NO_PROXY", "*")
+			env.Values[brand{}] = new(brand)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "fake": fake},
+	})
+}
+
+// exits runs clixnow and checks its exit code: exits CODE ARGUMENTS...
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec("clixnow", args[1:]...)
+	var exit *exec.ExitError
+	code := 0
+	if errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("the exit code is %d, not %s", code, args[0])
+	}
+}
+
+// brand is the fake brand of a script.
+type brand struct {
+	*clixnowtest.Server
+}
+
+// fake starts and controls a fake brand:
+//
+//	fake start [KEY=VALUE...]  starts it and sets the environment
+//	fake add N                 adds leads
+//	fake fault KEY=VALUE...    adds a fault
+//	fake status ID TEXT        changes the status of a lead
+//	fake token TEXT            changes the token
+//	fake wait N                waits until N requests have arrived
+//	fake leads N               checks the number of leads
+//	fake posts N               checks the number of creates
+func fake(ts *testscript.TestScript, _ bool, args []string) {
+	b := ts.Value(brand{}).(*brand)
+	verb, args := args[0], args[1:]
+	number := func() int {
+		n, err := strconv.Atoi(args[0])
+		ts.Check(err)
+		return n
+	}
+	switch verb {
+	case "start":
+		b.Server = clixnowtest.NewServer(options(ts, args)...)
+		ts.Defer(b.Close)
+		ts.Setenv("CLIXNOW_BASE_URL", b.URL)
+		ts.Setenv("CLIXNOW_BRAND", b.Brand)
+		ts.Setenv("CLIXNOW_TOKEN", b.Token)
+	case "add":
+		for i := range number() {
+			created := time.Date(2026, time.November, 2+i%20, 10, 20, 30, 456789000, time.UTC)
+			b.AddLeads(clixnow.Lead{
+				Email: fmt.Sprintf("visitor%d@example.com", i+1), Status: "New", ClickID: fmt.Sprint("c-", i+1),
+				CreatedOn: created,
+			})
+		}
+	case "fault":
+		b.Inject(fault(ts, args))
+	case "status":
+		ts.Check(b.UpdateLead(int64(number()), func(lead *clixnow.Lead) { lead.Status = args[1] }))
+	case "token":
+		b.SetToken(args[0])
+	case "wait":
+		for deadline := time.Now().Add(30 * time.Second); len(b.Requests()) < number(); {
+			if time.Now().After(deadline) {
+				ts.Fatalf("only %d requests have arrived", len(b.Requests()))
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	case "leads":
+		if len(b.Leads()) != number() {
+			ts.Fatalf("there are %d leads, not %s", len(b.Leads()), args[0])
+		}
+	case "posts":
+		posts := 0
+		for _, request := range b.Requests() {
+			if request.Method == "POST" {
+				posts++
+			}
+		}
+		if posts != number() {
+			ts.Fatalf("there were %d creates, not %s", posts, args[0])
+		}
+	default:
+		ts.Fatalf("unknown command of fake: %s", verb)
+	}
+}
+
+// options reads the arguments of "fake start".
+func options(ts *testscript.TestScript, args []string) (all []clixnowtest.Option) {
+	for _, arg := range args {
+		key, value, _ := strings.Cut(arg, "=")
+		switch key {
+		case "hide":
+			all = append(all, clixnowtest.WithHiddenFields(value))
+		case "precision":
+			precision, err := time.ParseDuration(value)
+			ts.Check(err)
+			all = append(all, clixnowtest.WithFilterPrecision(precision))
+		case "exclusive":
+			all = append(all, clixnowtest.WithExclusiveBounds())
+		case "countries":
+			all = append(all, clixnowtest.WithCountries(value))
+		case "full":
+			all = append(all, clixnowtest.WithCapacity(0, value))
+		case "pages":
+			limit, err := strconv.Atoi(value)
+			ts.Check(err)
+			all = append(all, clixnowtest.WithPageLimit(limit))
+		case "zone":
+			zone, err := time.LoadLocation(value)
+			ts.Check(err)
+			all = append(all, clixnowtest.WithDateZone(zone))
+		default:
+			ts.Fatalf("unknown option of fake: %s", arg)
+		}
+	}
+	return all
+}
+
+// fault reads the arguments of "fake fault".
+func fault(ts *testscript.TestScript, args []string) (f clixnowtest.Fault) {
+	for _, arg := range args {
+		key, value, _ := strings.Cut(arg, "=")
+		var err error
+		switch key {
+		case "method":
+			f.Method = value
+		case "status":
+			f.Status, err = strconv.Atoi(value)
+		case "times":
+			f.Times, err = strconv.Atoi(value)
+		case "delay":
+			f.Delay, err = time.ParseDuration(value)
+		case "header":
+			name, text, _ := strings.Cut(value, ":")
+			f.Header = http.Header{name: {text}}
+		case "body":
+			f.Body = value
+		case "lost":
+			f.Drop = clixnowtest.DropAfterHandling
+		default:
+			ts.Fatalf("unknown word of a fault: %s", arg)
+		}
+		ts.Check(err)
+	}
+	return f
+}
+
+// TestHelp asks each command for help.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	var paths [][]string
+	var collect func(*cobra.Command, []string)
+	collect = func(cmd *cobra.Command, path []string) {
+		paths = append(paths, path)
+		for _, child := range cmd.Commands() {
+			collect(child, append(path[:len(path):len(path)], child.Name()))
+		}
+	}
+	root := commands(new(app.App))
+	root.InitDefaultCompletionCmd("x")
+	root.InitDefaultHelpCmd()
+	collect(root, nil)
+	require.Greater(t, len(paths), 10)
+	for _, path := range paths {
+		t.Run(strings.Join(path, " "), func(t *testing.T) {
+			t.Parallel()
+			for _, args := range [][]string{append(path[:len(path):len(path)], "--help"), append([]string{"help"}, path...)} {
+				var out, errs bytes.Buffer
+				a := &app.App{In: strings.NewReader(""), Out: &out, Err: &errs, Getenv: func(string) string { return "" }}
+				assert.Zero(t, execute(t.Context(), a, args))
+				assert.Empty(t, errs.String())
+				assert.NotEmpty(t, out.String())
+				for line := range strings.Lines(strings.ReplaceAll(out.String(), "\t", "        ")) {
+					assert.LessOrEqual(t, utf8.RuneCountInString(strings.TrimSuffix(line, "\n")), 80, line)
+				}
+				assert.NotContains(t, strings.Join(path, " ")+out.String(), "(default \"\")")
+			}
+		})
+	}
 }

@@ -34,13 +34,16 @@ type App struct {
 // Client returns a client of the brand that flags, environment and
 // configuration select. With --demo it returns a client of a fake brand on
 // loopback. opts are applied last. Client sends nothing.
-func (a *App) Client(_ context.Context, opts ...clixnow.Option) (*clixnow.Client, error) {
+func (a *App) Client(ctx context.Context, opts ...clixnow.Option) (*clixnow.Client, error) {
 	settings, err := a.Settings()
 	if err != nil {
 		return nil, err
 	}
 	if a.Demo {
 		return a.DemoServer().Client(opts...), nil
+	}
+	if _, err := settings.Token(ctx); err != nil {
+		return nil, err
 	}
 	all := []clixnow.Option{clixnow.WithUserAgent("clixnow-cli"), clixnow.WithTokenSource(settings.Token)}
 	if settings.BaseURL != "" {

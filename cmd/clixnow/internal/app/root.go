@@ -28,28 +28,55 @@ func Root(a *App, commands ...*cobra.Command) *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("brand", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return a.brands(), cobra.ShellCompDirectiveNoFileComp
 	})
+	adaptDefaults(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return Usage("%w; see \"%s --help\"", err, cmd.CommandPath())
 	})
 	return root
 }
 
+// adaptDefaults changes commands of cobra: they accept unknown commands, and
+// their texts are too wide.
+func adaptDefaults(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "completion":
+			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, runGroup
+			for _, shell := range cmd.Commands() {
+				shell.Long = strings.NewReplacer("\t", "  ", "your OS's", "the").Replace(shell.Long)
+			}
+		case "help":
+			cmd.Run, cmd.RunE = nil, func(_ *cobra.Command, args []string) error {
+				topic, rest, err := root.Find(args)
+				if err != nil || len(rest) > 0 {
+					return Usage("unknown command %q; see \"clixnow --help\"", strings.Join(args, " "))
+				}
+				topic.InitDefaultHelpFlag()
+				return topic.Help()
+			}
+		}
+	}
+}
+
 // Group returns a command that only has subcommands.
 func Group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 	group := &cobra.Command{
-		Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs, SuggestionsMinimumDistance: 2,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
-				return Usage("unknown command %q: did you mean \"%s %s\"?", args[0], cmd.CommandPath(), similar[0])
-			}
-			return Usage("unknown command %q; see \"%s --help\"", args[0], cmd.CommandPath())
-		},
+		Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs, RunE: runGroup, SuggestionsMinimumDistance: 2,
 	}
 	group.AddCommand(commands...)
 	return group
+}
+
+func runGroup(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+		return Usage("unknown command %q: did you mean \"%s %s\"?", args[0], cmd.CommandPath(), similar[0])
+	}
+	return Usage("unknown command %q; see \"%s --help\"", args[0], cmd.CommandPath())
 }
 
 // Args checks the number of arguments, and names them in the error.

@@ -97,17 +97,20 @@ func (d *doctor) report(name, result, fix, detail string, args ...any) error {
 		return d.printer.Print(c)
 	}
 	const indent = 25
-	lines := text.WrapSoft(app.Printable(c.Detail), 80-indent)
+	lines := strings.Split(text.WrapSoft(app.Printable(c.Detail), 80-indent), "\n")
 	if fix != "" {
-		lines += "\n" + text.WrapSoft("-> "+app.Printable(fix), 80-indent)
+		lines = append(lines, strings.Split(text.WrapSoft("-> "+app.Printable(fix), 80-indent), "\n")...)
+	}
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
 	}
 	mark := fmt.Sprintf("%-8s", result)
 	if d.app.Color() {
 		colors := map[string]string{ok: "32", warning: "33", failed: "31", unknown: "33"}
 		mark = "\033[" + colors[result] + "m" + mark + "\033[0m"
 	}
-	lines = strings.ReplaceAll(lines, "\n", "\n"+strings.Repeat(" ", indent))
-	_, err := fmt.Fprintf(d.app.Out, "%s %-15s %s\n", mark, name, lines)
+	_, err := fmt.Fprintf(d.app.Out, "%s %-15s %s\n", mark, name,
+		strings.Join(lines, "\n"+strings.Repeat(" ", indent)))
 	return err
 }
 
@@ -126,7 +129,7 @@ func (d *doctor) configuration(ctx context.Context) (err error) {
 		return d.fail(name, app.Code(err), "clixnow help config", err)
 	}
 	if d.client, err = d.app.Client(ctx); err != nil {
-		return d.fail(name, app.Code(err), "correct the brand or the base URL", err)
+		return d.fail(name, app.Code(err), "correct that; see clixnow help config", err)
 	}
 	base := d.settings.BaseURL
 	if base == "" {
@@ -137,9 +140,6 @@ func (d *doctor) configuration(ctx context.Context) (err error) {
 	}
 	if d.app.Demo {
 		return d.report(name, ok, "", "a fake brand on this machine")
-	}
-	if _, err := d.settings.Token(ctx); err != nil {
-		return d.fail(name, app.CodeUsage, "clixnow help config", err)
 	}
 	source := "the environment variable " + d.settings.TokenEnv
 	if file := d.settings.TokenFile; file != "" {
