@@ -67,7 +67,8 @@ type brand struct {
 // fake starts and controls a fake brand:
 //
 //	fake start [KEY=VALUE...]  starts it and sets the environment
-//	fake add N                 adds leads
+//	fake add N                 adds leads that were created in November 2021
+//	fake new EMAIL             adds a lead that is created now
 //	fake fault KEY=VALUE...    adds a fault
 //	fake status ID TEXT        changes the status of a lead
 //	fake token TEXT            changes the token
@@ -91,12 +92,14 @@ func fake(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Setenv("CLIXNOW_TOKEN", b.Token)
 	case "add":
 		for i := range number() {
-			created := time.Date(2026, time.November, 2+i%20, 10, 20, 30, 456789000, time.UTC)
+			created := time.Date(2021, time.November, 2+i%20, 10, 20, 30, 456789000, time.UTC)
 			b.AddLeads(clixnow.Lead{
 				Email: fmt.Sprintf("visitor%d@example.com", i+1), Status: "New", ClickID: fmt.Sprint("c-", i+1),
 				CreatedOn: created,
 			})
 		}
+	case "new":
+		b.AddLeads(clixnow.Lead{Email: args[0], Status: "New"})
 	case "fault":
 		b.Inject(fault(ts, args))
 	case "status":

@@ -90,9 +90,12 @@ func mayPass(err error) bool {
 	return reason == clixnow.ReasonNoCapacity || reason == clixnow.ReasonOther
 }
 
+// Text returns the text of an error without the name of the SDK.
+func Text(err error) string { return strings.TrimPrefix(err.Error(), "clixnow: ") }
+
 // Explain returns the text of an error for the user, with the next step.
 func Explain(err error) string {
-	text := strings.TrimPrefix(err.Error(), "clixnow: ")
+	text := Text(err)
 	var coded *codedError
 	if errors.As(err, &coded) {
 		return text

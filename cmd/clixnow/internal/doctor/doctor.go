@@ -116,8 +116,7 @@ func (d *doctor) report(name, result, fix, detail string, args ...any) error {
 
 // fail reports a check that failed, and returns an error with the exit code.
 func (d *doctor) fail(name string, code int, fix string, cause error) error {
-	text := strings.TrimPrefix(cause.Error(), "clixnow: ")
-	if err := d.report(name, failed, fix, "%s", text); err != nil {
+	if err := d.report(name, failed, fix, "%s", app.Text(cause)); err != nil {
 		return err
 	}
 	return app.WithCode(code, fmt.Errorf("the check %q failed", name))

@@ -85,6 +85,9 @@ func (c *creation) addFlags() {
 }
 
 func (c *creation) run(ctx context.Context) error {
+	if c.timeout <= 0 {
+		return app.Usage("--timeout must be longer than 0")
+	}
 	settings, err := c.app.Settings()
 	if err != nil {
 		return err

@@ -123,7 +123,7 @@ func (w *watcher) run(ctx context.Context, poll time.Duration) error {
 	for lead, err := range changes {
 		switch {
 		case errors.Is(err, clixnow.ErrPassFailed):
-			fmt.Fprintln(w.app.Err, "clixnow:", err)
+			fmt.Fprintln(w.app.Err, "clixnow:", app.Text(err))
 		case err != nil && ctx.Err() != nil:
 			return w.printer.Close() // The user has stopped the program.
 		case err != nil:
@@ -201,15 +201,17 @@ func (w *watcher) load(brand string) (unlock func(), err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return unlock, nil
 	}
+	var saved state
 	if err == nil {
-		err = json.Unmarshal(data, &w.state)
+		err = json.Unmarshal(data, &saved)
 	}
 	switch {
 	case err != nil:
 		err = app.Usage("read %s: %w; if it is no state file, give another --state", w.file, err)
-	case w.state.Brand != brand || w.state.Leads == nil:
+	case saved.Brand != brand || saved.Leads == nil:
 		err = app.Usage("%s is not a state file of brand %q; give another --state", w.file, brand)
 	default:
+		w.state = saved
 		return unlock, nil
 	}
 	unlock()
