@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -37,6 +36,11 @@ type Settings struct {
 	Rate float64 `toml:"rate"`
 
 	getenv func(string) string
+}
+
+// Address returns the address of the API.
+func (s Settings) Address() string {
+	return cmp.Or(s.BaseURL, "https://integration."+s.Brand+".clixnow.com")
 }
 
 // configuration is the content of the configuration file.
@@ -101,20 +105,24 @@ func (s Settings) Token(context.Context) (string, error) {
 		}
 		return "", Usage("the environment variable %s is empty: put the token of brand %q into it", s.TokenEnv, s.Brand)
 	}
-	file, err := os.Open(s.TokenFile)
+	token, err := ReadSecret(s.TokenFile)
 	if err != nil {
 		return "", Usage("read the token of brand %q: %w", s.Brand, err)
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, 64<<10))
-	if err != nil {
-		return "", Usage("read the token of brand %q: %w", s.Brand, err)
-	}
-	token := string(bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff"))))
-	if token == "" || strings.ContainsAny(token, "\r\n") {
-		return "", Usage("%s must hold the token of brand %q in its only line", s.TokenFile, s.Brand)
 	}
 	return token, nil
+}
+
+// ReadSecret reads a file of one line.
+func ReadSecret(path string) (string, error) {
+	data, err := os.ReadFile(path) //nolint:gosec // the user names the file
+	if err != nil {
+		return "", err
+	}
+	secret := strings.TrimSpace(strings.TrimPrefix(string(data), "\ufeff"))
+	if secret == "" || strings.ContainsAny(secret, "\r\n") {
+		return "", fmt.Errorf("%s must have one line", path)
+	}
+	return secret, nil
 }
 
 // load reads the configuration file. It returns the path also if there is no
@@ -141,11 +149,8 @@ func (a *App) load() (file configuration, path string, err error) {
 		return file, path, Usage("%s:%s; see \"clixnow help config\"", path, tomlProblem(err))
 	}
 	for name, s := range file.Brands {
-		if s.TokenFile != "" && s.TokenEnv != "" {
-			return file, path, Usage("%s: brand %q has token_file and token_env; keep one of them", path, name)
-		}
-		if s.Rate < 0 {
-			return file, path, Usage("%s: the rate of brand %q is negative", path, name)
+		if s.TokenFile != "" && s.TokenEnv != "" || s.Rate < 0 {
+			return file, path, Usage("%s: brand %q must have token_file or token_env, and no negative rate", path, name)
 		}
 		if s.TokenFile != "" && !filepath.IsAbs(s.TokenFile) {
 			s.TokenFile = filepath.Join(filepath.Dir(path), s.TokenFile)

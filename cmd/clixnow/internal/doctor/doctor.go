@@ -3,6 +3,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -20,31 +21,33 @@ import (
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 )
 
-// The results of a check.
-const (
-	ok      = "ok"
-	warning = "warning"
-	failed  = "failed"
-	unknown = "unknown"
-)
-
-// check is one line of the output.
-type check struct {
-	Check  string `json:"check"`
+// finding is the result of a check.
+type finding struct {
+	Check string `json:"check"`
+	// Result is ok, warning, unknown or failed. "" means ok.
 	Result string `json:"result"`
 	Detail string `json:"detail"`
 	// Fix says what to do. "" means nothing.
 	Fix string `json:"fix,omitempty"`
 }
 
-// doctor makes the checks one after the other.
+// check is one thing that is checked. If run returns an error, the check has
+// failed, and fix says what to do.
+type check struct {
+	name, fix string
+	run       func(context.Context) (finding, error)
+}
+
+// doctor holds what a check leaves for the next ones.
 type doctor struct {
 	app      *app.App
-	format   app.Format
-	printer  *app.Printer[check]
 	settings app.Settings
 	client   *clixnow.Client
 	base     *url.URL
+	proxied  bool
+	// response is that of the connection check, at the time received.
+	response *http.Response
+	received time.Time
 	// leads are those of the first page.
 	leads []clixnow.Lead
 }
@@ -58,196 +61,187 @@ about each problem: the configuration, proxy, DNS, TLS, the clock, the token,
 the size of a page, and how exactly the date filters work.
 
 It only reads. What it says about pages and filters comes from leads that are
-there, so for a brand without leads it is unknown. The exit code is that of
-the first check that failed.`,
+there, so for a brand without leads it is unknown. It ends at the first check
+that fails, with its exit code.`,
 		Example: "  clixnow doctor --brand acme\n  clixnow doctor -o json",
 	}
 	format := app.FormatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		d := &doctor{app: a, format: *format}
-		d.printer = app.NewPrinter[check](a, *format, []string{"check", "result", "detail", "fix"})
 		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Minute)
 		defer cancel()
-		err := d.run(ctx)
-		if closing := d.printer.Close(); closing != nil {
-			return closing
+		d := &doctor{app: a}
+		printer := app.NewPrinter[finding](a, *format, []string{"check", "result", "detail", "fix"})
+		failure := error(nil)
+		for _, c := range d.checks() {
+			found, err := c.run(ctx)
+			if err != nil {
+				found = finding{Result: "failed", Detail: app.Text(err), Fix: c.fix}
+				failure = app.WithCode(app.Code(err), fmt.Errorf("the check %q failed", c.name))
+			}
+			found.Check, found.Result = c.name, cmp.Or(found.Result, "ok")
+			printing := error(nil)
+			if *format == app.Table {
+				printing = d.print(found)
+			} else {
+				printing = printer.Print(found)
+			}
+			if printing != nil {
+				return printing
+			}
+			if failure != nil {
+				break
+			}
 		}
-		return err
+		return cmp.Or(printer.Close(), failure)
 	}
 	return cmd
 }
 
-// run makes the checks until one fails, whose error it returns.
-func (d *doctor) run(ctx context.Context) error {
-	steps := []func(context.Context) error{
-		d.configuration, d.dns, d.connection, d.token, d.pageSize, d.filters,
+func (d *doctor) checks() []check {
+	const later = "try again later"
+	all := []check{
+		{"configuration", "see \"clixnow help config\"", d.configuration},
+		{"proxy", "correct the environment variable HTTPS_PROXY", d.proxy},
+		{"dns", "check the spelling of the brand, and the network", d.dns},
+		{"connection", "check the base URL, the firewall and the clock; a proxy that opens TLS needs its " +
+			"certificate in the system", d.connection},
+		{"clock", later, d.clock},
+		{"token", "ask your Clixnow manager for a token of this brand; for a 5xx or 429, try again later", d.token},
+		{"page size", later, d.pageSize},
 	}
-	for _, step := range steps {
-		if err := step(ctx); err != nil {
-			return err
-		}
+	for _, f := range filters() {
+		all = append(all, check{f.name, later, func(ctx context.Context) (finding, error) { return d.filter(ctx, f) }})
 	}
-	return nil
+	return all
 }
 
-// report prints a check.
-func (d *doctor) report(name, result, fix, detail string, args ...any) error {
-	c := check{name, result, fmt.Sprintf(detail, args...), fix}
-	if d.format != app.Table {
-		return d.printer.Print(c)
-	}
+// print prints a finding in at most 80 columns.
+func (d *doctor) print(f finding) error {
 	const indent = 25
-	lines := strings.Split(text.WrapSoft(app.Printable(c.Detail), 80-indent), "\n")
-	if fix != "" {
-		lines = append(lines, strings.Split(text.WrapSoft("-> "+app.Printable(fix), 80-indent), "\n")...)
+	lines := text.WrapSoft(app.Printable(f.Detail), 80-indent)
+	if f.Fix != "" {
+		lines += "\n" + text.WrapSoft("-> "+app.Printable(f.Fix), 80-indent)
 	}
-	for i := range lines {
-		lines[i] = strings.TrimRight(lines[i], " ")
-	}
-	mark := fmt.Sprintf("%-8s", result)
+	result := fmt.Sprintf("%-8s", f.Result)
 	if d.app.Color() {
-		colors := map[string]string{ok: "32", warning: "33", failed: "31", unknown: "33"}
-		mark = "\033[" + colors[result] + "m" + mark + "\033[0m"
+		color := map[string]string{"ok": "32", "failed": "31"}[f.Result]
+		result = "\033[" + cmp.Or(color, "33") + "m" + result + "\033[0m"
 	}
-	_, err := fmt.Fprintf(d.app.Out, "%s %-15s %s\n", mark, name,
-		strings.Join(lines, "\n"+strings.Repeat(" ", indent)))
+	var block strings.Builder
+	fmt.Fprintf(&block, "%s %-15s ", result, f.Check)
+	for i, line := range strings.Split(lines, "\n") {
+		if i > 0 {
+			fmt.Fprintf(&block, "\n%*s", indent, "")
+		}
+		block.WriteString(strings.TrimRight(line, " "))
+	}
+	_, err := fmt.Fprintln(d.app.Out, block.String())
 	return err
 }
 
-// fail reports a check that failed, and returns an error with the exit code.
-func (d *doctor) fail(name string, code int, fix string, cause error) error {
-	if err := d.report(name, failed, fix, "%s", app.Text(cause)); err != nil {
-		return err
-	}
-	return app.WithCode(code, fmt.Errorf("the check %q failed", name))
-}
-
-func (d *doctor) configuration(ctx context.Context) (err error) {
-	const name = "configuration"
+func (d *doctor) configuration(ctx context.Context) (f finding, err error) {
 	if d.settings, err = d.app.Settings(); err != nil {
-		return d.fail(name, app.Code(err), "clixnow help config", err)
+		return f, err
 	}
 	if d.client, err = d.app.Client(ctx); err != nil {
-		return d.fail(name, app.Code(err), "correct that; see clixnow help config", err)
+		return f, err
 	}
-	base := d.settings.BaseURL
-	if base == "" {
-		base = "https://integration." + d.settings.Brand + ".clixnow.com"
+	if d.base, err = url.Parse(d.settings.Address()); err != nil {
+		return f, err
 	}
-	if d.base, err = url.Parse(base); err != nil {
-		return d.fail(name, app.CodeUsage, "correct the base URL", err)
-	}
+	file := d.settings.TokenFile
 	if d.app.Demo {
-		return d.report(name, ok, "", "a fake brand on this machine")
+		return finding{Detail: "a fake brand on this machine"}, nil
 	}
-	source := "the environment variable " + d.settings.TokenEnv
-	if file := d.settings.TokenFile; file != "" {
-		source = file
-		info, err := os.Stat(file)
-		if err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-			return d.report(name, warning, "chmod 600 "+file, "brand %s; other users can read the token in %s",
-				d.settings.Brand, file)
-		}
+	if info, err := os.Stat(file); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		return finding{
+			Result: "warning", Detail: "other users can read the token of brand " + d.settings.Brand + " in " + file,
+			Fix: "chmod 600 " + file,
+		}, nil
 	}
-	return d.report(name, ok, "", "brand %s, token from %s", d.settings.Brand, source)
+	source := cmp.Or(file, "the environment variable "+d.settings.TokenEnv)
+	return finding{Detail: "brand " + d.settings.Brand + ", token from " + source}, nil
 }
 
-// dns looks the host up, unless a proxy does that.
-func (d *doctor) dns(ctx context.Context) error {
+func (d *doctor) proxy(context.Context) (finding, error) {
 	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: d.base})
-	switch {
-	case err != nil:
-		return d.fail("proxy", app.CodeUsage, "correct HTTPS_PROXY", fmt.Errorf("the URL of the proxy is wrong"))
-	case proxy != nil:
-		return d.report("proxy", ok, "", "%s (HTTPS_PROXY)", proxy.Host)
+	if err != nil {
+		// The text of the error may hold a password.
+		return finding{}, app.Usage("the URL of the proxy is wrong")
 	}
-	if err := d.report("proxy", ok, "", "none"); err != nil {
-		return err
+	if proxy == nil {
+		return finding{Detail: "none"}, nil
+	}
+	d.proxied = true
+	return finding{Detail: proxy.Host}, nil
+}
+
+func (d *doctor) dns(ctx context.Context) (finding, error) {
+	if d.proxied {
+		return finding{Detail: "left to the proxy"}, nil
 	}
 	addresses, err := net.DefaultResolver.LookupHost(ctx, d.base.Hostname())
-	if err != nil {
-		return d.fail("dns", app.Code(err), "check the spelling of the brand, and the network", err)
-	}
-	return d.report("dns", ok, "", "%s is %s", d.base.Hostname(), strings.Join(addresses, ", "))
+	return finding{Detail: d.base.Hostname() + " is " + strings.Join(addresses, ", ")}, err
 }
 
-// connection makes one request without a token, and looks at the certificate
-// and at the clock of the server.
-func (d *doctor) connection(ctx context.Context) error {
+// connection makes one request without a token, and looks at the certificate.
+func (d *doctor) connection(ctx context.Context) (finding, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.base.String(), nil)
 	if err != nil {
-		return err
+		return finding{}, err
 	}
-	before := time.Now()
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		fix := "check the network and the firewall, and try again later"
-		if app.Code(err) == app.CodeAccess {
-			fix = "check the base URL; a proxy that opens TLS needs its certificate in the system"
-		}
-		return d.fail("connection", app.Code(err), fix, err)
+	if d.response, err = http.DefaultTransport.RoundTrip(req); err != nil {
+		return finding{}, err
 	}
-	defer resp.Body.Close()
-	elapsed := time.Since(before)
-	if err := d.certificate(resp); err != nil {
-		return err
+	d.received = time.Now()
+	_ = d.response.Body.Close()
+	if d.response.TLS == nil {
+		return finding{Detail: "without TLS"}, nil
 	}
-	date, err := http.ParseTime(resp.Header.Get("Date"))
-	if err != nil {
-		return d.report("clock", unknown, "", "the server sends no date")
+	end := d.response.TLS.PeerCertificates[0].NotAfter
+	f := finding{Detail: "TLS, with a certificate until " + end.UTC().Format(time.DateOnly)}
+	if time.Until(end) < 14*24*time.Hour {
+		f.Result, f.Fix = "warning", "tell your Clixnow manager that the certificate expires"
 	}
-	// The header has whole seconds.
-	difference := date.Add(500 * time.Millisecond).Sub(before.Add(elapsed / 2)).Round(time.Second)
-	if difference.Abs() > time.Minute {
-		return d.report("clock", warning, "set the clock of this machine by NTP",
-			"this machine and the server differ by %s", difference.Abs())
-	}
-	return d.report("clock", ok, "", "within %s of the server's", max(difference.Abs(), time.Second))
+	return f, nil
 }
 
-func (d *doctor) certificate(resp *http.Response) error {
-	if resp.TLS == nil {
-		return d.report("tls", ok, "", "not used")
+// clock compares the clocks. The header Date has whole seconds.
+func (d *doctor) clock(context.Context) (finding, error) {
+	date, err := http.ParseTime(d.response.Header.Get("Date"))
+	if err != nil {
+		return finding{Result: "unknown", Detail: "the server sends no date"}, nil //nolint:nilerr // nothing failed
 	}
-	end := resp.TLS.PeerCertificates[0].NotAfter
-	if days := int(time.Until(end).Hours() / 24); days < 14 {
-		return d.report("tls", warning, "tell your Clixnow manager",
-			"the certificate of the server expires in %d days", days)
+	difference := d.received.Sub(date).Round(time.Second).Abs()
+	if difference > time.Minute {
+		return finding{
+			Result: "warning", Detail: fmt.Sprintf("this machine and the server differ by %s", difference),
+			Fix: "set the clock of this machine by NTP",
+		}, nil
 	}
-	return d.report("tls", ok, "", "the certificate is valid until %s", end.UTC().Format(time.DateOnly))
+	return finding{Detail: fmt.Sprintf("within %s of the server's", max(difference, 2*time.Second))}, nil
 }
 
 // token searches for one lead.
-func (d *doctor) token(ctx context.Context) error {
+func (d *doctor) token(ctx context.Context) (finding, error) {
 	_, err := d.client.SearchLeadsPage(ctx, clixnow.SearchLeadsRequest{Count: 1})
-	if err == nil {
-		return d.report("token", ok, "", "accepted")
-	}
-	fix := map[int]string{
-		app.CodeAccess: "ask your Clixnow manager for a token of this brand",
-		app.CodeLater:  "try again later",
-	}[app.Code(err)]
-	return d.fail("token", app.Code(err), fix, err)
+	return finding{Detail: "accepted"}, err
 }
 
 // pageSize asks for the largest page, and whether leads follow a shorter one.
-func (d *doctor) pageSize(ctx context.Context) error {
-	req := clixnow.SearchLeadsRequest{Count: clixnow.MaxPageSize}
-	page, err := d.client.SearchLeadsPage(ctx, req)
+func (d *doctor) pageSize(ctx context.Context) (finding, error) {
+	page, err := d.client.SearchLeadsPage(ctx, clixnow.SearchLeadsRequest{Count: clixnow.MaxPageSize})
 	if err != nil {
-		return d.fail("page size", app.Code(err), "try again later", err)
+		return finding{}, err
 	}
 	d.leads = page.Leads
 	size := len(page.Leads)
-	if size >= clixnow.MaxPageSize {
-		return d.report("page size", ok, "", "%d leads", size)
-	}
 	next, err := d.client.SearchLeadsPage(ctx, clixnow.SearchLeadsRequest{Count: 1, Skip: size})
 	switch {
 	case err != nil:
-		return d.fail("page size", app.Code(err), "try again later", err)
-	case len(next.Leads) > 0:
-		return d.report("page size", warning, "nothing: clixnow reads smaller pages too", "the API gives at most %d leads", size)
+		return finding{}, err
+	case size < clixnow.MaxPageSize && len(next.Leads) == 0:
+		return finding{Result: "unknown", Detail: fmt.Sprintf("the brand has only %d leads", size)}, nil
 	}
-	return d.report("page size", unknown, "", "the brand has only %d leads", size)
+	return finding{Detail: fmt.Sprintf("at most %d leads", size)}, nil
 }

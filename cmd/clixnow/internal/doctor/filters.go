@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/clixnow/clixnow-go"
-	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 )
 
 // filter is a date filter of the API.
@@ -20,46 +19,33 @@ type filter struct {
 	sign time.Duration
 }
 
-// precisions are the units in which an API may compare dates.
-var precisions = []struct {
-	name string
-	unit time.Duration
-}{
-	{"milliseconds", time.Millisecond},
-	{"seconds", time.Second},
-	{"minutes", time.Minute},
-	{"hours", time.Hour},
-	{"days", 24 * time.Hour},
-}
-
-// filters finds out how the date filters compare. It asks for a lead that is
-// there, by its ID and with bounds around its date.
-func (d *doctor) filters(ctx context.Context) error {
+func filters() []filter {
 	created := func(l clixnow.Lead) time.Time { return l.CreatedOn }
 	updated := func(l clixnow.Lead) time.Time { return l.UpdatedOn }
 	type request = clixnow.SearchLeadsRequest
-	for _, f := range []filter{
+	return []filter{
 		{"createdOnFrom", created, func(r *request) *time.Time { return &r.CreatedOnFrom }, 1},
 		{"createdOnTo", created, func(r *request) *time.Time { return &r.CreatedOnTo }, -1},
 		{"modifiedOnFrom", updated, func(r *request) *time.Time { return &r.ModifiedOnFrom }, 1},
 		{"modifiedOnTo", updated, func(r *request) *time.Time { return &r.ModifiedOnTo }, -1},
-	} {
-		if err := d.filter(ctx, f); err != nil {
-			return err
-		}
 	}
-	return nil
 }
 
-// filter reports whether a filter includes its bound, and how precise it is.
-func (d *doctor) filter(ctx context.Context, f filter) error {
-	lead := d.bestLead(f)
-	if lead == nil {
-		return d.report(f.name, unknown, "", "no lead shows this date")
+// units are those in which an API may compare dates.
+func units() []time.Duration {
+	return []time.Duration{time.Millisecond, time.Second, time.Minute, time.Hour, 24 * time.Hour}
+}
+
+// filter finds out whether a filter includes its bound, and how precise it is.
+// It asks for a lead by its ID, with bounds around its date.
+func (d *doctor) filter(ctx context.Context, f filter) (finding, error) {
+	lead, found := d.bestLead(f)
+	if !found {
+		return finding{Result: "unknown", Detail: "no lead shows this date"}, nil
 	}
-	date := f.date(*lead).Truncate(time.Millisecond)
+	date := f.date(lead).Truncate(time.Millisecond)
 	var failure error
-	found := func(bound time.Time) bool {
+	shows := func(bound time.Time) bool {
 		req := clixnow.SearchLeadsRequest{ID: lead.ID, Count: 1}
 		*f.bound(&req) = bound
 		page, err := d.client.SearchLeadsPage(ctx, req)
@@ -70,65 +56,60 @@ func (d *doctor) filter(ctx context.Context, f filter) error {
 		return len(page.Leads) > 0
 	}
 	const far = 3 * 24 * time.Hour
-	works := found(date.Add(-f.sign*far)) && !found(date.Add(f.sign*far))
-	included := works && found(date)
-	precision := ""
-	for _, p := range precisions {
-		if !works {
-			break
-		}
-		// inside is the last bound in the lead's unit. outside is the first bound
-		// after it, on the other side of the lead.
-		start, end := date.Truncate(p.unit), date.Truncate(p.unit).Add(p.unit)
-		inside, outside := end.Add(-time.Millisecond), start.Add(-time.Millisecond)
+	works := shows(date.Add(-f.sign*far)) && !shows(date.Add(f.sign*far))
+	included := works && shows(date)
+	precision := time.Duration(0)
+	for _, unit := range units() {
+		// inside is the bound in the lead's unit that excludes most. outside is the
+		// first bound beside this unit that excludes less.
+		start := date.Truncate(unit)
+		inside, outside := start.Add(unit-time.Millisecond), start.Add(-time.Millisecond)
 		if f.sign < 0 {
-			inside, outside = start, end
+			inside, outside = start, start.Add(unit)
 		}
-		if included && !found(inside) {
+		if included && shows(inside) {
+			precision = unit // and perhaps a coarser one
+			continue
+		}
+		if works && !included && shows(outside) {
+			precision = unit
+		}
+		if included || precision > 0 {
 			break
 		}
-		if included || found(outside) {
-			precision = p.name
-		}
-		if !included && precision != "" {
-			break
-		}
+	}
+	names := map[time.Duration]string{
+		time.Millisecond: "milliseconds", time.Second: "seconds", time.Minute: "minutes", time.Hour: "hours",
+		24 * time.Hour: "days",
 	}
 	switch {
-	case failure != nil:
-		return d.fail(f.name, app.Code(failure), "try again later", failure)
-	case precision == "":
-		return d.report(f.name, warning, "decide by the dates of the leads", "the filter works in a way that clixnow does not know")
+	case failure != nil || precision == 0:
+		return finding{
+			Result: "warning", Detail: "the filter works in a way that clixnow does not know",
+			Fix: "decide by the dates of the leads",
+		}, failure
 	case included:
-		return d.report(f.name, ok, "", "includes its bound, compares %s", precision)
+		return finding{Detail: "includes its bound, compares " + names[precision]}, nil
 	}
-	return d.report(f.name, ok, "", "does not include its bound, compares %s", precision)
+	return finding{Detail: "does not include its bound, compares " + names[precision]}, nil
 }
 
-// bestLead returns the lead whose date is not at the beginning or end of a
-// second, minute, hour and day, or comes close to that. There the precisions
-// look alike.
-func (d *doctor) bestLead(f filter) *clixnow.Lead {
+// bestLead returns the lead whose date is least often at the beginning or end
+// of a unit. There the units look alike.
+func (d *doctor) bestLead(f filter) (best clixnow.Lead, found bool) {
 	score := func(l clixnow.Lead) (n int) {
-		date := f.date(l)
-		if date.IsZero() {
-			return -1
-		}
-		for i, p := range precisions[1:] {
-			finer := precisions[i].unit
-			part := date.Sub(date.Truncate(p.unit)) / finer
-			if part > 0 && part < p.unit/finer-1 {
+		for i, unit := range units()[1:] {
+			finer := units()[i]
+			part := f.date(l).Sub(f.date(l).Truncate(unit)) / finer
+			if part > 0 && part < unit/finer-1 {
 				n++
 			}
 		}
 		return n
 	}
-	if len(d.leads) == 0 {
-		return nil
+	leads := slices.DeleteFunc(slices.Clone(d.leads), func(l clixnow.Lead) bool { return f.date(l).IsZero() })
+	if len(leads) == 0 {
+		return best, false
 	}
-	best := slices.MaxFunc(d.leads, func(a, b clixnow.Lead) int { return score(a) - score(b) })
-	if score(best) < 0 {
-		return nil
-	}
-	return &best
+	return slices.MaxFunc(leads, func(a, b clixnow.Lead) int { return score(a) - score(b) }), true
 }

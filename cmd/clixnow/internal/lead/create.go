@@ -198,11 +198,11 @@ func (c *creation) readPassword() error {
 	stdin, isFile := c.app.In.(*os.File)
 	switch {
 	case c.passwordFile != "":
-		data, err := os.ReadFile(c.passwordFile)
+		password, err := app.ReadSecret(c.passwordFile)
 		if err != nil {
 			return app.Usage("read the password: %w", err)
 		}
-		c.request.Password = strings.TrimRight(strings.TrimPrefix(string(data), "\ufeff"), "\r\n")
+		c.request.Password = password
 	case c.request.Password == "" && c.app.Interactive() && isFile && term.IsTerminal(int(stdin.Fd())):
 		fmt.Fprint(c.app.Err, "Password of the lead: ")
 		data, err := term.ReadPassword(int(stdin.Fd()))
