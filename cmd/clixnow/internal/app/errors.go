@@ -13,21 +13,14 @@ import (
 	"github.com/clixnow/clixnow-go"
 )
 
-// The exit codes of all commands.
+// The exit codes of all commands, which rootHelp explains.
 const (
-	// CodeDone means that everything was done.
-	CodeDone = 0
-	// CodeRefused means that the API or the SDK refused the request.
-	CodeRefused = 1
-	// CodeUsage means that the command line, a file or the configuration is
-	// wrong. Nothing was sent.
-	CodeUsage = 2
-	// CodeLater means that the same command may succeed later.
-	CodeLater = 3
-	// CodeAccess means that the token or the host is wrong.
-	CodeAccess = 4
-	// CodeDoubt means that a lead may exist.
-	CodeDoubt = 5
+	CodeDone = iota
+	CodeRefused
+	CodeUsage
+	CodeLater
+	CodeAccess
+	CodeDoubt
 )
 
 // codedError is an error with an exit code.
@@ -61,6 +54,8 @@ func Code(err error) int {
 	var hostname x509.HostnameError
 	var network net.Error
 	var api *clixnow.APIError
+	reason := clixnow.ReasonOf(err)
+	mayPass := reason == clixnow.ReasonNoCapacity || reason == clixnow.ReasonOther
 	switch {
 	case err == nil:
 		return CodeDone
@@ -68,10 +63,10 @@ func Code(err error) int {
 		return coded.code
 	case errors.Is(err, clixnow.ErrOutcomeUnknown):
 		return CodeDoubt
-	case clixnow.ReasonOf(err) == clixnow.ReasonAccess, errors.As(err, &dns) && dns.IsNotFound,
+	case reason == clixnow.ReasonAccess, errors.As(err, &dns) && dns.IsNotFound,
 		errors.As(err, &certificate), errors.As(err, &hostname):
 		return CodeAccess
-	case errors.As(err, &api) && api.Method == http.MethodPost && mayPass(err),
+	case errors.As(err, &api) && api.Method == http.MethodPost && mayPass,
 		errors.Is(err, clixnow.ErrNotSent), errors.Is(err, clixnow.ErrRateLimited),
 		errors.Is(err, clixnow.ErrServer), errors.Is(err, clixnow.ErrUnstableResults),
 		errors.Is(err, clixnow.ErrInvalidResponse), errors.Is(err, context.Canceled):
@@ -84,14 +79,10 @@ func Code(err error) int {
 	return CodeUsage
 }
 
-// mayPass reports whether the brand may take the same lead later.
-func mayPass(err error) bool {
-	reason := clixnow.ReasonOf(err)
-	return reason == clixnow.ReasonNoCapacity || reason == clixnow.ReasonOther
+// Text returns the text of an error in one line, without the name of the SDK.
+func Text(err error) string {
+	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), "clixnow: "), "\n", "; ")
 }
-
-// Text returns the text of an error without the name of the SDK.
-func Text(err error) string { return strings.TrimPrefix(err.Error(), "clixnow: ") }
 
 // Explain returns the text of an error for the user, with the next step.
 func Explain(err error) string {
@@ -100,20 +91,18 @@ func Explain(err error) string {
 	if errors.As(err, &coded) {
 		return text
 	}
-	switch code := Code(err); {
+	switch code, reason := Code(err), clixnow.ReasonOf(err); {
 	case code == CodeAccess:
 		return text + "; check the brand and its token with \"clixnow doctor\""
-	case code == CodeLater && mayPass(err):
+	case reason == clixnow.ReasonCountry:
+		return text + "; try another brand"
+	case code == CodeLater && reason != clixnow.ReasonNone:
 		return text + "; try again later, or try another brand"
 	case code == CodeLater:
 		return text + "; run the same command again later"
-	}
-	switch clixnow.ReasonOf(err) {
-	case clixnow.ReasonDuplicate:
+	case reason == clixnow.ReasonDuplicate:
 		return text + "; the brand has this email or phone already"
-	case clixnow.ReasonCountry:
-		return text + "; try another brand"
-	case clixnow.ReasonInvalid:
+	case reason == clixnow.ReasonInvalid:
 		return text + "; fix that and run the command again"
 	default:
 		return text

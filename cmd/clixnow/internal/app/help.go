@@ -1,7 +1,5 @@
 package app
 
-import "runtime/debug"
-
 const rootHelp = `clixnow registers leads at a brand of the Clixnow affiliate lead API, and
 reads their status and first deposit. It is not made by Clixnow.
 
@@ -46,10 +44,3 @@ The token is never the value of a flag, and is never printed. A token file
 is read again for each request, so a new token needs no restart.
 
 NO_COLOR turns colours off.`
-
-func buildVersion() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
-}

@@ -13,93 +13,73 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 )
 
-// Format is the value of -o.
-type Format string
+// formats are the values of -o.
+var formats = []string{"table", "json", "jsonl", "csv"}
 
-// The formats of -o.
-const (
-	Table Format = "table"
-	JSON  Format = "json"
-	JSONL Format = "jsonl"
-	CSV   Format = "csv"
-)
-
-// FormatFlag adds the flag -o to a command.
-func FormatFlag(cmd *cobra.Command) *Format {
-	format := Table
-	cmd.Flags().VarP(&format, "output", "o", "the `FORMAT`: table, json, jsonl or csv")
-	complete := cobra.FixedCompletions([]string{"table", "json", "jsonl", "csv"}, cobra.ShellCompDirectiveNoFileComp)
-	_ = cmd.RegisterFlagCompletionFunc("output", complete)
-	return &format
-}
-
-// Single returns the format of a single value: JSON is then no array.
-func (f *Format) Single() Format {
-	if *f == JSON {
-		return JSONL
+// FormatFlag adds the flag -o to a command. The command does not run if the
+// value is wrong.
+func FormatFlag(cmd *cobra.Command) *string {
+	format := cmd.Flags().StringP("output", "o", formats[0], "the `FORMAT`: table, json, jsonl or csv")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if !slices.Contains(formats, *format) {
+			return Usage("unknown format %q: it must be table, json, jsonl or csv", *format)
+		}
+		return nil
 	}
-	return *f
+	return format
 }
 
-// Set sets the format from the value of the flag.
-func (f *Format) Set(text string) error {
-	if !slices.Contains([]Format{Table, JSON, JSONL, CSV}, Format(text)) {
-		return fmt.Errorf("the format must be table, json, jsonl or csv")
-	}
-	*f = Format(text)
-	return nil
-}
-
-// String returns the value of the flag.
-func (f *Format) String() string { return string(*f) }
-
-// Type returns "" because the usage text of the flag names the type.
-func (f *Format) Type() string { return "" }
-
-// Column is a column of a table.
-type Column[T any] struct {
-	Name string
-	Cell func(T) string
-}
-
-// Printer prints values as they come. Call Close after the last one.
+// Printer prints values to Out as they come. Fill its exported fields, call
+// Open, and call Close after the last value.
 type Printer[T any] struct {
-	app    *App
-	format Format
-	// columns are those of a table, and fields are those of CSV.
-	columns []Column[T]
-	fields  []string
+	// Format is a value of -o.
+	Format string
+	// Single means that JSON is no array.
+	Single bool
+	// Fields are the members of the JSON of T that CSV shows.
+	Fields []string
+	// Header is the first line of a table. "" leaves it out.
+	Header string
+	// Row returns a line of a table. Tabs separate its cells.
+	Row func(T) string
+
+	app     *App
 	table   *tabwriter.Writer
 	csv     *csv.Writer
 	printed int
 }
 
-// NewPrinter returns a printer to Out. fields are the members of the JSON of T
-// that CSV shows.
-func NewPrinter[T any](a *App, format Format, fields []string, columns ...Column[T]) *Printer[T] {
-	return &Printer[T]{
-		app: a, format: format, columns: columns, fields: fields,
-		table: tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0), csv: csv.NewWriter(a.Out),
-	}
+// Open returns a printer that is ready.
+func (p Printer[T]) Open(a *App) *Printer[T] {
+	p.app, p.table, p.csv = a, tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0), csv.NewWriter(a.Out)
+	return &p
 }
 
 // Print prints a value. A table appears in pieces of some hundred rows.
 func (p *Printer[T]) Print(value T) error {
 	p.printed++
-	if p.format == Table {
-		return p.printRow(value)
+	if p.Format == "table" {
+		if p.printed == 1 && p.Header != "" {
+			fmt.Fprintln(p.table, p.Header)
+		}
+		fmt.Fprintln(p.table, Printable(p.Row(value)))
+		if p.printed%500 == 0 {
+			return p.table.Flush()
+		}
+		return nil
 	}
 	data, err := json.Marshal(value)
-	if err != nil {
-		return err
-	}
 	switch {
-	case p.format == CSV:
+	case err != nil:
+		return err
+	case p.Format == "csv":
 		return p.printCSV(data)
-	case p.format == JSONL:
+	case p.Format == "jsonl" || p.Single:
 		_, err = fmt.Fprintf(p.app.Out, "%s\n", data)
 	case p.printed == 1:
 		_, err = fmt.Fprintf(p.app.Out, "[\n%s", data)
@@ -109,50 +89,24 @@ func (p *Printer[T]) Print(value T) error {
 	return err
 }
 
-func (p *Printer[T]) printRow(value T) error {
-	var names, cells []string
-	for _, column := range p.columns {
-		names = append(names, strings.ToUpper(column.Name))
-		cells = append(cells, Printable(column.Cell(value)))
-	}
+func (p *Printer[T]) printCSV(object []byte) error {
 	if p.printed == 1 {
-		fmt.Fprintln(p.table, strings.Join(names, "\t"))
+		_ = p.csv.Write(p.Fields) // Flush returns the error.
 	}
-	fmt.Fprintln(p.table, strings.Join(cells, "\t"))
-	if p.printed%500 == 0 {
-		return p.table.Flush()
-	}
-	return nil
-}
-
-func (p *Printer[T]) printCSV(data []byte) error {
-	if p.printed == 1 {
-		_ = p.csv.Write(p.fields) // Flush returns the error.
-	}
-	cells, err := Texts(data, p.fields)
-	if err != nil {
-		return err
-	}
-	for i := range cells {
-		cells[i] = escapeFormula(cells[i])
-	}
-	return p.csv.Write(cells)
-}
-
-// Texts returns members of a JSON object as texts. A member that is missing or
-// null is "".
-func Texts(object []byte, names []string) ([]string, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(object, &members); err != nil {
-		return nil, err
+		return err
 	}
-	texts := make([]string, len(names))
-	for i, name := range names {
-		if json.Unmarshal(members[name], &texts[i]) != nil && members[name] != nil {
-			texts[i] = string(members[name])
+	cells := make([]string, len(p.Fields))
+	for i, name := range p.Fields {
+		if json.Unmarshal(members[name], &cells[i]) != nil {
+			cells[i] = string(members[name]) // a number, a boolean, or nothing
+		}
+		if cells[i] != "" && strings.ContainsRune("=+-@\t\r", rune(cells[i][0])) {
+			cells[i] = "'" + cells[i] // so that a spreadsheet does not run it
 		}
 	}
-	return texts, nil
+	return p.csv.Write(cells)
 }
 
 // Flush prints what was held back.
@@ -164,51 +118,34 @@ func (p *Printer[T]) Flush() error {
 // Close prints what is left. After an error do not call it: JSON then stays
 // open, so that no program takes a part for the whole.
 func (p *Printer[T]) Close() error {
+	var err error
 	switch {
-	case p.format == JSON && p.printed == 0:
-		_, err := fmt.Fprintln(p.app.Out, "[]")
-		return err
-	case p.format == JSON:
-		_, err := fmt.Fprintln(p.app.Out, "\n]")
-		return err
-	case p.format == CSV && p.printed == 0:
-		_ = p.csv.Write(p.fields) // Flush returns the error.
+	case p.Format == "json" && p.printed == 0:
+		_, err = fmt.Fprintln(p.app.Out, "[]")
+	case p.Format == "json" && !p.Single:
+		_, err = fmt.Fprintln(p.app.Out, "\n]")
+	case p.Format == "csv" && p.printed == 0:
+		err = p.csv.Write(p.Fields)
 	}
-	return p.Flush()
+	return errors.Join(err, p.Flush())
 }
 
-// Printable replaces what could control a terminal.
+// Printable replaces what could control a terminal. It keeps tabs.
 func Printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
+		if !unicode.IsPrint(r) && r != '\t' {
 			return unicode.ReplacementChar
 		}
 		return r
 	}, text)
 }
 
-// escapeFormula keeps spreadsheets from running a cell.
-func escapeFormula(text string) string {
-	if text != "" && strings.ContainsRune("=+-@\t\r", rune(text[0])) {
-		return "'" + text
-	}
-	return text
-}
-
-// Progress returns a function that draws a count on Err, and a function that
-// removes it. They do nothing if Err is not a terminal, or if Out is one too.
-func (a *App) Progress(what string) (count func(n int), remove func()) {
-	if !a.Interactive() || isTerminal(a.Out) {
-		return func(int) {}, func() {}
-	}
-	var last time.Time
-	count = func(n int) {
-		if now := time.Now(); now.Sub(last) > 200*time.Millisecond {
-			last = now
-			fmt.Fprintf(a.Err, "\r%d %s", n, what)
-		}
-	}
-	return count, func() { fmt.Fprint(a.Err, "\r\033[K") }
+// Progress returns a counter on Err. It is invisible if Err is not a terminal,
+// or if Out is one too.
+func (a *App) Progress(what string) *progressbar.ProgressBar {
+	return progressbar.NewOptions(-1, progressbar.OptionSetWriter(a.Err), progressbar.OptionSetDescription(what),
+		progressbar.OptionSetVisibility(a.Interactive() && !isTerminal(a.Out)), progressbar.OptionShowCount(),
+		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
 }
 
 // WriteFile replaces a file in one step. After a crash the file holds the old

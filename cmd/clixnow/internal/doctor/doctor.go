@@ -70,7 +70,7 @@ that fails, with its exit code.`,
 		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Minute)
 		defer cancel()
 		d := &doctor{app: a}
-		printer := app.NewPrinter[finding](a, *format, []string{"check", "result", "detail", "fix"})
+		printer := app.Printer[finding]{Format: *format, Fields: []string{"check", "result", "detail", "fix"}}.Open(a)
 		failure := error(nil)
 		for _, c := range d.checks() {
 			found, err := c.run(ctx)
@@ -80,7 +80,7 @@ that fails, with its exit code.`,
 			}
 			found.Check, found.Result = c.name, cmp.Or(found.Result, "ok")
 			printing := error(nil)
-			if *format == app.Table {
+			if *format == "table" {
 				printing = d.print(found)
 			} else {
 				printing = printer.Print(found)

@@ -2,13 +2,14 @@ package lead
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -21,19 +22,26 @@ import (
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 )
 
+// textFields are the fields of a lead that a flag sets. The flag of firstName
+// is --first-name.
+const textFields = "firstName lastName email phone countryCode languageCode referralUrl subCampaign placement " +
+	"keyword sub2 clickId deviceType deviceName osName browser carrier ipAddress comment"
+
+// demoLead is the lead of --demo.
+const demoLead = `{"firstName": "Allison", "lastName": "Brown", "email": "allison.brown@example.com",
+	"phone": "+41795550100", "password": "Password123!", "countryCode": "CH", "clickId": "demo-1"}`
+
 // creation holds the flags of "lead create".
 type creation struct {
-	app     *app.App
-	flags   *pflag.FlagSet
-	request clixnow.CreateLeadRequest
+	app   *app.App
+	flags *pflag.FlagSet
+
+	input, passwordFile, landing string
+
 	extra   map[string]string
-
-	input, passwordFile, ip, landing, carrier string
-
-	since    moment
-	timeout  time.Duration
-	redirect bool
-	format   *app.Format
+	since   time.Time
+	timeout time.Duration
+	printer app.Printer[*clixnow.EnsureLeadResponse]
 }
 
 func create(a *app.App) *cobra.Command {
@@ -50,41 +58,61 @@ The password is never a flag: it comes from --password-file, from the JSON, or
 is asked for. The redirect URL logs the lead in, so it is a secret too. JSON
 always has it; for a table or CSV give --redirect-url.`,
 		Example: `  clixnow lead create --demo
-  clixnow lead create --first-name Anna --last-name Brown --country CH \
+  clixnow lead create --first-name Anna --last-name Brown --country-code CH \
     --email anna@example.com --phone +41795550100 --click-id c-1 \
     --password-file password.txt
   clixnow lead create --input - -o json < lead.json`,
 	}
-	c := &creation{app: a, flags: cmd.Flags(), format: app.FormatFlag(cmd)}
-	c.addFlags()
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) }
-	return cmd
-}
-
-func (c *creation) addFlags() {
-	f, r := c.flags, &c.request
-	for name, field := range map[string]*string{
-		"first-name": &r.FirstName, "last-name": &r.LastName, "email": &r.Email, "phone": &r.Phone,
-		"country": &r.CountryCode, "language": &r.LanguageCode, "referral-url": &r.ReferralURL,
-		"sub-campaign": &r.SubCampaign, "placement": &r.Placement, "keyword": &r.Keyword, "sub2": &r.Sub2,
-		"click-id": &r.ClickID, "device-type": &r.DeviceType, "device-name": &r.DeviceName, "os": &r.OSName,
-		"browser": &r.Browser, "comment": &r.Comment, "carrier": (*string)(&r.Carrier),
-	} {
-		f.StringVar(field, name, "", "the "+strings.ReplaceAll(name, "-", " ")+" of the lead as `TEXT`")
+	f := cmd.Flags()
+	c := &creation{app: a, flags: f}
+	for field := range strings.FieldsSeq(textFields) {
+		f.String(flagOf(field), "", "the field "+field)
+		_ = f.SetAnnotation(flagOf(field), "field", []string{field})
 	}
-	f.StringVar(&c.ip, "ip", "", "the IP `ADDRESS` of the lead")
-	f.BoolVar(&r.AcceptTermsAndConditions, "accept-terms", false, "the lead accepted the terms")
-	f.BoolVar(&r.AcceptPromotions, "accept-promotions", false, "the lead accepted promotions")
+	terms := f.Bool("accept-terms", false, "the lead accepted terms and conditions")
+	promotions := f.Bool("accept-promotions", false, "the lead accepted promotions")
 	f.StringToStringVar(&c.extra, "extra", nil, "another field that the brand asks for, as `NAME=TEXT`")
+	f.Lookup("extra").DefValue = "" // else help shows "[]"
 	f.StringVar(&c.landing, "landing-url", "", "take the tracking from the `URL` of the visit")
 	f.StringVar(&c.input, "input", "", "a JSON `FILE` with the lead, or - for standard input")
 	f.StringVar(&c.passwordFile, "password-file", "", "the `FILE` that holds the lead's password")
-	f.Var(&c.since, "since", "the `TIME` of an earlier attempt, or its age")
+	timeFlag(cmd, &c.since, "since", "the `TIME` of an earlier attempt, or its age", false)
 	f.DurationVar(&c.timeout, "timeout", 2*time.Minute, "stop after this `TIME`")
-	f.BoolVar(&c.redirect, "redirect-url", false, "also print the redirect URL, which is a secret")
+	redirect := f.Bool("redirect-url", false, "also print the redirect URL, which is a secret")
+	format := app.FormatFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c.printer = app.Printer[*clixnow.EnsureLeadResponse]{
+			Format: *format, Single: true, Fields: []string{"leadId", "recovered", "clickId", "crmId"},
+			Row: func(r *clixnow.EnsureLeadResponse) string {
+				switch {
+				case r.Recovered:
+					return fmt.Sprintf("found lead %d: an earlier attempt has registered it", r.LeadID)
+				case *redirect:
+					return fmt.Sprintf("registered lead %d\t%s", r.LeadID, r.RedirectURL)
+				}
+				return fmt.Sprintf("registered lead %d", r.LeadID)
+			},
+		}
+		if *redirect {
+			c.printer.Fields = append(c.printer.Fields, "redirectUrl")
+		}
+		request, err := c.request()
+		if err != nil {
+			return err
+		}
+		request.AcceptTermsAndConditions = request.AcceptTermsAndConditions || *terms
+		request.AcceptPromotions = request.AcceptPromotions || *promotions
+		return c.run(cmd.Context(), request)
+	}
+	return cmd
 }
 
-func (c *creation) run(ctx context.Context) error {
+// flagOf returns the flag of a field.
+func flagOf(field string) string {
+	return strings.ToLower(regexp.MustCompile("[A-Z]").ReplaceAllString(field, "-$0"))
+}
+
+func (c *creation) run(ctx context.Context, request clixnow.CreateLeadRequest) error {
 	if c.timeout <= 0 {
 		return app.Usage("--timeout must be longer than 0")
 	}
@@ -92,25 +120,19 @@ func (c *creation) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.fill(); err != nil {
-		return err
-	}
-	country := strings.ToUpper(c.request.CountryCode)
-	if len(settings.Countries) > 0 && country != "" && !slices.Contains(settings.Countries, country) {
+	isCountry := func(code string) bool { return strings.EqualFold(code, request.CountryCode) }
+	if len(settings.Countries) > 0 && request.CountryCode != "" && !slices.ContainsFunc(settings.Countries, isCountry) {
 		return app.WithCode(app.CodeRefused, fmt.Errorf("brand %q does not take the country %q, says %s; try another brand",
-			settings.Brand, country, settings.File))
+			settings.Brand, request.CountryCode, settings.File))
 	}
 	client, err := c.app.Client(ctx)
 	if err != nil {
 		return err
 	}
-	first := c.since.time
-	if first.IsZero() {
-		first = time.Now()
-	}
+	first := cmp.Or(c.since, time.Now())
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	response, err := client.EnsureLeadSince(ctx, c.request, c.since.time)
+	response, err := client.EnsureLeadSince(ctx, request, c.since)
 	if errors.Is(err, clixnow.ErrOutcomeUnknown) {
 		return app.WithCode(app.CodeDoubt, fmt.Errorf("%w; run the same command again with --since %s",
 			err, first.UTC().Format(time.RFC3339)))
@@ -118,128 +140,85 @@ func (c *creation) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.print(response); err != nil {
+	printer := c.printer.Open(c.app)
+	if err := errors.Join(printer.Print(response), printer.Close()); err != nil {
 		return app.WithCode(app.CodeDoubt, fmt.Errorf("lead %d is registered, but printing it failed: %w",
 			response.LeadID, err))
 	}
 	return nil
 }
 
-// fill puts the request together. Flags come before JSON.
-func (c *creation) fill() error {
-	given := map[string]string{}
-	c.flags.Visit(func(f *pflag.Flag) { given[f.Name] = f.Value.String() })
-	if c.app.Demo && c.input == "" {
-		c.request = demoLead()
+// request puts the request together. Flags come before JSON.
+func (c *creation) request() (request clixnow.CreateLeadRequest, err error) {
+	data := []byte("{}")
+	switch {
+	case c.input == "-":
+		data, err = io.ReadAll(c.app.In)
+	case c.input != "":
+		data, err = os.ReadFile(c.input)
+	case c.app.Demo:
+		data = []byte(demoLead)
 	}
-	if c.input != "" {
-		if err := c.readInput(); err != nil {
-			return err
-		}
+	if err != nil {
+		return request, app.Usage("read the lead: %w", err)
 	}
-	delete(given, "extra") // It is no single value.
-	for name, value := range given {
-		if err := c.flags.Set(name, value); err != nil {
-			return app.Usage("%w", err)
-		}
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	var members map[string]json.RawMessage
+	var syntax *json.SyntaxError
+	switch err := json.Unmarshal(data, &members); {
+	case errors.As(err, &syntax):
+		line := 1 + bytes.Count(data[:syntax.Offset], []byte("\n"))
+		return request, app.Usage("the input must be one lead as a JSON object: line %d: %w", line, err)
+	case err != nil || members == nil:
+		return request, app.Usage("the input must be one lead as a JSON object")
+	}
+	set := func(field, text string) {
+		members[field], _ = json.Marshal(text) // A text has always a JSON form.
 	}
 	for name, value := range c.extra {
-		if c.request.Extra == nil {
-			c.request.Extra = map[string]any{}
-		}
-		c.request.Extra[name] = value
+		set(name, value)
 	}
-	if c.ip != "" {
-		address, err := netip.ParseAddr(c.ip)
-		if err != nil {
-			return app.Usage("--ip is not an IP address")
+	c.flags.Visit(func(f *pflag.Flag) {
+		if field := f.Annotations["field"]; field != nil {
+			set(field[0], f.Value.String())
 		}
-		c.request.IPAddress = address
+	})
+	password := ""
+	if c.passwordFile != "" {
+		password, err = app.ReadSecret(c.passwordFile)
+	} else if members["password"] == nil {
+		password, err = c.askPassword()
+	}
+	if err != nil {
+		return request, app.Usage("read the password: %w", err)
+	}
+	if password != "" {
+		set("password", password)
+	}
+	if data, err = json.Marshal(members); err == nil {
+		err = json.Unmarshal(data, &request)
+	}
+	if err != nil {
+		return request, app.Usage("the lead is wrong: %s", app.Text(err))
 	}
 	if c.landing != "" {
 		visit, err := clixnow.ParseLandingURL(c.landing)
 		if err != nil {
-			return app.Usage("--landing-url: %w", err)
+			return request, app.Usage("--landing-url: %w", err)
 		}
-		visit.Apply(&c.request)
+		visit.Apply(&request)
 	}
-	return c.readPassword()
+	return request, nil
 }
 
-func (c *creation) readInput() error {
-	in := c.app.In
-	if c.input != "-" {
-		file, err := os.Open(c.input)
-		if err != nil {
-			return app.Usage("read the lead: %w", err)
-		}
-		defer file.Close()
-		in = file
+// askPassword asks for the password if there is a person to answer.
+func (c *creation) askPassword() (string, error) {
+	in, ok := c.app.In.(*os.File)
+	if !ok || !c.app.Interactive() || !term.IsTerminal(int(in.Fd())) {
+		return "", nil
 	}
-	data, err := io.ReadAll(io.LimitReader(in, 1<<20))
-	if err != nil {
-		return app.Usage("read the lead: %w", err)
-	}
-	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	var syntax *json.SyntaxError
-	switch err := json.Unmarshal(data, &c.request); {
-	case len(bytes.TrimSpace(data)) == 0:
-		return app.Usage("the input is empty: it must be one lead as a JSON object")
-	case errors.As(err, &syntax):
-		line := 1 + bytes.Count(data[:min(int(syntax.Offset), len(data))], []byte("\n"))
-		return app.Usage("the input is not one lead as a JSON object: line %d: %w", line, err)
-	case err != nil:
-		return app.Usage("the input is not one lead as a JSON object: %w", err)
-	}
-	return nil
-}
-
-func (c *creation) readPassword() error {
-	stdin, isFile := c.app.In.(*os.File)
-	switch {
-	case c.passwordFile != "":
-		password, err := app.ReadSecret(c.passwordFile)
-		if err != nil {
-			return app.Usage("read the password: %w", err)
-		}
-		c.request.Password = password
-	case c.request.Password == "" && c.app.Interactive() && isFile && term.IsTerminal(int(stdin.Fd())):
-		fmt.Fprint(c.app.Err, "Password of the lead: ")
-		data, err := term.ReadPassword(int(stdin.Fd()))
-		fmt.Fprintln(c.app.Err)
-		if err != nil {
-			return app.Usage("read the password: %w", err)
-		}
-		c.request.Password = string(data)
-	}
-	return nil
-}
-
-// print prints the registered lead.
-func (c *creation) print(response *clixnow.EnsureLeadResponse) error {
-	if *c.format != app.Table {
-		fields := []string{"leadId", "recovered", "clickId", "crmId"}
-		if c.redirect {
-			fields = append(fields, "redirectUrl")
-		}
-		printer := app.NewPrinter[*clixnow.EnsureLeadResponse](c.app, c.format.Single(), fields)
-		return errors.Join(printer.Print(response), printer.Close())
-	}
-	text := fmt.Sprintf("registered lead %d\n", response.LeadID)
-	switch {
-	case response.Recovered:
-		text = fmt.Sprintf("found lead %d: an earlier attempt has registered it\n", response.LeadID)
-	case c.redirect:
-		text += app.Printable(response.RedirectURL) + "\n"
-	}
-	_, err := io.WriteString(c.app.Out, text)
-	return err
-}
-
-// demoLead returns a lead for --demo.
-func demoLead() clixnow.CreateLeadRequest {
-	return clixnow.CreateLeadRequest{
-		FirstName: "Allison", LastName: "Brown", Email: "allison.brown@example.com", Phone: "+41795550100",
-		Password: "Password123!", CountryCode: "CH", ClickID: "demo-1",
-	}
+	fmt.Fprint(c.app.Err, "Password of the lead: ")
+	password, err := term.ReadPassword(int(in.Fd()))
+	fmt.Fprintln(c.app.Err)
+	return string(password), err
 }

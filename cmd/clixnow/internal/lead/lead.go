@@ -3,6 +3,7 @@
 package lead
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -39,13 +40,14 @@ func get(a *app.App) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return printAll(a, format.Single(), *lead)
+		printer := leadPrinter(a, *format, true)
+		return errors.Join(printer.Print(*lead), printer.Close())
 	}
 	return cmd
 }
 
 func find(a *app.App) *cobra.Command {
-	var req clixnow.FindLeadsRequest
+	req := clixnow.FindLeadsRequest{Prefetch: prefetch}
 	var created period
 	cmd := &cobra.Command{
 		Use: "find", Short: "Find leads by email or click ID", Args: app.Args(),
@@ -70,12 +72,18 @@ found but some hide what was asked for.`,
 		if err != nil {
 			return err
 		}
-		req.CreatedOnFrom, req.CreatedOnTo, req.Prefetch = created.wideFrom(), created.wideTo(), prefetch
+		req.CreatedOnFrom, req.CreatedOnTo = created.wide()
 		found, err := client.FindLeads(cmd.Context(), req)
 		if err != nil {
 			return err
 		}
-		if err := printAll(a, *format, found.Leads...); err != nil {
+		printer := leadPrinter(a, *format, false)
+		for _, lead := range found.Leads {
+			if err := printer.Print(lead); err != nil {
+				return err
+			}
+		}
+		if err := printer.Close(); err != nil {
 			return err
 		}
 		counts := fmt.Sprintf("%d of %d leads match, and %d hide the email or the click ID",
@@ -132,12 +140,10 @@ error, the JSON array stays open, and the exit code is not 0.`,
 		if page == 0 && limit > 0 {
 			page = min(max(limit, 10), clixnow.MaxPageSize)
 		}
-		req := clixnow.SearchLeadsRequest{
-			OrderBy: orders[order], Count: page, Prefetch: prefetch,
-			CreatedOnFrom: created.wideFrom(), CreatedOnTo: created.wideTo(),
-			ModifiedOnFrom: modified.wideFrom(), ModifiedOnTo: modified.wideTo(),
-			FTDDateFrom: deposited.wideFrom(), FTDDateTo: deposited.wideTo(),
-		}
+		req := clixnow.SearchLeadsRequest{OrderBy: orders[order], Count: page, Prefetch: prefetch}
+		req.CreatedOnFrom, req.CreatedOnTo = created.wide()
+		req.ModifiedOnFrom, req.ModifiedOnTo = modified.wide()
+		req.FTDDateFrom, req.FTDDateTo = deposited.wide()
 		if err := req.Validate(); err != nil {
 			return app.Usage("%w", err)
 		}
@@ -145,17 +151,14 @@ error, the JSON array stays open, and the exit code is not 0.`,
 		if err != nil {
 			return err
 		}
-		printer := app.NewPrinter(a, *format, leadFields, leadColumns()...)
-		count, remove := a.Progress("leads read")
-		read, printed := 0, 0
+		printer, progress, printed := leadPrinter(a, *format, false), a.Progress("leads read"), 0
 		for lead, err := range client.SearchLeads(cmd.Context(), req) {
 			if err != nil {
-				remove()
+				_ = progress.Finish()
 				_ = printer.Flush() // The error of the search counts.
 				return err
 			}
-			read++
-			count(read)
+			_ = progress.Add(1)
 			if !created.has(lead.CreatedOn) || !modified.has(lead.UpdatedOn) || !deposited.has(lead.FTDDate) {
 				continue
 			}
@@ -166,7 +169,7 @@ error, the JSON array stays open, and the exit code is not 0.`,
 				break
 			}
 		}
-		remove()
+		_ = progress.Finish()
 		return printer.Close()
 	}
 	return cmd
@@ -175,20 +178,19 @@ error, the JSON array stays open, and the exit code is not 0.`,
 // prefetch is the number of pages that are requested ahead.
 const prefetch = 4
 
-// leadFields are the fields of a lead in CSV.
-var leadFields = []string{
-	"id", "email", "status", "createdOn", "updatedOn", "ftdDate", "clickId", "subCampaign", "sub2",
-	"keyword", "placement", "brandId", "brandName", "crmId", "clientType",
-}
-
-func leadColumns() []app.Column[clixnow.Lead] {
-	return []app.Column[clixnow.Lead]{
-		{Name: "id", Cell: func(l clixnow.Lead) string { return strconv.FormatInt(l.ID, 10) }},
-		{Name: "created", Cell: func(l clixnow.Lead) string { return date(l.CreatedOn, "2006-01-02 15:04") }},
-		{Name: "ftd", Cell: func(l clixnow.Lead) string { return date(l.FTDDate, time.DateOnly) }},
-		{Name: "status", Cell: func(l clixnow.Lead) string { return l.Status }},
-		{Name: "email", Cell: func(l clixnow.Lead) string { return l.Email }},
-	}
+func leadPrinter(a *app.App, format string, single bool) *app.Printer[clixnow.Lead] {
+	return app.Printer[clixnow.Lead]{
+		Format: format, Single: single,
+		Fields: []string{
+			"id", "email", "status", "createdOn", "updatedOn", "ftdDate", "clickId", "subCampaign", "sub2",
+			"keyword", "placement", "brandId", "brandName", "crmId", "clientType",
+		},
+		Header: "ID\tCREATED\tFTD\tSTATUS\tEMAIL",
+		Row: func(l clixnow.Lead) string {
+			created, deposited := date(l.CreatedOn, "2006-01-02 15:04"), date(l.FTDDate, time.DateOnly)
+			return fmt.Sprintf("%d\t%s\t%s\t%s\t%s", l.ID, created, deposited, l.Status, l.Email)
+		},
+	}.Open(a)
 }
 
 func date(t time.Time, layout string) string {
@@ -198,87 +200,58 @@ func date(t time.Time, layout string) string {
 	return t.UTC().Format(layout)
 }
 
-func printAll(a *app.App, format app.Format, leads ...clixnow.Lead) error {
-	printer := app.NewPrinter(a, format, leadFields, leadColumns()...)
-	for _, lead := range leads {
-		if err := printer.Print(lead); err != nil {
-			return err
-		}
-	}
-	return printer.Close()
-}
+const day = 24 * time.Hour
 
-// period is two flags, such as --created-from and --created-to.
+// period is two flags, such as --created-from and --created-to. The bounds
+// belong to it. A zero bound is none.
 type period struct {
-	from, to moment
+	from, to time.Time
 }
 
 func (p *period) flags(cmd *cobra.Command, what string) {
-	p.to.end = true
-	cmd.Flags().Var(&p.from, what+"-from", "the earliest "+what+" `TIME`")
-	cmd.Flags().Var(&p.to, what+"-to", "the latest "+what+" `TIME`")
+	timeFlag(cmd, &p.from, what+"-from", "the earliest "+what+" `TIME`", false)
+	timeFlag(cmd, &p.to, what+"-to", "the latest "+what+" `TIME`", true)
 }
 
-// wideFrom and wideTo return the bounds of a search. They lie a day outside,
-// because it is not known how exactly the API compares them. See has.
-func (p *period) wideFrom() time.Time { return p.from.add(-day) }
-
-func (p *period) wideTo() time.Time { return p.to.add(day) }
-
-const day = 24 * time.Hour
+// wide returns bounds for a search. They lie a day outside, because it is not
+// known how exactly the API compares them. See has.
+func (p *period) wide() (from, to time.Time) {
+	if !p.from.IsZero() {
+		from = p.from.Add(-day)
+	}
+	if !p.to.IsZero() {
+		to = p.to.Add(day)
+	}
+	return from, to
+}
 
 // has reports whether a time is in the period. A hidden time, which is zero, is
 // left to the API.
 func (p *period) has(t time.Time) bool {
-	if t.IsZero() {
-		return true
-	}
-	return !t.Before(p.from.time) && (p.to.time.IsZero() || !t.After(p.to.time))
+	return t.IsZero() || !t.Before(p.from) && (p.to.IsZero() || !t.After(p.to))
 }
 
-// moment is the value of a flag that is a time.
-type moment struct {
-	time time.Time
-	text string
-	// end means that a day stands for its end.
-	end bool
-}
-
-// Set reads a day, a moment or an age.
-func (m *moment) Set(text string) error {
-	m.text = text
-	if days, err := strconv.Atoi(strings.TrimSuffix(text, "d")); err == nil && strings.HasSuffix(text, "d") && days >= 0 {
-		m.time = time.Now().AddDate(0, 0, -days)
-		return nil
-	}
-	if age, err := time.ParseDuration(text); err == nil && age >= 0 {
-		m.time = time.Now().Add(-age)
-		return nil
-	}
-	if start, err := time.Parse(time.DateOnly, text); err == nil {
-		m.time = start
-		if m.end {
-			m.time = start.Add(day - time.Nanosecond)
+// timeFlag adds a flag that is a day, a moment or an age. If end is true, a day
+// means its end.
+func timeFlag(cmd *cobra.Command, value *time.Time, name, usage string, end bool) {
+	cmd.Flags().Func(name, usage, func(text string) (err error) {
+		number, unit := text, time.Duration(1)
+		if days, ok := strings.CutSuffix(text, "d"); ok {
+			number, unit = days+"h", 24
+		}
+		if age, err := time.ParseDuration(number); err == nil && age >= 0 {
+			*value = time.Now().Add(-age * unit)
+			return nil
+		}
+		if *value, err = time.Parse(time.DateOnly, text); err == nil {
+			if end {
+				*value = value.Add(day - time.Nanosecond)
+			}
+			return nil
+		}
+		if *value, err = time.Parse(time.RFC3339, text); err != nil {
+			return errors.New("write 2026-10-01, 2026-10-01T12:00:00Z, or 7d for seven days ago")
 		}
 		return nil
-	}
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return fmt.Errorf("write 2026-10-01, 2026-10-01T12:00:00Z, or 7d for seven days ago")
-	}
-	m.time = t
-	return nil
-}
-
-// String returns the text of the flag.
-func (m *moment) String() string { return m.text }
-
-// Type returns "" because the usage text of the flag names the type.
-func (m *moment) Type() string { return "" }
-
-func (m *moment) add(d time.Duration) time.Time {
-	if m.time.IsZero() {
-		return time.Time{}
-	}
-	return m.time.Add(d)
+	})
 }

@@ -45,13 +45,9 @@ type state struct {
 	Leads    map[int64]known `json:"leads"`
 }
 
-// eventFields are the fields of an event in CSV.
-var eventFields = []string{"time", "event", "id", "status", "email"}
-
 // watcher follows the changes of a brand.
 type watcher struct {
 	app     *app.App
-	format  app.Format
 	file    string
 	state   state
 	printer *app.Printer[event]
@@ -87,7 +83,13 @@ printed twice. The file grows with the number of leads.`,
 		if once {
 			poll = 0
 		}
-		w := &watcher{app: a, format: *format, file: file}
+		printer := app.Printer[event]{
+			Format: *format, Fields: []string{"time", "event", "id", "status", "email"},
+			Row: func(e event) string {
+				return fmt.Sprintf("%s\tlead %d\t%s\t%s", e.Time.UTC().Format(time.RFC3339), e.ID, e.Event, e.Status)
+			},
+		}.Open(a)
+		w := &watcher{app: a, file: file, printer: printer}
 		return w.run(cmd.Context(), poll)
 	}
 	return cmd
@@ -111,12 +113,11 @@ func (w *watcher) run(ctx context.Context, poll time.Duration) error {
 		poll = min(poll, time.Second)
 		go w.app.ChangeDemo(ctx)
 	}
-	w.printer = app.NewPrinter[event](w.app, w.format, eventFields)
-	count, remove := w.app.Progress("leads read")
+	progress := w.app.Progress("leads read")
 	changes := client.LeadChanges(ctx, clixnow.LeadChangesRequest{
 		Since: w.state.Since, PollInterval: poll, CheckpointEvery: 1000,
 		Checkpoint: func(since time.Time, caughtUp bool) error {
-			remove()
+			_ = progress.Finish()
 			return w.checkpoint(since, caughtUp)
 		},
 	})
@@ -130,7 +131,7 @@ func (w *watcher) run(ctx context.Context, poll time.Duration) error {
 			return err
 		default:
 			w.batch = append(w.batch, lead)
-			count(len(w.state.Leads) + len(w.batch))
+			_ = progress.Add(1)
 		}
 	}
 	return w.printer.Close()
@@ -151,7 +152,8 @@ func (w *watcher) checkpoint(since time.Time, caughtUp bool) error {
 			continue
 		}
 		for _, what := range clixnow.LeadEvents(before, lead) {
-			if err := w.print(event{lead.UpdatedOn, what, lead.ID, lead.Status, lead.Email, lead}); err != nil {
+			at := cmp.Or(lead.UpdatedOn, lead.CreatedOn, time.Now())
+			if err := w.printer.Print(event{at, what, lead.ID, lead.Status, lead.Email, lead}); err != nil {
 				return err
 			}
 		}
@@ -174,17 +176,6 @@ func (w *watcher) checkpoint(since time.Time, caughtUp bool) error {
 	return nil
 }
 
-// print prints an event. As a table it is a line, because the widths of the
-// events to come are not known.
-func (w *watcher) print(e event) error {
-	if w.format != app.Table {
-		return w.printer.Print(e)
-	}
-	_, err := fmt.Fprintf(w.app.Out, "%s  lead %d  %s  %s\n", e.Time.UTC().Format(time.RFC3339), e.ID, e.Event,
-		app.Printable(e.Status))
-	return err
-}
-
 // load reads the state file and locks it.
 func (w *watcher) load(brand string) (unlock func(), err error) {
 	w.state = state{Brand: brand, Leads: map[int64]known{}}
@@ -192,9 +183,12 @@ func (w *watcher) load(brand string) (unlock func(), err error) {
 		return func() {}, nil
 	}
 	lock := flock.New(w.file + ".lock")
-	if locked, err := lock.TryLock(); err != nil || !locked {
-		return nil, app.Usage("another program uses %s: end it, or give another --state (%w)", w.file,
-			cmp.Or(err, errors.New("it is locked")))
+	locked, err := lock.TryLock()
+	switch {
+	case err != nil:
+		return nil, app.Usage("lock the state: %w", err)
+	case !locked:
+		return nil, app.Usage("another program uses %s: end it, or give another --state", w.file)
 	}
 	unlock = func() { _ = lock.Unlock() }
 	data, err := os.ReadFile(w.file)
