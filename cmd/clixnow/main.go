@@ -21,13 +21,12 @@ func main() {
 	// After stop, a second signal ends the program at once.
 	context.AfterFunc(ctx, stop)
 	a := &app.App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}
-	os.Exit(execute(ctx, a, os.Args[1:]))
+	os.Exit(execute(ctx, a, commands(a), os.Args[1:]))
 }
 
 // execute runs a command and returns the exit code.
-func execute(ctx context.Context, a *app.App, args []string) int {
+func execute(ctx context.Context, a *app.App, root *cobra.Command, args []string) int {
 	defer a.Close()
-	root := commands(a)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil {

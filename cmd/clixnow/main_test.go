@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -47,9 +48,8 @@ func TestScripts(t *testing.T) {
 // exits runs clixnow and checks its exit code: exits CODE ARGUMENTS...
 func exits(ts *testscript.TestScript, _ bool, args []string) {
 	err := ts.Exec("clixnow", args[1:]...)
-	var exit *exec.ExitError
 	code := 0
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		code = exit.ExitCode()
 	} else {
 		ts.Check(err)
@@ -201,7 +201,7 @@ func TestHelp(t *testing.T) {
 	collect = func(cmd *cobra.Command, path []string) {
 		paths = append(paths, path)
 		for _, child := range cmd.Commands() {
-			collect(child, append(path[:len(path):len(path)], child.Name()))
+			collect(child, append(slices.Clip(path), child.Name()))
 		}
 	}
 	root := commands(new(app.App))
@@ -212,10 +212,11 @@ func TestHelp(t *testing.T) {
 	for _, path := range paths {
 		t.Run(strings.Join(path, " "), func(t *testing.T) {
 			t.Parallel()
-			for _, args := range [][]string{append(path[:len(path):len(path)], "--help"), append([]string{"help"}, path...)} {
+			for _, args := range [][]string{append(slices.Clip(path), "--help"), append([]string{"help"}, path...)} {
 				var out, errs bytes.Buffer
-				a := &app.App{In: strings.NewReader(""), Out: &out, Err: &errs, Getenv: func(string) string { return "" }}
-				assert.Zero(t, execute(t.Context(), a, args))
+				getenv := func(string) string { return "" }
+				a := &app.App{In: strings.NewReader(""), Out: &out, Err: &errs, Getenv: getenv}
+				assert.Zero(t, execute(t.Context(), a, commands(a), args))
 				assert.Empty(t, errs.String())
 				assert.NotEmpty(t, out.String())
 				for line := range strings.Lines(strings.ReplaceAll(out.String(), "\t", "        ")) {

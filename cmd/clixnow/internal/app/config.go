@@ -24,10 +24,10 @@ type Settings struct {
 	File string `toml:"-"`
 	// BaseURL replaces the address of the API. "" means the usual address.
 	BaseURL string `toml:"base_url"`
-	// TokenFile is the file that holds the token. "" means that TokenEnv counts.
+	// TokenFile is the file of the token. "" means that TokenEnv counts.
 	TokenFile string `toml:"token_file"`
-	// TokenEnv is the variable of the environment that holds the token. "" means
-	// that TokenFile counts.
+	// TokenEnv is the environment variable of the token. "" means that
+	// TokenFile counts.
 	TokenEnv string `toml:"token_env"`
 	// Countries are the countries that the brand takes, such as "CH". It is
 	// empty if all are taken.
@@ -88,12 +88,6 @@ func (a *App) Settings() (Settings, error) {
 			"or %s names, or try --demo", brand, path)
 	}
 	return s, nil
-}
-
-// brands returns the brands of the configuration file.
-func (a *App) brands() []string {
-	file, _, _ := a.load() // The command itself reports a mistake.
-	return slices.Sorted(maps.Keys(file.Brands))
 }
 
 // Token reads the token. It reads the file each time, because the token may
@@ -163,13 +157,11 @@ func (a *App) load() (file configuration, path string, err error) {
 // tomlProblem returns the line of a mistake and what is wrong, but not the
 // line's text: it may hold a token.
 func tomlProblem(err error) string {
-	var unknown *toml.StrictMissingError
-	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
+	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		line, _ := unknown.Errors[0].Position()
 		return fmt.Sprintf("%d: unknown key %q", line, strings.Join(unknown.Errors[0].Key(), "."))
 	}
-	var mistake *toml.DecodeError
-	if errors.As(err, &mistake) {
+	if mistake, ok := errors.AsType[*toml.DecodeError](err); ok {
 		line, _ := mistake.Position()
 		return fmt.Sprintf("%d: %s", line, strings.TrimPrefix(mistake.Error(), "toml: "))
 	}

@@ -87,8 +87,7 @@ func Text(err error) string {
 // Explain returns the text of an error for the user, with the next step.
 func Explain(err error) string {
 	text := Text(err)
-	var coded *codedError
-	if errors.As(err, &coded) {
+	if _, ok := errors.AsType[*codedError](err); ok {
 		return text
 	}
 	switch code, reason := Code(err), clixnow.ReasonOf(err); {

@@ -19,6 +19,8 @@ func TestCode(t *testing.T) {
 	answer := func(method string, status int, message string) *clixnow.APIError {
 		return &clixnow.APIError{Brand: "acme", Method: method, Path: "/leads", StatusCode: status, Message: message}
 	}
+	const later = "; run the same command again later"
+	const doctor = "; check the brand and its token with \"clixnow doctor\""
 	unknownHost := &net.DNSError{Err: "no such host", Name: "integration.amce.clixnow.com", IsNotFound: true}
 	for _, test := range []struct {
 		name string
@@ -30,30 +32,39 @@ func TestCode(t *testing.T) {
 		{"usage", app.Usage("unknown brand"), app.CodeUsage, ""},
 		{"an error of cobra", errors.New("unknown command"), app.CodeUsage, ""},
 		{"a code of its own", app.WithCode(app.CodeDoubt, answer("POST", 401, "")), app.CodeDoubt, ""},
-		{"duplicate", answer("POST", 400, "Duplicate lead"), app.CodeRefused, "; the brand has this email or phone already"},
-		{"country", answer("POST", 400, "Registration is not allowed for country XX"), app.CodeRefused, "; try another brand"},
+		{
+			"duplicate", answer("POST", 400, "Duplicate lead"), app.CodeRefused,
+			"; the brand has this email or phone already",
+		},
+		{
+			"country", answer("POST", 400, "Registration is not allowed for country XX"), app.CodeRefused,
+			"; try another brand",
+		},
 		{"invalid", &clixnow.ValidationError{}, app.CodeRefused, "; fix that and run the command again"},
-		{"words of the brand", answer("POST", 400, "Daily cap reached"), app.CodeLater, "; try again later, or try another brand"},
+		{
+			"words of the brand", answer("POST", 400, "Daily cap reached"), app.CodeLater,
+			"; try again later, or try another brand",
+		},
 		{"search refused", answer("GET", 400, "What?"), app.CodeRefused, ""},
 		{"lead not found", clixnow.ErrLeadNotFound, app.CodeRefused, ""},
-		{"token", answer("GET", 401, ""), app.CodeAccess, "; check the brand and its token with \"clixnow doctor\""},
-		{"forbidden", answer("POST", 403, ""), app.CodeAccess, "; check the brand and its token with \"clixnow doctor\""},
-		{"redirect", answer("GET", 302, ""), app.CodeAccess, "; check the brand and its token with \"clixnow doctor\""},
+		{"token", answer("GET", 401, ""), app.CodeAccess, doctor},
+		{"forbidden", answer("POST", 403, ""), app.CodeAccess, doctor},
+		{"redirect", answer("GET", 302, ""), app.CodeAccess, doctor},
 		{
 			"mistyped brand", fmt.Errorf("%w: %w", clixnow.ErrNotSent, unknownHost), app.CodeAccess,
-			"; check the brand and its token with \"clixnow doctor\"",
+			doctor,
 		},
 		{
 			"network down", fmt.Errorf("%w: %w", clixnow.ErrNotSent, io.ErrUnexpectedEOF), app.CodeLater,
-			"; run the same command again later",
+			later,
 		},
-		{"too many requests", answer("POST", 429, ""), app.CodeLater, "; run the same command again later"},
-		{"search failed", answer("GET", 503, ""), app.CodeLater, "; run the same command again later"},
+		{"too many requests", answer("POST", 429, ""), app.CodeLater, later},
+		{"search failed", answer("GET", 503, ""), app.CodeLater, later},
 		{"create failed", fmt.Errorf("%w: %w", clixnow.ErrOutcomeUnknown, answer("POST", 503, "")), app.CodeDoubt, ""},
-		{"unstable", clixnow.ErrUnstableResults, app.CodeLater, "; run the same command again later"},
-		{"interrupted", context.Canceled, app.CodeLater, "; run the same command again later"},
-		{"timeout", context.DeadlineExceeded, app.CodeLater, "; run the same command again later"},
-		{"connection lost", &net.OpError{Op: "read", Err: io.EOF}, app.CodeLater, "; run the same command again later"},
+		{"unstable", clixnow.ErrUnstableResults, app.CodeLater, later},
+		{"interrupted", context.Canceled, app.CodeLater, later},
+		{"timeout", context.DeadlineExceeded, app.CodeLater, later},
+		{"connection lost", &net.OpError{Op: "read", Err: io.EOF}, app.CodeLater, later},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

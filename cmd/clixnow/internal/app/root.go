@@ -1,7 +1,9 @@
 package app
 
 import (
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,9 +29,11 @@ func Root(a *App, commands ...*cobra.Command) *cobra.Command {
 	flags.StringVar(&a.TokenFile, "token-file", "", "the `FILE` that holds the token")
 	flags.StringVar(&a.ConfigFile, "config", "", "the configuration `FILE`")
 	flags.BoolVar(&a.Demo, "demo", false, "talk to a fake brand on this machine")
-	_ = root.RegisterFlagCompletionFunc("brand", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return a.brands(), cobra.ShellCompDirectiveNoFileComp
-	})
+	_ = root.RegisterFlagCompletionFunc("brand",
+		func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			file, _, _ := a.load() // The command itself reports a mistake.
+			return slices.Sorted(maps.Keys(file.Brands)), cobra.ShellCompDirectiveNoFileComp
+		})
 	adaptDefaults(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return Usage("%w; see \"%s --help\"", err, cmd.CommandPath())

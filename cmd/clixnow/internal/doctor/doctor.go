@@ -45,8 +45,8 @@ type doctor struct {
 	client   *clixnow.Client
 	base     *url.URL
 	proxied  bool
-	// response is that of the connection check, at the time received.
-	response *http.Response
+	// date is the server's clock in a response that came at received.
+	date     string
 	received time.Time
 	// leads are those of the first page.
 	leads []clixnow.Lead
@@ -190,15 +190,16 @@ func (d *doctor) connection(ctx context.Context) (finding, error) {
 	if err != nil {
 		return finding{}, err
 	}
-	if d.response, err = http.DefaultTransport.RoundTrip(req); err != nil {
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
 		return finding{}, err
 	}
-	d.received = time.Now()
-	_ = d.response.Body.Close()
-	if d.response.TLS == nil {
+	defer resp.Body.Close()
+	d.date, d.received = resp.Header.Get("Date"), time.Now()
+	if resp.TLS == nil {
 		return finding{Detail: "without TLS"}, nil
 	}
-	end := d.response.TLS.PeerCertificates[0].NotAfter
+	end := resp.TLS.PeerCertificates[0].NotAfter
 	f := finding{Detail: "TLS, with a certificate until " + end.UTC().Format(time.DateOnly)}
 	if time.Until(end) < 14*24*time.Hour {
 		f.Result, f.Fix = "warning", "tell your Clixnow manager that the certificate expires"
@@ -208,7 +209,7 @@ func (d *doctor) connection(ctx context.Context) (finding, error) {
 
 // clock compares the clocks. The header Date has whole seconds.
 func (d *doctor) clock(context.Context) (finding, error) {
-	date, err := http.ParseTime(d.response.Header.Get("Date"))
+	date, err := http.ParseTime(d.date)
 	if err != nil {
 		return finding{Result: "unknown", Detail: "the server sends no date"}, nil //nolint:nilerr // nothing failed
 	}

@@ -60,8 +60,8 @@ func (d *doctor) filter(ctx context.Context, f filter) (finding, error) {
 	included := works && shows(date)
 	precision := time.Duration(0)
 	for _, unit := range units() {
-		// inside is the bound in the lead's unit that excludes most. outside is the
-		// first bound beside this unit that excludes less.
+		// inside is the bound in the lead's unit that excludes most. outside is
+		// the first bound beside this unit that excludes less.
 		start := date.Truncate(unit)
 		inside, outside := start.Add(unit-time.Millisecond), start.Add(-time.Millisecond)
 		if f.sign < 0 {

@@ -122,8 +122,8 @@ func (c *creation) run(ctx context.Context, request clixnow.CreateLeadRequest) e
 	}
 	isCountry := func(code string) bool { return strings.EqualFold(code, request.CountryCode) }
 	if len(settings.Countries) > 0 && request.CountryCode != "" && !slices.ContainsFunc(settings.Countries, isCountry) {
-		return app.WithCode(app.CodeRefused, fmt.Errorf("brand %q does not take the country %q, says %s; try another brand",
-			settings.Brand, request.CountryCode, settings.File))
+		return app.WithCode(app.CodeRefused, fmt.Errorf("brand %q does not take the country %q, says %s; "+
+			"try another brand", settings.Brand, request.CountryCode, settings.File))
 	}
 	client, err := c.app.Client(ctx)
 	if err != nil {
@@ -173,7 +173,7 @@ func (c *creation) request() (request clixnow.CreateLeadRequest, err error) {
 		return request, app.Usage("the input must be one lead as a JSON object")
 	}
 	set := func(field, text string) {
-		members[field], _ = json.Marshal(text) // A text has always a JSON form.
+		members[field], _ = json.Marshal(text) //nolint:errchkjson // every text has a JSON form
 	}
 	for name, value := range c.extra {
 		set(name, value)

@@ -39,8 +39,8 @@ type state struct {
 	Brand string `json:"brand"`
 	// Since is the position of LeadChanges.
 	Since time.Time `json:"since,omitzero"`
-	// Complete means that the leads of the past have been read. Their events are
-	// not printed.
+	// Complete means that the leads of the past have been read. Their events
+	// are not printed.
 	Complete bool            `json:"complete"`
 	Leads    map[int64]known `json:"leads"`
 }
