@@ -2,9 +2,20 @@ package main
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -67,12 +78,16 @@ type brand struct {
 // fake starts and controls a fake brand:
 //
 //	fake start [KEY=VALUE...]  starts it and sets the environment
+//	fake tls DAYS              starts it with a certificate of so many days,
+//	                           which it writes to certificate.pem
 //	fake add N                 adds leads that were created in November 2021
 //	fake new EMAIL             adds a lead that is created now
 //	fake fault KEY=VALUE...    adds a fault
 //	fake status ID TEXT        changes the status of a lead
 //	fake token TEXT            changes the token
 //	fake wait N                waits until N requests have arrived
+//	fake more N                waits until N more requests have arrived
+//	fake idle                  waits until no request arrives any more
 //	fake leads N               checks the number of leads
 //	fake posts N               checks the number of creates
 func fake(ts *testscript.TestScript, _ bool, args []string) {
@@ -84,6 +99,17 @@ func fake(ts *testscript.TestScript, _ bool, args []string) {
 		return n
 	}
 	switch verb {
+	case "tls":
+		days := number()
+		b.Server = clixnowtest.NewHandler()
+		s := httptest.NewUnstartedServer(b.Server)
+		s.Config.ErrorLog = log.New(io.Discard, "", 0)
+		s.TLS = &tls.Config{Certificates: []tls.Certificate{certificate(ts, days)}}
+		s.StartTLS()
+		ts.Defer(s.Close)
+		ts.Setenv("CLIXNOW_BASE_URL", s.URL)
+		ts.Setenv("CLIXNOW_BRAND", b.Brand)
+		ts.Setenv("CLIXNOW_TOKEN", b.Token)
 	case "start":
 		b.Server = clixnowtest.NewServer(options(ts, args)...)
 		ts.Defer(b.Close)
@@ -106,6 +132,13 @@ func fake(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(b.UpdateLead(int64(number()), func(lead *clixnow.Lead) { lead.Status = args[1] }))
 	case "token":
 		b.SetToken(args[0])
+	case "idle":
+		for last := -1; last != len(b.Requests()); time.Sleep(300 * time.Millisecond) {
+			last = len(b.Requests())
+		}
+	case "more":
+		args[0] = strconv.Itoa(len(b.Requests()) + number())
+		fallthrough
 	case "wait":
 		for deadline := time.Now().Add(30 * time.Second); len(b.Requests()) < number(); {
 			if time.Now().After(deadline) {
@@ -130,6 +163,23 @@ func fake(ts *testscript.TestScript, _ bool, args []string) {
 	default:
 		ts.Fatalf("unknown command of fake: %s", verb)
 	}
+}
+
+// certificate makes a certificate that expires after a number of days.
+func certificate(ts *testscript.TestScript, days int) tls.Certificate {
+	public, private, err := ed25519.GenerateKey(nil)
+	ts.Check(err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true,
+		BasicConstraintsValid: true, NotBefore: time.Now().AddDate(0, 0, -30),
+		// An hour more, so that the rest of the day does not count.
+		NotAfter: time.Now().AddDate(0, 0, days).Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	ts.Check(err)
+	file := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	ts.Check(os.WriteFile(ts.MkAbs("certificate.pem"), file, 0o600))
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}
 }
 
 // options reads the arguments of "fake start".
