@@ -62,7 +62,7 @@ found but some hide what was asked for.`,
 	flags := cmd.Flags()
 	flags.StringVar(&req.Email, "email", "", "the `EMAIL`")
 	flags.StringVar(&req.ClickID, "click-id", "", "the click `ID`")
-	created.flags(cmd, "created")
+	created.flags(cmd, "created", "created")
 	format := app.FormatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if strings.TrimSpace(req.Email+req.ClickID) == "" {
@@ -116,9 +116,9 @@ error, the JSON array stays open, and the exit code is not 0.`,
 		Example: `  clixnow lead list --created-from 7d
   clixnow lead list --ftd-from 2026-10-01 --ftd-to 2026-10-31 -o csv`,
 	}
-	created.flags(cmd, "created")
-	modified.flags(cmd, "modified")
-	deposited.flags(cmd, "ftd")
+	created.flags(cmd, "created", "created")
+	modified.flags(cmd, "modified", "changed")
+	deposited.flags(cmd, "ftd", "that deposited")
 	flags := cmd.Flags()
 	flags.StringVar(&order, "order", "id", "the `ORDER`: id, created, modified or ftd")
 	_ = cmd.RegisterFlagCompletionFunc("order",
@@ -208,9 +208,9 @@ type period struct {
 	from, to time.Time
 }
 
-func (p *period) flags(cmd *cobra.Command, what string) {
-	timeFlag(cmd, &p.from, what+"-from", "the earliest "+what+" `TIME`", false)
-	timeFlag(cmd, &p.to, what+"-to", "the latest "+what+" `TIME`", true)
+func (p *period) flags(cmd *cobra.Command, name, verb string) {
+	timeFlag(cmd, &p.from, name+"-from", "only leads "+verb+" at this `TIME` or later", false)
+	timeFlag(cmd, &p.to, name+"-to", "only leads "+verb+" at this `TIME` or before", true)
 }
 
 // wide returns bounds for a search. They lie a day outside, because it is not
