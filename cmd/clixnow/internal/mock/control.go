@@ -1,4 +1,4 @@
-package main
+package mock
 
 import (
 	"encoding/json"
@@ -15,21 +15,28 @@ import (
 
 const maxControlBytes = 8 << 20
 
+var errForeignHost = errors.New("this mock serves this machine only, and not the host")
+
 // routes returns the handler of the page and the control endpoint. It refuses
 // requests of other sites' pages in the developer's browser.
 func (m *mock) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", http.RedirectHandler("/_mock/", http.StatusSeeOther))
 	mux.HandleFunc("GET /_mock/{$}", m.page)
+	mux.Handle("GET /_mock/page/", http.StripPrefix("/_mock/", http.FileServerFS(files)))
+	mux.HandleFunc("POST /_mock/page/samples", m.submitSamples)
 	mux.HandleFunc("POST /_mock/page/leads/{id}", m.submitLead)
 	mux.HandleFunc("POST /_mock/page/faults", m.submitFault)
 	mux.HandleFunc("POST /_mock/page/faults/clear", m.submitClear)
 
-	mux.HandleFunc("GET /_mock/leads", respond(func(*http.Request) (any, error) { return m.fake.Load().Leads(), nil }))
+	mux.HandleFunc("GET /_mock/leads", respond(func(*http.Request) (any, error) { return m.leads(), nil }))
 	mux.HandleFunc("POST /_mock/leads", respond(m.addLeads))
 	mux.HandleFunc("PATCH /_mock/leads/{id}", respond(m.patchLead))
 	mux.HandleFunc("DELETE /_mock/leads/{id}", respond(m.deleteLead))
-	mux.HandleFunc("GET /_mock/requests", respond(func(*http.Request) (any, error) { return m.recent(), nil }))
+	mux.HandleFunc("GET /_mock/requests", respond(func(*http.Request) (any, error) {
+		requests, _ := m.recent()
+		return requests, nil
+	}))
 	mux.HandleFunc("GET /_mock/faults", respond(func(*http.Request) (any, error) { return m.faults(), nil }))
 	mux.HandleFunc("POST /_mock/faults", respond(m.addFaults))
 	mux.HandleFunc("DELETE /_mock/faults", respond(m.clearFaults))
@@ -62,6 +69,8 @@ func statusOf(err error) int {
 		return http.StatusOK
 	case errors.Is(err, clixnow.ErrLeadNotFound):
 		return http.StatusNotFound
+	case errors.Is(err, errForeignHost):
+		return http.StatusForbidden
 	}
 	return http.StatusBadRequest
 }
@@ -75,7 +84,7 @@ func (m *mock) addLeads(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.fake.Load().AddLeads(leads...), nil
+	return m.add(m.fake.Load(), leads), nil
 }
 
 // change is a change of a lead, as a broker makes it. A nil field changes
@@ -116,7 +125,7 @@ func leadID(r *http.Request) (int64, error) {
 
 func (m *mock) patchLead(r *http.Request) (any, error) {
 	var c change
-	decoder := json.NewDecoder(r.Body)
+	decoder := json.NewDecoder(withoutMark(r.Body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&c); err != nil {
 		return nil, fmt.Errorf(`send {"status":"Call back"}, {"deposited":true}, or both: %w`, err)
@@ -143,7 +152,7 @@ func (m *mock) faults() []string {
 
 func (m *mock) addFaults(r *http.Request) (any, error) {
 	var texts []string
-	if err := json.NewDecoder(r.Body).Decode(&texts); err != nil {
+	if err := json.NewDecoder(withoutMark(r.Body)).Decode(&texts); err != nil {
 		return nil, fmt.Errorf(`send a list of faults, like ["POST status=503 times=2"]: %w`, err)
 	}
 	var faults []clixnowtest.Fault

@@ -1,4 +1,4 @@
-package main
+package mock_test
 
 import (
 	"bytes"
@@ -13,10 +13,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -25,6 +23,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/mock"
 )
 
 const (
@@ -35,14 +35,15 @@ const (
 	authorization = "ApiToken CfDJ8-clixnowtest-token"
 )
 
-// TestMain runs the program if a test started this binary as the program.
-func TestMain(m *testing.M) {
-	if arguments, ok := os.LookupEnv("CLIXNOW_MOCK_ARGUMENTS"); ok {
-		os.Args = append(os.Args[:1], strings.Fields(arguments)...)
-		main()
-		return
-	}
-	goleak.VerifyTestMain(m)
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// run runs "clixnow mock" in this process.
+func run(ctx context.Context, args []string, out, errs io.Writer) error {
+	a := &app.App{Out: out, Err: errs, Getenv: func(string) string { return "" }}
+	defer a.Close()
+	root := app.Root(a, mock.Command(a))
+	root.SetArgs(append([]string{"mock"}, args...))
+	return root.ExecuteContext(ctx)
 }
 
 // output holds what a program has printed.
@@ -89,7 +90,7 @@ func start(t *testing.T, args ...string) *program {
 	p := new(program)
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error, 1)
-	go func() { result <- run(ctx, append([]string{"-addr", "127.0.0.1:0"}, args...), p, p) }()
+	go func() { result <- run(ctx, append([]string{"--addr", "127.0.0.1:0"}, args...), p, p) }()
 	p.stop = sync.OnceValue(func() error {
 		cancel()
 		return <-result
@@ -148,6 +149,13 @@ func (p *program) submit(t *testing.T, target, form string) (status int, reply s
 	return p.send(t, "POST", target, form, "Content-Type", "application/x-www-form-urlencoded", "Origin", p.url)
 }
 
+// addNoon adds lead 5, which was created at noon.
+func (p *program) addNoon(t *testing.T) {
+	t.Helper()
+	status, reply := p.send(t, "POST", "/_mock/leads", `[{"id":5,"createdOn":"2026-03-04T12:00:00.000Z"}]`)
+	require.Equal(t, 200, status, reply)
+}
+
 func file(t *testing.T, text string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "leads.json")
@@ -193,46 +201,78 @@ func TestFlags(t *testing.T) {
 		name, flag, value string
 		check             func(t *testing.T, p *program)
 	}{
-		{"token", "-token", "another", func(t *testing.T, p *program) {
+		{"token", "--token-file", file(t, "another\n"), func(t *testing.T, p *program) {
 			status, _ := p.send(t, "GET", searchPath, "")
 			assert.Equal(t, 401, status)
 			status, _ = p.send(t, "GET", searchPath, "", "Authorization", "ApiToken another")
 			assert.Equal(t, 200, status)
-			assert.Contains(t, p.String(), "token        another ")
+			assert.Contains(t, p.String(), "token        that of ")
+			assert.NotContains(t, p.String(), "another\n", "a token is never printed")
 		}},
-		{"brand", "-brand", "globex", func(t *testing.T, p *program) {
+		{"brand", "--brand", "globex", func(t *testing.T, p *program) {
 			assert.Contains(t, p.String(), "with brand globex")
 		}},
 		{
-			"seed", "-seed", file(t, `[{"id":7,"email":"a@example.com","status":"Call back"}]`),
+			"seed", "--seed", file(t, `[{"id":7,"email":"a@example.com","status":"Call back"}]`),
 			func(t *testing.T, p *program) {
 				assert.Contains(t, p.search(t, ""), `[{"id":7,"email":"a@example.com","status":"Call back",`)
 			},
 		},
-		{"envelope", "-envelope", "items", func(t *testing.T, p *program) {
+		{"envelope", "--envelope", "items", func(t *testing.T, p *program) {
 			assert.JSONEq(t, `{"items":[]}`, p.search(t, ""))
 		}},
-		{"page limit", "-page-limit", "10", func(t *testing.T, p *program) {
+		{"page limit", "--page-limit", "10", func(t *testing.T, p *program) {
 			status, _ := p.send(t, "POST", "/_mock/leads", strings.Repeat(`{"email":"a@example.com"}`+"\n", 11))
 			require.Equal(t, 200, status)
 			var leads []map[string]any
 			require.NoError(t, json.Unmarshal([]byte(p.search(t, "count=1000")), &leads))
 			assert.Len(t, leads, 10)
 		}},
-		{"search delay", "-search-delay", "1h", func(t *testing.T, p *program) {
+		{"search delay", "--search-delay", "1h", func(t *testing.T, p *program) {
 			require.Equal(t, 200, p.create(t))
 			assert.JSONEq(t, `[]`, p.search(t, ""))
 		}},
-		{"no duplicate check", "-no-duplicate-check", "", func(t *testing.T, p *program) {
+		{"no duplicate check", "--no-duplicate-check", "", func(t *testing.T, p *program) {
 			assert.Equal(t, 200, p.create(t))
 			assert.Equal(t, 200, p.create(t))
 		}},
-		{"hide", "-hide", "email,clickId", func(t *testing.T, p *program) {
+		{"hide", "--hide", "email,clickId", func(t *testing.T, p *program) {
 			require.Equal(t, 200, p.create(t))
 			assert.NotContains(t, p.search(t, ""), "email")
 			assert.NotContains(t, p.search(t, ""), "clickId")
 		}},
-		{"fault", "-fault", "POST status=503 times=2", func(t *testing.T, p *program) {
+		{"countries", "--countries", "at,DE", func(t *testing.T, p *program) {
+			status, reply := p.send(t, "POST", leadsPath, allison)
+			assert.Equal(t, 400, status)
+			assert.Contains(t, reply, "Registration is not allowed for country CH")
+		}},
+		{"capacity", "--capacity", "0", func(t *testing.T, p *program) {
+			status, reply := p.send(t, "POST", leadsPath, allison)
+			assert.Equal(t, 400, status)
+			assert.Contains(t, reply, "Daily cap reached")
+		}},
+		{"first id", "--first-id", "7", func(t *testing.T, p *program) {
+			require.Equal(t, 200, p.create(t))
+			assert.Contains(t, p.search(t, ""), `"id":7,`)
+		}},
+		{"filter precision", "--filter-precision", "24h", func(t *testing.T, p *program) {
+			p.addNoon(t)
+			assert.Contains(t, p.search(t, "createdOnFrom=2026-03-04T13:00:00"), `"id":5,`)
+		}},
+		{"exclusive bounds", "--exclusive-bounds", "", func(t *testing.T, p *program) {
+			p.addNoon(t)
+			assert.JSONEq(t, `[]`, p.search(t, "createdOnFrom=2026-03-04T12:00:00"))
+			assert.Contains(t, p.search(t, "createdOnFrom=2026-03-04T11:59:59"), `"id":5,`)
+		}},
+		{"local dates", "--local-dates", "Europe/Zurich", func(t *testing.T, p *program) {
+			p.addNoon(t)
+			assert.Contains(t, p.search(t, ""), `"createdOn":"2026-03-04T13:00:00.000"`)
+		}},
+		{"demo", "--demo", "", func(t *testing.T, p *program) {
+			assert.Contains(t, p.search(t, "id=123456"), `"email":"visitor1@example.com"`)
+			assert.Contains(t, p.String(), "with brand acme and 12 leads")
+		}},
+		{"fault", "--fault", "POST status=503 times=2", func(t *testing.T, p *program) {
 			assert.Equal(t, "[]", p.search(t, ""))
 			assert.Equal(t, 503, p.create(t))
 			assert.Equal(t, 503, p.create(t))
@@ -254,23 +294,31 @@ func TestFlags(t *testing.T) {
 func TestWrongFlags(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ args, want string }{
-		{"-port|8080", "flag provided but not defined: -port"},
-		{"serve", `unexpected argument "serve"`},
-		{"-page-limit|9", "a number of at least 10"},
-		{"-page-limit|many", "a number of at least 10"},
-		{"-search-delay|5", "a time with a unit"},
-		{"-search-delay|-5s", "a time with a unit"},
-		{"-token|it's", "without spaces and apostrophes"},
-		{"-token|", "without spaces and apostrophes"},
-		{"-hide|emial", "the fields of a lead are id,email,"},
-		{"-fault|POST stat=503", `unknown word "stat=503": the words are GET, POST, times=,`},
+		{"--port|8080", "unknown flag: --port"},
+		{"serve", `unknown command "serve" for "clixnow mock"`},
+		{"--page-limit|9", "a number of at least 10"},
+		{"--page-limit|many", "a number of at least 10"},
+		{"--search-delay|5", "a time with a unit"},
+		{"--search-delay|-5s", "a time with a unit"},
+		{"--token-file|" + file(t, "two words"), "without spaces"},
+		{"--token-file|" + file(t, " \n"), "must hold the token"},
+		{"--token-file|no-such-file", "no-such-file"},
+		{"--capacity|-1", "write a number"},
+		{"--first-id|0", "--first-id must be from 1 to"},
+		{"--filter-precision|second", "a time with a unit"},
+		{"--local-dates|Zurich", "the name of a time zone"},
+		{"--countries|Switzerland", "write alpha-2 codes"},
+		{"--exclusive-bounds=false", "leave the flag out"},
+		{"--envelope|", "write a key"},
+		{"--hide|emial", "the fields of a lead are id,email,"},
+		{"--fault|POST stat=503", `unknown word "stat=503": the words are GET, POST, times=,`},
 	}
 	for _, test := range tests {
 		t.Run(test.args, func(t *testing.T) {
 			t.Parallel()
 			err := run(t.Context(), strings.Split(test.args, "|"), io.Discard, io.Discard)
 			require.ErrorContains(t, err, test.want)
-			assert.ErrorIs(t, err, errUsage)
+			assert.Equal(t, app.CodeUsage, app.Code(err))
 		})
 	}
 }
@@ -279,16 +327,16 @@ func TestHelp(t *testing.T) {
 	t.Parallel()
 	var out output
 	require.NoError(t, run(t.Context(), []string{"-h"}, &out, &out))
-	flags := regexp.MustCompile(`(?m)^  (-[a-z-]+)`).FindAllStringSubmatch(out.String(), -1)
-	require.Len(t, flags, 10)
-	for _, found := range flags {
-		_, err := parse([]string{found[1], "?"})
-		if err != nil {
-			assert.NotContains(t, err.Error(), "not defined", "the help has a flag that does not exist")
-		}
-	}
+	flags, _, _ := strings.Cut(out.String(), "Global Flags:")
+	assert.Len(t, regexp.MustCompile(`(?m)^ +(-h, )?--[a-z-]+`).FindAllString(flags, -1), 17)
 	for line := range strings.SplitSeq(out.String(), "\n") {
-		assert.LessOrEqual(t, len(line), 120)
+		assert.LessOrEqual(t, len(line), 80, line)
+	}
+	faults := regexp.MustCompile(`(?m)^  ((?:POST |delay=|status=)[^ ]+(?: [^ ]+)*)  `).FindAllStringSubmatch(out.String(), -1)
+	require.Len(t, faults, 7)
+	for _, fault := range faults {
+		status, reply := start(t).send(t, "POST", "/_mock/faults", `["`+strings.ReplaceAll(fault[1], `"`, `\"`)+`"]`)
+		assert.Equal(t, 200, status, "%s: %s", fault, reply)
 	}
 }
 
@@ -297,88 +345,10 @@ func TestPortInUse(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer listener.Close()
-	err = run(t.Context(), []string{"-addr", listener.Addr().String()}, io.Discard, io.Discard)
+	err = run(t.Context(), []string{"--addr", listener.Addr().String()}, io.Discard, io.Discard)
 	require.ErrorContains(t, err, listener.Addr().String())
 	require.ErrorContains(t, err, "127.0.0.1:0 means any free port")
-	assert.NotErrorIs(t, err, errUsage)
-}
-
-func TestWarnsIfNotLoopback(t *testing.T) {
-	t.Parallel()
-	for ip, warns := range map[string]bool{
-		"127.0.0.1": false, "::1": false, "0.0.0.0": true, "::": true, "192.0.2.1": true,
-	} {
-		var out, errs output
-		m, err := newMock(settings{}, &out)
-		require.NoError(t, err)
-		m.greet(&net.TCPAddr{IP: net.ParseIP(ip), Port: 8080}, &errs)
-		assert.Equal(t, warns, strings.Contains(errs.String(), "WARNING: other machines"), ip)
-		assert.NotContains(t, out.String(), "://0.0.0.0")
-		assert.NotContains(t, out.String(), "://[::]:")
-	}
-}
-
-func TestSeedFile(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name, text string
-		emails     string
-		err        string
-	}{
-		{
-			name: "array", text: "[{\"email\":\"a@x.test\"},\n{\"email\":\"b@x.test\",\"id\":5}]",
-			emails: "a@x.test b@x.test",
-		},
-		{name: "lines", text: "{\"email\":\"a@x.test\"}\n\n{\"email\":\"b@x.test\"}\r\n", emails: "a@x.test b@x.test"},
-		{name: "empty array", text: "[ ]"},
-		{name: "empty", text: "\n"},
-		{name: "masked email", text: `[{"id":3}]`, emails: ""},
-		{name: "names in any case", text: `{"EMAIL":"a@x.test"}`, emails: "a@x.test"},
-		{
-			name: "array that does not end", text: "[{\"email\":\"a@x.test\"},\n{",
-			err: "line 2 of the array of leads: unexpected end",
-		},
-		{
-			name: "array with a comma", text: "[{\"id\":1},\n{\"id\":2},\n]",
-			err: "line 3 of the array of leads: invalid character",
-		},
-		{
-			name: "wrong date", text: `[{"id":1},{"id":2,"ftdDate":"yesterday"}]`,
-			err: `lead 2: clixnow: decode lead: ftdDate: not a date; write a JSON array`,
-		},
-		{name: "comma-separated values", text: "id,email\n1,a@x.test", err: "lead 1: invalid character 'i'"},
-		{
-			name: "one object on many lines", text: "{\n\"id\":1}",
-			err: "lead 1: unexpected end of JSON input; write a JSON array of leads, or one lead per line",
-		},
-		{name: "number", text: "[5]", err: "lead 1: clixnow: decode lead: an object is expected"},
-		{name: "null", text: "[null]", err: "lead 1: has neither id nor email"},
-		{name: "envelope", text: `{"leads":[{"id":1}]}`, err: `lead 1: has neither id nor email, but ["leads"]`},
-		{name: "registration", text: allison, err: "lead 1: has a password, so it is a registration"},
-		{name: "same id", text: "{\"id\":1}\n{\"id\":2}\n{\"id\":1}", err: "lead 3: has the id of lead 1"},
-		{name: "negative id", text: `[{"id":-1}]`, err: "lead 1: id must be from 1 to"},
-		{name: "huge id", text: `[{"id":9223372036854775807}]`, err: "lead 1: id must be from 1 to"},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			name := file(t, test.text)
-			m, err := newMock(settings{seed: name}, io.Discard)
-			if test.err != "" {
-				require.ErrorContains(t, err, "read -seed "+name+": "+test.err)
-				assert.NotContains(t, err.Error(), "Password123!")
-				return
-			}
-			require.NoError(t, err)
-			var emails []string
-			for _, lead := range m.seed {
-				emails = append(emails, lead.Email)
-			}
-			assert.Equal(t, test.emails, strings.Join(emails, " "))
-		})
-	}
-	_, err := newMock(settings{seed: "no-such-file"}, io.Discard)
-	require.ErrorContains(t, err, "no-such-file")
+	assert.Equal(t, app.CodeUsage, app.Code(err))
 }
 
 func TestRequestsInTheLog(t *testing.T) {
@@ -451,15 +421,15 @@ func TestLogKeepsSecrets(t *testing.T) {
 		assert.NotContains(t, p.String()[greeting:]+requests+page, secret)
 	}
 	for _, lead := range []string{"allison.brown", "+4112345", "Allison"} {
-		assert.NotContains(t, p.String()[greeting:]+requests, lead)
+		assert.NotContains(t, p.String()[greeting:], lead)
 	}
 }
 
 func TestCutConnectionsInTheLog(t *testing.T) {
 	t.Parallel()
-	p := start(t, "-fault", "drop=after-handling", "-fault", "drop=mid-body", "-fault", "status=401")
+	p := start(t, "--fault", "drop=after-handling", "--fault", "drop=mid-body", "--fault", "status=401")
 	assert.Zero(t, p.create(t))
-	p.waitFor(t, `(?m)  cut +\d+\.\d\d ms  POST /api/system/v1/leads$`)
+	p.waitFor(t, `(?m)  cut +\d+\.\d\d ms  POST /api/system/v1/leads  lead 123456$`)
 	status, reply := p.send(t, "GET", searchPath+"?id=1", "")
 	assert.Equal(t, []any{200, "["}, []any{status, reply}, "half of a body")
 	p.waitFor(t, `(?m)  cut +\d+\.\d\d ms  GET  /api/system/v1/leads/search\?id=1$`)
@@ -470,15 +440,15 @@ func TestCutConnectionsInTheLog(t *testing.T) {
 
 func TestClosedConnectionsInTheLog(t *testing.T) {
 	t.Parallel()
-	p := start(t, "-fault", "POST handle-first delay=10m")
+	p := start(t, "--fault", "POST handle-first delay=10m")
 	disconnect, _ := p.createSlowly(t)
 	disconnect()
-	p.waitFor(t, `(?m)  cut +\d+\.\d\d ms  POST /api/system/v1/leads  the client closed the connection$`)
+	p.waitFor(t, `(?m)  cut +\d+\.\d\d ms  POST /api/system/v1/leads  lead 123456  the client closed the connection$`)
 }
 
 func TestControlOfLeads(t *testing.T) {
 	t.Parallel()
-	p := start(t, "-seed", file(t, `[{"id":7,"email":"seed@example.com","status":"New"}]`))
+	p := start(t, "--seed", file(t, `[{"id":7,"email":"seed@example.com","status":"New"}]`))
 	status, reply := p.send(t, "POST", "/_mock/leads",
 		`[{"email":"a@example.com","status":"New","createdOn":"2022-12-19T11:01:58.302Z"}]`)
 	require.Equal(t, 200, status)
@@ -517,7 +487,7 @@ func TestControlOfLeads(t *testing.T) {
 
 func TestControlOfFaults(t *testing.T) {
 	t.Parallel()
-	p := start(t, "-fault", "delay=1ms times=2")
+	p := start(t, "--fault", "delay=1ms times=2")
 	status, reply := p.send(t, "POST", "/_mock/faults",
 		`["POST status=400 body={\"message\":\"No, thanks\"}","drop=mid-body"]`)
 	require.Equal(t, 200, status)
@@ -541,23 +511,23 @@ func TestControlOfFaults(t *testing.T) {
 func TestControlOfRequests(t *testing.T) {
 	t.Parallel()
 	p := start(t)
-	for range maxRequests {
+	for range 100 {
 		p.search(t, "count=1")
 	}
 	p.create(t)
 	_, reply := p.send(t, "GET", "/_mock/requests", "")
 	var requests []map[string]any
 	require.NoError(t, json.Unmarshal([]byte(reply), &requests))
-	require.Len(t, requests, maxRequests)
+	require.Len(t, requests, 100)
 	assert.Equal(t, searchPath+"?count=1", requests[0]["target"])
-	last := requests[maxRequests-1]
+	last := requests[99]
 	assert.Equal(t, []any{"POST", leadsPath, 200.0, 123456.0},
 		[]any{last["method"], last["target"], last["status"], last["leadId"]})
 }
 
 func TestControlRefuses(t *testing.T) {
 	t.Parallel()
-	p := start(t, "-seed", file(t, `[{"id":7}]`))
+	p := start(t, "--seed", file(t, `[{"id":7}]`))
 	tests := []struct {
 		method, target, body string
 		status               int
@@ -572,7 +542,7 @@ func TestControlRefuses(t *testing.T) {
 		{"PATCH", "/_mock/leads/8", `{"status":"x"}`, 404, `lead not found`},
 		{"DELETE", "/_mock/leads/8", "", 404, `lead not found`},
 		{"POST", "/_mock/leads", `[{"id":"x"}]`, 400, `lead 1: clixnow: decode lead: id: not an integer`},
-		{"POST", "/_mock/leads", `[` + strings.Repeat(" ", maxControlBytes) + `]`, 400, `too large`},
+		{"POST", "/_mock/leads", `[` + strings.Repeat(" ", 8<<20) + `]`, 400, `too large`},
 		{"POST", "/_mock/faults", `"POST"`, 400, `send a list of faults`},
 		{"POST", "/_mock/faults", `["GET","status=99"]`, 400, `fault 2: status=99 must be`},
 		{"PUT", "/_mock/leads", "", 405, ""},
@@ -592,7 +562,9 @@ func TestCrossOrigin(t *testing.T) {
 	t.Parallel()
 	p := start(t)
 	require.Equal(t, 200, p.create(t))
-	for _, target := range []string{"/_mock/reset", "/_mock/faults", "/_mock/page/faults", "/_mock/page/leads/123456"} {
+	for _, target := range []string{
+		"/_mock/reset", "/_mock/faults", "/_mock/page/faults", "/_mock/page/leads/123456", "/_mock/page/samples",
+	} {
 		for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://evil.example"}} {
 			status, _ := p.send(t, "POST", target, "", header...)
 			assert.Equal(t, 403, status, target)
@@ -619,7 +591,7 @@ func TestPage(t *testing.T) {
 	rows := func(query string) (ids []string) {
 		status, html = p.send(t, "GET", "/_mock/"+query, "")
 		require.Equal(t, 200, status)
-		for _, found := range regexp.MustCompile(`<tr id="lead-(\d+)">`).FindAllStringSubmatch(html, -1) {
+		for _, found := range regexp.MustCompile(`<li id="lead-(\d+)"`).FindAllStringSubmatch(html, -1) {
 			ids = append(ids, found[1])
 		}
 		return ids
@@ -632,7 +604,8 @@ func TestPage(t *testing.T) {
 	} {
 		assert.Equal(t, want, rows(query), query)
 	}
-	assert.NotContains(t, html, "<b>")
+	assert.NotContains(t, html, `<b>"New`)
+	assert.NotContains(t, html, "<b>&#34;New")
 	assert.Contains(t, html, "&lt;b&gt;")
 
 	status, location = p.submit(t, "/_mock/page/leads/104", "status=Call+back&page=3")
@@ -665,7 +638,7 @@ func TestFaultsOnThePage(t *testing.T) {
 
 func TestStop(t *testing.T) {
 	t.Parallel()
-	p := start(t, "-fault", "POST handle-first delay=10m")
+	p := start(t, "--fault", "POST handle-first delay=10m")
 	_, result := p.createSlowly(t)
 	require.NoError(t, p.stop())
 	require.Error(t, <-result, "a delay must not delay the stop")
@@ -697,62 +670,202 @@ func (p *program) createSlowly(t *testing.T) (disconnect func(), result <-chan e
 	return disconnect, ended
 }
 
-// process starts the program in another process.
-func process(t *testing.T, arguments string) (*exec.Cmd, *output) {
+// TestForeignHost checks that a page of a site whose name was changed to
+// 127.0.0.1 can neither read nor change anything (case P9).
+func TestForeignHost(t *testing.T) {
+	t.Parallel()
+	p := start(t, "--host", "mock.proxy.example")
+	port := p.url[strings.LastIndex(p.url, ":"):]
+	for host, status := range map[string]int{
+		"127.0.0.1" + port: 200, "127.0.0.1": 200, "127.8.8.8": 200, "localhost" + port: 200, "LOCALHOST": 200,
+		"localhost.": 200, "acme.localhost" + port: 200, "[::1]" + port: 200, "[::1]": 200, "mock.proxy.example": 200,
+		"Mock.Proxy.example:443": 200,
+		"evil.example" + port:    403, "evil.example": 403, "127.0.0.1.evil.example" + port: 403, "192.0.2.1": 403,
+		"[2001:db8::1]" + port: 403, "notlocalhost": 403, "0.0.0.0" + port: 403,
+	} {
+		for _, target := range []string{"/_mock/", "/_mock/leads", "/_mock/page/live.js", searchPath} {
+			got, reply := p.sendTo(t, host, "GET", target)
+			assert.Equal(t, status, got, "%s %s: %s", host, target, reply)
+		}
+		if status == 403 {
+			got, reply := p.sendTo(t, host, "POST", "/_mock/reset")
+			assert.Equal(t, 403, got)
+			assert.Contains(t, reply, "use localhost, or start it with --host")
+			got, _ = p.sendTo(t, host, "POST", leadsPath)
+			assert.Equal(t, 403, got)
+		}
+	}
+	p.waitFor(t, `403 .* this mock serves this machine only, and not the host "evil\.example"`)
+}
+
+// sendTo sends a request with another Host.
+func (p *program) sendTo(t *testing.T, host, method, target string) (status int, reply string) {
 	t.Helper()
-	if runtime.GOOS == "windows" {
-		t.Skip("Windows has no such signals")
-	}
-	out := new(output)
-	command := exec.CommandContext(t.Context(), os.Args[0])
-	command.Env = append(os.Environ(), "CLIXNOW_MOCK_ARGUMENTS="+arguments)
-	command.Stdout, command.Stderr = out, out
-	require.NoError(t, command.Start())
-	return command, out
+	request, err := http.NewRequestWithContext(t.Context(), method, p.url+target, strings.NewReader(""))
+	require.NoError(t, err)
+	request.Host = host
+	request.Header.Set("Authorization", authorization)
+	response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return response.StatusCode, string(data)
 }
 
-func TestSignals(t *testing.T) {
+// TestIDsAfterRestart checks that no lead gets the id of an earlier one (case
+// P17).
+func TestIDsAfterRestart(t *testing.T) {
 	t.Parallel()
-	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		t.Run(signal.String(), func(t *testing.T) {
-			t.Parallel()
-			command, out := process(t, "-addr 127.0.0.1:0")
-			out.waitFor(t, "Press Ctrl-C to stop")
-			require.NoError(t, command.Process.Signal(signal))
-			require.NoError(t, command.Wait(), "exit code 0")
-			assert.Contains(t, out.String(), "Stopping.")
-		})
+	state := filepath.Join(t.TempDir(), "ids")
+	created := func(p *program) string {
+		_, reply := p.send(t, "POST", leadsPath, allison)
+		return regexp.MustCompile(`"leadId":\d+`).FindString(reply)
 	}
-	t.Run("twice", func(t *testing.T) {
-		t.Parallel()
-		command, out := process(t, "-addr 127.0.0.1:0")
-		address := strings.TrimPrefix(out.waitFor(t, `http://127\.0\.0\.1:\d+`), "http://")
-		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
-		require.NoError(t, err)
-		defer conn.Close()
-		_, err = conn.Write([]byte("POST " + leadsPath + " HTTP/1.1\r\n" +
-			"Host: x\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n"))
-		require.NoError(t, err)
-		// After "100 Continue" the server waits for the body. So the first
-		// signal cannot stop the program at once.
-		_, err = conn.Read(make([]byte, 10))
-		require.NoError(t, err)
-		require.NoError(t, command.Process.Signal(syscall.SIGTERM))
-		out.waitFor(t, "Stopping.")
-		require.NoError(t, command.Process.Signal(syscall.SIGTERM))
-		require.ErrorContains(t, command.Wait(), "signal: terminated")
-	})
+	first := start(t, "--state", state, "--fault", "POST drop=after-handling")
+	assert.Empty(t, created(first), "lead 123456 is created without an answer")
+	status, _ := first.send(t, "DELETE", "/_mock/leads/123456", "")
+	require.Equal(t, 204, status)
+	killed, err := os.ReadFile(state)
+	require.NoError(t, err)
+	require.NoError(t, first.stop())
+
+	second := start(t, "--state", state, "--first-id", "5")
+	assert.Equal(t, `"leadId":123457`, created(second), "the file comes before --first-id")
+	_, _ = second.send(t, "POST", "/_mock/reset", "")
+	assert.Equal(t, `"leadId":123458`, created(second), "a reset does not use ids again")
+	_, _ = second.send(t, "POST", "/_mock/leads", `[{"id":200000}]`)
+	require.NoError(t, second.stop())
+	saved, err := os.ReadFile(state)
+	require.NoError(t, err)
+	assert.Equal(t, "200001\n", string(saved))
+
+	// What was in the file when the first mock ran is what a killed one leaves.
+	require.NoError(t, os.WriteFile(state, killed, 0o600))
+	assert.Equal(t, `"leadId":124457`, created(start(t, "--state", state)))
 }
 
-func TestExitCodes(t *testing.T) {
+func TestWrongState(t *testing.T) {
 	t.Parallel()
-	for arguments, code := range map[string]int{"-h": 0, "-nonsense": 2, "-seed no-such-file": 1} {
-		t.Run(arguments, func(t *testing.T) {
-			t.Parallel()
-			command, out := process(t, arguments)
-			_ = command.Wait()
-			assert.Equal(t, code, command.ProcessState.ExitCode(), out.String())
-			assert.Equal(t, code != 0, strings.HasPrefix(out.String(), "mock: "))
-		})
+	for name, want := range map[string]string{
+		file(t, "{}"): "must hold the next id", file(t, "0"): "must hold the next id",
+		file(t, "99999999999999999999"): "must hold the next id", t.TempDir(): "must hold the next id",
+		filepath.Join(t.TempDir(), "no-such-folder", "ids"): "save --state",
+	} {
+		err := run(t.Context(), []string{"--addr", "127.0.0.1:0", "--state", name}, io.Discard, io.Discard)
+		require.ErrorContains(t, err, want, name)
+		assert.Equal(t, app.CodeUsage, app.Code(err))
 	}
+}
+
+func TestRegistrations(t *testing.T) {
+	t.Parallel()
+	p := start(t, "--fault", "POST drop=after-handling")
+	assert.Zero(t, p.create(t))
+	assert.Equal(t, 400, p.create(t), "a duplicate")
+	const body = `{"clickId":"20fn4ngo56n3snf74","countryCode":"CH","email":"allison.brown@example.com",` +
+		`"firstName":"Allison","lastName":"Brown","password":"***","phone":"+41123456789"}`
+	_, exported := p.send(t, "GET", "/_mock/leads", "")
+	assert.Contains(t, exported, `"id":123456,"email":"allison.brown@example.com","status":"New",`)
+	assert.Contains(t, exported, `"registration":`+body, "also if the answer was lost")
+	assert.NotContains(t, p.search(t, ""), "registration")
+	_, requests := p.send(t, "GET", "/_mock/requests", "")
+	assert.Contains(t, requests, `"status":0,`)
+	assert.Equal(t, 2, strings.Count(requests, `"body":`+body), requests)
+	assert.Equal(t, 1, strings.Count(requests, `"leadId":123456`), requests)
+
+	copied := start(t, "--seed", file(t, exported))
+	_, again := copied.send(t, "GET", "/_mock/leads", "")
+	assert.JSONEq(t, exported, again, "what was exported can be used as a seed")
+	assert.NotContains(t, copied.search(t, ""), "registration")
+}
+
+func TestAutologinInTheLog(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	_, created := p.send(t, "POST", leadsPath, allison)
+	link := regexp.MustCompile(`/autologin[^"]*`).FindString(created)
+	for range 2 { // it works once
+		p.send(t, "GET", link, "", "Authorization", "")
+	}
+	p.waitFor(t, `200 .* GET  /autologin\?token=\*\*\*  lead 123456  the visitor is logged in`)
+	p.waitFor(t, `(?m)410 .* GET  /autologin\?token=\*\*\*$`)
+}
+
+func TestByteOrderMarks(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	const mark = "\ufeff"
+	status, reply := p.send(t, "POST", "/_mock/leads", mark+`[{"id":5}]`)
+	assert.Equal(t, 200, status, reply)
+	status, reply = p.send(t, "PATCH", "/_mock/leads/5", mark+`{"status":"Call back"}`)
+	assert.Equal(t, 204, status, reply)
+	status, reply = p.send(t, "POST", "/_mock/faults", mark+`["status=503"]`)
+	assert.Equal(t, 200, status, reply)
+}
+
+func TestSearchOnThePage(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	require.Equal(t, 200, p.create(t))
+	_, _ = p.send(t, "POST", "/_mock/leads", strings.Repeat(`{"email":"x@example.com","clickId":"C-7"}`+"\n", 25))
+	for query, found := range map[string]int{
+		"123456": 1, "Allison+BROWN": 1, "41123456789": 1, "20FN4": 1, "c-7": 25, "no+such": 0, "": 26, "+": 26,
+		"Password123": 0,
+	} {
+		_, html := p.send(t, "GET", "/_mock/?q="+query, "")
+		assert.Equal(t, min(found, 10), strings.Count(html, `<li id="lead-`), query)
+		if strings.Trim(query, "+") != "" {
+			assert.Contains(t, html, fmt.Sprintf("%d of 26 leads", found))
+		}
+	}
+	_, html := p.send(t, "GET", "/_mock/?q=c-7&page=2", "")
+	for _, link := range []string{"page=1&amp;q=c-7", "page=3&amp;q=c-7"} {
+		assert.Contains(t, html, `href="/_mock/?`+link, "newest, newer, older and oldest keep the search")
+	}
+	assert.Contains(t, html, "of 3 <button>Go</button>")
+	_, location := p.submit(t, "/_mock/page/leads/123456", "status=Call+back&page=1&q=a%26b")
+	assert.Equal(t, "/_mock/?page=1&q=a%26b#lead-123456", location)
+}
+
+func TestRefreshOfThePage(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	get := func(etag string) (status int, next string) {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/_mock/", nil)
+		require.NoError(t, err)
+		request.Header.Set("If-None-Match", etag)
+		response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+		require.NoError(t, err)
+		defer response.Body.Close()
+		assert.NotContains(t, response.Header.Get("Content-Security-Policy"), "unsafe")
+		return response.StatusCode, response.Header.Get("ETag")
+	}
+	_, etag := get("")
+	for name, change := range map[string]func(){
+		"create":  func() { p.create(t) },
+		"search":  func() { p.search(t, "") },
+		"patch":   func() { p.send(t, "PATCH", "/_mock/leads/123456", `{"status":"x"}`) },
+		"fault":   func() { p.send(t, "POST", "/_mock/faults", `["GET"]`) },
+		"samples": func() { p.submit(t, "/_mock/page/samples", "") },
+		"reset":   func() { p.send(t, "POST", "/_mock/reset", "") },
+	} {
+		status, _ := get(etag)
+		assert.Equal(t, 304, status, "nothing changed before %s", name)
+		change()
+		status, etag = get(etag)
+		assert.Equal(t, 200, status, name)
+	}
+}
+
+func TestSamples(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	_, html := p.send(t, "GET", "/_mock/", "")
+	assert.Contains(t, html, "Add sample leads")
+	status, _ := p.submit(t, "/_mock/page/samples", "")
+	assert.Equal(t, 303, status)
+	_, html = p.send(t, "GET", "/_mock/", "")
+	assert.NotContains(t, html, "Add sample leads")
+	assert.Contains(t, html, "visitor12@example.com")
 }

@@ -1,10 +1,11 @@
-package main
+package mock
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -12,6 +13,9 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	utf "golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
@@ -123,8 +127,18 @@ func formatFault(fault clixnowtest.Fault) string {
 	return strings.TrimSpace(strings.Join(words, " "))
 }
 
+// withoutMark returns the text of a file or a body as UTF-8. It follows a byte
+// order mark, and leaves it out.
+func withoutMark(r io.Reader) io.Reader {
+	return transform.NewReader(r, utf.BOMOverride(transform.Nop))
+}
+
 // readLeads reads a JSON array of leads, or one lead per line.
 func readLeads(data []byte) ([]clixnow.Lead, error) {
+	data, err := io.ReadAll(withoutMark(bytes.NewReader(data)))
+	if err != nil {
+		return nil, err
+	}
 	var elements []json.RawMessage
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("[")) {
 		if err := json.Unmarshal(data, &elements); err != nil {
