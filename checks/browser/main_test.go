@@ -52,10 +52,11 @@ func openBrowser(t *testing.T) context.Context {
 	return ctx
 }
 
-// build compiles a program of cmd/clixnow and returns its path.
+// build compiles a program of cmd/clixnow and returns its path. The folder "."
+// is the program clixnow.
 func build(t *testing.T, folder string) string {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), filepath.Base(folder))
+	program := filepath.Join(t.TempDir(), "program")
 	command := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./"+folder)
 	command.Dir = filepath.Join("..", "..", "cmd", "clixnow")
 	output, err := command.CombinedOutput()

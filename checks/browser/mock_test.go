@@ -29,9 +29,9 @@ func TestMockByKeyboardOnPhone(t *testing.T) {
 		chromedp.Navigate(address+"/")))
 	assertFits(ctx, t)
 
-	// The order is: Refresh, then the newest lead with its status, Save and
-	// "Mark deposit".
-	press(ctx, t, kb.Tab, kb.Tab)
+	// The order is: the parts of the page, Refresh, the search, then the newest
+	// lead with its details, status, Save and "Mark deposit".
+	press(ctx, t, strings.Repeat(kb.Tab, 8))
 	require.Equal(t, "Status of lead 123457", evaluate[string](ctx, t, `document.activeElement.ariaLabel`))
 	require.Equal(t, "New", evaluate[string](ctx, t, `getSelection().toString()`),
 		"what is typed replaces the old status")
@@ -43,7 +43,7 @@ func TestMockByKeyboardOnPhone(t *testing.T) {
 	awaitLead(t, client, 123457, func(lead *clixnow.Lead) bool { return lead.Status == "Call back" && lead.HasFTD() })
 	require.NoError(t,
 		chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS(`[aria-label="Withdraw deposit of lead 123457"]`))))
-	assert.True(t, evaluate[bool](ctx, t, `document.querySelector("tr:target").id == "lead-123457"`),
+	assert.True(t, evaluate[bool](ctx, t, `document.querySelector("li:target").id == "lead-123457"`),
 		"the page comes back to the lead")
 	assertFits(ctx, t)
 	awaitLead(t, client, 123456, func(lead *clixnow.Lead) bool { return lead.Status == "New" && !lead.HasFTD() })
@@ -55,7 +55,7 @@ func TestMockFaults(t *testing.T) {
 	ctx := openBrowser(t)
 	field := chromedp.CSS("#fault")
 	require.NoError(t,
-		chromedp.Do(ctx, withoutScripts(), chromedp.EmulateViewport(1100, 700), chromedp.Navigate(address+"/_mock/"),
+		chromedp.Do(ctx, withoutScripts(), chromedp.EmulateViewport(1280, 800), chromedp.Navigate(address+"/_mock/"),
 			chromedp.SendKeys(field, "POST status=nope")))
 	enter(ctx, t)
 	require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS(`[role="alert"]`))))
@@ -74,7 +74,7 @@ func TestMockFaults(t *testing.T) {
 	_, err = client.CreateLead(t.Context(), registration(1))
 	require.ErrorIs(t, err, clixnow.ErrDuplicateLead)
 
-	require.NoError(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS("header a")),
+	require.NoError(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#refresh")),
 		chromedp.Click(chromedp.CSS(`[aria-label="Mark deposit of lead 123458"]`)),
 		chromedp.WaitVisible(chromedp.CSS(`[aria-label="Withdraw deposit of lead 123458"]`)),
 		chromedp.SendKeys(field, "GET status=429 header=Retry-After:5")))
@@ -84,12 +84,99 @@ func TestMockFaults(t *testing.T) {
 	screenshot(ctx, t, "mock.png")
 }
 
-// startMock runs cmd/clixnow/mock as a user would, and returns a client of it
-// and its address. The test stops it by SIGINT, as Ctrl-C does.
-func startMock(t *testing.T) (client *clixnow.Client, address string) {
+// TestMockUpdatesItself checks that the page shows what happens, and does not
+// disturb who uses it.
+func TestMockUpdatesItself(t *testing.T) {
+	t.Parallel()
+	client, address := startMock(t)
+	ctx := openBrowser(t)
+	wait := func(expression string) {
+		t.Helper()
+		_, err := chromedp.Run(ctx, chromedp.Poll[bool]("!!("+expression+")"))
+		require.NoError(t, err)
+	}
+	require.NoError(t, chromedp.Do(ctx, chromedp.EmulateViewport(1280, 800), chromedp.Navigate(address+"/")))
+	wait(`document.querySelector("#live").dataset.state === "Live"`)
+	registerAtMock(t, client, 0)
+	wait(`document.querySelector("#lead-123456.fresh")`)
+	wait(`document.querySelector("#counts").textContent.includes("Leads 1")`)
+
+	// What is open stays open, and the focus stays.
+	require.NoError(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#lead-123456 summary"))))
+	registerAtMock(t, client, 1)
+	wait(`document.querySelector("#lead-123457")`)
+	assert.True(t, evaluate[bool](ctx, t, `document.querySelector("#lead-123456 details").open`))
+	assert.True(t, evaluate[bool](ctx, t, `document.activeElement.matches("#lead-123456 summary")`))
+	assert.Contains(t, evaluate[string](ctx, t, `document.querySelector("#lead-123456 pre").textContent`),
+		`"firstName": "Allison"`)
+
+	// What is being typed is not replaced. It is sent without a new page.
+	require.NoError(t, chromedp.Do(ctx,
+		chromedp.Evaluate[chromedp.Void](`window.samePage = true; document.querySelector("#lead-123456 [name=status]").select()`)))
+	press(ctx, t, "Call")
+	registerAtMock(t, client, 2)
+	wait(`document.querySelector("#counts").textContent.includes("Leads 3")`)
+	press(ctx, t, " back")
+	enter(ctx, t)
+	awaitLead(t, client, 123456, func(lead *clixnow.Lead) bool { return lead.Status == "Call back" })
+	wait(`document.querySelector("#lead-123458")`)
+	assert.True(t, evaluate[bool](ctx, t, "window.samePage"))
+
+	require.NoError(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#live"))))
+	wait(`document.querySelector("#live").textContent === "Paused"`)
+	registerAtMock(t, client, 3)
+	isShown, err := chromedp.Run(ctx, chromedp.Evaluate[bool](
+		`new Promise(done => setTimeout(() => done(!!document.querySelector("#lead-123459")), 1500))`,
+		chromedp.EvalAwaitPromise))
+	require.NoError(t, err)
+	assert.False(t, isShown)
+	require.NoError(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#live"))))
+	wait(`document.querySelector("#lead-123459")`)
+}
+
+// TestMockAccessible looks for barriers on the page with everything that it can
+// show, and on an empty page.
+func TestMockAccessible(t *testing.T) {
+	t.Parallel()
+	client, address := startMock(t, "--search-delay", "1ms", "--hide", "crmId")
+	_, empty := startMock(t)
+	ctx := openBrowser(t)
+	registerAtMock(t, client, 0, 1, 2, 3, 4)
+	_, err := client.CreateLead(t.Context(), registration(1))
+	require.ErrorIs(t, err, clixnow.ErrDuplicateLead)
+	_, err = client.SearchLeadsPage(t.Context(), clixnow.SearchLeadsRequest{})
+	require.NoError(t, err)
+	require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(address+"/"),
+		chromedp.Click(chromedp.CSS(`[aria-label="Mark deposit of lead 123458"]`)),
+		chromedp.WaitVisible(chromedp.CSS(`[aria-label="Withdraw deposit of lead 123458"]`)),
+		chromedp.Click(chromedp.CSS(".quick button"))))
+	for _, scheme := range []string{"light", "dark"} {
+		for name, width := range map[string]int64{"wide": 1440, "phone": 390} {
+			require.NoError(t, chromedp.Do(ctx, withScheme(scheme), chromedp.EmulateViewport(width, 844),
+				chromedp.Navigate(empty+"/"), chromedp.WaitVisible(chromedp.CSS("#live"))))
+			assertFits(ctx, t)
+			assertAccessible(ctx, t)
+			keepPicture(ctx, t, "empty-"+name+"-"+scheme+".png")
+
+			require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(address+"/"),
+				chromedp.Click(chromedp.CSS("#lead-123459 summary")),
+				chromedp.Click(chromedp.CSS(".requests summary")),
+				chromedp.SendKeys(chromedp.CSS("#fault"), "POST status=nope")))
+			enter(ctx, t)
+			require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS(`[role="alert"]`))))
+			assertFits(ctx, t)
+			assertAccessible(ctx, t)
+			keepPicture(ctx, t, "full-"+name+"-"+scheme+".png")
+		}
+	}
+}
+
+// startMock runs "clixnow mock" as a user would, and returns a client of it and
+// its address. The test stops it by SIGINT, as Ctrl-C does.
+func startMock(t *testing.T, args ...string) (client *clixnow.Client, address string) {
 	t.Helper()
-	program := build(t, "mock")
-	command := exec.CommandContext(context.WithoutCancel(t.Context()), program, "-addr", "127.0.0.1:0")
+	args = append([]string{"mock", "--addr", "127.0.0.1:0"}, args...)
+	command := exec.CommandContext(context.WithoutCancel(t.Context()), build(t, "."), args...)
 	out := new(printed)
 	command.Stdout, command.Stderr = out, out
 	require.NoError(t, command.Start())

@@ -3,13 +3,10 @@ package contract_test
 import (
 	"bufio"
 	"bytes"
-	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -22,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/checks/npmtest"
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
@@ -33,7 +31,7 @@ func TestPrism(t *testing.T) {
 	if testing.Short() {
 		t.Skip("Prism is downloaded at first; not with -short")
 	}
-	cli := installPrism(t)
+	cli := npmtest.Install(t, "prism", "@stoplight/prism-cli/dist/index.js")
 	t.Run("mock", func(t *testing.T) {
 		t.Parallel()
 		mock := startPrism(t, cli, "mock", "openapi.yaml", "--errors")
@@ -333,64 +331,4 @@ func startPrism(t *testing.T, cli string, args ...string) (url string) {
 		require.FailNow(t, "Prism does not listen")
 	}
 	return url
-}
-
-// installPrism installs Prism in the versions of prism/package-lock.json, and
-// returns its program. The user's cache keeps it.
-func installPrism(t *testing.T) (cli string) {
-	t.Helper()
-	lock, err := os.ReadFile("prism/package-lock.json")
-	require.NoError(t, err)
-	cache, err := os.UserCacheDir()
-	require.NoError(t, err)
-	place := filepath.Join(cache, "clixnow-go", fmt.Sprintf("prism-%x", sha256.Sum256(lock))[:20])
-	program := filepath.Join("node_modules", "@stoplight", "prism-cli", "dist", "index.js")
-	cli = filepath.Join(place, program)
-	if _, err := os.Stat(cli); err == nil {
-		return cli
-	}
-	npm, err := exec.LookPath("npm")
-	if err != nil {
-		t.Skip("SKIPPED: there is no npm to install Prism with: ", err)
-	}
-	require.NoError(t, os.MkdirAll(filepath.Dir(place), 0o700))
-	//nolint:usetesting // in the same folder, because it is renamed
-	temporary, err := os.MkdirTemp(filepath.Dir(place), "installing-")
-	require.NoError(t, err)
-	defer func() { require.NoError(t, os.RemoveAll(temporary)) }() // remove the rest of a failed installation
-	for _, name := range []string{"package.json", "package-lock.json"} {
-		data, err := os.ReadFile(filepath.Join("prism", name))
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(temporary, name), data, 0o600))
-	}
-	command := exec.CommandContext(t.Context(), npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund",
-		"--fetch-retries=1", "--fetch-retry-mintimeout=1000")
-	command.Dir = temporary
-	output, err := command.CombinedOutput()
-	if err != nil && outOfReach(output) {
-		t.Skipf("SKIPPED: npm is out of reach: %s", output)
-	}
-	require.NoError(t, err, "npm ci: %s", output)
-	if err := os.Rename(temporary, place); err != nil { // another run may have installed it first
-		require.FileExists(t, cli, "%v", err)
-	}
-	return cli
-}
-
-// outOfReach reports whether the output of npm says that there is no network.
-func outOfReach(output []byte) bool {
-	return regexp.MustCompile(`\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|` +
-		`ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT)\b`).Match(output)
-}
-
-func TestOutOfReach(t *testing.T) {
-	t.Parallel()
-	assert.True(t, outOfReach([]byte("npm error code ECONNREFUSED\nnpm error syscall connect")))
-	assert.True(t,
-		outOfReach([]byte("npm error code ENOTFOUND\nnpm error network request "+
-			"to https://registry.npmjs.org/ajv failed")))
-	assert.False(t, outOfReach([]byte("npm error code EINTEGRITY\nnpm error sha512-... integrity checksum failed")))
-	assert.False(t,
-		outOfReach([]byte("npm error code E404\nnpm error 404 Not Found - "+
-			"GET https://registry.npmjs.org/@stoplight%2fprism")))
 }

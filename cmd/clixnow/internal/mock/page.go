@@ -23,8 +23,8 @@ const (
 
 // view is the data of the page's template.
 type view struct {
-	Brand     string
-	Behaviour []string
+	Brand, URL string
+	Behaviour  []string
 	// Query is the text that is searched. "" means all leads.
 	Query string
 	// Leads has the leads of one page, the newest first.
@@ -56,9 +56,9 @@ func link(page, query string) string {
 
 // person returns who registered, or "".
 func person(lead clixnow.Lead) string {
-	var p struct{ FirstName, LastName, CountryCode, Phone string }
+	var p struct{ FirstName, LastName, CountryCode string }
 	_ = json.Unmarshal(lead.Extra[registration], &p) // a seed may have anything
-	words := []string{strings.TrimSpace(p.FirstName + " " + p.LastName), p.CountryCode, p.Phone}
+	words := []string{strings.TrimSpace(p.FirstName + " " + p.LastName), p.CountryCode}
 	return strings.Join(slices.DeleteFunc(words, func(word string) bool { return word == "" }), ", ")
 }
 
@@ -83,6 +83,7 @@ func (m *mock) page(w http.ResponseWriter, r *http.Request) {
 // show writes the page. It executes the template into a buffer first, so that
 // an error of the template does not write half of a page.
 func (m *mock) show(w http.ResponseWriter, r *http.Request, status int, v view) {
+	v.URL = "http://" + r.Host
 	m.fill(&v, r.FormValue("page"), strings.TrimSpace(r.FormValue("q")))
 	var html bytes.Buffer
 	if err := m.template.Execute(&html, v); err != nil {
