@@ -59,4 +59,3 @@ func outOfReach(output []byte) bool {
 	return regexp.MustCompile(`\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|` +
 		`ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT)\b`).Match(output)
 }
-

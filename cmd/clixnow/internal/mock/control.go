@@ -24,23 +24,37 @@ func (m *mock) routes() http.Handler {
 	mux.Handle("GET /{$}", http.RedirectHandler("/_mock/", http.StatusSeeOther))
 	mux.HandleFunc("GET /_mock/{$}", m.page)
 	mux.Handle("GET /_mock/page/", http.StripPrefix("/_mock/", http.FileServerFS(files)))
-	mux.HandleFunc("POST /_mock/page/samples", m.submitSamples)
 	mux.HandleFunc("POST /_mock/page/leads/{id}", m.submitLead)
 	mux.HandleFunc("POST /_mock/page/faults", m.submitFault)
-	mux.HandleFunc("POST /_mock/page/faults/clear", m.submitClear)
+	mux.HandleFunc("POST /_mock/page/faults/clear", func(w http.ResponseWriter, r *http.Request) {
+		m.fake.Load().ClearFaults()
+		redirectBack(w, r, "faults")
+	})
+	mux.HandleFunc("POST /_mock/page/samples", func(w http.ResponseWriter, r *http.Request) {
+		m.add(m.fake.Load(), m.samples())
+		redirectBack(w, r, "leads")
+	})
 
-	mux.HandleFunc("GET /_mock/leads", respond(func(*http.Request) (any, error) { return m.leads(), nil }))
-	mux.HandleFunc("POST /_mock/leads", respond(m.addLeads))
-	mux.HandleFunc("PATCH /_mock/leads/{id}", respond(m.patchLead))
-	mux.HandleFunc("DELETE /_mock/leads/{id}", respond(m.deleteLead))
-	mux.HandleFunc("GET /_mock/requests", respond(func(*http.Request) (any, error) {
+	handle := func(pattern string, handle func(*http.Request) (any, error)) {
+		mux.HandleFunc(pattern, respond(handle))
+	}
+	handle("GET /_mock/leads", func(*http.Request) (any, error) { return m.leads(), nil })
+	handle("POST /_mock/leads", m.addLeads)
+	handle("PATCH /_mock/leads/{id}", m.patchLead)
+	handle("DELETE /_mock/leads/{id}", func(r *http.Request) (any, error) {
+		return nil, onLead(r, m.fake.Load().DeleteLead)
+	})
+	handle("GET /_mock/requests", func(*http.Request) (any, error) {
 		requests, _ := m.recent()
 		return requests, nil
-	}))
-	mux.HandleFunc("GET /_mock/faults", respond(func(*http.Request) (any, error) { return m.faults(), nil }))
-	mux.HandleFunc("POST /_mock/faults", respond(m.addFaults))
-	mux.HandleFunc("DELETE /_mock/faults", respond(m.clearFaults))
-	mux.HandleFunc("POST /_mock/reset", respond(func(*http.Request) (any, error) { m.reset(); return nil, nil }))
+	})
+	handle("GET /_mock/faults", func(*http.Request) (any, error) { return m.faults(), nil })
+	handle("POST /_mock/faults", m.addFaults)
+	handle("DELETE /_mock/faults", func(*http.Request) (any, error) {
+		m.fake.Load().ClearFaults()
+		return m.faults(), nil
+	})
+	handle("POST /_mock/reset", func(*http.Request) (any, error) { m.reset(); return nil, nil })
 	return new(http.CrossOriginProtection).Handler(http.MaxBytesHandler(mux, maxControlBytes))
 }
 
@@ -107,20 +121,17 @@ func (c change) apply(lead *clixnow.Lead) {
 	}
 }
 
-func (m *mock) changeLead(r *http.Request, c change) (id int64, err error) {
-	id, err = leadID(r)
-	if err != nil {
-		return 0, err
-	}
-	return id, m.fake.Load().UpdateLead(id, c.apply)
+func (m *mock) changeLead(r *http.Request, c change) error {
+	return onLead(r, func(id int64) error { return m.fake.Load().UpdateLead(id, c.apply) })
 }
 
-func leadID(r *http.Request) (int64, error) {
+// onLead calls do with the id in the path.
+func onLead(r *http.Request, do func(id int64) error) error {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%q is not the id of a lead", r.PathValue("id"))
+		return fmt.Errorf("%q is not the id of a lead", r.PathValue("id"))
 	}
-	return id, nil
+	return do(id)
 }
 
 func (m *mock) patchLead(r *http.Request) (any, error) {
@@ -130,16 +141,7 @@ func (m *mock) patchLead(r *http.Request) (any, error) {
 	if err := decoder.Decode(&c); err != nil {
 		return nil, fmt.Errorf(`send {"status":"Call back"}, {"deposited":true}, or both: %w`, err)
 	}
-	_, err := m.changeLead(r, c)
-	return nil, err
-}
-
-func (m *mock) deleteLead(r *http.Request) (any, error) {
-	id, err := leadID(r)
-	if err != nil {
-		return nil, err
-	}
-	return nil, m.fake.Load().DeleteLead(id)
+	return nil, m.changeLead(r, c)
 }
 
 func (m *mock) faults() []string {
@@ -164,10 +166,5 @@ func (m *mock) addFaults(r *http.Request) (any, error) {
 		faults = append(faults, fault)
 	}
 	m.fake.Load().Inject(faults...)
-	return m.faults(), nil
-}
-
-func (m *mock) clearFaults(*http.Request) (any, error) {
-	m.fake.Load().ClearFaults()
 	return m.faults(), nil
 }

@@ -57,19 +57,13 @@ func (m *mock) recent() (requests []request, arrived int) {
 
 // String returns the line of the log.
 func (r request) String() string {
-	status := "cut"
-	if r.Status != 0 {
-		status = strconv.Itoa(r.Status)
-	}
-	line := fmt.Sprintf("%s  %s %8.2f ms  %-4s %s", r.Time.Format(time.TimeOnly), status, r.Milliseconds, r.Method,
+	line := fmt.Sprintf("%s  %3d %8.2f ms  %-4s %s", r.Time.Format(time.TimeOnly), r.Status, r.Milliseconds, r.Method,
 		r.Target)
 	if r.LeadID != 0 {
 		line += fmt.Sprintf("  lead %d", r.LeadID)
 	}
-	if r.Note != "" {
-		line += "  " + r.Note
-	}
-	return line
+	line = strings.TrimRight(line+"  "+r.Note, " ")
+	return strings.Replace(line, "    0 ", "  cut ", 1)
 }
 
 // responseRecorder records the response that is written through it.
@@ -186,23 +180,17 @@ func unauthorizedNote(header, token string) string {
 // target returns a path with its query. It hides the values of parameters that
 // the API does not have, because a client may put a token there.
 func target(u *url.URL) string {
-	known := []string{
-		"id", "orderby", "count", "skip", "createdonfrom", "createdonto", "modifiedonfrom", "modifiedonto",
-		"ftddatefrom", "ftddateto",
-	}
-	var pairs []string
-	query := u.Query()
+	const known = ",id,orderby,count,skip,createdonfrom,createdonto,modifiedonfrom,modifiedonto,ftddatefrom,ftddateto,"
+	text, query, separator := u.EscapedPath(), u.Query(), "?"
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		value := "***"
-		if slices.Contains(known, strings.ToLower(name)) {
+		if strings.Contains(known, ","+strings.ToLower(name)+",") {
 			value = strings.ReplaceAll(url.QueryEscape(query.Get(name)), "%3A", ":")
 		}
-		pairs = append(pairs, url.QueryEscape(name)+"="+value)
+		text += separator + url.QueryEscape(name) + "=" + value
+		separator = "&"
 	}
-	if len(pairs) == 0 {
-		return shorten(u.EscapedPath())
-	}
-	return shorten(u.EscapedPath() + "?" + strings.Join(pairs, "&"))
+	return shorten(text)
 }
 
 // shorten returns text on one line and with at most 300 characters.

@@ -78,7 +78,10 @@ func TestSeedFile(t *testing.T) {
 		{name: "number", text: "[5]", err: "lead 1: clixnow: decode lead: an object is expected"},
 		{name: "null", text: "[null]", err: "lead 1: has neither id nor email"},
 		{name: "envelope", text: `{"leads":[{"id":1}]}`, err: `lead 1: has neither id nor email, but ["leads"]`},
-		{name: "registration", text: `{"email":"a@x.test","Password":"Password123!"}`, err: "lead 1: has a password, so it is a registration"},
+		{
+			name: "registration", text: `{"email":"a@x.test","Password":"Password123!"}`,
+			err: "lead 1: has a password, so it is a registration",
+		},
 		{name: "same id", text: "{\"id\":1}\n{\"id\":2}\n{\"id\":1}", err: "lead 3: has the id of lead 1"},
 		{name: "negative id", text: `[{"id":-1}]`, err: "lead 1: id must be from 1 to"},
 		{name: "huge id", text: `[{"id":9223372036854775807}]`, err: "lead 1: id must be from 1 to"},
@@ -128,7 +131,10 @@ func TestMaskedBodies(t *testing.T) {
 		{"array", `["hunter2"]`, `"11 bytes, not shown: not a JSON object, or too long"`},
 		{"half", `{"password":"hunter2`, `"20 bytes, not shown: not a JSON object, or too long"`},
 		{"more", `{} hunter2`, `"10 bytes, not shown: not a JSON object, or too long"`},
-		{"long", `{"a":"` + strings.Repeat("x", 65530) + `"}`, `"65538 bytes, not shown: not a JSON object, or too long"`},
+		{
+			"long", `{"a":"` + strings.Repeat("x", 65530) + `"}`,
+			`"65538 bytes, not shown: not a JSON object, or too long"`,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

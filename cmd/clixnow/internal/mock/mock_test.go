@@ -332,7 +332,8 @@ func TestHelp(t *testing.T) {
 	for line := range strings.SplitSeq(out.String(), "\n") {
 		assert.LessOrEqual(t, len(line), 80, line)
 	}
-	faults := regexp.MustCompile(`(?m)^  ((?:POST |delay=|status=)[^ ]+(?: [^ ]+)*)  `).FindAllStringSubmatch(out.String(), -1)
+	words := regexp.MustCompile(`(?m)^  ((?:POST |delay=|status=)[^ ]+(?: [^ ]+)*)  `)
+	faults := words.FindAllStringSubmatch(out.String(), -1)
 	require.Len(t, faults, 7)
 	for _, fault := range faults {
 		status, reply := start(t).send(t, "POST", "/_mock/faults", `["`+strings.ReplaceAll(fault[1], `"`, `\"`)+`"]`)

@@ -44,14 +44,14 @@ type view struct {
 }
 
 // Link returns the address of a page of leads.
-func (v view) Link(page int) string { return link(strconv.Itoa(page), v.Query) }
+func (v view) Link(page int) string { return link(page, v.Query) }
 
-func link(page, query string) string {
-	values := url.Values{"page": {page}}
+func link(page int, query string) string {
+	address := "/_mock/?page=" + strconv.Itoa(page)
 	if query != "" {
-		values.Set("q", query)
+		address += "&q=" + url.QueryEscape(query)
 	}
-	return "/_mock/?" + values.Encode()
+	return address
 }
 
 // person returns who registered, or "".
@@ -123,8 +123,7 @@ func (m *mock) fill(v *view, page, query string) {
 
 func parsePage() *template.Template {
 	functions := template.FuncMap{
-		"add":  func(a, b int) int { return a + b },
-		"json": indented, "person": person,
+		"add": func(a, b int) int { return a + b }, "json": indented, "person": person,
 		"time": func(t time.Time) string { return t.UTC().Format(time.DateTime) },
 	}
 	return template.Must(template.New("index.html").Funcs(functions).ParseFS(files, "page/index.html"))
@@ -136,7 +135,7 @@ func indented(value any) (string, error) {
 	encoder.SetEscapeHTML(false) // the template does it
 	encoder.SetIndent("", "  ")
 	err := encoder.Encode(value)
-	return strings.TrimSpace(text.String()), err
+	return text.String(), err
 }
 
 // submitLead changes the status or the deposit of a lead.
@@ -149,17 +148,11 @@ func (m *mock) submitLead(w http.ResponseWriter, r *http.Request) {
 	if r.PostForm.Has("deposited") {
 		c.Deposited = &deposited
 	}
-	id, err := m.changeLead(r, c)
-	if err != nil {
+	if err := m.changeLead(r, c); err != nil {
 		http.Error(w, err.Error(), statusOf(err))
 		return
 	}
-	redirectBack(w, r, fmt.Sprint("lead-", id))
-}
-
-func (m *mock) submitSamples(w http.ResponseWriter, r *http.Request) {
-	m.add(m.fake.Load(), m.samples())
-	redirectBack(w, r, "leads")
+	redirectBack(w, r, "lead-"+r.PathValue("id"))
 }
 
 func (m *mock) submitFault(w http.ResponseWriter, r *http.Request) {
@@ -173,15 +166,10 @@ func (m *mock) submitFault(w http.ResponseWriter, r *http.Request) {
 	redirectBack(w, r, "faults")
 }
 
-func (m *mock) submitClear(w http.ResponseWriter, r *http.Request) {
-	m.fake.Load().ClearFaults()
-	redirectBack(w, r, "faults")
-}
-
 // redirectBack redirects to the page with the form. So a reload of that page
 // does not send the form again.
 func redirectBack(w http.ResponseWriter, r *http.Request, anchor string) {
 	page, _ := strconv.Atoi(r.PostFormValue("page")) // anything but a number means the first page
-	location := link(strconv.Itoa(page), r.PostFormValue("q")) + "#" + anchor
+	location := link(page, r.PostFormValue("q")) + "#" + anchor
 	http.Redirect(w, r, location, http.StatusSeeOther) //nolint:gosec // G710: link escapes what comes from the request
 }
