@@ -23,7 +23,8 @@ func assertAccessible(ctx context.Context, t *testing.T) {
 	_, err = chromedp.Run(ctx, chromedp.Evaluate[chromedp.Void](string(script)+"; undefined"))
 	require.NoError(t, err)
 	faults, err := chromedp.Run(ctx, chromedp.Evaluate[[]string](`axe.run().then(result => result.violations.flatMap(
-		v => v.nodes.map(n => v.id + ": " + n.html.slice(0, 200) + " " + n.failureSummary)))`, chromedp.EvalAwaitPromise))
+		rule => rule.nodes.map(node => rule.id + ": " + node.html.slice(0, 200) + " " + node.failureSummary)))`,
+		chromedp.EvalAwaitPromise))
 	require.NoError(t, err)
 	assert.Empty(t, strings.Join(faults, "\n"))
 }

@@ -40,6 +40,7 @@ func execute(ctx context.Context, a *app.App, root *cobra.Command, args []string
 func commands(a *app.App) *cobra.Command {
 	return app.Root(a,
 		doctor.Command(a),
-		lead.Command(a), mock.Command(a),
+		lead.Command(a),
+		mock.Command(a),
 	)
 }

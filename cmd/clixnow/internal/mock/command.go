@@ -101,14 +101,15 @@ type settings struct {
 func (set *settings) share(ctx context.Context, a *app.App) error {
 	set.tokenFile, set.isDemo = a.TokenFile, a.Demo
 	set.samples = func() []clixnow.Lead { return a.DemoServer().Leads() }
-	set.options = append(set.options, clixnowtest.WithBrand(cmp.Or(a.Brand, "acme")))
+	brand := cmp.Or(a.Brand, "acme")
+	set.options = append(set.options, clixnowtest.WithBrand(brand))
 	if set.firstID < 1 || set.firstID > maxID {
 		return app.Usage("--first-id must be from 1 to %d", int64(maxID))
 	}
 	if a.TokenFile == "" {
 		return nil
 	}
-	token, err := app.Settings{TokenFile: a.TokenFile, Brand: a.Brand}.Token(ctx)
+	token, err := app.Settings{TokenFile: a.TokenFile, Brand: brand}.Token(ctx)
 	if err != nil {
 		return err
 	}

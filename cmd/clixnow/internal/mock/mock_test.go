@@ -301,7 +301,7 @@ func TestWrongFlags(t *testing.T) {
 		{"--search-delay|5", "a time with a unit"},
 		{"--search-delay|-5s", "a time with a unit"},
 		{"--token-file|" + file(t, "two words"), "without spaces"},
-		{"--token-file|" + file(t, " \n"), "must hold the token"},
+		{"--token-file|" + file(t, " \n"), "must have one line"},
 		{"--token-file|no-such-file", "no-such-file"},
 		{"--capacity|-1", "write a number"},
 		{"--first-id|0", "--first-id must be from 1 to"},
