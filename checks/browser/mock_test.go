@@ -81,7 +81,6 @@ func TestMockFaults(t *testing.T) {
 	enter(ctx, t)
 	require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("#faults:target"))))
 	assertFits(ctx, t)
-	screenshot(ctx, t, "mock.png")
 }
 
 // TestMockUpdatesItself checks that the page shows what happens, and does not
@@ -135,11 +134,12 @@ func TestMockUpdatesItself(t *testing.T) {
 }
 
 // TestMockAccessible looks for barriers on the page with everything that it can
-// show, and on an empty page.
+// show, on an empty page and on a search with several pages.
 func TestMockAccessible(t *testing.T) {
 	t.Parallel()
 	client, address := startMock(t, "--search-delay", "1ms", "--hide", "crmId")
 	_, empty := startMock(t)
+	_, demo := startMock(t, "--demo")
 	ctx := openBrowser(t)
 	registerAtMock(t, client, 0, 1, 2, 3, 4)
 	_, err := client.CreateLead(t.Context(), registration(1))
@@ -152,21 +152,29 @@ func TestMockAccessible(t *testing.T) {
 		chromedp.Click(chromedp.CSS(".quick button"))))
 	for _, scheme := range []string{"light", "dark"} {
 		for name, width := range map[string]int64{"wide": 1440, "phone": 390} {
-			require.NoError(t, chromedp.Do(ctx, withScheme(scheme), chromedp.EmulateViewport(width, 844),
-				chromedp.Navigate(empty+"/"), chromedp.WaitVisible(chromedp.CSS("#live"))))
-			assertFits(ctx, t)
-			assertAccessible(ctx, t)
-			keepPicture(ctx, t, "empty-"+name+"-"+scheme+".png")
-
+			require.NoError(t, chromedp.Do(ctx, withScheme(scheme), chromedp.EmulateViewport(width, 844)))
+			check := func(state string) {
+				assertFits(ctx, t)
+				assertAccessible(ctx, t)
+				keepPicture(ctx, t, state+"-"+name+"-"+scheme+".png")
+			}
+			for state, page := range map[string]string{"empty": empty + "/", "search": demo + "/_mock/?q=example"} {
+				require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(page),
+					chromedp.WaitVisible(chromedp.CSS("#live"))))
+				check(state)
+			}
 			require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(address+"/"),
+				chromedp.WaitVisible(chromedp.CSS("#live"))))
+			if name == "wide" && scheme == "light" {
+				screenshot(ctx, t, "mock.png")
+			}
+			require.NoError(t, chromedp.Do(ctx,
 				chromedp.Click(chromedp.CSS("#lead-123459 summary")),
 				chromedp.Click(chromedp.CSS(".requests summary")),
 				chromedp.SendKeys(chromedp.CSS("#fault"), "POST status=nope")))
 			enter(ctx, t)
 			require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS(`[role="alert"]`))))
-			assertFits(ctx, t)
-			assertAccessible(ctx, t)
-			keepPicture(ctx, t, "full-"+name+"-"+scheme+".png")
+			check("full")
 		}
 	}
 }

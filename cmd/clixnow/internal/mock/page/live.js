@@ -24,7 +24,9 @@ function replace(part, html) {
   for (const id of open) document.getElementById(id)?.querySelector("details")?.setAttribute("open", "")
   for (const item of part.querySelectorAll("li[id]")) item.classList.toggle("fresh", !known.has(item.id))
   const same = place && document.getElementById(place)
-  if (same) (same.tagName === tag ? same : [...same.querySelectorAll(tag)].find(e => e.name === name) ?? same.querySelector("button"))?.focus({ preventScroll: true })
+  const again = same?.tagName === tag ? same : [...same?.querySelectorAll(tag) ?? []].find(e => e.name === name) ?? same?.querySelector("button")
+  again?.focus({ preventScroll: true })
+  if (again?.matches("#fault")) again.setSelectionRange(again.value.length, again.value.length)
 }
 
 function apply(text, force) {
