@@ -26,7 +26,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 )
@@ -43,12 +42,12 @@ func Command(a *app.App) *cobra.Command {
   clixnow mock --seed leads.json --page-limit 100
   clixnow mock --fault 'POST status=503 times=2' --search-delay 5s`,
 		Args: cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error {
-			if err := set.share(command.Context(), a); err != nil {
-				return err
-			}
-			return serve(command.Context(), *set, a.Out, a.Err)
-		},
+	}
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		if err := set.share(command.Context(), a); err != nil {
+			return err
+		}
+		return serve(command.Context(), *set, a.Out, a.Err)
 	}
 	set.define(command.Flags())
 	return command
@@ -93,14 +92,13 @@ type settings struct {
 	// tokenFile is "" if the token is the made-up one.
 	tokenFile string
 	isDemo    bool
-	// samples returns leads for trying the page.
-	samples func() []clixnow.Lead
+	// demo returns a fake with leads for trying the page.
+	demo func() *clixnowtest.Server
 }
 
 // share takes over what the flags of all commands select.
 func (set *settings) share(ctx context.Context, a *app.App) error {
-	set.tokenFile, set.isDemo = a.TokenFile, a.Demo
-	set.samples = func() []clixnow.Lead { return a.DemoServer().Leads() }
+	set.tokenFile, set.isDemo, set.demo = a.TokenFile, a.Demo, a.DemoServer
 	brand := cmp.Or(a.Brand, "acme")
 	set.options = append(set.options, clixnowtest.WithBrand(brand))
 	if set.firstID < 1 || set.firstID > maxID {

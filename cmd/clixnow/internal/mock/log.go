@@ -44,7 +44,7 @@ func (m *mock) log(r *request) {
 	delete(m.creating, r.email)
 	m.arrived++
 	m.requests = append(m.requests[max(0, len(m.requests)-maxRequests+1):], *r)
-	fmt.Fprintln(m.out, *r)
+	fmt.Fprintln(m.out, r)
 }
 
 // recent returns a copy of the logged requests, oldest first, and the number of
@@ -56,7 +56,7 @@ func (m *mock) recent() (requests []request, arrived int) {
 }
 
 // String returns the line of the log.
-func (r request) String() string {
+func (r *request) String() string {
 	line := fmt.Sprintf("%s  %3d %8.2f ms  %-4s %s", r.Time.Format(time.TimeOnly), r.Status, r.Milliseconds, r.Method,
 		r.Target)
 	if r.LeadID != 0 {
@@ -133,8 +133,8 @@ func (r *request) setBody(body []byte, token string) {
 		email, _ := object["email"].(string)
 		r.email, shown = strings.ToLower(email), masked(object, token)
 	}
-	if len(body) > 0 {
-		r.Body, _ = json.Marshal(shown) // it was decoded from JSON
+	if data, err := json.Marshal(shown); err == nil && len(body) > 0 { // it was decoded from JSON
+		r.Body = data
 	}
 }
 
@@ -181,16 +181,16 @@ func unauthorizedNote(header, token string) string {
 // the API does not have, because a client may put a token there.
 func target(u *url.URL) string {
 	const known = ",id,orderby,count,skip,createdonfrom,createdonto,modifiedonfrom,modifiedonto,ftddatefrom,ftddateto,"
-	text, query, separator := u.EscapedPath(), u.Query(), "?"
+	query := u.Query()
+	pairs := []string{}
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		value := "***"
 		if strings.Contains(known, ","+strings.ToLower(name)+",") {
 			value = strings.ReplaceAll(url.QueryEscape(query.Get(name)), "%3A", ":")
 		}
-		text += separator + url.QueryEscape(name) + "=" + value
-		separator = "&"
+		pairs = append(pairs, url.QueryEscape(name)+"="+value)
 	}
-	return shorten(text)
+	return shorten(strings.TrimSuffix(u.EscapedPath()+"?"+strings.Join(pairs, "&"), "?"))
 }
 
 // shorten returns text on one line and with at most 300 characters.

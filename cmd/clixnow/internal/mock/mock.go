@@ -81,7 +81,7 @@ func newMock(set settings, out io.Writer) (*mock, error) {
 
 // samples returns leads for trying the page, without ids.
 func (m *mock) samples() []clixnow.Lead {
-	samples := m.settings.samples()
+	samples := m.settings.demo().Leads()
 	for i := range samples {
 		samples[i].ID = 0
 	}
