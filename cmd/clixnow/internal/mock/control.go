@@ -42,7 +42,7 @@ func (m *mock) routes() http.Handler {
 	handle("POST /_mock/leads", m.addLeads)
 	handle("PATCH /_mock/leads/{id}", m.patchLead)
 	handle("DELETE /_mock/leads/{id}", func(r *http.Request) (any, error) {
-		return nil, onLead(r, m.fake.Load().DeleteLead)
+		return nil, onLead(r, m.deleteLead)
 	})
 	handle("GET /_mock/requests", func(*http.Request) (any, error) {
 		requests, _ := m.recent()
@@ -123,6 +123,13 @@ func (c change) apply(lead *clixnow.Lead) {
 
 func (m *mock) changeLead(r *http.Request, c change) error {
 	return onLead(r, func(id int64) error { return m.fake.Load().UpdateLead(id, c.apply) })
+}
+
+func (m *mock) deleteLead(id int64) error {
+	m.mu.Lock()
+	delete(m.registrations, id) // a lead with this id may be added again
+	m.mu.Unlock()
+	return m.fake.Load().DeleteLead(id)
 }
 
 // onLead calls do with the id in the path.

@@ -19,8 +19,9 @@ type ids struct {
 	reserved int64
 }
 
-// load reads the file. If there is none, next stays.
-func (i *ids) load() error {
+// load reads the file. If there is none, the next id is first.
+func (i *ids) load(first int64) error {
+	i.next = first
 	data, err := os.ReadFile(i.path)
 	if i.path == "" || errors.Is(err, fs.ErrNotExist) {
 		return nil

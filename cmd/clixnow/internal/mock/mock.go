@@ -57,7 +57,7 @@ type mock struct {
 }
 
 func newMock(set settings, out io.Writer) (*mock, error) {
-	m := &mock{settings: set, out: out, template: parsePage(), ids: ids{path: set.state, next: max(1, set.firstID)}}
+	m := &mock{settings: set, out: out, template: parsePage(), ids: ids{path: set.state}}
 	m.version.Store(time.Now().UnixNano())
 	if set.seed != "" {
 		data, err := os.ReadFile(set.seed)
@@ -71,7 +71,7 @@ func newMock(set settings, out io.Writer) (*mock, error) {
 	if set.isDemo {
 		m.seed = append(m.seed, m.samples()...)
 	}
-	if err := m.ids.load(); err != nil {
+	if err := m.ids.load(max(1, set.firstID)); err != nil {
 		return nil, err
 	}
 	m.control = m.routes()
@@ -93,10 +93,10 @@ func (m *mock) reset() {
 	m.mu.Lock()
 	m.requests, m.arrived = nil, 0
 	m.creating, m.registrations = make(map[string]*request), make(map[int64]json.RawMessage)
-	first := max(1, m.settings.firstID)
-	if m.ids.path != "" {
-		first = m.ids.next
+	if m.ids.path == "" {
+		m.ids.next = max(1, m.settings.firstID)
 	}
+	first := m.ids.next
 	m.mu.Unlock()
 	fake := clixnowtest.NewHandler(append(slices.Clone(m.settings.options), clixnowtest.WithFirstID(first),
 		clixnowtest.WithSearchDelay(m.observe), clixnowtest.WithRequestLimit(1))...) // the log holds the requests
@@ -113,7 +113,7 @@ func (m *mock) observe(changed clixnow.Lead) time.Duration {
 	m.version.Add(1)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if create := m.creating[strings.ToLower(changed.Email)]; create != nil && create.LeadID == 0 {
+	if create := m.creating[strings.ToLower(changed.Email)]; create != nil && changed.ID >= m.ids.next {
 		create.LeadID, m.registrations[changed.ID] = changed.ID, create.Body
 	}
 	if err := m.ids.use(changed.ID); err != nil {
@@ -219,9 +219,11 @@ func (m *mock) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(io.LimitReader(r.Body, maxControlBytes)) // the fake gets the error too
 	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), r.Body))
 	entry.setBody(body, fake.Token)
-	m.mu.Lock()
-	m.creating[entry.email] = entry
-	m.mu.Unlock()
+	if entry.email != "" {
+		m.mu.Lock()
+		m.creating[entry.email] = entry
+		m.mu.Unlock()
+	}
 	recorder := &responseRecorder{ResponseWriter: w, cut: true}
 	defer func() { // deferred, because the fake cuts a connection with a panic
 		recorder.describe(entry, r, fake.Token)

@@ -2,6 +2,7 @@ package mock
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"net"
 	"os"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/clixnow/clixnow-go"
 )
 
 func file(t *testing.T, text string) string {
@@ -149,4 +152,21 @@ func TestMaskedBodies(t *testing.T) {
 			assert.NotContains(t, string(entry.Body), "hunter2")
 		})
 	}
+}
+
+// TestChangesDuringCreates checks that a create is connected with the lead that
+// it creates, and not with another change of a lead with its email.
+func TestChangesDuringCreates(t *testing.T) {
+	t.Parallel()
+	m, err := newMock(settings{firstID: 8}, io.Discard)
+	require.NoError(t, err)
+	create := &request{Body: []byte(`{"email":"A@x.test"}`), email: "a@x.test"}
+	m.creating[create.email] = create
+	m.observe(clixnow.Lead{ID: 7, Email: "a@x.test"})
+	m.observe(clixnow.Lead{ID: 8})
+	assert.Zero(t, create.LeadID)
+	m.observe(clixnow.Lead{ID: 9, Email: "A@x.test"})
+	m.observe(clixnow.Lead{ID: 9, Email: "A@x.test", Status: "Call back"})
+	assert.EqualValues(t, 9, create.LeadID)
+	assert.Equal(t, map[int64]json.RawMessage{9: create.Body}, m.registrations)
 }

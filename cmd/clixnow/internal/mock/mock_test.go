@@ -775,6 +775,17 @@ func TestRegistrations(t *testing.T) {
 	assert.Equal(t, 2, strings.Count(requests, `"body":`+body), requests)
 	assert.Equal(t, 1, strings.Count(requests, `"leadId":123456`), requests)
 
+	_, _ = p.send(t, "DELETE", "/_mock/leads/123456", "")
+	_, replaced := p.send(t, "POST", "/_mock/leads", `[{"id":123456}]`)
+	assert.NotContains(t, replaced, "registration")
+	_, replaced = p.send(t, "GET", "/_mock/leads", "")
+	assert.NotContains(t, replaced, "registration", "it is another lead")
+	_, _ = p.send(t, "POST", "/_mock/reset", "")
+	assert.Zero(t, p.create(t))
+	_, replaced = p.send(t, "GET", "/_mock/leads", "")
+	assert.Contains(t, replaced, `"id":123456,"email":"allison.brown@example.com"`)
+	assert.Contains(t, replaced, `"registration":`+body, "a reset starts over")
+
 	copied := start(t, "--seed", file(t, exported))
 	_, again := copied.send(t, "GET", "/_mock/leads", "")
 	assert.JSONEq(t, exported, again, "what was exported can be used as a seed")
