@@ -736,6 +736,8 @@ func TestIDsAfterRestart(t *testing.T) {
 	_, _ = second.send(t, "POST", "/_mock/reset", "")
 	assert.Equal(t, `"leadId":123458`, created(second), "a reset does not use ids again")
 	_, _ = second.send(t, "POST", "/_mock/leads", `[{"id":200000}]`)
+	status, _ = second.send(t, "PATCH", "/_mock/leads/123458", `{"status":"Call back"}`)
+	require.Equal(t, 204, status)
 	require.NoError(t, second.stop())
 	saved, err := os.ReadFile(state)
 	require.NoError(t, err)
