@@ -22,7 +22,7 @@ func Root(a *App, commands ...*cobra.Command) *cobra.Command {
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
 	// pflag may exceed the width by five columns.
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 75"))
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.Brand, "brand", "", "the `BRAND` to talk to")
 	flags.StringVar(&a.BaseURL, "base-url", "", "the `URL` of another host that serves the API")

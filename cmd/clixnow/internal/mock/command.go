@@ -121,11 +121,11 @@ func (set *settings) share(ctx context.Context, a *app.App) error {
 // define adds the flags of the command.
 func (set *settings) define(flags *pflag.FlagSet) {
 	flags.SortFlags = false
-	flags.StringVar(&set.addr, "addr", "127.0.0.1:8080", "listen on `HOST:PORT`; port 0 is any free one\n")
+	flags.StringVar(&set.addr, "addr", "127.0.0.1:8080", "listen on `HOST:PORT`; port 0 is any free one")
 	flags.StringSliceVar(&set.hosts, "host", nil, "answer to this `NAME` too, as that of a proxy")
-	flags.StringVar(&set.seed, "seed", "", "start with the leads of `FILE`: a JSON array or\na lead a line, as "+
+	flags.StringVar(&set.seed, "seed", "", "start with the leads of `FILE`: a JSON array or a lead a line, as "+
 		"searches return them")
-	flags.StringVar(&set.state, "state", "", "keep the next id in `FILE`, so that ids go on\nafter a restart")
+	flags.StringVar(&set.state, "state", "", "keep the next id in `FILE`, so that ids go on after a restart")
 	flags.Int64Var(&set.firstID, "first-id", 123456, "begin with this `ID`")
 	flags.Func("fault", "add a `FAULT`; can be repeated", func(text string) error {
 		fault, err := parseFault(text)
@@ -157,7 +157,7 @@ func (set *settings) define(flags *pflag.FlagSet) {
 	with("filter-precision", "filters compare dates cut to a `TIME`: 1s, 24h",
 		duration(clixnowtest.WithFilterPrecision))
 	only("exclusive-bounds", "filters exclude their bounds", clixnowtest.WithExclusiveBounds())
-	with("local-dates", "print dates in the time of a `ZONE`, without it:\nEurope/Zurich",
+	with("local-dates", "print dates in the time of a `ZONE`, without it: Europe/Zurich",
 		option("write the name of a time zone: Europe/Zurich", time.LoadLocation, clixnowtest.WithDateZone))
 	with("page-limit", "return at most `N` leads in a page, 10 or more", option(
 		"write a number of at least 10, which is the API's default for count", atLeast(10), clixnowtest.WithPageLimit))
