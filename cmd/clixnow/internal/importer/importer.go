@@ -1,14 +1,15 @@
-package main
+package importer
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
+	"net"
 	"sync"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 )
 
 // outcome is the result of a row in one run, as the results file has it. The
@@ -27,7 +28,7 @@ const (
 func (o outcome) isFinal() bool { return o == registered || o == recovered || o == refused }
 
 var (
-	errAccess = errors.New("the API refused access; check CLIXNOW_TOKEN and -brand")
+	errAccess = errors.New("the API refused access; check the token, --brand and --base-url")
 	errGaveUp = errors.New("stopped, because too many rows in a row could not be finished; try again later")
 )
 
@@ -45,21 +46,32 @@ func outcomeOf(r *clixnow.BulkResult) outcome {
 	}
 }
 
-// isAccessError reports whether every other row would fail in the same way,
+// accessError returns an error if every other row would fail in the same way,
 // because the token or the address is wrong. A search for a row in doubt can
 // fail in this way too.
-func isAccessError(err error) bool {
+func accessError(err error) error {
 	apiErr, ok := errors.AsType[*clixnow.APIError](err)
-	return ok && clixnow.ReasonOf(apiErr) == clixnow.ReasonAccess
+	dns, isDNS := errors.AsType[*net.DNSError](err)
+	switch {
+	case isDNS && dns.IsNotFound:
+		return fmt.Errorf("the host %s does not exist; check --brand and --base-url: %w", dns.Name, err)
+	case ok && clixnow.ReasonOf(apiErr) == clixnow.ReasonAccess, app.Code(err) == app.CodeAccess:
+		return fmt.Errorf("%w: %w", errAccess, err)
+	}
+	return nil
 }
 
 // importer registers the rows of the file in one run of the program.
 type importer struct {
 	client      *clixnow.Client
-	leads       *sheet
+	leads       *leads
 	ledger      *ledger
 	concurrency int
-	meter       *meter
+	// redirectURLs reports whether redirect URLs are stored.
+	redirectURLs bool
+	// lastLine is the last line of the file when the import began.
+	lastLine int
+	meter    *meter
 	// failures counts the rows without a final outcome since the last row with
 	// one.
 	failures int
@@ -78,7 +90,7 @@ func (i *importer) run(ctx context.Context) error {
 			<-printed
 		}
 	}()
-	if n := i.ledger.countInDoubt(); n > 0 {
+	if n := i.ledger.count()[unknown]; n > 0 {
 		i.meter.println(fmt.Sprintf("Searching for %d rows that an earlier run may have registered. "+
 			"This can take half a minute for a few rows.", n))
 	}
@@ -95,7 +107,7 @@ func (i *importer) run(ctx context.Context) error {
 func (i *importer) registerRows(ctx context.Context, g group) error {
 	opts := clixnow.BulkOptions{Concurrency: i.concurrency, Ensure: true}
 	if g == inDoubt {
-		opts.FirstAttempt = i.ledger.began
+		opts.FirstAttempt = i.ledger.firstDoubt()
 	}
 	i.failures = 0
 	var lines sync.Map // the line of each row in flight, by BulkResult.Index
@@ -115,11 +127,14 @@ func (i *importer) requests(ctx context.Context, g group, lines *sync.Map,
 ) iter.Seq[clixnow.CreateLeadRequest] {
 	return func(yield func(clixnow.CreateLeadRequest) bool) {
 		index := 0
-		for row, err := range i.leads.rows(io.Discard) {
+		for row, err := range i.leads.rows() {
 			if ctx.Err() != nil {
 				return
 			}
 			ready := false
+			if err == nil && row.line > i.lastLine {
+				err = errors.New("the file has changed while it was read")
+			}
 			if err == nil {
 				ready, err = i.prepare(&row, g)
 			}
@@ -143,9 +158,10 @@ func (i *importer) requests(ctx context.Context, g group, lines *sync.Map,
 // returns false if the row is not among the rows to register, or if it is
 // invalid: then prepare notes the refusal.
 func (i *importer) prepare(row *row, g group) (bool, error) {
+	state, err := i.ledger.state(row.line)
 	switch {
-	case !i.ledger.selects(row.line, g):
-		return false, nil
+	case err != nil, i.ledger.group(state) != g:
+		return false, err
 	case row.fault != nil:
 		i.meter.add()
 		return false, i.ledger.noteOutcome(row.line, refused, nil, row.fault)
@@ -159,15 +175,19 @@ func (i *importer) handle(line int, r *clixnow.BulkResult, g group) error {
 	const maxFailures = 10
 	result := outcomeOf(r)
 	i.meter.add()
+	if r.Response != nil && !i.redirectURLs {
+		r.Response.RedirectURL = ""
+	}
 	if err := i.ledger.noteOutcome(line, result, r.Response, r.Err); err != nil {
 		return err
 	}
 	if i.failures++; result.isFinal() {
 		i.failures = 0
 	}
+	access := accessError(r.Err)
 	switch {
-	case isAccessError(r.Err):
-		return fmt.Errorf("%w: %w", errAccess, r.Err)
+	case access != nil:
+		return app.WithCode(app.CodeAccess, access)
 	case i.failures >= maxFailures && g != inDoubt:
 		// Rows in doubt do not stop the import. Some may stay in doubt in every
 		// run, and the rows after them must still be registered.

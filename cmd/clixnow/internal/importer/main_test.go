@@ -1,9 +1,10 @@
-package main
+package importer
 
 import (
 	"context"
 	"encoding/csv"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,18 +20,45 @@ import (
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 )
 
 const token = "CfDJ8-s3cr3t-t0ken"
 
-// TestMain runs the importer if a test started this binary as the importer that
+// TestMain runs the command if a test started this binary as the importer that
 // it kills.
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
-		os.Exit(run(context.Background(), os.Args[1:], os.Getenv("CLIXNOW_TOKEN"), os.Stdout, os.Stderr,
-			fastRetries()...))
+		limitFiles(os.Getenv(limitEnv))
+		os.Exit(execute(context.Background(), &app.App{
+			In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv,
+		}, os.Args[1:]...))
 	}
 	goleak.VerifyTestMain(m)
+}
+
+// execute runs the command as main does, and returns its exit code.
+func execute(ctx context.Context, a *app.App, args ...string) int {
+	defer a.Close()
+	return executeWith(ctx, a, fastRetries(), args...)
+}
+
+func executeWith(ctx context.Context, a *app.App, opts []clixnow.Option, args ...string) int {
+	root := app.Root(a, command(a, opts...))
+	root.SetArgs(append([]string{"import"}, args...))
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		fmt.Fprintln(a.Err, "clixnow:", app.Explain(err))
+	}
+	return app.Code(err)
+}
+
+// newApp returns an App with an environment that has nothing but a token.
+func newApp(out io.Writer, token string) *app.App {
+	return &app.App{
+		In: strings.NewReader(""), Out: out, Err: out,
+		Getenv: func(name string) string { return map[string]string{"CLIXNOW_TOKEN": token}[name] },
+	}
 }
 
 // fastRetries shortens the waits between attempts and searches.
@@ -68,14 +96,14 @@ func (f *fixture) write(t *testing.T, name, content string) {
 }
 
 func (f *fixture) args(flags ...string) []string {
-	return append(append([]string{"-brand", f.Brand, "-base-url", f.URL, "-rate", "100000"}, flags...), f.file)
+	return append(append([]string{"--brand", f.Brand, "--base-url", f.URL, "--rate", "100000", "--yes"}, flags...), f.file)
 }
 
 // run runs the importer once and returns its exit code.
 func (f *fixture) run(t *testing.T, flags ...string) int {
 	t.Helper()
 	f.output.Reset()
-	return run(t.Context(), f.args(flags...), token, &f.output, &f.output, fastRetries()...)
+	return execute(t.Context(), newApp(&f.output, token), f.args(flags...)...)
 }
 
 // outcomes returns the last outcome of each line in the results.
@@ -126,11 +154,13 @@ func csvOf(n int) string {
 func TestRehearsal(t *testing.T) {
 	t.Parallel()
 	var out, errOut strings.Builder
-	assert.Equal(t, exitRefused, run(t.Context(), []string{"-rate", "100000"}, "", &out, &errOut, fastRetries()...))
+	a := newApp(&out, "")
+	a.Err = &errOut
+	assert.Equal(t, app.CodeRefused, execute(t.Context(), a, "--demo", "--rate", "100000"))
 	assert.Contains(t, errOut.String(), "25 rows: 22 registered, 1 recovered, 2 refused\n")
-	assert.Contains(t, out.String(), "\n10,refused,,clixnow: invalid request: email: must be one bare address\n")
+	assert.Contains(t, out.String(), "\n10,refused,,lead09.example.com,sample-09,clixnow: invalid request: email: must be one bare address\n")
 	assert.Contains(t, out.String(),
-		"\n19,refused,,clixnow: acme: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead")
+		"\n19,refused,,lead04@example.com,sample-18,clixnow: demo: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead")
 	assert.Contains(t, errOut.String(), "The sample has two rows that are refused on purpose.")
 	assert.NotContains(t, out.String()+errOut.String(), "Sample-Password")
 	assert.Equal(t, 26, strings.Count(out.String(), "\n"), "a header, and a line for each row")
@@ -152,63 +182,63 @@ func TestOutcomes(t *testing.T) {
 	}{
 		"registered": {
 			nil,
-			exitDone, "registered", "1 rows: 1 registered, 0 recovered, 0 refused\n", "",
+			app.CodeDone, "registered", "1 rows: 1 registered, 0 recovered, 0 refused\n", "",
 		},
 		"recovered": {
 			[]clixnowtest.Fault{lost},
-			exitDone, "recovered", "1 rows: 0 registered, 1 recovered, 0 refused\n", "",
+			app.CodeDone, "recovered", "1 rows: 0 registered, 1 recovered, 0 refused\n", "",
 		},
 		"created by the second POST": {
 			[]clixnowtest.Fault{post(clixnowtest.Fault{Drop: clixnowtest.DropBeforeHandling})},
-			exitDone, "registered", "1 registered", "",
+			app.CodeDone, "registered", "1 registered", "",
 		},
 		"country refused": {
 			[]clixnowtest.Fault{{Status: 400, Body: `{"message":"Registration is not allowed for country CH"}`}},
-			exitRefused, "refused", "0 registered, 0 recovered, 1 refused\n", "",
+			app.CodeRefused, "refused", "0 registered, 0 recovered, 1 refused\n", "",
 		},
 		"field refused": {
 			[]clixnowtest.Fault{{Status: 422, Body: `{"errors":{"Phone":["Not a phone number."]}}`}},
-			exitRefused, "refused", "0 registered, 0 recovered, 1 refused\n", "",
+			app.CodeRefused, "refused", "0 registered, 0 recovered, 1 refused\n", "",
 		},
 		"brand that is full": {
 			[]clixnowtest.Fault{{Status: 400, Body: `{"message":"Daily cap reached"}`}},
-			exitUnfinished, "refused for now", "1 unfinished, in this run: 1 refused for now\n", "registered",
+			app.CodeLater, "refused for now", "1 unfinished: 1 refused for now\n", "registered",
 		},
 		"brand that is closed": {
 			[]clixnowtest.Fault{{Status: 404, Body: `{"message":"No hubs available"}`}},
-			exitUnfinished, "refused for now", "run the same command again", "registered",
+			app.CodeLater, "refused for now", "run the same command again", "registered",
 		},
 		"created, but answered by 408": {
 			[]clixnowtest.Fault{post(clixnowtest.Fault{HandleFirst: true, Status: 408})},
-			exitDone, "recovered", "1 recovered", "",
+			app.CodeDone, "recovered", "1 recovered", "",
 		},
 		"unknown, then found": {
 			[]clixnowtest.Fault{lost, {Method: http.MethodGet, Status: 503, Times: 12}},
-			exitUnfinished, "unknown", "1 unfinished, in this run: 1 unknown\n", "recovered",
+			app.CodeDoubt, "unknown", "1 unfinished: 1 unknown\n", "recovered",
 		},
 		"unknown, then sent": {
 			[]clixnowtest.Fault{post(clixnowtest.Fault{Status: 502}), {Method: http.MethodGet, Status: 503, Times: 12}},
-			exitUnfinished, "unknown", "1 unfinished, in this run: 1 unknown\n", "registered",
+			app.CodeDoubt, "unknown", "1 unfinished: 1 unknown\n", "registered",
 		},
 		"rate limited": {
 			[]clixnowtest.Fault{{Status: 429, Times: 3}},
-			exitUnfinished, "rate limited", "1 rate limited\n", "registered",
+			app.CodeLater, "rate limited", "1 rate limited\n", "registered",
 		},
 		"wrong token": {
 			[]clixnowtest.Fault{{Status: 401}},
-			exitAccess, "refused for now", "check CLIXNOW_TOKEN", "registered",
+			app.CodeAccess, "refused for now", "check the token", "registered",
 		},
 		"forbidden": {
 			[]clixnowtest.Fault{{Status: 403}},
-			exitAccess, "refused for now", "check CLIXNOW_TOKEN", "registered",
+			app.CodeAccess, "refused for now", "check the token", "registered",
 		},
 		"wrong address": {
 			[]clixnowtest.Fault{{Status: 404}},
-			exitAccess, "refused for now", "-brand", "registered",
+			app.CodeAccess, "refused for now", "--brand", "registered",
 		},
 		"redirect": {
 			[]clixnowtest.Fault{{Status: 301, Header: http.Header{"Location": {"https://other.example"}}}},
-			exitAccess, "refused for now", "1 refused for now\n", "registered",
+			app.CodeAccess, "refused for now", "1 refused for now\n", "registered",
 		},
 	}
 	for name, test := range tests {
@@ -226,7 +256,7 @@ func TestOutcomes(t *testing.T) {
 				assert.Len(t, f.Requests(), before, "a finished row is not sent")
 				return
 			}
-			assert.Equal(t, exitDone, f.run(t))
+			assert.Equal(t, app.CodeDone, f.run(t))
 			assert.Equal(t, map[int]string{2: test.second}, f.outcomes(t))
 			assert.Len(t, f.Leads(), 1)
 		})
@@ -238,7 +268,7 @@ func TestNotSent(t *testing.T) {
 	f := newFixture(t, csvOf(30))
 	url := f.URL
 	f.Close()
-	assert.Equal(t, exitUnfinished, f.run(t))
+	assert.Equal(t, app.CodeLater, f.run(t))
 	assert.Contains(t, f.output.String(), "stopped, because too many rows in a row could not be finished")
 	for line, result := range f.outcomes(t) {
 		assert.Equal(t, "not sent", result, "line %d", line)
@@ -256,7 +286,7 @@ func TestNotSent(t *testing.T) {
 		assert.NoError(t, api.Close())
 		assert.ErrorIs(t, <-listening, http.ErrServerClosed)
 	}()
-	assert.Eventually(t, func() bool { return f.run(t) == exitDone }, time.Minute, time.Millisecond)
+	assert.Eventually(t, func() bool { return f.run(t) == app.CodeDone }, time.Minute, time.Millisecond)
 	assert.Len(t, api.Handler.(*clixnowtest.Server).Leads(), 30)
 	for _, request := range api.Handler.(*clixnowtest.Server).Requests() {
 		assert.Equal(t, http.MethodPost, request.Method)
@@ -269,12 +299,12 @@ func TestRowsThatStayInDoubt(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, csvOf(20), clixnowtest.WithHiddenFields("email", "clickId"))
 	f.AddLeads(clixnow.Lead{Email: "masked"}) // this may be the lead of any row
-	f.journal(t, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
+	f.progress(t, inFlight(2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13))
 	// The row after them is not the one failure too many.
 	f.Inject(clixnowtest.Fault{Email: "lead13@example.com", Status: 400, Body: `{"message":"Daily cap reached"}`})
-	assert.Equal(t, exitUnfinished, f.run(t, "-concurrency", "1"))
-	assert.Contains(t, f.output.String(), "20 rows: 7 registered, 0 recovered, 0 refused; 13 unfinished, "+
-		"in this run: 1 refused for now, 12 unknown\n")
+	assert.Equal(t, app.CodeDoubt, f.run(t, "--concurrency", "1"))
+	assert.Contains(t, f.output.String(), "20 rows: 7 registered, 0 recovered, 0 refused; 13 unfinished: "+
+		"1 refused for now, 12 unknown\n")
 }
 
 func TestInterrupted(t *testing.T) {
@@ -284,15 +314,15 @@ func TestInterrupted(t *testing.T) {
 		clixnowtest.Fault{Method: http.MethodPost, Delay: 50 * time.Millisecond, Times: 32})
 	ctx, interrupt := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
-	go func() { ended <- run(ctx, f.args(), token, &f.output, &f.output, fastRetries()...) }()
+	go func() { ended <- execute(ctx, newApp(&f.output, token), f.args()...) }()
 	require.Eventually(t, func() bool { return f.posts() >= 10 }, time.Minute, time.Millisecond)
 	interrupt()
-	require.Equal(t, exitUnfinished, <-ended)
+	require.Equal(t, app.CodeLater, <-ended)
 	assert.Contains(t, f.output.String(), "Stopping after the rows in flight are finished.")
 	assert.Less(t, len(f.Leads()), 40)
 	assert.Len(t, f.records(t), len(f.Leads()), "the rows in flight were finished, and no other row was started")
 
-	require.Equal(t, exitDone, f.run(t))
+	require.Equal(t, app.CodeDone, f.run(t))
 	assert.Len(t, f.Leads(), 40)
 	for line, result := range f.outcomes(t) {
 		assert.Equal(t, "registered", result, "line %d", line)
@@ -312,17 +342,17 @@ func TestStillInDoubt(t *testing.T) {
 		faults []clixnowtest.Fault
 		code   int
 	}{
-		"search that fails":                {[]clixnowtest.Fault{get(503, 12)}, exitUnfinished},
-		"search that is rate limited":      {[]clixnowtest.Fault{get(429, 12)}, exitUnfinished},
-		"search with a wrong token":        {[]clixnowtest.Fault{get(401, 1)}, exitAccess},
-		"search at a wrong address":        {[]clixnowtest.Fault{get(404, 1)}, exitAccess},
-		"connection that cannot be opened": {nil, exitUnfinished},
+		"search that fails":                {[]clixnowtest.Fault{get(503, 12)}, app.CodeDoubt},
+		"search that is rate limited":      {[]clixnowtest.Fault{get(429, 12)}, app.CodeDoubt},
+		"search with a wrong token":        {[]clixnowtest.Fault{get(401, 1)}, app.CodeAccess},
+		"search at a wrong address":        {[]clixnowtest.Fault{get(404, 1)}, app.CodeAccess},
+		"connection that cannot be opened": {nil, app.CodeDoubt},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, csvOf(1))
-			f.journal(t, 2)
+			f.progress(t, inFlight(2))
 			f.Inject(test.faults...)
 			if test.faults == nil {
 				f.Close()
@@ -333,7 +363,7 @@ func TestStillInDoubt(t *testing.T) {
 				return
 			}
 			f.Inject(get(503, 12))
-			assert.Equal(t, exitUnfinished, f.run(t), "it still searches before it sends")
+			assert.Equal(t, app.CodeDoubt, f.run(t), "it still searches before it sends")
 			assert.Zero(t, f.posts())
 		})
 	}
@@ -343,7 +373,7 @@ func TestStillInDoubt(t *testing.T) {
 func TestFullBrand(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, csvOf(60), clixnowtest.WithCapacity(5, "Daily cap reached"))
-	assert.Equal(t, exitUnfinished, f.run(t))
+	assert.Equal(t, app.CodeLater, f.run(t))
 	assert.Contains(t, f.output.String(), "stopped, because too many rows in a row could not be finished")
 	assert.Contains(t, f.output.String(), "Daily cap reached")
 	assert.Len(t, f.Leads(), 5)
@@ -360,12 +390,12 @@ func TestRowsThatAreRefusedEachTime(t *testing.T) {
 			Email: fmt.Sprintf("lead%d@example.com", row), Times: 100, Status: 400, Body: `{"message":"Not today"}`,
 		})
 	}
-	assert.Equal(t, exitUnfinished, f.run(t))
+	assert.Equal(t, app.CodeLater, f.run(t))
 	assert.Empty(t, f.Leads())
-	assert.Equal(t, exitUnfinished, f.run(t))
+	assert.Equal(t, app.CodeLater, f.run(t))
 	assert.Len(t, f.Leads(), 25)
 	before := f.posts()
-	assert.Equal(t, exitUnfinished, f.run(t))
+	assert.Equal(t, app.CodeLater, f.run(t))
 	assert.Greater(t, f.posts(), before, "the refused rows are sent in each run")
 	for line, result := range f.outcomes(t) {
 		want := []string{"registered"}
@@ -398,40 +428,61 @@ func TestRateLimited(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, csvOf(10))
 	f.Inject(clixnowtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"1"}}})
-	assert.Equal(t, exitUnfinished, f.run(t, "-concurrency", "1"))
+	assert.Equal(t, app.CodeLater, f.run(t, "--concurrency", "1"))
 	assert.Contains(t, f.output.String(),
-		"9 registered, 0 recovered, 0 refused; 1 unfinished, in this run: 1 rate limited")
-	assert.Equal(t, exitDone, f.run(t))
+		"9 registered, 0 recovered, 0 refused; 1 unfinished: 1 rate limited")
+	assert.Equal(t, app.CodeDone, f.run(t))
 }
 
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, csvOf(2))
-	broken := filepath.Join(t.TempDir(), "broken.csv")
+	broken, empty := filepath.Join(t.TempDir(), "broken.csv"), filepath.Join(t.TempDir(), "empty.csv")
 	f.write(t, broken, header+"Allison,Brown\nAllison,Brown,a@example.com,+41,Password!,CH,1,2\n")
+	f.write(t, empty, "")
 	tests := map[string]struct {
 		args  []string
 		token string
 		code  int
 		says  string
 	}{
-		"help":              {[]string{"-h"}, token, exitDone, "4  the API refused the token"},
-		"unknown flag":      {[]string{"-x"}, token, exitInput, "-x"},
-		"two files":         {[]string{"a.csv", "b.csv"}, token, exitInput, "give flags before the file"},
-		"no such file":      {[]string{"-brand", "acme", f.file + "x"}, token, exitInput, "open the leads"},
-		"no token":          {[]string{"-brand", "acme", f.file}, "", exitInput, "CLIXNOW_TOKEN is not set"},
-		"no file":           {[]string{"-brand", "acme"}, token, exitInput, "-brand needs a file"},
-		"no brand":          {[]string{"-base-url", f.URL, f.file}, token, exitInput, "need -brand"},
-		"brand with a dot":  {[]string{"-brand", "a.b", f.file}, token, exitInput, "brand"},
-		"rate 0":            {[]string{"-rate", "0"}, token, exitInput, "must be positive"},
-		"concurrency 0":     {[]string{"-concurrency", "0"}, token, exitInput, "must be positive"},
-		"long comma":        {[]string{"-comma", ";;"}, token, exitInput, "-comma must be one character"},
-		"quote for a comma": {[]string{"-comma", `"`}, token, exitInput, "-comma must be one character"},
-		"wrong comma":       {[]string{"-comma", ";", f.file}, token, exitInput, "does the file need -comma"},
-		"empty file":        {[]string{os.DevNull}, token, exitInput, "read the header: EOF"},
+		"help":         {[]string{"-h"}, token, app.CodeDone, "4  the API refused the token"},
+		"unknown flag": {[]string{"-x"}, token, app.CodeUsage, "-x"},
+		"two files":    {[]string{"a.csv", "b.csv"}, token, app.CodeUsage, "give one file, not 2"},
+		"no such file": {[]string{"--brand", "acme", f.file + "x"}, token, app.CodeUsage, "no such file"},
+		"folder":       {[]string{"--brand", "acme", t.TempDir()}, token, app.CodeUsage, "not a regular file"},
+		"no token":     {[]string{"--brand", "acme", f.file}, "", app.CodeUsage, "CLIXNOW_TOKEN"},
+		"no file":      {[]string{"--brand", "acme"}, token, app.CodeUsage, "give the file to import"},
+		"no brand":     {[]string{"--base-url", f.URL, f.file}, token, app.CodeUsage, "give --brand"},
+		"brand with a dot": {
+			[]string{"--brand", "a.b", f.file},
+			token, app.CodeUsage, "brand",
+		},
+		"rate 0":         {[]string{"--rate", "0", f.file}, token, app.CodeUsage, "must be positive"},
+		"rate NaN":       {[]string{"--rate", "NaN", f.file}, token, app.CodeUsage, "must be positive"},
+		"concurrency 0":  {[]string{"--concurrency", "0", f.file}, token, app.CodeUsage, "must be positive"},
+		"long delimiter": {[]string{"--delimiter", ";;", f.file}, token, app.CodeUsage, "--delimiter must be one character"},
+		"quote as delimiter": {
+			[]string{"--delimiter", `"`, f.file},
+			token, app.CodeUsage, "--delimiter must be one character",
+		},
+		"wrong delimiter": {
+			[]string{"--delimiter", ";", f.file},
+			token, app.CodeUsage, "does the file need --delimiter",
+		},
+		"unknown country": {
+			[]string{"--default-country", "Schweiz", f.file},
+			token, app.CodeUsage, "must be a code of two letters",
+		},
+		"not confirmed": {
+			[]string{"--brand", "acme", "--base-url", f.URL, f.file},
+			token, app.CodeUsage, "nothing was sent: give --yes",
+		},
+		"empty file": {[]string{empty}, token, app.CodeUsage, "empty.csv is empty"},
+		"device":     {[]string{os.DevNull}, token, app.CodeUsage, "is not a regular file"},
 		"rows with a wrong number of columns": {
-			[]string{"-brand", "acme", "-base-url", f.URL, broken},
-			token, exitInput,
+			[]string{"--brand", "acme", "--base-url", f.URL, broken},
+			token, app.CodeUsage,
 			"line 2: the row has 2 columns, but the header has 7\n" +
 				"line 3: the row has 8 columns, but the header has 7\n",
 		},
@@ -440,8 +491,9 @@ func TestUsage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var out strings.Builder
-			assert.Equal(t, test.code, run(t.Context(), test.args, test.token, &out, &out, fastRetries()...))
+			assert.Equal(t, test.code, execute(t.Context(), newApp(&out, test.token), test.args...))
 			assert.Contains(t, out.String(), test.says)
+			assert.NotContains(t, out.String(), "Password-")
 		})
 	}
 	t.Cleanup(func() { assert.Empty(t, f.Requests(), "nothing is sent") })
@@ -463,11 +515,11 @@ func TestSecrets(t *testing.T) {
 					Body: `{"message":"Password-2! of ` + token + `"}`,
 				},
 			)
-			assert.Equal(t, exitUnfinished,
-				f.run(t, "-concurrency", "1", fmt.Sprintf("-redirect-urls=%t", redirectURLs)))
+			assert.Equal(t, app.CodeLater,
+				f.run(t, "--concurrency", "1", fmt.Sprintf("--redirect-urls=%t", redirectURLs)))
 			var all strings.Builder
 			all.WriteString(f.output.String())
-			for _, name := range []string{resultsName, journalName} {
+			for _, name := range []string{resultsName, databaseName} {
 				path := filepath.Join(f.folder, name)
 				content, err := os.ReadFile(path)
 				require.NoError(t, err)

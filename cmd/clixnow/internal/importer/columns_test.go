@@ -1,14 +1,16 @@
-package main
+package importer
 
 import (
-	"errors"
+	"cmp"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/importer/sheet"
 )
 
 func TestColumns(t *testing.T) {
@@ -28,11 +30,11 @@ func TestColumns(t *testing.T) {
 		},
 		"mapped": {
 			header: "First,Last,email,Mobile,password,countryCode,Age,Notes",
-			flags:  settings{mapping: "first=firstName, LAST = Last Name,Mobile=phone,Age=extra:age,Notes=-"},
+			flags:  settings{mapping: pairs("first=firstName, LAST = Last Name,Mobile=phone,Age=extra:age,Notes=-")},
 			want:   mandatory + ",extra:age,-",
 		},
 		"a known name mapped elsewhere": {
-			header: mandatory + ",comment", flags: settings{mapping: "comment=keyword"}, want: mandatory + ",keyword",
+			header: mandatory + ",comment", flags: settings{mapping: pairs("comment=keyword")}, want: mandatory + ",keyword",
 		},
 		"unknown left out": {
 			header: mandatory + ",age,,notes", flags: settings{ignoreUnknown: true},
@@ -41,7 +43,7 @@ func TestColumns(t *testing.T) {
 		"unknown": {
 			header: mandatory + ",age,notes",
 			faults: []string{
-				`unknown columns "age", "notes"`, "the known columns are firstName, lastName", "-ignore-unknown",
+				`unknown columns "age", "notes"`, "the known columns are firstName, lastName", "--ignore-unknown",
 				"comment",
 			},
 		},
@@ -51,31 +53,31 @@ func TestColumns(t *testing.T) {
 		},
 		"repeated": {header: mandatory + ",E-mail", faults: []string{"two columns are email"}},
 		"repeated by the mapping": {
-			header: mandatory + ",Mobile", flags: settings{mapping: "Mobile=phone"},
+			header: mandatory + ",Mobile", flags: settings{mapping: pairs("Mobile=phone")},
 			faults: []string{"two columns are phone"},
 		},
 		"mapped to an unknown field": {
-			header: mandatory + ",age", flags: settings{mapping: "age=years"},
-			faults: []string{`-map: "years" is not a field of a lead`},
+			header: mandatory + ",age", flags: settings{mapping: pairs("age=years")},
+			faults: []string{`--map: "years" is not a field of a lead`},
 		},
 		"mapped from an unknown column": {
-			header: mandatory, flags: settings{mapping: "age=sub2"},
-			faults: []string{`-map: there is no column "age"`},
+			header: mandatory, flags: settings{mapping: pairs("age=sub2")},
+			faults: []string{`--map: there is no column "age"`},
 		},
 		"mapped twice": {
-			header: mandatory, flags: settings{mapping: "phone=phone,Phone=sub2"},
+			header: mandatory, flags: settings{mapping: pairs("phone=phone,Phone=sub2")},
 			faults: []string{"repeats a column"},
 		},
 		"mapping without =": {
-			header: mandatory, flags: settings{mapping: "phone"},
-			faults: []string{`-map: "phone" is not of the form column=field`},
+			header: mandatory, flags: settings{mapping: pairs("phone")},
+			faults: []string{`--map: "phone" is not of the form column=field`},
 		},
 		"extra field without a name": {
-			header: mandatory + ",a", flags: settings{mapping: "a=extra:"},
+			header: mandatory + ",a", flags: settings{mapping: pairs("a=extra:")},
 			faults: []string{`"extra:" is not a field`},
 		},
 		"several faults": {
-			header: "email,email,age", flags: settings{mapping: "x=y"},
+			header: "email,email,age", flags: settings{mapping: pairs("x=y")},
 			faults: []string{
 				"two columns are email", `unknown columns "age"`, "there is no column",
 				"missing columns firstName",
@@ -83,7 +85,7 @@ func TestColumns(t *testing.T) {
 		},
 		"another delimiter": {
 			header: strings.ReplaceAll(mandatory, ",", ";"),
-			faults: []string{"does the file need -comma ';'"},
+			faults: []string{"does the file need --delimiter ';'"},
 		},
 	}
 	for name, test := range tests {
@@ -101,26 +103,28 @@ func TestColumns(t *testing.T) {
 	}
 }
 
+func pairs(mapping string) []string { return strings.Split(mapping, ",") }
+
 // TestColumnsAreComplete checks that every field of the API has a column.
 func TestColumnsAreComplete(t *testing.T) {
 	t.Parallel()
 	values := map[string]string{
-		"email": "a@example.com", "password": "Password123!", "countryCode": "CH", "languageCode": "EN",
-		"referralUrl":              "https://example.com",
+		"email": "a@example.com", "phone": "+41795550190", "password": "Password123!", "countryCode": "CH",
+		"languageCode": "EN", "referralUrl": "https://example.com",
 		"acceptTermsAndConditions": "yes", "acceptPromotions": "1", "ipAddress": "192.0.2.1",
 	}
-	var lead clixnow.CreateLeadRequest
-	for _, f := range fields(&lead) {
-		value, ok := values[f.name]
-		if !ok {
-			value = f.name
-		}
-		require.NoError(t, f.set(value), f.name)
+	record := sheet.Row{Line: 2}
+	for _, name := range columnNames() {
+		record.Values = append(record.Values, cmp.Or(values[name], name))
 	}
-	sent, err := lead.MarshalJSON()
+	l := &leads{targets: columnNames(), cleaner: newCleaner(settings{})}
+	r := l.row(record)
+	assert.Nil(t, r.fault)
+	assert.Empty(t, r.dropped)
+	sent, err := r.lead.MarshalJSON()
 	require.NoError(t, err)
 	assert.JSONEq(t, `{
-		"firstName":"firstName","lastName":"lastName","email":"a@example.com","phone":"phone",
+		"firstName":"firstName","lastName":"lastName","email":"a@example.com","phone":"+41795550190",
 		"password":"Password123!","countryCode":"CH","languageCode":"EN",
 		"acceptTermsAndConditions":true,"acceptPromotions":true,"referralUrl":"https://example.com",
 		"subCampaign":"subCampaign","placement":"placement","keyword":"keyword","sub2":"sub2","clickId":"clickId",
@@ -128,25 +132,16 @@ func TestColumnsAreComplete(t *testing.T) {
 		"ipAddress":"192.0.2.1","comment":"comment"}`, string(sent))
 }
 
-// seekOnceFile is a file whose second Seek fails.
-type seekOnceFile struct {
-	*strings.Reader
-	seeks int
-}
-
-func (f *seekOnceFile) Seek(offset int64, whence int) (int64, error) {
-	if f.seeks++; f.seeks > 1 {
-		return 0, errors.New("gone")
-	}
-	return f.Reader.Seek(offset, whence)
-}
-
+// TestUnreadable checks that a file that cannot be read any more is an error.
 func TestUnreadable(t *testing.T) {
 	t.Parallel()
-	leads, err := openSheet(&seekOnceFile{Reader: strings.NewReader(csvOf(1))}, settings{comma: ","})
+	f := newFixture(t, csvOf(1))
+	rows, err := openLeads(settings{file: f.file})
 	require.NoError(t, err)
-	_, err = leads.survey(nil)
-	assert.EqualError(t, err, "read the leads: seek to the start: gone")
+	require.NoError(t, rows.file.Close())
+	_, err = rows.survey(nil)
+	assert.ErrorContains(t, err, "read the leads: read the file: ")
+	assert.ErrorIs(t, err, os.ErrClosed)
 }
 
 func TestDryRun(t *testing.T) {
@@ -157,60 +152,70 @@ func TestDryRun(t *testing.T) {
 	}{
 		"fine": {
 			csvOf(3), "",
-			"3 rows: 0 invalid, 0 with a value of an earlier row. Nothing was sent.\n", exitDone,
+			"3 rows: 0 invalid, 0 with a value of an earlier row. Nothing was sent.\n", app.CodeDone,
 		},
 		"byte order mark, CRLF and semicolons": {
-			"\uFEFF" + strings.NewReplacer(",", ";", "\n", "\r\n").Replace(csvOf(3)), "-comma=;",
-			"3 rows: 0 invalid, 0 with", exitDone,
+			"\uFEFF" + strings.NewReplacer(",", ";", "\n", "\r\n").Replace(csvOf(3)), "",
+			"3 rows: 0 invalid, 0 with", app.CodeDone,
 		},
-		"tabs": {strings.ReplaceAll(csvOf(3), ",", "\t"), "-comma=tab", "3 rows: 0 invalid, 0 with", exitDone},
+		"tabs": {
+			strings.ReplaceAll(csvOf(3), ",", "\t"), "",
+			"3 rows: 0 invalid, 0 with", app.CodeDone,
+		},
+		"given delimiter": {strings.ReplaceAll(csvOf(3), ",", "\t"), "--delimiter=tab", "3 rows: 0 invalid, 0 with", app.CodeDone},
 		"invalid row after a row of two lines": {
-			strings.ReplaceAll(header, "clickId", "ip address") +
-				"\"Alli\nson\",Brown,a@example.com,+411,Password!,CH,\n" +
-				"Allison,Brown,b at home,+412,short,Swiss,300.1.1.1\n", "",
-			"line 4: ipAddress must be an IPv4 or IPv6 address\n" +
-				"line 4: email must be one bare address\n" +
+			strings.ReplaceAll(header, "clickId", "ip address,comment") +
+				"\"Allison\",Brown,a@example.com,+41790000001,Password!,CH,,\"two\nlines\"\n" +
+				"Allison,Brown,b at home,+41790000002,short,Swiss,300.1.1.1,\n", "",
+			"line 4: email must be one bare address\n" +
 				"line 4: password must have at least 8 characters\n" +
 				"line 4: password must have a character that is neither letter nor digit\n" +
 				"line 4: countryCode must be two letters\n" +
-				"2 rows: 1 invalid, 0 with a value of an earlier row. Nothing was sent.\n", exitRefused,
+				"2 rows: 1 invalid, 0 with a value of an earlier row. Nothing was sent.\n" +
+				"These optional values are left out:\n" +
+				"     1 × ipAddress must be an IPv4 or IPv6 address\n", app.CodeRefused,
 		},
-		"invalid UTF-8": {
-			header + "Andr\xe9,Brown,a@example.com,+411,Password!,CH,1\n", "",
-			"line 2: firstName must be valid UTF-8\n1 rows: 1 invalid", exitRefused,
+		"UTF-8 with a byte that is lost": {
+			header + "Andr\uFFFD,Brown,a@example.com,+41790000001,Password!,CH,1\n", "",
+			"line 2: firstName has a character that was lost when the file was converted\n1 rows: 1 invalid",
+			app.CodeRefused,
+		},
+		"not UTF-8": {
+			header + "Andr\xe9,Brown,a@example.com,+41790000001,Password!,CH,1\n", "",
+			"CSV, Windows-1252, columns separated by ','\n1 rows: 0 invalid", app.CodeDone,
 		},
 		"neither yes nor no": {
 			strings.ReplaceAll(header, "clickId", "acceptPromotions") +
-				"Allison,Brown,a@example.com,+411,Password!,CH,maybe\n", "",
-			"line 2: acceptPromotions must be true or false, yes or no, 1 or 0\n", exitRefused,
+				"Allison,Brown,a@example.com,+41790000001,Password!,CH,maybe\n", "",
+			"line 2: acceptPromotions must be true or false, yes or no, 1 or 0\n", app.CodeRefused,
 		},
 		"repeated values": {
 			csvOf(2) +
-				"A,B,LEAD1@example.com,0041,Password!,CH,\n" +
+				"A,B,LEAD1@example.com,0041790000009,Password!,CH,\n" +
 				"A,B,c@example.com,+41 79 000 00 02,Password!,CH,click-1\n" +
-				"A,B,d@example.com,+413,Password!,CH,\n", "",
+				"A,B,d@example.com,+41790000008,Password!,CH,\n", "",
 			"line 4: email is the same as on line 2\n" +
 				"line 5: phone is the same as on line 3\n" +
 				"line 5: clickId is the same as on line 2\n" +
-				"5 rows: 0 invalid, 2 with a value of an earlier row. Nothing was sent.\n", exitRefused,
+				"5 rows: 0 invalid, 2 with a value of an earlier row. Nothing was sent.\n", app.CodeRefused,
 		},
 		"rows with a wrong number of columns": {
 			csvOf(1) + "A,B\n" + csvOf(1)[len(header):] + "A,B,C,D,E,F,G,H\n", "",
-			"importer: line 3: the row has 2 columns, but the header has 7\n" +
+			"clixnow: line 3: the row has 2 columns, but the header has 7\n" +
 				"line 5: the row has 8 columns, but the header has 7\n",
-			exitInput,
+			app.CodeUsage,
 		},
 		"broken quotes": {
 			csvOf(1) + `A,"B"B,`, "",
-			`importer: read the leads: parse error on line 3, column 5: extraneous or missing " in quoted-field`,
-			exitInput,
+			`clixnow: read the leads: line 3, column 5: extraneous or missing " in quoted-field; check the quotation marks`,
+			app.CodeUsage,
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, test.content)
-			flags := []string{"-dry-run"}
+			flags := []string{"--dry-run"}
 			if test.flags != "" {
 				flags = append(flags, test.flags)
 			}

@@ -1,4 +1,4 @@
-package main
+package importer
 
 import (
 	"fmt"
@@ -13,40 +13,60 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
-	"github.com/gofrs/flock"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/clixnow/clixnow-go/clixnowtest"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 )
 
-const childEnv = "CLIXNOW_IMPORTER_CHILD"
+const (
+	childEnv = "CLIXNOW_IMPORTER_CHILD"
+	// limitEnv is the largest size of the files that the child can write.
+	limitEnv = "CLIXNOW_IMPORTER_FILE_LIMIT"
+)
 
-// journal writes the journal of an import that began an hour ago, started these
-// lines and died.
-func (f *fixture) journal(t *testing.T, lines ...int) {
-	t.Helper()
-	text := []string{f.fingerprint(t) + " " + time.Now().Add(-time.Hour).Format(time.RFC3339Nano)}
-	for _, line := range lines {
-		text = append(text, strconv.Itoa(line))
+// limitFiles makes writes fail as on a full disk, after a part was written. The
+// limit is a number of bytes. "" means no limit.
+func limitFiles(limit string) {
+	if size, err := strconv.ParseUint(limit, 10, 64); err == nil {
+		_ = syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: size, Max: size})
 	}
-	f.write(t, filepath.Join(f.folder, journalName), strings.Join(text, "\n")+"\n")
 }
 
-// fingerprint returns the fingerprint of the fixture's import.
-func (f *fixture) fingerprint(t *testing.T) string {
+// progress makes the progress of an import that began an hour ago and died.
+func (f *fixture) progress(t *testing.T, states map[int]state) {
 	t.Helper()
-	file, err := os.Open(f.file)
+	rows := f.leads(t)
+	l, err := openLedger(f.folder, rows.owner(f.Brand, f.URL))
 	require.NoError(t, err)
-	defer func() { _ = file.Close() }()
-	leads, err := openSheet(file, settings{comma: ","})
+	for line, with := range states {
+		with.Since = time.Now().Add(-time.Hour)
+		require.NoError(t, l.update(line, func(s *state) { *s = with }))
+	}
+	require.NoError(t, l.db.Close())
+}
+
+// inFlight returns the progress of an import that died while these lines were
+// in flight.
+func inFlight(lines ...int) map[int]state {
+	states := make(map[int]state)
+	for _, line := range lines {
+		states[line] = state{Outcome: unknown, Pending: 1}
+	}
+	return states
+}
+
+func (f *fixture) leads(t *testing.T) *leads {
+	t.Helper()
+	rows, err := openLeads(settings{file: f.file})
 	require.NoError(t, err)
-	found, err := leads.survey(nil)
-	require.NoError(t, err)
-	return leads.fingerprint(found, f.Brand, f.URL)
+	t.Cleanup(func() { _ = rows.file.Close() })
+	return rows
 }
 
 // TestResume checks that a run registers each lead once, whatever the progress
@@ -65,79 +85,67 @@ func TestResume(t *testing.T) {
 			[3]string{"registered", "registered", "registered"},
 			false,
 		},
-		"empty journal": {
-			func(t *testing.T, f *fixture) { f.write(t, filepath.Join(f.folder, journalName), "") },
+		"empty database": {
+			func(t *testing.T, f *fixture) { f.write(t, filepath.Join(f.folder, databaseName), "") },
 			[3]string{"registered", "registered", "registered"},
 			false,
 		},
-		"half of the journal's first line": {
-			func(t *testing.T, f *fixture) { f.write(t, filepath.Join(f.folder, journalName), f.fingerprint(t)) },
-			[3]string{"registered", "registered", "registered"},
-			false,
-		},
-		"half of the results' first line": {
+		"half of the results": {
 			func(t *testing.T, f *fixture) {
-				f.journal(t)
+				f.progress(t, nil)
 				f.write(t, filepath.Join(f.folder, resultsName), "line,outc")
-			}, [3]string{"registered", "registered", "registered"}, false,
-		},
-		"half of a journal line": {
-			func(t *testing.T, f *fixture) {
-				f.write(t, filepath.Join(f.folder, journalName),
-					f.fingerprint(t)+" "+time.Now().Format(time.RFC3339)+"\n2")
+				f.write(t, filepath.Join(f.folder, resultsName+".tmp"), strings.Repeat("x", 500))
 			}, [3]string{"registered", "registered", "registered"}, false,
 		},
 		"before a POST": {
-			func(t *testing.T, f *fixture) { f.journal(t, 2) },
+			func(t *testing.T, f *fixture) { f.progress(t, inFlight(2)) },
 			[3]string{"registered", "registered", "registered"},
 			true,
 		},
 		"after a POST": {
 			func(t *testing.T, f *fixture) {
-				f.journal(t, 2)
+				f.progress(t, inFlight(2))
 				f.createLeads(t, 1)
 			}, [3]string{"recovered", "registered", "registered"}, true,
 		},
-		"half of a result": {
+		"after a POST and a result": {
 			func(t *testing.T, f *fixture) {
-				f.journal(t, 2, 3)
 				f.createLeads(t, 2)
-				f.write(t, filepath.Join(f.folder, resultsName),
-					columns+"3,registered,123457,\n2,unknown,,"+strings.Repeat("x", 500))
+				f.progress(t, map[int]state{2: {Outcome: unknown, Pending: 1}, 3: {Outcome: registered, LeadID: 123457}})
 			}, [3]string{"recovered", "registered", "registered"}, true,
 		},
 		"during the second try of a row that was not sent": {
 			func(t *testing.T, f *fixture) {
-				f.journal(t, 2, 2)
 				f.createLeads(t, 1)
-				f.write(t, filepath.Join(f.folder, resultsName), columns+"2,not sent,,\n")
+				f.progress(t, map[int]state{2: {Outcome: unknown, Pending: 1, Error: "not sent"}})
 			}, [3]string{"recovered", "registered", "registered"}, true,
 		},
 		"after outcomes that are not final": {
 			func(t *testing.T, f *fixture) {
-				f.journal(t, 2, 3)
-				f.write(t, filepath.Join(f.folder, resultsName), columns+"2,not sent,,\n3,rate limited,,\n")
+				f.progress(t, map[int]state{2: {Outcome: "not sent"}, 3: {Outcome: "rate limited"}})
 			}, [3]string{"registered", "registered", "registered"}, false,
+		},
+		"after a refusal that may pass": {
+			func(t *testing.T, f *fixture) { f.progress(t, map[int]state{2: {Outcome: refusedForNow}}) },
+			[3]string{"registered", "registered", "registered"},
+			false,
 		},
 		"after an unknown outcome": {
 			func(t *testing.T, f *fixture) {
-				f.journal(t, 2)
 				f.createLeads(t, 1)
-				f.write(t, filepath.Join(f.folder, resultsName), columns+"2,unknown,,\"clixnow: a, b\"\n")
+				f.progress(t, map[int]state{2: {Outcome: unknown, Pending: 2, Error: "clixnow: a, b"}})
 			}, [3]string{"recovered", "registered", "registered"}, true,
 		},
 		"after a recovery": {
 			func(t *testing.T, f *fixture) {
-				f.journal(t, 2, 2)
 				f.createLeads(t, 1)
-				f.write(t, filepath.Join(f.folder, resultsName), columns+"2,unknown,,\n2,recovered,123456,\n")
+				f.progress(t, map[int]state{2: {Outcome: recovered, LeadID: 123456}})
 			}, [3]string{"recovered", "registered", "registered"}, false,
 		},
 		"after a refusal": {
 			func(t *testing.T, f *fixture) {
-				f.journal(t, 2)
-				f.write(t, filepath.Join(f.folder, resultsName), columns+"2,refused,,\n")
-			}, [3]string{"refused", "registered", "registered"}, false,
+				f.progress(t, map[int]state{2: {Outcome: registered, LeadID: 1}, 3: {Outcome: refused}})
+			}, [3]string{"registered", "refused", "registered"}, false,
 		},
 	}
 	for _, refusesDuplicates := range []bool{true, false} {
@@ -174,14 +182,10 @@ func TestResume(t *testing.T) {
 // earlier run would have done.
 func (f *fixture) createLeads(t *testing.T, n int) {
 	t.Helper()
-	file, err := os.Open(f.file)
-	require.NoError(t, err)
-	defer func() { _ = file.Close() }()
-	leads, err := openSheet(file, settings{comma: ","})
-	require.NoError(t, err)
+	rows := f.leads(t)
 	client := f.Client()
 	defer client.CloseIdleConnections()
-	for r, err := range leads.rows(io.Discard) {
+	for r, err := range rows.rows() {
 		require.NoError(t, err)
 		if n--; n < 0 {
 			break
@@ -193,55 +197,61 @@ func (f *fixture) createLeads(t *testing.T, n int) {
 
 func TestRefusedFolders(t *testing.T) {
 	t.Parallel()
+	const belongs = "leads.csv.import belongs to "
 	tests := map[string]struct {
 		prepare func(t *testing.T, f *fixture)
+		flags   []string
 		says    string
 	}{
 		"other file": {
-			func(t *testing.T, f *fixture) { f.write(t, f.file, csvOf(2)) },
-			"the progress belongs to another file",
+			func(t *testing.T, f *fixture) { f.write(t, f.file, csvOf(2)) }, nil,
+			belongs + "another file, or to this one before it was changed: choose another --folder",
 		},
 		"other brand": {
-			func(_ *testing.T, f *fixture) { f.Brand = "other" },
-			"the progress belongs to another file, or to another -brand",
+			func(_ *testing.T, f *fixture) { f.Brand = "other" }, nil,
+			belongs + `brand "acme": choose another --folder`,
 		},
-		"no journal": {
-			func(t *testing.T, f *fixture) {
-				require.NoError(t, os.Remove(filepath.Join(f.folder, journalName)))
-			},
-			"has results but no journal",
+		"other host": {
+			func(_ *testing.T, f *fixture) { f.URL = "http://127.0.0.1:1" }, nil,
+			belongs + "another --base-url",
 		},
 		"other columns": {
-			func(t *testing.T, f *fixture) {
-				f.write(t, filepath.Join(f.folder, resultsName), "line;outcome\n")
-			},
-			"was the earlier run with or without -redirect-urls?",
+			func(*testing.T, *fixture) {}, []string{"--map", "clickId=sub2"},
+			belongs + "other flags for columns, phones or countries",
 		},
-		"line that the file does not have": {
+		"other country": {
+			func(*testing.T, *fixture) {}, []string{"--default-country", "DE"},
+			belongs + "other flags for columns, phones or countries",
+		},
+		"file that is no database": {
 			func(t *testing.T, f *fixture) {
-				f.write(t, filepath.Join(f.folder, resultsName), "line,outcome,lead_id,error\n99,registered,1,\n")
+				f.write(t, filepath.Join(f.folder, databaseName), strings.Repeat("line,outcome,lead_id,error\n", 999))
+			}, nil,
+			"open the progress in",
+		},
+		"half of a database": {
+			func(t *testing.T, f *fixture) {
+				require.NoError(t, os.Truncate(filepath.Join(f.folder, databaseName), 5000))
 			},
-			"has a line that the importer did not write",
+			nil, "open the progress in",
 		},
 		"in use": {
 			func(t *testing.T, f *fixture) {
-				lock := flock.New(filepath.Join(f.folder, lockName))
-				locked, err := lock.TryLock()
+				l, err := openLedger(f.folder, f.leads(t).owner(f.Brand, f.URL))
 				require.NoError(t, err)
-				require.True(t, locked)
-				t.Cleanup(func() { assert.NoError(t, lock.Unlock()) })
-			},
-			"another importer is running in",
+				t.Cleanup(func() { assert.NoError(t, l.db.Close()) })
+			}, nil,
+			"another import is running in",
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, csvOf(1))
-			require.Equal(t, exitDone, f.run(t))
+			require.Equal(t, app.CodeDone, f.run(t))
 			before := len(f.Requests())
 			test.prepare(t, f)
-			assert.Equal(t, exitInput, f.run(t))
+			assert.Equal(t, app.CodeUsage, f.run(t, test.flags...))
 			assert.Contains(t, f.output.String(), test.says)
 			assert.Len(t, f.Requests(), before)
 		})
@@ -291,7 +301,7 @@ func kill(t *testing.T, kills int, opts []clixnowtest.Option) {
 	}
 	assert.GreaterOrEqual(t, killed, 15)
 	for range 5 { // outcomes may stay unknown in the first runs
-		if code := f.run(t); code == exitDone {
+		if code := f.run(t); code == app.CodeDone {
 			break
 		}
 	}
@@ -341,7 +351,7 @@ func (f *fixture) runAndKill(t *testing.T, arrived *atomic.Int64) bool {
 		err = <-ended
 	}
 	if child.ProcessState.Exited() {
-		require.Contains(t, []int{exitDone, exitUnfinished}, child.ProcessState.ExitCode(), "%v: %s", err,
+		require.Contains(t, []int{app.CodeDone, app.CodeLater, app.CodeDoubt}, child.ProcessState.ExitCode(), "%v: %s", err,
 			output.String())
 		return false
 	}

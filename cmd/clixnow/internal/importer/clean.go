@@ -1,0 +1,223 @@
+package importer
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode"
+
+	"github.com/nyaruka/phonenumbers"
+	"golang.org/x/text/language"
+	"golang.org/x/text/language/display"
+
+	"github.com/clixnow/clixnow-go"
+)
+
+// cleaner turns the values of a file into those of a lead. Its errors say what
+// is wrong, and do not contain the values.
+type cleaner struct {
+	// region is the country of phones without a country code. "" means that
+	// they are refused.
+	region string
+	// fixCountries replaces names of countries and codes of three letters.
+	fixCountries bool
+	// countries returns the codes of countries by their names in lower case.
+	countries func() map[string]string
+}
+
+func newCleaner(s settings) *cleaner {
+	return &cleaner{strings.ToUpper(s.defaultCountry), s.fixCountries, sync.OnceValue(countryNames)}
+}
+
+// clean returns the value of a field as JSON has it. With an error, it returns
+// the value that the results show.
+func (c *cleaner) clean(field, value string) (any, error) {
+	if field == "password" {
+		return value, nil // it may begin or end with a space
+	}
+	value, err := tidy(value)
+	if err != nil || value == "" {
+		return value, err
+	}
+	switch field {
+	case "email":
+		return strings.NewReplacer("\u200c", "", "\u200d", "", "mailto:", "").Replace(value), nil
+	case "phone":
+		return c.phone(value)
+	case "countryCode":
+		return c.country(value)
+	case "ipAddress":
+		return address(value)
+	case "acceptTermsAndConditions", "acceptPromotions":
+		return yesOrNo(value)
+	case "clickId", "subCampaign", "placement", "keyword", "sub2":
+		return tracking(value)
+	}
+	return value, nil
+}
+
+var (
+	// errorValue is what a spreadsheet shows for a formula that fails, and for a
+	// column that is too narrow.
+	errorValue = regexp.MustCompile(`^#(N/A|[A-ZÄÖÜ0/]+[!?]|#+)$`)
+	// scientific is how a spreadsheet shows a number that has many digits.
+	scientific = regexp.MustCompile(`(?i)^(\d)(?:[.,](\d+))?E\+?(\d+)$`)
+	fraction   = regexp.MustCompile(`^(\d+)\.0+$`)
+)
+
+// tidy returns a value without the characters that one cannot see: those of
+// direction, width and joining, control characters, and spaces around it. It
+// keeps line breaks inside it, and the joiners that some scripts need.
+func tidy(value string) (string, error) {
+	// ="0041" tells a spreadsheet to keep the zeros.
+	if inner, ok := strings.CutPrefix(value, `="`); ok && strings.HasSuffix(inner, `"`) {
+		value = inner[:len(inner)-1]
+	}
+	value = strings.TrimSpace(strings.Map(func(c rune) rune {
+		switch {
+		case c == '\n', c == '\u200c', c == '\u200d':
+			return c
+		case c == '\t', unicode.In(c, unicode.Zs, unicode.Zl, unicode.Zp):
+			return ' '
+		case unicode.In(c, unicode.Cf, unicode.Cc):
+			return -1
+		}
+		return c
+	}, value))
+	switch {
+	case errorValue.MatchString(value):
+		return "", errors.New("is an error of a spreadsheet")
+	case strings.ContainsRune(value, unicode.ReplacementChar):
+		return value, errors.New("has a character that was lost when the file was converted")
+	}
+	return value, nil
+}
+
+// integer undoes the form in which a spreadsheet has stored a long integer.
+func integer(value string) (string, error) {
+	if parts := scientific.FindStringSubmatch(value); parts != nil {
+		if strconv.Itoa(len(parts[2])) != parts[3] {
+			return value, errors.New("was damaged: a spreadsheet has rounded this number")
+		}
+		return parts[1] + parts[2], nil
+	}
+	return fraction.ReplaceAllString(value, "$1"), nil
+}
+
+// tracking refuses a macro, because all visitors would have the same value.
+func tracking(value string) (string, error) {
+	var probe clixnow.CreateLeadRequest
+	clixnow.LandingURL{ClickID: value}.Apply(&probe)
+	if probe.ClickID == "" {
+		return "", errors.New("is a macro that the tracker did not fill in")
+	}
+	if len(value) < 6 {
+		return value, nil // "1E5" is a name
+	}
+	return integer(value)
+}
+
+func yesOrNo(value string) (bool, error) {
+	switch strings.ToLower(value) {
+	case "true", "yes", "y", "t", "1", "on", "wahr", "ja", "vrai", "oui", "verdadero", "sí", "si", "vero", "sì":
+		return true, nil
+	case "false", "no", "n", "f", "0", "off", "falsch", "nein", "faux", "non", "falso":
+		return false, nil
+	}
+	return false, errors.New("must be true or false, yes or no, 1 or 0")
+}
+
+// address takes the port off an IP address, and takes the first one of a list
+// such as that of X-Forwarded-For.
+func address(value string) (string, error) {
+	first, _, _ := strings.Cut(value, ",")
+	first = strings.TrimSpace(first)
+	if withPort, err := netip.ParseAddrPort(first); err == nil {
+		return withPort.Addr().String(), nil
+	}
+	if ip, err := netip.ParseAddr(strings.Trim(first, "[]")); err == nil {
+		return ip.String(), nil
+	}
+	return "", errors.New("must be an IPv4 or IPv6 address")
+}
+
+// phone returns a phone number in the form "+41795550190".
+func (c *cleaner) phone(value string) (string, error) {
+	plain, err := integer(strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(value, "'"), "p:"), "tel:"))
+	if err != nil {
+		return value, err
+	}
+	const separators = "()./·−"
+	isOther := false
+	digits := strings.Map(func(r rune) rune {
+		switch {
+		case r >= '0' && r <= '9', r == '+':
+			return r
+		case !unicode.In(r, unicode.Pd, unicode.Zs) && !strings.ContainsRune(separators, r):
+			isOther = true
+		}
+		return -1
+	}, strings.Replace(plain, "＋", "+", 1))
+	if rest, ok := strings.CutPrefix(digits, "00"); ok {
+		digits = "+" + rest
+	}
+	switch {
+	case isOther, digits == "", strings.LastIndexByte(digits, '+') > 0:
+		return value, errors.New("must be one phone number")
+	case digits[0] != '+' && c.region == "":
+		return value, errors.New("has no country code: write it like +41795550190, or give --default-country")
+	}
+	number, err := phonenumbers.Parse(digits, c.region)
+	if err == nil && digits[0] != '+' && !phonenumbers.IsValidNumber(number) {
+		// A spreadsheet may have removed the "+".
+		if other, err := phonenumbers.Parse("+"+digits, ""); err == nil && phonenumbers.IsValidNumber(other) {
+			number = other
+		}
+	}
+	if err != nil || phonenumbers.IsPossibleNumberWithReason(number) != phonenumbers.IS_POSSIBLE {
+		return value, errors.New("is not a possible phone number: it is too short, too long or has a wrong country code")
+	}
+	return phonenumbers.Format(number, phonenumbers.E164), nil
+}
+
+// country suggests the code for the name of a country or a code of three
+// letters.
+func (c *cleaner) country(value string) (string, error) {
+	if len(value) == 2 {
+		return strings.ToUpper(value), nil
+	}
+	code := c.countries()[strings.ToLower(value)]
+	if region, err := language.ParseRegion(value); err == nil && len(value) == 3 && region.IsCountry() {
+		code = region.String()
+	}
+	switch {
+	case code == "":
+		return value, nil // the validation refuses it
+	case c.fixCountries:
+		return code, nil
+	}
+	return value, fmt.Errorf("must be two letters: write %s, or give --fix-countries", code)
+}
+
+// countryNames returns the codes of countries by their names in several
+// languages.
+func countryNames() map[string]string {
+	names := make(map[string]string)
+	for i := range 26 * 26 {
+		region, err := language.ParseRegion(string([]byte{'A' + byte(i/26), 'A' + byte(i%26)}))
+		if err != nil || !region.IsCountry() {
+			continue
+		}
+		for _, tag := range []language.Tag{
+			language.English, language.German, language.French, language.Spanish, language.Italian,
+			language.Portuguese, language.Dutch, language.Polish, language.Russian,
+		} {
+			names[strings.ToLower(display.Regions(tag).Name(region))] = region.Canonicalize().String()
+		}
+	}
+	return names
+}

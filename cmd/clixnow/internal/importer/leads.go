@@ -1,0 +1,223 @@
+package importer
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/importer/sheet"
+)
+
+// leads are the leads of a file.
+type leads struct {
+	file *sheet.File
+	// targets has the result of columnTargets for each column.
+	targets []string
+	cleaner *cleaner
+	// isRefused reports whether the file is the refused.csv of an earlier
+	// import. Its values are then escaped.
+	isRefused bool
+}
+
+// row is one lead of the file.
+type row struct {
+	// line is the line on which the row begins, from 1.
+	line int
+	// values are the values of the file.
+	values []string
+	// cleaned are the values as they are sent, by fields.
+	cleaned map[string]any
+	lead    clixnow.CreateLeadRequest
+	// dropped has the faults of optional values, which are left out.
+	dropped []clixnow.FieldError
+	// fault is nil if the row can be sent.
+	fault *clixnow.ValidationError
+}
+
+func openLeads(s settings) (*leads, error) {
+	file, err := sheet.Open(s.file, sheet.Options{Delimiter: s.delimiter, Sheet: s.sheet})
+	if err != nil {
+		return nil, err
+	}
+	l := &leads{file: file, cleaner: newCleaner(s), isRefused: slices.Contains(file.Header, reasonColumn)}
+	if l.targets, err = columnTargets(file.Header, s); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return l, nil
+}
+
+// rows yields the rows of the file. It yields a *sheet.RowError for a row that
+// makes the whole file doubtful, and goes on. Any other error is the last.
+func (l *leads) rows() iter.Seq2[row, error] {
+	return func(yield func(row, error) bool) {
+		for record, err := range l.file.Rows() {
+			var r row
+			if err == nil {
+				err = l.checkLineBreaks(record)
+			}
+			if err == nil {
+				r = l.row(record)
+			} else if _, ok := errors.AsType[*sheet.RowError](err); !ok {
+				err = fmt.Errorf("read the leads: %w", err)
+			}
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
+}
+
+// checkLineBreaks finds rows that a quotation mark has swallowed. A line break
+// is a sign of that, unless the column may have some. In such a column it is a
+// line that has as many delimiters as a row.
+func (l *leads) checkLineBreaks(record sheet.Row) error {
+	if l.file.IsWorkbook {
+		return nil
+	}
+	for i, value := range record.Values {
+		target := l.targets[i]
+		if !strings.Contains(value, "\n") {
+			continue
+		}
+		if target == "comment" || target == leaveOut || strings.HasPrefix(target, extraPrefix) {
+			columns := len(l.targets)
+			isRow := func(line string) bool { return strings.Count(line, string(l.file.Delimiter)) >= columns-1 }
+			if columns == 1 || !slices.ContainsFunc(strings.Split(value, "\n"), isRow) {
+				continue
+			}
+		}
+		last := record.Line + strings.Count(strings.Join(record.Values, ""), "\n")
+		return &sheet.RowError{Line: record.Line, Problem: fmt.Sprintf("a value of column %d (%s) has a line break. "+
+			"A quotation mark (\") is probably not closed, so that lines %d to %d became one row", i+1,
+			l.file.Header[i], record.Line, last)}
+	}
+	return nil
+}
+
+// row reads, cleans and validates the values of one row.
+func (l *leads) row(record sheet.Row) row {
+	r := row{line: record.Line, values: record.Values, cleaned: make(map[string]any)}
+	if l.isRefused {
+		for i, value := range r.values {
+			r.values[i] = unescapeFormula(value)
+		}
+	}
+	mandatory, extra := missingFields(nil), make(map[string]any)
+	var faults []clixnow.FieldError
+	for i, target := range l.targets {
+		value := r.values[i]
+		if name, ok := strings.CutPrefix(target, extraPrefix); ok && value != "" {
+			extra[name] = value
+		}
+		if target == leaveOut || strings.HasPrefix(target, extraPrefix) {
+			continue
+		}
+		isMandatory := slices.Contains(mandatory, target)
+		cleaned, err := l.cleaner.clean(target, value)
+		if text, _ := cleaned.(string); err == nil && isMandatory && strings.Contains(text, "\n") {
+			err = errors.New("has a line break")
+		}
+		if fault := (clixnow.FieldError{Field: target}); err != nil {
+			fault.Problem = err.Error()
+			if !isMandatory && !strings.HasPrefix(target, "accept") {
+				r.dropped = append(r.dropped, fault)
+				continue
+			}
+			faults = append(faults, fault)
+		}
+		r.cleaned[target] = cleaned
+	}
+	data, err := json.Marshal(r.cleaned)
+	if err := errors.Join(err, r.lead.UnmarshalJSON(data)); err != nil {
+		faults = append(faults, clixnow.FieldError{Field: "row", Problem: err.Error()})
+	}
+	if len(extra) > 0 {
+		r.lead.Extra = extra
+	}
+	r.dropped = append(r.dropped, r.lead.DropInvalidOptional()...)
+	if invalid, ok := errors.AsType[*clixnow.ValidationError](r.lead.Validate()); ok {
+		inFile := faults // what is wrong in the file explains what is wrong in the lead
+		for _, fault := range invalid.Fields {
+			if !slices.ContainsFunc(inFile, func(f clixnow.FieldError) bool { return f.Field == fault.Field }) {
+				faults = append(faults, fault)
+			}
+		}
+	}
+	if faults != nil {
+		r.fault = &clixnow.ValidationError{Fields: faults}
+	}
+	return r
+}
+
+// survey is the result of reading the whole file once.
+type survey struct {
+	rows, lastLine int
+	// invalid is the number of rows that cannot be sent.
+	invalid int
+	// problems counts the faults of these rows, and dropped the values that are
+	// left out, by their texts.
+	problems, dropped map[string]int
+	// first are the first rows.
+	first []row
+}
+
+// survey reads the whole file. It calls show with each row. If the file is not
+// valid, or has doubtful rows, it returns an error. So an import does not start
+// with a file that it could not finish.
+func (l *leads) survey(show func(row)) (found survey, err error) {
+	const maxFaults, preview = 20, 3
+	found = survey{problems: make(map[string]int), dropped: make(map[string]int)}
+	var faults []error
+	for r, fault := range l.rows() {
+		if fault != nil {
+			if faults = append(faults, fault); len(faults) == maxFaults {
+				faults = append(faults, errors.New("there may be more faults"))
+				break
+			}
+			continue
+		}
+		found.add(&r)
+		if len(found.first) < preview {
+			found.first = append(found.first, r)
+		}
+		if show != nil {
+			show(r)
+		}
+	}
+	if err := errors.Join(faults...); err != nil || found.rows > 0 {
+		return found, err
+	}
+	return found, errors.New("the file has a header, but no rows")
+}
+
+func (s *survey) add(r *row) {
+	s.rows++
+	s.lastLine = r.line
+	for _, fault := range r.dropped {
+		s.dropped[fault.Field+" "+fault.Problem]++
+	}
+	if r.fault == nil {
+		return
+	}
+	s.invalid++
+	for _, fault := range r.fault.Fields {
+		s.problems[fault.Field+" "+fault.Problem]++
+	}
+}
+
+// counts returns the texts of a map with their counts, the most frequent first.
+func counts(of map[string]int) (lines []string) {
+	texts := slices.SortedFunc(maps.Keys(of), func(a, b string) int {
+		return cmp.Or(cmp.Compare(of[b], of[a]), strings.Compare(a, b))
+	})
+	for _, text := range texts {
+		lines = append(lines, fmt.Sprintf("%6d × %s", of[text], text))
+	}
+	return lines
+}

@@ -1,0 +1,159 @@
+package importer
+
+import (
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+const (
+	resultsName = "results.csv"
+	// refusedName is the file of the rows that are refused, to be corrected and
+	// imported again. It has the columns of the imported file, and two more.
+	refusedName  = "refused.csv"
+	lineColumn   = "import_line"
+	reasonColumn = "import_reason"
+)
+
+// writeResults writes the results and the refused rows. If it fails, the files
+// of the run before stay.
+func (l *ledger) writeResults(rows *leads, redirectURLs bool) (err error) {
+	results, err := createCSV(filepath.Join(l.folder, resultsName), ',')
+	if err != nil {
+		return err
+	}
+	rejects, err := createCSV(filepath.Join(l.folder, refusedName), rows.file.Delimiter)
+	if err != nil {
+		return errors.Join(err, results.finish(false))
+	}
+	columns := []string{"line", "outcome", "lead_id", "email", "click_id", "error"}
+	if redirectURLs {
+		columns = append(columns, "redirect_url")
+	}
+	results.write(columns)
+	_, err = rejects.file.WriteString("\uFEFF") // without it, Excel does not read the file as UTF-8
+	rejects.write(rows.original(rows.file.Header), lineColumn, reasonColumn)
+	for r, rowErr := range rows.rows() {
+		s, stateErr := l.state(r.line)
+		if err = errors.Join(err, rowErr, stateErr); err != nil {
+			break
+		}
+		line, id := strconv.Itoa(r.line), ""
+		if s.LeadID != 0 {
+			id = strconv.FormatInt(s.LeadID, 10)
+		}
+		record := []string{line, string(s.Outcome), id, oneLine(r.lead.Email), oneLine(r.lead.ClickID), oneLine(s.Error)}
+		if redirectURLs {
+			record = append(record, oneLine(s.RedirectURL))
+		}
+		if s.Outcome != "" {
+			results.write(record)
+		}
+		if s.Outcome == refused {
+			_, err = rejects.file.WriteString("\uFEFF") // without it, Excel does not read the file as UTF-8
+			rejects.write(rows.original(r.values), line, oneLine(s.Error))
+		}
+	}
+	return errors.Join(err, results.finish(err == nil), rejects.finish(err == nil))
+}
+
+// original returns the values of a row without those of lineColumn and
+// reasonColumn.
+func (l *leads) original(values []string) (record []string) {
+	for i, value := range values {
+		if column := l.file.Header[i]; column != lineColumn && column != reasonColumn {
+			record = append(record, value)
+		}
+	}
+	return record
+}
+
+// csvFile writes a CSV file, which replaces an older one when it is finished. Its
+// values are no formulas for a spreadsheet.
+type csvFile struct {
+	*csv.Writer
+	file *os.File
+	path string
+	rows int
+}
+
+func createCSV(path string, delimiter rune) (*csvFile, error) {
+	file, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600) //nolint:gosec // the user's folder
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", path, err)
+	}
+	t := &csvFile{csv.NewWriter(file), file, path, 0}
+	t.Comma = delimiter
+	return t, nil
+}
+
+// write writes a row. finish returns its error.
+func (t *csvFile) write(values []string, further ...string) {
+	record := append([]string(nil), values...)
+	record = append(record, further...)
+	for i, value := range record {
+		record[i] = escapeFormula(value)
+	}
+	_ = t.Write(record)
+	t.rows++
+}
+
+// finish closes the file. It keeps the file if it is complete and has more than
+// a header.
+func (t *csvFile) finish(isComplete bool) error {
+	t.Flush()
+	err := errors.Join(t.Error(), t.file.Sync(), t.file.Close())
+	switch {
+	case err == nil && isComplete && t.rows > 1:
+		err = os.Rename(t.file.Name(), t.path)
+	default:
+		err = errors.Join(err, os.Remove(t.file.Name()))
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w; when that is fixed, run the same command again", t.path, err)
+	}
+	return nil
+}
+
+// oneLine returns a text whose line breaks and other characters that cannot be
+// printed are escaped.
+func oneLine(text string) string {
+	var line strings.Builder
+	for _, c := range text {
+		if unicode.IsPrint(c) {
+			line.WriteRune(c)
+		} else {
+			line.WriteString(strings.Trim(strconv.QuoteRune(c), "'"))
+		}
+	}
+	return line.String()
+}
+
+// isFormula reports whether a spreadsheet would calculate a value, or would do
+// so if the apostrophes in front of it were removed.
+func isFormula(value string) bool {
+	value = strings.TrimLeft(value, "'")
+	return value != "" && strings.ContainsRune("=+-@\t\r", rune(value[0]))
+}
+
+// escapeFormula puts an apostrophe in front of a value that is a formula, or
+// looks like an escaped one.
+func escapeFormula(value string) string {
+	if isFormula(value) {
+		return "'" + value
+	}
+	return value
+}
+
+// unescapeFormula undoes escapeFormula.
+func unescapeFormula(value string) string {
+	if isFormula(value) {
+		return strings.TrimPrefix(value, "'")
+	}
+	return value
+}
