@@ -45,7 +45,8 @@ func (c *cleaner) clean(field, value string) (any, error) {
 	}
 	switch field {
 	case "email":
-		return strings.NewReplacer("\u200c", "", "\u200d", "", "mailto:", "").Replace(value), nil
+		isJoiner := func(c rune) bool { return c == '\u200c' || c == '\u200d' }
+		return strings.TrimPrefix(strings.Join(strings.FieldsFunc(value, isJoiner), ""), "mailto:"), nil
 	case "phone":
 		return c.phone(value)
 	case "countryCode":

@@ -117,7 +117,7 @@ func TestColumnsAreComplete(t *testing.T) {
 	for _, name := range columnNames() {
 		record.Values = append(record.Values, cmp.Or(values[name], name))
 	}
-	l := &leads{targets: columnNames(), cleaner: newCleaner(settings{})}
+	l := &leads{targets: columnNames(), cleaner: newCleaner(settings{}), mandatory: missingFields(nil)}
 	r := l.row(record)
 	assert.Nil(t, r.fault)
 	assert.Empty(t, r.dropped)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/importer/sheet"
 )
 
 // outcome is the result of a row in one run, as the results file has it. The
@@ -90,11 +91,15 @@ func (i *importer) run(ctx context.Context) error {
 			<-printed
 		}
 	}()
-	if n := i.ledger.count()[unknown]; n > 0 {
+	n := i.ledger.count()
+	if n[unknown] > 0 {
 		i.meter.println(fmt.Sprintf("Searching for %d rows that an earlier run may have registered. "+
-			"This can take half a minute for a few rows.", n))
+			"This can take half a minute for a few rows.", n[unknown]))
 	}
 	for g := range groups {
+		if g == inDoubt && n[unknown] == 0 || g == refusedEarlier && n[refusedForNow] == 0 {
+			continue
+		}
 		if err := i.registerRows(ctx, g); err != nil || ctx.Err() != nil {
 			return err
 		}
@@ -127,46 +132,47 @@ func (i *importer) requests(ctx context.Context, g group, lines *sync.Map,
 ) iter.Seq[clixnow.CreateLeadRequest] {
 	return func(yield func(clixnow.CreateLeadRequest) bool) {
 		index := 0
-		for row, err := range i.leads.rows() {
+		for record, err := range i.leads.records() {
 			if ctx.Err() != nil {
 				return
 			}
-			ready := false
-			if err == nil && row.line > i.lastLine {
+			if err == nil && record.Line > i.lastLine {
 				err = errors.New("the file has changed while it was read")
 			}
+			var lead *clixnow.CreateLeadRequest
 			if err == nil {
-				ready, err = i.prepare(&row, g)
+				lead, err = i.prepare(record, g)
 			}
 			if err != nil {
 				*rowErr = err
 				return
 			}
-			if !ready {
+			if lead == nil {
 				continue
 			}
-			lines.Store(index, row.line)
+			lines.Store(index, record.Line)
 			index++
-			if !yield(row.lead) {
+			if !yield(*lead) {
 				return
 			}
 		}
 	}
 }
 
-// prepare notes in the ledger that a row will be sent, and returns true. It
-// returns false if the row is not among the rows to register, or if it is
+// prepare notes in the ledger that a row will be sent, and returns its lead. It
+// returns nil if the row is not among the rows to register, or if it is
 // invalid: then prepare notes the refusal.
-func (i *importer) prepare(row *row, g group) (bool, error) {
-	state, err := i.ledger.state(row.line)
-	switch {
-	case err != nil, i.ledger.group(state) != g:
-		return false, err
-	case row.fault != nil:
-		i.meter.add()
-		return false, i.ledger.noteOutcome(row.line, refused, nil, row.fault)
+func (i *importer) prepare(record sheet.Row, g group) (*clixnow.CreateLeadRequest, error) {
+	state, err := i.ledger.state(record.Line)
+	if err != nil || i.ledger.group(state) != g {
+		return nil, err
 	}
-	return true, i.ledger.noteStart(row.line)
+	row := i.leads.row(record)
+	if row.fault != nil {
+		i.meter.add()
+		return nil, i.ledger.noteOutcome(row.line, refused, nil, row.fault)
+	}
+	return &row.lead, i.ledger.noteStart(row.line)
 }
 
 // handle notes the outcome of a row. It returns an error if the import must

@@ -20,6 +20,8 @@ type leads struct {
 	// targets has the result of columnTargets for each column.
 	targets []string
 	cleaner *cleaner
+	// mandatory are the fields without which no row can be sent.
+	mandatory []string
 	// isRefused reports whether the file is the refused.csv of an earlier
 	// import. Its values are then escaped.
 	isRefused bool
@@ -45,28 +47,33 @@ func openLeads(s settings) (*leads, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &leads{file: file, cleaner: newCleaner(s), isRefused: slices.Contains(file.Header, reasonColumn)}
+	l := &leads{
+		file: file, cleaner: newCleaner(s), mandatory: missingFields(nil),
+		isRefused: slices.Contains(file.Header, reasonColumn),
+	}
 	if l.targets, err = columnTargets(file.Header, s); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	return l, nil
 }
 
-// rows yields the rows of the file. It yields a *sheet.RowError for a row that
-// makes the whole file doubtful, and goes on. Any other error is the last.
-func (l *leads) rows() iter.Seq2[row, error] {
-	return func(yield func(row, error) bool) {
+// records yields the rows of the file, without cleaning them. It yields a
+// *sheet.RowError for a row that makes the whole file doubtful, and goes on.
+// Any other error is the last.
+func (l *leads) records() iter.Seq2[sheet.Row, error] {
+	return func(yield func(sheet.Row, error) bool) {
 		for record, err := range l.file.Rows() {
-			var r row
-			if err == nil {
+			if _, isOfRow := errors.AsType[*sheet.RowError](err); err != nil && !isOfRow {
+				err = fmt.Errorf("read the leads: %w", err)
+			} else if err == nil {
 				err = l.checkLineBreaks(record)
 			}
-			if err == nil {
-				r = l.row(record)
-			} else if _, ok := errors.AsType[*sheet.RowError](err); !ok {
-				err = fmt.Errorf("read the leads: %w", err)
+			for i := range record.Values {
+				if l.isRefused {
+					record.Values[i] = unescapeFormula(record.Values[i])
+				}
 			}
-			if !yield(r, err) {
+			if !yield(record, err) {
 				return
 			}
 		}
@@ -100,15 +107,10 @@ func (l *leads) checkLineBreaks(record sheet.Row) error {
 	return nil
 }
 
-// row reads, cleans and validates the values of one row.
+// row cleans and validates the values of one row.
 func (l *leads) row(record sheet.Row) row {
 	r := row{line: record.Line, values: record.Values, cleaned: make(map[string]any)}
-	if l.isRefused {
-		for i, value := range r.values {
-			r.values[i] = unescapeFormula(value)
-		}
-	}
-	mandatory, extra := missingFields(nil), make(map[string]any)
+	extra := make(map[string]any)
 	var faults []clixnow.FieldError
 	for i, target := range l.targets {
 		value := r.values[i]
@@ -118,7 +120,7 @@ func (l *leads) row(record sheet.Row) row {
 		if target == leaveOut || strings.HasPrefix(target, extraPrefix) {
 			continue
 		}
-		isMandatory := slices.Contains(mandatory, target)
+		isMandatory := slices.Contains(l.mandatory, target)
 		cleaned, err := l.cleaner.clean(target, value)
 		if text, _ := cleaned.(string); err == nil && isMandatory && strings.Contains(text, "\n") {
 			err = errors.New("has a line break")
@@ -155,6 +157,17 @@ func (l *leads) row(record sheet.Row) row {
 	return r
 }
 
+// value returns the clean value of one field of a row. It returns "" if there
+// is none.
+func (l *leads) value(record sheet.Row, field string) string {
+	i := slices.Index(l.targets, field)
+	if i < 0 {
+		return ""
+	}
+	value, _ := l.cleaner.clean(field, record.Values[i])
+	return fmt.Sprint(value)
+}
+
 // survey is the result of reading the whole file once.
 type survey struct {
 	rows, lastLine int
@@ -174,7 +187,7 @@ func (l *leads) survey(show func(row)) (found survey, err error) {
 	const maxFaults, preview = 20, 3
 	found = survey{problems: make(map[string]int), dropped: make(map[string]int)}
 	var faults []error
-	for r, fault := range l.rows() {
+	for record, fault := range l.records() {
 		if fault != nil {
 			if faults = append(faults, fault); len(faults) == maxFaults {
 				faults = append(faults, errors.New("there may be more faults"))
@@ -182,6 +195,7 @@ func (l *leads) survey(show func(row)) (found survey, err error) {
 			}
 			continue
 		}
+		r := l.row(record)
 		found.add(&r)
 		if len(found.first) < preview {
 			found.first = append(found.first, r)

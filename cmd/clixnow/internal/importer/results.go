@@ -38,25 +38,26 @@ func (l *ledger) writeResults(rows *leads, redirectURLs bool) (err error) {
 	results.write(columns)
 	_, err = rejects.file.WriteString("\uFEFF") // without it, Excel does not read the file as UTF-8
 	rejects.write(rows.original(rows.file.Header), lineColumn, reasonColumn)
-	for r, rowErr := range rows.rows() {
-		s, stateErr := l.state(r.line)
+	for record, rowErr := range rows.records() {
+		s, stateErr := l.state(record.Line)
 		if err = errors.Join(err, rowErr, stateErr); err != nil {
 			break
 		}
-		line, id := strconv.Itoa(r.line), ""
+		line, id := strconv.Itoa(record.Line), ""
 		if s.LeadID != 0 {
 			id = strconv.FormatInt(s.LeadID, 10)
 		}
-		record := []string{line, string(s.Outcome), id, oneLine(r.lead.Email), oneLine(r.lead.ClickID), oneLine(s.Error)}
-		if redirectURLs {
-			record = append(record, oneLine(s.RedirectURL))
-		}
 		if s.Outcome != "" {
-			results.write(record)
+			columns = append(columns[:0], line, string(s.Outcome), id, oneLine(rows.value(record, "email")),
+				oneLine(rows.value(record, "clickId")), oneLine(s.Error))
+			if redirectURLs {
+				columns = append(columns, oneLine(s.RedirectURL))
+			}
+			results.write(columns)
 		}
 		if s.Outcome == refused {
 			_, err = rejects.file.WriteString("\uFEFF") // without it, Excel does not read the file as UTF-8
-			rejects.write(rows.original(r.values), line, oneLine(s.Error))
+			rejects.write(rows.original(record.Values), line, oneLine(s.Error))
 		}
 	}
 	return errors.Join(err, results.finish(err == nil), rejects.finish(err == nil))

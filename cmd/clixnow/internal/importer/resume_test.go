@@ -185,12 +185,12 @@ func (f *fixture) createLeads(t *testing.T, n int) {
 	rows := f.leads(t)
 	client := f.Client()
 	defer client.CloseIdleConnections()
-	for r, err := range rows.rows() {
+	for record, err := range rows.records() {
 		require.NoError(t, err)
 		if n--; n < 0 {
 			break
 		}
-		_, err = client.CreateLead(t.Context(), r.lead)
+		_, err = client.CreateLead(t.Context(), rows.row(record).lead)
 		require.NoError(t, err)
 	}
 }
