@@ -62,8 +62,8 @@ func (c *cleaner) clean(field, value string) (any, error) {
 }
 
 var (
-	// errorValue is what a spreadsheet shows for a formula that fails, and for a
-	// column that is too narrow.
+	// errorValue is what a spreadsheet shows for a formula that fails, and for
+	// a column that is too narrow.
 	errorValue = regexp.MustCompile(`^#(N/A|[A-ZÄÖÜ0/]+[!?]|#+)$`)
 	// scientific is how a spreadsheet shows a number that has many digits.
 	scientific = regexp.MustCompile(`(?i)^(\d)(?:[.,](\d+))?E\+?(\d+)$`)
@@ -180,7 +180,8 @@ func (c *cleaner) phone(value string) (string, error) {
 		}
 	}
 	if err != nil || phonenumbers.IsPossibleNumberWithReason(number) != phonenumbers.IS_POSSIBLE {
-		return value, errors.New("is not a possible phone number: it is too short, too long or has a wrong country code")
+		return value,
+			errors.New("is not a possible phone number: it is too short, too long or has a wrong country code")
 	}
 	return phonenumbers.Format(number, phonenumbers.E164), nil
 }

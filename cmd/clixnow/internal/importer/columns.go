@@ -32,10 +32,10 @@ const (
 const synonyms = `
 firstName first fname givenname forename vorname prenom prénom nombre nome voornaam imie imię förnamn fornavn имя
 lastName last lname surname familyname nachname familienname apellido apellidos cognome sobrenome achternaam nazwisko efternamn фамилия
-email mail emailaddress emailadresse courriel correo correoelectronico correoelectrónico posta adresemail почта
+email mail emailaddress useremail emailadresse courriel correo correoelectronico correoelectrónico posta adresemail почта
 phone phonenumber mobile mobilephone mobilenumber cell cellphone tel telephone telefon telefonnummer handy mobil portable telephonenumber téléphone telefono teléfono telefone celular cellulare telefoon msisdn numertelefonu телефон
 password pass passwort kennwort motdepasse contraseña contrasena senha wachtwoord hasło haslo пароль
-countryCode country land staat pays pais país paese kraj geo countryiso iso2 страна
+countryCode country land staat pays pais país paese kraj geo countryiso iso2 country/region страна
 languageCode language lang locale sprache langue idioma lingua taal język jezyk язык
 referralUrl referrer referer url landingpage pageurl landingpageurl website
 subCampaign campaign campaignname campaignid kampagne utmcampaign sub1 subid subid1 aff_sub affsub
@@ -170,7 +170,8 @@ func readMapping(header, pairs []string) (targets map[int]string, faults []error
 			faults = append(faults, fmt.Errorf("--map: there is no column %q", column))
 			continue
 		case len(found) > 1:
-			faults = append(faults, fmt.Errorf("--map: %d columns are named %q: write the name exactly as in the file, "+
+			faults = append(faults,
+				fmt.Errorf("--map: %d columns are named %q: write the name exactly as in the file, "+
 				"or rename them there", len(found), column))
 			continue
 		case targets[found[0]] != "":

@@ -34,7 +34,8 @@ func TestColumns(t *testing.T) {
 			want:   mandatory + ",extra:age,-",
 		},
 		"a known name mapped elsewhere": {
-			header: mandatory + ",comment", flags: settings{mapping: pairs("comment=keyword")}, want: mandatory + ",keyword",
+			header: mandatory + ",comment", flags: settings{mapping: pairs("comment=keyword")},
+				want: mandatory + ",keyword",
 		},
 		"unknown left out": {
 			header: mandatory + ",age,,notes", flags: settings{ignoreUnknown: true},
@@ -162,7 +163,8 @@ func TestDryRun(t *testing.T) {
 			strings.ReplaceAll(csvOf(3), ",", "\t"), "",
 			"3 rows: 0 invalid, 0 with", app.CodeDone,
 		},
-		"given delimiter": {strings.ReplaceAll(csvOf(3), ",", "\t"), "--delimiter=tab", "3 rows: 0 invalid, 0 with", app.CodeDone},
+		"given delimiter": {strings.ReplaceAll(csvOf(3), ",", "\t"), "--delimiter=tab", "3 rows: 0 invalid, 0 with",
+			app.CodeDone},
 		"invalid row after a row of two lines": {
 			strings.ReplaceAll(header, "clickId", "ip address,comment") +
 				"\"Allison\",Brown,a@example.com,+41790000001,Password!,CH,,\"two\nlines\"\n" +

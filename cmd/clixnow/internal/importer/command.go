@@ -192,8 +192,8 @@ func (s *settings) register(ctx context.Context, a *app.App, rows *leads, found 
 	defer client.CloseIdleConnections()
 	if a.Demo {
 		fmt.Fprintln(a.Err, "This is a demo: the leads go to a fake brand on this machine.")
-		// The server creates the lead of the eighth POST, but its response is lost.
-		// The importer then finds the lead by search.
+		// The server creates the lead of the eighth POST, but its response is
+		// lost. The importer then finds the lead by search.
 		a.DemoServer().Inject(clixnowtest.Fault{Method: "POST", Times: 7},
 			clixnowtest.Fault{Method: "POST", Drop: clixnowtest.DropAfterHandling})
 	} else if err := s.confirm(a, rows, found, brand); err != nil {

@@ -96,7 +96,8 @@ func (f *fixture) write(t *testing.T, name, content string) {
 }
 
 func (f *fixture) args(flags ...string) []string {
-	return append(append([]string{"--brand", f.Brand, "--base-url", f.URL, "--rate", "100000", "--yes"}, flags...), f.file)
+	return append(append([]string{"--brand", f.Brand, "--base-url", f.URL, "--rate", "100000", "--yes"}, flags...),
+		f.file)
 }
 
 // run runs the importer once and returns its exit code.
@@ -158,7 +159,8 @@ func TestRehearsal(t *testing.T) {
 	a.Err = &errOut
 	assert.Equal(t, app.CodeRefused, execute(t.Context(), a, "--demo", "--rate", "100000"))
 	assert.Contains(t, errOut.String(), "25 rows: 22 registered, 1 recovered, 2 refused\n")
-	assert.Contains(t, out.String(), "\n10,refused,,lead09.example.com,sample-09,clixnow: invalid request: email: must be one bare address\n")
+	assert.Contains(t, out.String(),
+		"\n10,refused,,lead09.example.com,sample-09,clixnow: invalid request: email: must be one bare address\n")
 	assert.Contains(t, out.String(),
 		"\n19,refused,,lead04@example.com,sample-18,clixnow: demo: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead")
 	assert.Contains(t, errOut.String(), "The sample has two rows that are refused on purpose.")
@@ -461,7 +463,8 @@ func TestUsage(t *testing.T) {
 		"rate 0":         {[]string{"--rate", "0", f.file}, token, app.CodeUsage, "must be positive"},
 		"rate NaN":       {[]string{"--rate", "NaN", f.file}, token, app.CodeUsage, "must be positive"},
 		"concurrency 0":  {[]string{"--concurrency", "0", f.file}, token, app.CodeUsage, "must be positive"},
-		"long delimiter": {[]string{"--delimiter", ";;", f.file}, token, app.CodeUsage, "--delimiter must be one character"},
+		"long delimiter": {[]string{"--delimiter", ";;", f.file}, token, app.CodeUsage,
+			"--delimiter must be one character"},
 		"quote as delimiter": {
 			[]string{"--delimiter", `"`, f.file},
 			token, app.CodeUsage, "--delimiter must be one character",

@@ -74,8 +74,8 @@ func (l *leads) original(values []string) (record []string) {
 	return record
 }
 
-// csvFile writes a CSV file, which replaces an older one when it is finished. Its
-// values are no formulas for a spreadsheet.
+// csvFile writes a CSV file, which replaces an older one when it is finished.
+// Its values are no formulas for a spreadsheet.
 type csvFile struct {
 	*csv.Writer
 	file *os.File

@@ -111,7 +111,8 @@ func TestResume(t *testing.T) {
 		"after a POST and a result": {
 			func(t *testing.T, f *fixture) {
 				f.createLeads(t, 2)
-				f.progress(t, map[int]state{2: {Outcome: unknown, Pending: 1}, 3: {Outcome: registered, LeadID: 123457}})
+				f.progress(t,
+					map[int]state{2: {Outcome: unknown, Pending: 1}, 3: {Outcome: registered, LeadID: 123457}})
 			}, [3]string{"recovered", "registered", "registered"}, true,
 		},
 		"during the second try of a row that was not sent": {
@@ -351,7 +352,8 @@ func (f *fixture) runAndKill(t *testing.T, arrived *atomic.Int64) bool {
 		err = <-ended
 	}
 	if child.ProcessState.Exited() {
-		require.Contains(t, []int{app.CodeDone, app.CodeLater, app.CodeDoubt}, child.ProcessState.ExitCode(), "%v: %s", err,
+		require.Contains(t, []int{app.CodeDone, app.CodeLater, app.CodeDoubt}, child.ProcessState.ExitCode(),
+			"%v: %s", err,
 			output.String())
 		return false
 	}

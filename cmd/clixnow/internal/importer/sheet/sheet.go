@@ -143,7 +143,8 @@ func (f *File) fit(row *Row) error {
 		row.Values = row.Values[:columns]
 	}
 	if len(row.Values) != columns {
-		return &RowError{row.Line, fmt.Sprintf("the row has %d columns, but the header has %d", len(row.Values), columns)}
+		return &RowError{row.Line,
+			fmt.Sprintf("the row has %d columns, but the header has %d", len(row.Values), columns)}
 	}
 	return nil
 }
