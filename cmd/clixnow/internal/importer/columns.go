@@ -172,7 +172,7 @@ func readMapping(header, pairs []string) (targets map[int]string, faults []error
 		case len(found) > 1:
 			faults = append(faults,
 				fmt.Errorf("--map: %d columns are named %q: write the name exactly as in the file, "+
-				"or rename them there", len(found), column))
+					"or rename them there", len(found), column))
 			continue
 		case targets[found[0]] != "":
 			faults = append(faults, fmt.Errorf("--map: %q repeats a column", pair))

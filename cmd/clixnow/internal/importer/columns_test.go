@@ -35,7 +35,7 @@ func TestColumns(t *testing.T) {
 		},
 		"a known name mapped elsewhere": {
 			header: mandatory + ",comment", flags: settings{mapping: pairs("comment=keyword")},
-				want: mandatory + ",keyword",
+			want: mandatory + ",keyword",
 		},
 		"unknown left out": {
 			header: mandatory + ",age,,notes", flags: settings{ignoreUnknown: true},

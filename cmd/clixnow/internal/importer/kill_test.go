@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -66,7 +65,7 @@ func importMany(t *testing.T, name string, rows, kills int) {
 	}
 	slices.Sort(moments)
 	fullDisk := rand.IntN(len(moments))
-	codes := make(map[int]int)
+	codes, memory := make(map[int]int), 0
 	began := time.Now()
 	for i, moment := range moments {
 		limit := ""
@@ -78,6 +77,7 @@ func importMany(t *testing.T, name string, rows, kills int) {
 		go func() { ended <- child.Wait() }()
 		for limit == "" && arrived.Load() < moment && len(ended) == 0 {
 			time.Sleep(time.Millisecond)
+			memory = max(memory, anonymousMemory(child.Process.Pid))
 		}
 		if limit == "" {
 			time.Sleep(rand.N(20 * time.Millisecond))
@@ -98,9 +98,10 @@ func importMany(t *testing.T, name string, rows, kills int) {
 		err = child.Wait()
 	}
 	require.NoError(t, err, output)
-	t.Logf("%d rows in %s, exit codes %v; the last run: %.0f rows a second, %d MiB at most", rows,
+	t.Logf("%d rows in %s, exit codes %v; the last run: %.0f rows a second; memory: %d MiB at most", rows,
 		time.Since(began).Round(time.Second), codes, float64(arrived.Load()-before)/time.Since(begin).Seconds(),
-		maxMemory(child)>>20)
+		memory>>10)
+	assert.Less(t, memory, 100<<10, "memory does not grow with the file")
 
 	require.Len(t, f.Leads(), rows)
 	ids := make(map[string]string)
@@ -168,8 +169,14 @@ func writeMany(t *testing.T, path string, rows int) {
 	require.NoError(t, book.SaveAs(path))
 }
 
-// maxMemory returns the largest memory of a process that has ended, in bytes.
-func maxMemory(child *exec.Cmd) int64 {
-	usage, _ := child.ProcessState.SysUsage().(*syscall.Rusage)
-	return usage.Maxrss << 10
+// anonymousMemory returns the memory of a process in KiB, without that of its
+// files. It returns 0 where there is no /proc.
+func anonymousMemory(pid int) (kib int) {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(status)) {
+		if _, err := fmt.Sscanf(line, "RssAnon: %d", &kib); err == nil {
+			return kib
+		}
+	}
+	return 0
 }

@@ -460,9 +460,9 @@ func TestUsage(t *testing.T) {
 			[]string{"--brand", "a.b", f.file},
 			token, app.CodeUsage, "brand",
 		},
-		"rate 0":         {[]string{"--rate", "0", f.file}, token, app.CodeUsage, "must be positive"},
-		"rate NaN":       {[]string{"--rate", "NaN", f.file}, token, app.CodeUsage, "must be positive"},
-		"concurrency 0":  {[]string{"--concurrency", "0", f.file}, token, app.CodeUsage, "must be positive"},
+		"rate 0":        {[]string{"--rate", "0", f.file}, token, app.CodeUsage, "must be positive"},
+		"rate NaN":      {[]string{"--rate", "NaN", f.file}, token, app.CodeUsage, "must be positive"},
+		"concurrency 0": {[]string{"--concurrency", "0", f.file}, token, app.CodeUsage, "must be positive"},
 		"long delimiter": {[]string{"--delimiter", ";;", f.file}, token, app.CodeUsage,
 			"--delimiter must be one character"},
 		"quote as delimiter": {

@@ -56,7 +56,6 @@ func (l *ledger) writeResults(rows *leads, redirectURLs bool) (err error) {
 			results.write(columns)
 		}
 		if s.Outcome == refused {
-			_, err = rejects.file.WriteString("\uFEFF") // without it, Excel does not read the file as UTF-8
 			rejects.write(rows.original(record.Values), line, oneLine(s.Error))
 		}
 	}
