@@ -73,7 +73,7 @@ func Command(a *app.App) *cobra.Command { return command(a) }
 func command(a *app.App, opts ...clixnow.Option) *cobra.Command {
 	var s settings
 	var names []string
-	for line := range slices.Chunk(columnNames(), 5) {
+	for line := range slices.Chunk(columnNames(), 4) {
 		names = append(names, "  "+strings.Join(line, ", "))
 	}
 	cmd := &cobra.Command{
