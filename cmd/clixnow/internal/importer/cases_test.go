@@ -57,7 +57,7 @@ func TestRefusedRows(t *testing.T) {
 		"Anna,Meier,anna@example.com,+41795550190,=Secret-1,CH,\"two\nlines\"\n"+
 		"Berta,Meier,berta at home,+41795550191,\"'=Secret,2\",CH,-1\n"+
 		"Carla,Meier,anna@example.com,+41795550192,Secret-3,CH,Zürich\n")
-	assert.Equal(t, app.CodeRefused, f.run(t, "--map", "Notes=-"))
+	assert.Equal(t, app.CodeRefused, f.run(t, "--concurrency", "1", "--map", "Notes=-"))
 	assert.Contains(t, f.output.String(), "3 rows: 1 registered, 0 recovered, 2 refused\n")
 	assert.Contains(t, f.output.String(), "clixnow: 2 rows were refused")
 	path := filepath.Join(f.folder, refusedName)
@@ -189,7 +189,7 @@ func TestMistypedBrand(t *testing.T) {
 // TestDemo checks what the demo says about a file of the user.
 func TestDemo(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, replaceRow2(csvOf(4), "+41790000003", "n/a"))
+	f := newFixture(t, replaced(csvOf(4), "+41790000003", "n/a"))
 	assert.Equal(t, app.CodeRefused, execute(t.Context(), newApp(&f.output, ""), "--demo", "--rate", "1000", f.file))
 	assert.Contains(t, f.output.String(), "This is a demo: the leads go to a fake brand on this machine.\n")
 	assert.NotContains(t, f.output.String(), "sample")
@@ -199,7 +199,7 @@ func TestDemo(t *testing.T) {
 	assert.Empty(t, f.Requests())
 }
 
-func replaceRow2(text string, oldNew ...string) string {
+func replaced(text string, oldNew ...string) string {
 	return strings.NewReplacer(oldNew...).Replace(text)
 }
 

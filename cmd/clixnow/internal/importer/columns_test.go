@@ -203,7 +203,7 @@ func TestDryRun(t *testing.T) {
 		},
 		"rows with a wrong number of columns": {
 			csvOf(1) + "A,B\n" + csvOf(1)[len(header):] + "A,B,C,D,E,F,G,H\n", "",
-			"clixnow: line 3: the row has 2 columns, but the header has 7\n" +
+			"clixnow: line 3: the row has 2 columns, but the header has 7; " +
 				"line 5: the row has 8 columns, but the header has 7\n",
 			app.CodeUsage,
 		},

@@ -205,18 +205,22 @@ func (s *settings) register(ctx context.Context, a *app.App, rows *leads, found 
 	}
 	defer func() { err = errors.Join(err, l.db.Close()) }()
 
+	n, _, err := l.count()
+	if err != nil {
+		return err
+	}
 	i := &importer{
 		client: client, leads: rows, ledger: l, concurrency: s.concurrency, redirectURLs: s.redirectURLs,
-		lastLine: found.lastLine, meter: newMeter(a.Err, found.rows, countFinished(l.count())),
+		lastLine: found.lastLine, meter: newMeter(a.Err, found.rows, countFinished(n)),
 	}
 	runErr := i.run(ctx)
 	i.meter.close()
-	n := l.count()
+	n, _, err = l.count()
 	fmt.Fprintln(a.Err, summary(found.rows, n))
 	if rows.file.HasGrown() {
 		fmt.Fprintln(a.Err, "The file has grown meanwhile. Put the new rows into a file of their own to import them.")
 	}
-	runErr = errors.Join(runErr, l.writeResults(rows, s.redirectURLs))
+	runErr = errors.Join(runErr, err, l.writeResults(rows, s.redirectURLs))
 	s.printResults(a, n)
 	return exitError(runErr, found.rows, n)
 }

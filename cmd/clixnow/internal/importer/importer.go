@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
@@ -91,7 +92,10 @@ func (i *importer) run(ctx context.Context) error {
 			<-printed
 		}
 	}()
-	n := i.ledger.count()
+	n, firstDoubt, err := i.ledger.count()
+	if err != nil {
+		return err
+	}
 	if n[unknown] > 0 {
 		i.meter.println(fmt.Sprintf("Searching for %d rows that an earlier run may have registered. "+
 			"This can take half a minute for a few rows.", n[unknown]))
@@ -100,7 +104,7 @@ func (i *importer) run(ctx context.Context) error {
 		if g == inDoubt && n[unknown] == 0 || g == refusedEarlier && n[refusedForNow] == 0 {
 			continue
 		}
-		if err := i.registerRows(ctx, g); err != nil || ctx.Err() != nil {
+		if err := i.registerRows(ctx, g, firstDoubt); err != nil || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -109,10 +113,10 @@ func (i *importer) run(ctx context.Context) error {
 
 // registerRows registers the rows of a group. The creates do not use the
 // cancellation of ctx, so that a row in flight is finished.
-func (i *importer) registerRows(ctx context.Context, g group) error {
+func (i *importer) registerRows(ctx context.Context, g group, firstDoubt time.Time) error {
 	opts := clixnow.BulkOptions{Concurrency: i.concurrency, Ensure: true}
 	if g == inDoubt {
-		opts.FirstAttempt = i.ledger.firstDoubt()
+		opts.FirstAttempt = firstDoubt
 	}
 	i.failures = 0
 	var lines sync.Map // the line of each row in flight, by BulkResult.Index

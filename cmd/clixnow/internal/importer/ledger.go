@@ -29,14 +29,11 @@ type ledger struct {
 	opened time.Time
 	// db has a lock, because two runs at once would register leads twice.
 	db *bolt.DB
+	// bucket has the rows by their lines. Its name is the owner as JSON.
+	bucket []byte
 }
 
-// The buckets of the database. The rows are indexed by their lines.
-const (
-	databaseName = "progress.db"
-	ownerBucket  = "import"
-	rowsBucket   = "rows"
-)
+const databaseName = "progress.db"
 
 // owner identifies an import: where the leads go, which content the file has,
 // and how it is read.
@@ -110,37 +107,31 @@ func openLedger(folder string, is owner) (_ *ledger, err error) {
 	return l, nil
 }
 
-// claim makes the progress that of an import.
-func (l *ledger) claim(is owner) error {
-	var was owner
-	err := l.db.Update(func(tx *bolt.Tx) error {
-		owners, err := tx.CreateBucketIfNotExists([]byte(ownerBucket))
-		if err != nil {
-			return err
-		}
-		if data := owners.Get([]byte(ownerBucket)); data != nil {
-			err = json.Unmarshal(data, &was)
-		}
-		_, bucketErr := tx.CreateBucketIfNotExists([]byte(rowsBucket))
-		return errors.Join(err, bucketErr)
-	})
-	n := l.count()
-	switch {
-	case err != nil:
-		return fmt.Errorf("open the progress in %s: %w", l.folder, err)
-	case was == is:
-		return nil
-	case n[registered]+n[recovered]+n[unknown] > 0:
-		return fmt.Errorf("the progress in %s belongs to %s: choose another --folder", l.folder, was.difference(is))
+// claim makes the progress that of an import. Each owner has a bucket.
+func (l *ledger) claim(is owner) (err error) {
+	if l.bucket, err = json.Marshal(is); err != nil {
+		return err
 	}
-	err = l.db.Update(func(tx *bolt.Tx) error {
-		data, err := json.Marshal(is)
-		err = errors.Join(err, tx.Bucket([]byte(ownerBucket)).Put([]byte(ownerBucket), data),
-			tx.DeleteBucket([]byte(rowsBucket)))
-		_, bucketErr := tx.CreateBucketIfNotExists([]byte(rowsBucket))
-		return errors.Join(err, bucketErr)
+	err = l.db.View(func(tx *bolt.Tx) error {
+		return tx.ForEach(func(bucket []byte, rows *bolt.Bucket) error {
+			var was owner
+			if err := json.Unmarshal(bucket, &was); err != nil {
+				return err
+			}
+			n, _, err := tally(rows)
+			if was != is && n[registered]+n[recovered]+n[unknown] > 0 {
+				return fmt.Errorf("the progress in %s belongs to %s: choose another --folder", l.folder, was.difference(is))
+			}
+			return err
+		})
 	})
-	return writeError(err)
+	if err != nil {
+		return err
+	}
+	return writeError(l.db.Update(func(tx *bolt.Tx) error {
+		_, err := tx.CreateBucketIfNotExists(l.bucket)
+		return err
+	}))
 }
 
 // owner returns the owner of an import of the leads.
@@ -174,7 +165,7 @@ func key(line int) []byte { return binary.BigEndian.AppendUint64(nil, uint64(lin
 // state returns the progress of a row.
 func (l *ledger) state(line int) (s state, err error) {
 	err = l.db.View(func(tx *bolt.Tx) error {
-		if data := tx.Bucket([]byte(rowsBucket)).Get(key(line)); data != nil {
+		if data := tx.Bucket(l.bucket).Get(key(line)); data != nil {
 			return json.Unmarshal(data, &s)
 		}
 		return nil
@@ -186,7 +177,7 @@ func (l *ledger) state(line int) (s state, err error) {
 func (l *ledger) update(line int, change func(*state)) error {
 	return writeError(l.db.Update(func(tx *bolt.Tx) error {
 		var s state
-		rows := tx.Bucket([]byte(rowsBucket))
+		rows := tx.Bucket(l.bucket)
 		if data := rows.Get(key(line)); data != nil {
 			if err := json.Unmarshal(data, &s); err != nil {
 				return err
@@ -231,34 +222,28 @@ func (l *ledger) noteOutcome(line int, result outcome, lead *clixnow.EnsureLeadR
 	})
 }
 
-// count counts the rows that were tried by their outcomes.
-func (l *ledger) count() map[outcome]int {
-	counts := make(map[outcome]int)
-	_ = l.each(func(s state) { counts[s.Outcome]++ })
-	return counts
+// count counts the rows that were tried by their outcomes. It also returns the
+// time of the first attempt that is in doubt.
+func (l *ledger) count() (n map[outcome]int, firstDoubt time.Time, err error) {
+	err = l.db.View(func(tx *bolt.Tx) (err error) {
+		n, firstDoubt, err = tally(tx.Bucket(l.bucket))
+		return err
+	})
+	return n, firstDoubt, err
 }
 
-// firstDoubt returns the time of the first attempt that is in doubt. It returns
-// the zero time if there is none.
-func (l *ledger) firstDoubt() (first time.Time) {
-	_ = l.each(func(s state) {
-		if s.Pending > 0 && (first.IsZero() || s.Since.Before(first)) {
-			first = s.Since
+func tally(rows *bolt.Bucket) (n map[outcome]int, firstDoubt time.Time, err error) {
+	n = make(map[outcome]int)
+	err = rows.ForEach(func(_, data []byte) error {
+		var s state
+		err := json.Unmarshal(data, &s)
+		n[s.Outcome]++
+		if s.Pending > 0 && (firstDoubt.IsZero() || s.Since.Before(firstDoubt)) {
+			firstDoubt = s.Since
 		}
+		return err
 	})
-	return first
-}
-
-// each calls see with the rows that were tried.
-func (l *ledger) each(see func(state)) error {
-	return l.db.View(func(tx *bolt.Tx) error {
-		return tx.Bucket([]byte(rowsBucket)).ForEach(func(_, data []byte) error {
-			var s state
-			err := json.Unmarshal(data, &s)
-			see(s)
-			return err
-		})
-	})
+	return n, firstDoubt, err
 }
 
 // summary returns a text like "25 rows: 20 registered, 1 recovered, 2 refused;

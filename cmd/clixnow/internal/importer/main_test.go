@@ -486,7 +486,7 @@ func TestUsage(t *testing.T) {
 		"rows with a wrong number of columns": {
 			[]string{"--brand", "acme", "--base-url", f.URL, broken},
 			token, app.CodeUsage,
-			"line 2: the row has 2 columns, but the header has 7\n" +
+			"line 2: the row has 2 columns, but the header has 7; " +
 				"line 3: the row has 8 columns, but the header has 7\n",
 		},
 	}
