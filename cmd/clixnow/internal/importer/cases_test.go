@@ -36,9 +36,10 @@ func TestForgedResults(t *testing.T) {
 			for _, file := range []string{resultsName, refusedName} {
 				content, err := os.ReadFile(filepath.Join(f.folder, file))
 				require.NoError(t, err)
-				assert.Equal(t, strings.Count(string(content), "\n"), len(strings.FieldsFunc(string(content), func(c rune) bool {
-					return strings.ContainsRune("\n\r\u2028\u0085\x00", c)
-				})), "each line is one that the importer wrote")
+				assert.Equal(t, strings.Count(string(content), "\n"),
+					len(strings.FieldsFunc(string(content), func(c rune) bool {
+						return strings.ContainsRune("\n\r\u2028\u0085\x00", c)
+					})), "each line is one that the importer wrote")
 				assert.NotContains(t, string(content), ",=")
 			}
 			require.Len(t, f.records(t), 2)
@@ -171,7 +172,8 @@ func TestMistypedBrand(t *testing.T) {
 		},
 	}})
 	a := newApp(&f.output, token)
-	code := executeWith(t.Context(), a, append(fastRetries(), noSuchHost), "--brand", "acmee", "--yes", "--rate", "1000",
+	code := executeWith(t.Context(), a, append(fastRetries(), noSuchHost), "--brand", "acmee", "--yes", "--rate",
+		"1000",
 		f.file)
 	assert.Equal(t, app.CodeAccess, code)
 	assert.Contains(t, f.output.String(),

@@ -30,10 +30,15 @@ const (
 // give to it, as normalize returns them. They are only suggested, because a
 // wrong guess would send wrong leads.
 const synonyms = `
-firstName first fname givenname forename vorname prenom prénom nombre nome voornaam imie imię förnamn fornavn имя
-lastName last lname surname familyname nachname familienname apellido apellidos cognome sobrenome achternaam nazwisko efternamn фамилия
-email mail emailaddress useremail emailadresse courriel correo correoelectronico correoelectrónico posta adresemail почта
-phone phonenumber mobile mobilephone mobilenumber cell cellphone tel telephone telefon telefonnummer handy mobil portable telephonenumber téléphone telefono teléfono telefone celular cellulare telefoon msisdn numertelefonu телефон
+firstName first fname givenname forename vorname prenom prénom nombre nome voornaam imie imię förnamn fornavn
+firstName имя
+lastName last lname surname familyname nachname familienname apellido apellidos cognome sobrenome achternaam
+lastName nazwisko efternamn фамилия
+email mail emailaddress useremail emailadresse courriel correo correoelectronico correoelectrónico posta
+email adresemail почта
+phone phonenumber mobile mobilephone mobilenumber cell cellphone tel telephone telefon telefonnummer handy mobil
+phone portable telephonenumber téléphone telefono teléfono telefone celular cellulare telefoon msisdn
+phone numertelefonu телефон
 password pass passwort kennwort motdepasse contraseña contrasena senha wachtwoord hasło haslo пароль
 countryCode country land staat pays pais país paese kraj geo countryiso iso2 country/region страна
 languageCode language lang locale sprache langue idioma lingua taal język jezyk язык

@@ -220,7 +220,9 @@ func (s *settings) register(ctx context.Context, a *app.App, rows *leads, found 
 	if rows.file.HasGrown() {
 		fmt.Fprintln(a.Err, "The file has grown meanwhile. Put the new rows into a file of their own to import them.")
 	}
-	runErr = errors.Join(runErr, err, l.writeResults(rows, s.redirectURLs))
+	if resultsErr := errors.Join(err, l.writeResults(rows, s.redirectURLs)); runErr == nil {
+		runErr = resultsErr
+	}
 	s.printResults(a, n)
 	return exitError(runErr, found.rows, n)
 }

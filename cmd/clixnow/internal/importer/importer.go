@@ -126,7 +126,10 @@ func (i *importer) registerRows(ctx context.Context, g group, firstDoubt time.Ti
 		line, _ := lines.LoadAndDelete(r.Index)
 		return i.handle(line.(int), &r, g)
 	})
-	return errors.Join(err, rowErr)
+	if err == nil {
+		err = rowErr
+	}
+	return err
 }
 
 // requests yields the requests of the rows to send. It notes each row in the
