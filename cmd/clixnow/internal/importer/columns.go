@@ -147,7 +147,7 @@ func unknownColumns(unknown, targets []string) ([]string, error) {
 			named[len(named)-1] += " (" + target + "?)"
 		}
 		pairs = append(pairs, quoted(column+"="+target))
-		targets = append(targets[:len(targets):len(targets)], target)
+		targets = append(slices.Clip(targets), target)
 	}
 	return targets, fmt.Errorf("unknown columns %s: write --map '%s' if that is right (\"-\" leaves a column out), "+
 		"or leave all of them out with --ignore-unknown; the known columns are %s", strings.Join(named, ", "),

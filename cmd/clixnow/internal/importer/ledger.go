@@ -37,20 +37,25 @@ const databaseName = "progress.db"
 
 // owner identifies an import: where the leads go, which content the file has,
 // and how it is read.
-type owner struct{ Brand, BaseURL, File, Flags string }
+type owner struct {
+	Brand   string `json:"brand"`
+	BaseURL string `json:"baseUrl"`
+	File    string `json:"file"`
+	Flags   string `json:"flags"`
+}
 
 // state is the progress of one row. Its zero value is a row that was never
 // tried.
 type state struct {
-	Outcome outcome `json:",omitempty"`
+	Outcome outcome `json:"outcome"`
 	// Pending counts the attempts that have no outcome or an unknown one.
-	Pending int `json:",omitempty"`
+	Pending int `json:"pending,omitempty"`
 	// Since is the time of the first of these attempts, or of the last one of
 	// all.
-	Since       time.Time
-	LeadID      int64  `json:",omitempty"`
-	RedirectURL string `json:",omitempty"`
-	Error       string `json:",omitempty"`
+	Since       time.Time `json:"since"`
+	LeadID      int64     `json:"leadId,omitempty"`
+	RedirectURL string    `json:"redirectUrl,omitempty"`
+	Error       string    `json:"error,omitempty"`
 }
 
 // group is a part of the unfinished rows. A run registers the groups in this
@@ -120,7 +125,8 @@ func (l *ledger) claim(is owner) (err error) {
 			}
 			n, _, err := tally(rows)
 			if was != is && n[registered]+n[recovered]+n[unknown] > 0 {
-				return fmt.Errorf("the progress in %s belongs to %s: choose another --folder", l.folder, was.difference(is))
+				return fmt.Errorf("the progress in %s belongs to %s: choose another --folder", l.folder,
+					was.difference(is))
 			}
 			return err
 		})

@@ -22,7 +22,7 @@ func ValidDelimiter(delimiter rune) bool {
 }
 
 // openCSV recognises the delimiter, and sets records.
-func (f *File) openCSV(decoding encoding.Encoding, delimiter rune) error {
+func (f *File) openCSV(decoding encoding.Encoding, delimiter rune) {
 	open := func() *lines {
 		return &lines{in: bufio.NewReader(decoding.NewDecoder().Reader(f.section()))}
 	}
@@ -45,7 +45,6 @@ func (f *File) openCSV(decoding encoding.Encoding, delimiter rune) error {
 	}
 	f.Format += fmt.Sprintf(", columns separated by %q", f.Delimiter)
 	f.records = func() iter.Seq2[Row, error] { return f.csvRecords(open(), skip) }
-	return nil
 }
 
 // frequentDelimiter returns the delimiter that the first line with text has

@@ -143,8 +143,10 @@ func (f *File) fit(row *Row) error {
 		row.Values = row.Values[:columns]
 	}
 	if len(row.Values) != columns {
-		return &RowError{row.Line,
-			fmt.Sprintf("the row has %d columns, but the header has %d", len(row.Values), columns)}
+		return &RowError{
+			row.Line,
+			fmt.Sprintf("the row has %d columns, but the header has %d", len(row.Values), columns),
+		}
 	}
 	return nil
 }
@@ -176,7 +178,7 @@ func (f *File) recognise(opts Options) error {
 		err = f.openWorkbook(opts.Sheet)
 	case err == nil:
 		f.Format = "CSV, " + name
-		err = f.openCSV(decoding, opts.Delimiter)
+		f.openCSV(decoding, opts.Delimiter)
 	}
 	f.Sum = fmt.Sprintf("%x %s", f.sum, f.Format)
 	return err

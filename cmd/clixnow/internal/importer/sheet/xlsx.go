@@ -1,6 +1,7 @@
 package sheet
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -23,7 +24,7 @@ func (f *File) openWorkbook(sheet string) error {
 	names := book.GetSheetList()
 	switch {
 	case len(names) == 0:
-		return fmt.Errorf("the workbook has no sheets")
+		return errors.New("the workbook has no sheets")
 	case sheet == "":
 		sheet = names[0]
 	case !slices.Contains(names, sheet):

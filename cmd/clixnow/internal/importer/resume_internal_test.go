@@ -73,7 +73,6 @@ func (f *fixture) leads(t *testing.T) *leads {
 // was when the run before it died.
 func TestResume(t *testing.T) {
 	t.Parallel()
-	const columns = "line,outcome,lead_id,error\n"
 	tests := map[string]struct {
 		prepare func(t *testing.T, f *fixture)
 		// want has the outcomes of the three leads.
@@ -217,11 +216,13 @@ func TestRefusedFolders(t *testing.T) {
 			belongs + "another --base-url",
 		},
 		"other columns": {
-			func(*testing.T, *fixture) {}, []string{"--map", "clickId=sub2"},
+			func(*testing.T, *fixture) {},
+			[]string{"--map", "clickId=sub2"},
 			belongs + "other flags for columns, phones or countries",
 		},
 		"other country": {
-			func(*testing.T, *fixture) {}, []string{"--default-country", "DE"},
+			func(*testing.T, *fixture) {},
+			[]string{"--default-country", "DE"},
 			belongs + "other flags for columns, phones or countries",
 		},
 		"file that is no database": {

@@ -78,12 +78,12 @@ func TestRefusedRows(t *testing.T) {
 	f.write(t, path, corrected)
 	assert.Equal(t, app.CodeDone, f.run(t, "--map", "Notes=-"))
 	assert.Len(t, f.Leads(), 3)
-	bodies := ""
+	var bodies strings.Builder
 	for _, request := range f.Requests() {
-		bodies += string(request.Body)
+		bodies.Write(request.Body)
 	}
-	assert.Contains(t, bodies, `"'=Secret,2"`)
-	assert.Contains(t, bodies, `"+41795550191"`)
+	assert.Contains(t, bodies.String(), `"'=Secret,2"`)
+	assert.Contains(t, bodies.String(), `"+41795550191"`)
 	assert.NoFileExists(t, filepath.Join(f.folder, refusedName))
 }
 

@@ -44,7 +44,7 @@ func execute(ctx context.Context, a *app.App, args ...string) int {
 }
 
 func executeWith(ctx context.Context, a *app.App, opts []clixnow.Option, args ...string) int {
-	root := app.Root(a, command(a, opts...))
+	root := app.Root(a, command(a, opts...)) //nolint:contextcheck // ExecuteContext passes it
 	root.SetArgs(append([]string{"import"}, args...))
 	err := root.ExecuteContext(ctx)
 	if err != nil {
@@ -162,7 +162,8 @@ func TestRehearsal(t *testing.T) {
 	assert.Contains(t, out.String(),
 		"\n10,refused,,lead09.example.com,sample-09,clixnow: invalid request: email: must be one bare address\n")
 	assert.Contains(t, out.String(),
-		"\n19,refused,,lead04@example.com,sample-18,clixnow: demo: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead")
+		"\n19,refused,,lead04@example.com,sample-18,"+
+			"clixnow: demo: POST /api/system/v1/leads: 400 Bad Request: Duplicate lead")
 	assert.Contains(t, errOut.String(), "The sample has two rows that are refused on purpose.")
 	assert.NotContains(t, out.String()+errOut.String(), "Sample-Password")
 	assert.Equal(t, 26, strings.Count(out.String(), "\n"), "a header, and a line for each row")
@@ -463,8 +464,11 @@ func TestUsage(t *testing.T) {
 		"rate 0":        {[]string{"--rate", "0", f.file}, token, app.CodeUsage, "must be positive"},
 		"rate NaN":      {[]string{"--rate", "NaN", f.file}, token, app.CodeUsage, "must be positive"},
 		"concurrency 0": {[]string{"--concurrency", "0", f.file}, token, app.CodeUsage, "must be positive"},
-		"long delimiter": {[]string{"--delimiter", ";;", f.file}, token, app.CodeUsage,
-			"--delimiter must be one character"},
+		"long delimiter": {
+			[]string{"--delimiter", ";;", f.file},
+			token, app.CodeUsage,
+			"--delimiter must be one character",
+		},
 		"quote as delimiter": {
 			[]string{"--delimiter", `"`, f.file},
 			token, app.CodeUsage, "--delimiter must be one character",

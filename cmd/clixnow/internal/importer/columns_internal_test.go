@@ -163,8 +163,10 @@ func TestDryRun(t *testing.T) {
 			strings.ReplaceAll(csvOf(3), ",", "\t"), "",
 			"3 rows: 0 invalid, 0 with", app.CodeDone,
 		},
-		"given delimiter": {strings.ReplaceAll(csvOf(3), ",", "\t"), "--delimiter=tab", "3 rows: 0 invalid, 0 with",
-			app.CodeDone},
+		"given delimiter": {
+			strings.ReplaceAll(csvOf(3), ",", "\t"), "--delimiter=tab", "3 rows: 0 invalid, 0 with",
+			app.CodeDone,
+		},
 		"invalid row after a row of two lines": {
 			strings.ReplaceAll(header, "clickId", "ip address,comment") +
 				"\"Allison\",Brown,a@example.com,+41790000001,Password!,CH,,\"two\nlines\"\n" +
@@ -209,7 +211,8 @@ func TestDryRun(t *testing.T) {
 		},
 		"broken quotes": {
 			csvOf(1) + `A,"B"B,`, "",
-			`clixnow: read the leads: line 3, column 5: extraneous or missing " in quoted-field; check the quotation marks`,
+			`clixnow: read the leads: line 3, column 5: extraneous or missing " in quoted-field; ` +
+				"check the quotation marks",
 			app.CodeUsage,
 		},
 	}
