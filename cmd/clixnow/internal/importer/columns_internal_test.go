@@ -53,6 +53,14 @@ func TestColumns(t *testing.T) {
 			faults: []string{"missing columns phone, password, countryCode"},
 		},
 		"repeated": {header: mandatory + ",E-mail", faults: []string{"two columns are email"}},
+		"repeated, the second one left out": {
+			header: mandatory + ",E-mail", flags: settings{mapping: pairs("E-mail=-")},
+			want: mandatory + ",-",
+		},
+		"repeated, the first one left out": {
+			header: "E-mail," + mandatory, flags: settings{mapping: pairs("E-mail=-")},
+			want: "-," + mandatory,
+		},
 		"repeated by the mapping": {
 			header: mandatory + ",Mobile", flags: settings{mapping: pairs("Mobile=phone")},
 			faults: []string{"two columns are phone"},

@@ -100,20 +100,20 @@ func command(a *app.App, opts ...clixnow.Option) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&s.mapping, "map", nil, "fields of columns with other names, as\n"+
-		"`COLUMN=FIELD,...`; FIELD may be extra:NAME for a\nfield that the brand asks for, or - to leave out")
+	flags.StringSliceVar(&s.mapping, "map", nil, "fields of columns with other names, as `COLUMN=FIELD,...`; FIELD may be "+
+		"extra:NAME for a field that the brand asks for, or - to leave out")
 	flags.BoolVar(&s.ignoreUnknown, "ignore-unknown", false, "leave out unknown columns")
 	flags.StringVar(&s.defaultCountry, "default-country", "", "country of phones without a country code, as `CH`")
-	flags.BoolVar(&s.fixCountries, "fix-countries", false, "replace names of countries and codes of three\n"+
-		"letters by codes of two letters")
-	flags.BoolVar(&s.dryRun, "dry-run", false, "check every row, find rows with the same email,\nphone or click id, "+
+	flags.BoolVar(&s.fixCountries, "fix-countries", false, "replace names of countries and codes of three letters "+
+		"by codes of two letters")
+	flags.BoolVar(&s.dryRun, "dry-run", false, "check every row, find rows with the same email, phone or click id, "+
 		"and send nothing")
 	flags.BoolVarP(&s.yes, "yes", "y", false, "send without showing the first rows")
 	flags.StringVar(&s.delimiterName, "delimiter", "", "`CHARACTER` that separates columns, or tab")
 	flags.StringVar(&s.sheet, "sheet", "", "`NAME` of the sheet of a workbook")
-	flags.StringVar(&s.folder, "folder", "", "`FOLDER` for progress and results\n(default FILE.import)")
-	flags.BoolVar(&s.redirectURLs, "redirect-urls", false, "write redirect URLs to the results; they are\n"+
-		"secrets, because each one logs its lead in")
+	flags.StringVar(&s.folder, "folder", "", "`FOLDER` for progress and results (default FILE.import)")
+	flags.BoolVar(&s.redirectURLs, "redirect-urls", false, "write redirect URLs to the results; they are secrets, "+
+		"because each one logs its lead in")
 	flags.Float64Var(&s.perSecond, "rate", 5, "largest `NUMBER` of requests per second")
 	flags.IntVar(&s.concurrency, "concurrency", 4, "`NUMBER` of rows that are registered at once")
 	return cmd
