@@ -41,13 +41,14 @@ func drawChart(file, title string, rows []row) error {
 	p.Y.Width, p.Y.Tick.Length, p.Y.Tick.Label = 0, 0, style(p.Y.Tick.Label, 9.5)
 	names := make([]string, len(rows))
 	for i, r := range rows {
-		names[i] = r.name
+		// The spaces are room for fonts that are wider.
+		names[i] = strings.TrimPrefix(r.name, "hand-written, ") + "    "
 		if err := addBar(p, i, r); err != nil {
 			return err
 		}
 	}
 	p.NominalY(names...)
-	p.X.Max *= 1.12 // room for the last figure
+	p.X.Max *= 1.2 // room for the last figure
 	p.X.Min = 0
 
 	canvas := vgsvg.New(6.4*vg.Inch, vg.Length(len(rows)+1)*0.3*vg.Inch)

@@ -21,6 +21,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"time"
 
 	"github.com/bytedance/sonic"
@@ -70,7 +72,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	if *chart != "" {
-		title := fmt.Sprintf("Reading %d leads over loopback", b.size.leads)
+		title := fmt.Sprintf("Reading %d leads over loopback, Go %s", b.size.leads, strings.TrimPrefix(runtime.Version(), "go"))
 		return drawChart(*chart, title, b.reading)
 	}
 	return nil
