@@ -22,7 +22,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/bytedance/sonic"
@@ -72,7 +71,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	if *chart != "" {
-		title := fmt.Sprintf("Reading %d leads over loopback, Go %s", b.size.leads, strings.TrimPrefix(runtime.Version(), "go"))
+		title := fmt.Sprintf("Reading %d leads over loopback, %s", b.size.leads, runtime.Version())
 		return drawChart(*chart, title, b.reading)
 	}
 	return nil
