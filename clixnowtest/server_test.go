@@ -292,12 +292,15 @@ func TestHandler(t *testing.T) {
 // TestCloseWhileClientsConnect hangs for a minute if Close misses a connection.
 func TestCloseWhileClientsConnect(t *testing.T) {
 	t.Parallel()
+	// If the listener closes in the middle of a handshake, only a keep-alive
+	// tells the client. Without this setting it is sent after 15 seconds.
+	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: time.Second}}
 	for range 50 {
 		server := clixnowtest.NewServer()
 		var clients sync.WaitGroup
 		for range 4 {
 			clients.Go(func() {
-				conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(server.URL, "http://"))
+				conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(server.URL, "http://"))
 				if err != nil {
 					// The server closed first.
 					return
