@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,7 +21,14 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Many of these tests wait for a timeout. So more of them than the usual
+	// one for each processor run at once. -parallel replaces this number.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // testToken is not like any word, so that a test can search for a leak of it.
 const testToken = "CfDJ8-s3cr3t-t0ken"
