@@ -37,6 +37,8 @@ type known struct {
 // state is the content of the state file.
 type state struct {
 	Brand string `json:"brand"`
+	// BaseURL is the address of the API. Older files have none.
+	BaseURL string `json:"baseUrl"`
 	// Since is the position of LeadChanges.
 	Since time.Time `json:"since,omitzero"`
 	// Complete means that the leads of the past have been read. Their events
@@ -104,7 +106,7 @@ func (w *watcher) run(ctx context.Context, poll time.Duration) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := w.load(settings.Brand)
+	unlock, err := w.load(settings.Brand, settings.Address())
 	if err != nil {
 		return err
 	}
@@ -177,8 +179,8 @@ func (w *watcher) checkpoint(since time.Time, caughtUp bool) error {
 }
 
 // load reads the state file and locks it.
-func (w *watcher) load(brand string) (unlock func(), err error) {
-	w.state = state{Brand: brand, Leads: map[int64]known{}}
+func (w *watcher) load(brand, address string) (unlock func(), err error) {
+	w.state = state{Brand: brand, BaseURL: address, Leads: map[int64]known{}}
 	if w.file == "" {
 		return func() {}, nil
 	}
@@ -204,8 +206,10 @@ func (w *watcher) load(brand string) (unlock func(), err error) {
 		err = app.Usage("read %s: %w; if it is no state file, give another --state", w.file, err)
 	case saved.Brand != brand || saved.Leads == nil:
 		err = app.Usage("%s is not a state file of brand %q; give another --state", w.file, brand)
+	case cmp.Or(saved.BaseURL, address) != address:
+		err = app.Usage("%s belongs to %s, not to %s; give another --state", w.file, saved.BaseURL, address)
 	default:
-		w.state = saved
+		w.state, w.state.BaseURL = saved, address
 		return unlock, nil
 	}
 	unlock()
