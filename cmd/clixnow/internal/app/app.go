@@ -29,6 +29,8 @@ type App struct {
 
 	// demo is the fake brand of --demo. It is nil until the first use.
 	demo *clixnowtest.Server
+	// warned means that Settings has warned about the environment.
+	warned bool
 }
 
 // Client returns a client of the brand that flags, environment and

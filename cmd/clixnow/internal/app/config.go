@@ -68,6 +68,9 @@ func (a *App) Settings() (Settings, error) {
 	}
 	s := file.Brands[brand]
 	s.Brand, s.File, s.getenv = brand, path, a.Getenv
+	if slices.Contains(known, brand) {
+		a.warn(s)
+	}
 	s.BaseURL = cmp.Or(a.BaseURL, a.Getenv("CLIXNOW_BASE_URL"), s.BaseURL)
 	tokenFile := cmp.Or(a.TokenFile, a.Getenv("CLIXNOW_TOKEN_FILE"))
 	switch {
@@ -88,6 +91,21 @@ func (a *App) Settings() (Settings, error) {
 			"or %s names, or try --demo", brand, path)
 	}
 	return s, nil
+}
+
+// warn says once which variables replace what the file says of a brand.
+func (a *App) warn(s Settings) {
+	hasToken := a.TokenFile == "" && s.TokenFile+s.TokenEnv != ""
+	for name, replaces := range map[string]bool{
+		"CLIXNOW_BASE_URL":   a.BaseURL == "",
+		"CLIXNOW_TOKEN_FILE": hasToken,
+		"CLIXNOW_TOKEN":      hasToken && a.Getenv("CLIXNOW_TOKEN_FILE") == "" && s.TokenEnv != "CLIXNOW_TOKEN",
+	} {
+		if value := a.Getenv(name); replaces && !a.warned && value != "" && value != s.BaseURL {
+			fmt.Fprintf(a.Err, "clixnow: warning: %s is used instead of what %s says of brand %q\n", name, s.File, s.Brand)
+		}
+	}
+	a.warned = true
 }
 
 // Token reads the token. It reads the file each time, because the token may

@@ -160,7 +160,7 @@ func (d *doctor) configuration(ctx context.Context) (f finding, err error) {
 		}, nil
 	}
 	source := cmp.Or(file, "the environment variable "+d.settings.TokenEnv)
-	return finding{Detail: "brand " + d.settings.Brand + ", token from " + source}, nil
+	return finding{Detail: "brand " + d.settings.Brand + " at " + d.settings.Address() + ", token from " + source}, nil
 }
 
 func (d *doctor) proxy(context.Context) (finding, error) {
