@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -115,9 +116,18 @@ func (s Settings) Token(context.Context) (string, error) {
 		if token := s.getenv(s.TokenEnv); token != "" {
 			return token, nil
 		}
-		return "", Usage("the environment variable %s is empty: put the token of brand %q into it", s.TokenEnv, s.Brand)
+		name := "that token_env names"
+		if regexp.MustCompile(`^[A-Z]+(_[A-Z0-9]+)*$`).MatchString(s.TokenEnv) {
+			name = s.TokenEnv
+		}
+		return "", Usage("the environment variable %s is empty: put the token of brand %q into it", name, s.Brand)
 	}
 	token, err := ReadSecret(s.TokenFile)
+	if _, missing := os.Stat(s.TokenFile); missing != nil && !regexp.MustCompile(`\.[a-z]{2,6}$`).MatchString(s.TokenFile) {
+		// Perhaps the value is not a path but the token. So it is not printed.
+		return "", Usage("the file of the token of brand %q cannot be read: "+
+			"token_file must be the path of a file that holds the token", s.Brand)
+	}
 	if err != nil {
 		return "", Usage("read the token of brand %q: %w", s.Brand, err)
 	}
@@ -177,7 +187,12 @@ func (a *App) load() (file configuration, path string, err error) {
 func tomlProblem(err error) string {
 	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		line, _ := unknown.Errors[0].Position()
-		return fmt.Sprintf("%d: unknown key %q", line, strings.Join(unknown.Errors[0].Key(), "."))
+		key := unknown.Errors[0].Key()
+		hint := ""
+		if strings.EqualFold(key[len(key)-1], "token") {
+			hint = "; put the token into a file, and the path of the file into token_file"
+		}
+		return fmt.Sprintf("%d: unknown key %q%s", line, strings.Join(key, "."), hint)
 	}
 	if mistake, ok := errors.AsType[*toml.DecodeError](err); ok {
 		line, _ := mistake.Position()
