@@ -63,7 +63,7 @@ func Code(err error) int {
 		return coded.code
 	case errors.Is(err, clixnow.ErrOutcomeUnknown):
 		return CodeDoubt
-	case reason == clixnow.ReasonAccess, errors.As(err, &dns) && dns.IsNotFound,
+	case reason == clixnow.ReasonAccess, UnknownPath(err), errors.As(err, &dns) && dns.IsNotFound,
 		errors.As(err, &certificate), errors.As(err, &hostname):
 		return CodeAccess
 	case errors.As(err, &api) && api.Method == http.MethodPost && mayPass,
@@ -79,6 +79,21 @@ func Code(err error) int {
 	return CodeUsage
 }
 
+// FixPath says what to do after UnknownPath.
+const FixPath = "check base_url: the host has no API at this path"
+
+// UnknownPath reports whether the host does not serve the API at the path of
+// the request. A 404 about the lead has words of the brand.
+func UnknownPath(err error) bool {
+	api, ok := errors.AsType[*clixnow.APIError](err)
+	if !ok || api.StatusCode != http.StatusNotFound && api.StatusCode != http.StatusMethodNotAllowed {
+		return false
+	}
+	message := strings.TrimRight(api.Message, ". ")
+	return message == "" || strings.EqualFold(message, http.StatusText(api.StatusCode)) ||
+		!strings.Contains(api.Header.Get("Content-Type"), "json")
+}
+
 // Text returns the text of an error in one line, without the name of the SDK.
 func Text(err error) string {
 	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), "clixnow: "), "\n", "; ")
@@ -91,6 +106,8 @@ func Explain(err error) string {
 		return text
 	}
 	switch code, reason := Code(err), clixnow.ReasonOf(err); {
+	case code == CodeAccess && UnknownPath(err):
+		return text + "; " + FixPath
 	case code == CodeAccess:
 		return text + "; check the brand and its token with \"clixnow doctor\""
 	case reason == clixnow.ReasonCountry:

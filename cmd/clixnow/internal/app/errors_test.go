@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -49,6 +50,20 @@ func TestCode(t *testing.T) {
 		{"lead not found", clixnow.ErrLeadNotFound, app.CodeRefused, ""},
 		{"token", answer("GET", 401, ""), app.CodeAccess, doctor},
 		{"forbidden", answer("POST", 403, ""), app.CodeAccess, doctor},
+		{
+			"unknown path", answer("POST", 404, "Not found."), app.CodeAccess,
+			"; check base_url: the host has no API at this path",
+		},
+		{
+			"unknown path of a search", answer("GET", 404, "404 page not found"), app.CodeAccess,
+			"; check base_url: the host has no API at this path",
+		},
+		{
+			"404 about the lead", &clixnow.APIError{
+				Method: "POST", StatusCode: 404, Message: "Campaign not found",
+				Header: http.Header{"Content-Type": {"application/json"}},
+			}, app.CodeLater, "; try again later, or try another brand",
+		},
 		{"redirect", answer("GET", 302, ""), app.CodeAccess, doctor},
 		{
 			"mistyped brand", fmt.Errorf("%w: %w", clixnow.ErrNotSent, unknownHost), app.CodeAccess,

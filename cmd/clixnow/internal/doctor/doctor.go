@@ -76,6 +76,9 @@ that fails, with its exit code.`,
 			found, err := c.run(ctx)
 			if err != nil {
 				found = finding{Result: "failed", Detail: app.Text(err), Fix: c.fix}
+				if app.UnknownPath(err) {
+					found.Fix = app.FixPath
+				}
 				failure = app.WithCode(app.Code(err), fmt.Errorf("the check %q failed", c.name))
 			}
 			found.Check, found.Result = c.name, cmp.Or(found.Result, "ok")
