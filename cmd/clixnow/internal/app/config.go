@@ -114,7 +114,7 @@ func (a *App) warn(s Settings) {
 func (s Settings) Token(context.Context) (string, error) {
 	if s.TokenFile == "" {
 		if token := s.getenv(s.TokenEnv); token != "" {
-			return token, nil
+			return token, s.checkToken(token)
 		}
 		name := "that token_env names"
 		if regexp.MustCompile(`^[A-Z]+(_[A-Z0-9]+)*$`).MatchString(s.TokenEnv) {
@@ -131,7 +131,15 @@ func (s Settings) Token(context.Context) (string, error) {
 	if err != nil {
 		return "", Usage("read the token of brand %q: %w", s.Brand, err)
 	}
-	return token, nil
+	return token, s.checkToken(token)
+}
+
+// checkToken refuses a token that no request can hold.
+func (s Settings) checkToken(token string) error {
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return Usage("the token of brand %q must be the token alone, without spaces and without \"ApiToken\"", s.Brand)
+	}
+	return nil
 }
 
 // ReadSecret reads a file of one line.
