@@ -137,6 +137,9 @@ func (c *creation) run(ctx context.Context, request clixnow.CreateLeadRequest) e
 		return app.WithCode(app.CodeDoubt, fmt.Errorf("%w; run the same command again with --since %s",
 			err, first.UTC().Format(time.RFC3339)))
 	}
+	if invalid, ok := errors.AsType[*clixnow.ValidationError](err); ok {
+		return missing(invalid)
+	}
 	if err != nil {
 		return err
 	}
@@ -146,6 +149,20 @@ func (c *creation) run(ctx context.Context, request clixnow.CreateLeadRequest) e
 			response.LeadID, err))
 	}
 	return nil
+}
+
+// missing names the flags of fields that are missing, if there are any.
+func missing(invalid *clixnow.ValidationError) error {
+	var flags []string
+	for _, fault := range invalid.Fields {
+		if fault.Code == clixnow.ProblemMissing {
+			flags = append(flags, strings.Replace("--"+flagOf(fault.Field), "--password", "--password-file", 1))
+		}
+	}
+	if flags == nil {
+		return invalid
+	}
+	return app.Usage("%w; give %s", invalid, strings.Join(flags, ", "))
 }
 
 // request puts the request together. Flags come before JSON.
