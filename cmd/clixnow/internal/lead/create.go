@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -212,6 +213,9 @@ func (c *creation) request() (request clixnow.CreateLeadRequest, err error) {
 	if password != "" {
 		set("password", password)
 	}
+	if err := c.checkMembers(members); err != nil {
+		return request, err
+	}
 	if data, err = json.Marshal(members); err == nil {
 		err = json.Unmarshal(data, &request)
 	}
@@ -226,6 +230,33 @@ func (c *creation) request() (request clixnow.CreateLeadRequest, err error) {
 		visit.Apply(&request)
 	}
 	return request, nil
+}
+
+// checkMembers refuses names that are nearly those of fields, because the API
+// would ignore them. It removes macros, because all visitors would have the
+// same value.
+func (c *creation) checkMembers(members map[string]json.RawMessage) error {
+	bare := func(name string) string {
+		return strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "").Replace(name))
+	}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		for field := range strings.FieldsSeq(textFields + " password acceptTermsAndConditions acceptPromotions") {
+			if name != field && bare(name) == bare(field) {
+				return app.Usage("the lead has the field %q: write %q", name, field)
+			}
+		}
+	}
+	for _, field := range []string{"subCampaign", "placement", "keyword", "sub2", "clickId"} {
+		var value string
+		var probe clixnow.CreateLeadRequest
+		_ = json.Unmarshal(members[field], &value) // The caller finds a wrong type.
+		clixnow.LandingURL{ClickID: value}.Apply(&probe)
+		if value != "" && probe.ClickID == "" {
+			delete(members, field)
+			fmt.Fprintf(c.app.Err, "clixnow: warning: %s is left out: it is a macro that no tracker filled in\n", field)
+		}
+	}
+	return nil
 }
 
 // askPassword asks for the password if there is a person to answer.
