@@ -53,7 +53,8 @@ flags, from JSON (--input), or from both: flags come first.
 
 If the exit code is 5, the lead may exist. Run the same command again with
 --since and the time that the error names: it looks for the lead before it
-sends it. A click ID that is different for each lead makes this sure.
+sends it. A click ID that is different for each lead makes this sure. With
+-o json, standard output then has {"outcome":"unknown","since":"TIME"}.
 
 The password is never a flag: it comes from --password-file, from the JSON, or
 is asked for. The redirect URL logs the lead in, so it is a secret too. JSON
@@ -135,8 +136,11 @@ func (c *creation) run(ctx context.Context, request clixnow.CreateLeadRequest) e
 	defer cancel()
 	response, err := client.EnsureLeadSince(ctx, request, c.since)
 	if errors.Is(err, clixnow.ErrOutcomeUnknown) {
-		return app.WithCode(app.CodeDoubt, fmt.Errorf("%w; run the same command again with --since %s",
-			err, first.UTC().Format(time.RFC3339)))
+		return c.doubt(err, first.UTC().Format(time.RFC3339))
+	}
+	if errors.Is(err, clixnow.ErrDuplicateLead) {
+		return app.WithCode(app.CodeRefused, errors.New(app.Explain(err)+
+			"; if an earlier attempt of yours may have registered it, give --since and the time of that attempt"))
 	}
 	if invalid, ok := errors.AsType[*clixnow.ValidationError](err); ok {
 		return missing(invalid)
@@ -150,6 +154,19 @@ func (c *creation) run(ctx context.Context, request clixnow.CreateLeadRequest) e
 			response.LeadID, err))
 	}
 	return nil
+}
+
+// doubt returns the error of a lead that may exist, and prints it as JSON too.
+func (c *creation) doubt(err error, first string) error {
+	err = fmt.Errorf("%w; run the same command again with --since %s", err, first)
+	if !c.since.IsZero() {
+		err = fmt.Errorf("%w; if that does not help, a person must decide: see \"clixnow lead find\", or ask the brand", err)
+	}
+	if strings.HasPrefix(c.printer.Format, "json") {
+		_, printing := fmt.Fprintf(c.app.Out, "{\"outcome\":\"unknown\",\"since\":%q}\n", first)
+		err = errors.Join(err, printing)
+	}
+	return app.WithCode(app.CodeDoubt, err)
 }
 
 // missing names the flags of fields that are missing, if there are any.
