@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/term"
 	"golang.org/x/time/rate"
@@ -56,7 +57,9 @@ func (a *App) Client(ctx context.Context, opts ...clixnow.Option) (*clixnow.Clie
 	}
 	client, err := clixnow.NewClient(settings.Brand, "", append(all, opts...)...)
 	if err != nil {
-		return nil, WithCode(CodeUsage, err)
+		words := strings.NewReplacer("new client: ", "", "WithBaseURL", "base URL",
+			"needs WithInsecureHTTP", "would show the token to others: write https")
+		return nil, Usage("%s", words.Replace(Text(err)))
 	}
 	return client, nil
 }

@@ -182,6 +182,11 @@ func (a *App) load() (file configuration, path string, err error) {
 		if s.TokenFile != "" && s.TokenEnv != "" || s.Rate < 0 {
 			return file, path, Usage("%s: brand %q must have token_file or token_env, and no negative rate", path, name)
 		}
+		for _, country := range s.Countries {
+			if !regexp.MustCompile("^[A-Za-z]{2}$").MatchString(country) {
+				return file, path, Usage("%s: brand %q has the country %q: write its two letters, such as CH", path, name, country)
+			}
+		}
 		if s.TokenFile != "" && !filepath.IsAbs(s.TokenFile) {
 			s.TokenFile = filepath.Join(filepath.Dir(path), s.TokenFile)
 			file.Brands[name] = s
@@ -204,7 +209,12 @@ func tomlProblem(err error) string {
 	}
 	if mistake, ok := errors.AsType[*toml.DecodeError](err); ok {
 		line, _ := mistake.Position()
-		return fmt.Sprintf("%d: %s", line, strings.TrimPrefix(mistake.Error(), "toml: "))
+		text := strings.TrimPrefix(mistake.Error(), "toml: ")
+		if kind, ok := strings.CutPrefix(text, "cannot decode TOML "); ok {
+			kind, _, _ = strings.Cut(kind, " into ") // A type of Go follows.
+			text = "a value of the kind " + kind + " does not fit here"
+		}
+		return fmt.Sprintf("%d: %s", line, text)
 	}
 	return " " + err.Error()
 }

@@ -54,9 +54,9 @@ func find(a *app.App) *cobra.Command {
 		Long: `Find the leads with an email or a click ID. The API has no such filter, so
 this reads all leads of the period, and of a day before and after it.
 
-Some brands hide or mask emails and click IDs. The number of such leads is
-printed at the end. Exit codes: 1 if no lead was found, and 5 if none was
-found but some hide what was asked for.`,
+Some brands hide or mask emails and click IDs, and some leads have none. Their
+number is printed at the end. Exit codes: 1 if no lead was found, and 5 if
+none was found but some have no such value or hide it.`,
 		Example: "  clixnow lead find --email anna@example.com --created-from 7d",
 	}
 	flags := cmd.Flags()
@@ -86,8 +86,12 @@ found but some hide what was asked for.`,
 		if err := printer.Close(); err != nil {
 			return err
 		}
-		counts := fmt.Sprintf("%d of %d leads match, and %d hide the email or the click ID",
-			len(found.Leads), found.Read, found.Hidden)
+		what := map[bool]string{true: "email", false: "click ID"}[req.ClickID == ""]
+		if req.ClickID != "" && req.Email != "" {
+			what = "email or click ID"
+		}
+		counts := fmt.Sprintf("%d of %d leads match, and %d have no %s or hide it",
+			len(found.Leads), found.Read, found.Hidden, what)
 		switch {
 		case len(found.Leads) > 0:
 			fmt.Fprintln(a.Err, counts)
