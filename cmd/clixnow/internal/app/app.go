@@ -6,7 +6,6 @@ import (
 	"context"
 	"io"
 	"os"
-	"strings"
 
 	"golang.org/x/term"
 	"golang.org/x/time/rate"
@@ -48,18 +47,16 @@ func (a *App) Client(ctx context.Context, opts ...clixnow.Option) (*clixnow.Clie
 	if _, err := settings.Token(ctx); err != nil {
 		return nil, err
 	}
-	all := []clixnow.Option{clixnow.WithUserAgent("clixnow-cli"), clixnow.WithTokenSource(settings.Token)}
-	if settings.BaseURL != "" {
-		all = append(all, clixnow.WithBaseURL(settings.BaseURL))
+	all := []clixnow.Option{
+		clixnow.WithUserAgent("clixnow-cli"), clixnow.WithTokenSource(settings.Token),
+		clixnow.WithBaseURL(settings.Address()),
 	}
 	if settings.Rate > 0 {
 		all = append(all, clixnow.WithRateLimiter(rate.NewLimiter(rate.Limit(settings.Rate), 1)))
 	}
 	client, err := clixnow.NewClient(settings.Brand, "", append(all, opts...)...)
 	if err != nil {
-		words := strings.NewReplacer("new client: ", "", "WithBaseURL", "base URL",
-			"needs WithInsecureHTTP", "would show the token to others: write https")
-		return nil, Usage("%s", words.Replace(Text(err)))
+		return nil, WithCode(CodeUsage, err)
 	}
 	return client, nil
 }

@@ -69,9 +69,15 @@ func (a *App) Settings() (Settings, error) {
 	}
 	s := file.Brands[brand]
 	s.Brand, s.File, s.getenv = brand, path, a.Getenv
-	if slices.Contains(known, brand) {
-		a.warn(s)
+	hasToken := a.TokenFile == "" && s.TokenFile+s.TokenEnv != "" && s.TokenEnv != "CLIXNOW_TOKEN"
+	for name, replaces := range map[string]bool{
+		"CLIXNOW_BASE_URL": a.BaseURL == "", "CLIXNOW_TOKEN_FILE": hasToken, "CLIXNOW_TOKEN": hasToken,
+	} {
+		if replaces && !a.warned && slices.Contains(known, brand) && a.Getenv(name) != "" {
+			fmt.Fprintf(a.Err, "clixnow: warning: %s is used instead of what %s says of brand %q\n", name, path, brand)
+		}
 	}
+	a.warned = true
 	s.BaseURL = cmp.Or(a.BaseURL, a.Getenv("CLIXNOW_BASE_URL"), s.BaseURL)
 	tokenFile := cmp.Or(a.TokenFile, a.Getenv("CLIXNOW_TOKEN_FILE"))
 	switch {
@@ -94,52 +100,28 @@ func (a *App) Settings() (Settings, error) {
 	return s, nil
 }
 
-// warn says once which variables replace what the file says of a brand.
-func (a *App) warn(s Settings) {
-	hasToken := a.TokenFile == "" && s.TokenFile+s.TokenEnv != ""
-	for name, replaces := range map[string]bool{
-		"CLIXNOW_BASE_URL":   a.BaseURL == "",
-		"CLIXNOW_TOKEN_FILE": hasToken,
-		"CLIXNOW_TOKEN":      hasToken && a.Getenv("CLIXNOW_TOKEN_FILE") == "" && s.TokenEnv != "CLIXNOW_TOKEN",
-	} {
-		if value := a.Getenv(name); replaces && !a.warned && value != "" && value != s.BaseURL {
-			fmt.Fprintf(a.Err, "clixnow: warning: %s is used instead of what %s says of brand %q\n", name, s.File, s.Brand)
-		}
-	}
-	a.warned = true
-}
-
 // Token reads the token. It reads the file each time, because the token may
 // have been replaced.
 func (s Settings) Token(context.Context) (string, error) {
-	if s.TokenFile == "" {
-		if token := s.getenv(s.TokenEnv); token != "" {
-			return token, s.checkToken(token)
-		}
-		name := "that token_env names"
-		if regexp.MustCompile(`^[A-Z]+(_[A-Z0-9]+)*$`).MatchString(s.TokenEnv) {
-			name = s.TokenEnv
-		}
-		return "", Usage("the environment variable %s is empty: put the token of brand %q into it", name, s.Brand)
+	token, err := s.getenv(s.TokenEnv), error(nil)
+	if s.TokenFile != "" {
+		token, err = ReadSecret(s.TokenFile)
 	}
-	token, err := ReadSecret(s.TokenFile)
-	if _, missing := os.Stat(s.TokenFile); missing != nil && !regexp.MustCompile(`\.[a-z]{2,6}$`).MatchString(s.TokenFile) {
-		// Perhaps the value is not a path but the token. So it is not printed.
-		return "", Usage("the file of the token of brand %q cannot be read: "+
-			"token_file must be the path of a file that holds the token", s.Brand)
-	}
-	if err != nil {
+	// A value that is no name and no path may be the token: it is not printed.
+	variable := regexp.MustCompile(`^[A-Z]+(_[A-Z0-9]+)*$`).FindString(s.TokenEnv)
+	isPath := regexp.MustCompile(`\.[a-z]{2,6}$`).MatchString(s.TokenFile)
+	switch _, missing := os.Stat(s.TokenFile); {
+	case err != nil && missing != nil && !isPath:
+		return "", Usage("the token of brand %q cannot be read: token_file must be the path of a file", s.Brand)
+	case err != nil:
 		return "", Usage("read the token of brand %q: %w", s.Brand, err)
+	case token == "":
+		return "", Usage("the environment variable %s is empty: put the token of brand %q into it",
+			cmp.Or(variable, "of token_env"), s.Brand)
+	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "", Usage("the token of brand %q must be alone, without spaces and without \"ApiToken\"", s.Brand)
 	}
-	return token, s.checkToken(token)
-}
-
-// checkToken refuses a token that no request can hold.
-func (s Settings) checkToken(token string) error {
-	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return Usage("the token of brand %q must be the token alone, without spaces and without \"ApiToken\"", s.Brand)
-	}
-	return nil
+	return token, nil
 }
 
 // ReadSecret reads a file of one line.
@@ -179,13 +161,10 @@ func (a *App) load() (file configuration, path string, err error) {
 		return file, path, Usage("%s:%s; see \"clixnow help config\"", path, tomlProblem(err))
 	}
 	for name, s := range file.Brands {
-		if s.TokenFile != "" && s.TokenEnv != "" || s.Rate < 0 {
-			return file, path, Usage("%s: brand %q must have token_file or token_env, and no negative rate", path, name)
-		}
-		for _, country := range s.Countries {
-			if !regexp.MustCompile("^[A-Za-z]{2}$").MatchString(country) {
-				return file, path, Usage("%s: brand %q has the country %q: write its two letters, such as CH", path, name, country)
-			}
+		long := func(country string) bool { return !regexp.MustCompile("^[A-Za-z]{2}$").MatchString(country) }
+		if s.TokenFile != "" && s.TokenEnv != "" || s.Rate < 0 || slices.ContainsFunc(s.Countries, long) {
+			return file, path, Usage("%s: brand %q must have token_file or token_env, countries of two letters, "+
+				"and no negative rate", path, name)
 		}
 		if s.TokenFile != "" && !filepath.IsAbs(s.TokenFile) {
 			s.TokenFile = filepath.Join(filepath.Dir(path), s.TokenFile)
@@ -200,21 +179,15 @@ func (a *App) load() (file configuration, path string, err error) {
 func tomlProblem(err error) string {
 	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		line, _ := unknown.Errors[0].Position()
-		key := unknown.Errors[0].Key()
-		hint := ""
-		if strings.EqualFold(key[len(key)-1], "token") {
-			hint = "; put the token into a file, and the path of the file into token_file"
-		}
-		return fmt.Sprintf("%d: unknown key %q%s", line, strings.Join(key, "."), hint)
+		text := fmt.Sprintf("%d: unknown key %q", line, strings.Join(unknown.Errors[0].Key(), "."))
+		return strings.Replace(text, ".token\"", ".token\": use token_file", 1)
 	}
 	if mistake, ok := errors.AsType[*toml.DecodeError](err); ok {
 		line, _ := mistake.Position()
-		text := strings.TrimPrefix(mistake.Error(), "toml: ")
-		if kind, ok := strings.CutPrefix(text, "cannot decode TOML "); ok {
-			kind, _, _ = strings.Cut(kind, " into ") // A type of Go follows.
-			text = "a value of the kind " + kind + " does not fit here"
-		}
-		return fmt.Sprintf("%d: %s", line, text)
+		// The names of the types are those of Go.
+		text := regexp.MustCompile("cannot decode TOML (.*) into .*").
+			ReplaceAllString(mistake.Error(), "$1 does not fit here")
+		return fmt.Sprintf("%d: %s", line, strings.TrimPrefix(text, "toml: "))
 	}
 	return " " + err.Error()
 }

@@ -63,7 +63,7 @@ func Code(err error) int {
 		return coded.code
 	case errors.Is(err, clixnow.ErrOutcomeUnknown):
 		return CodeDoubt
-	case reason == clixnow.ReasonAccess, UnknownPath(err), errors.As(err, &dns) && dns.IsNotFound,
+	case reason == clixnow.ReasonAccess, unknownPath(err), errors.As(err, &dns) && dns.IsNotFound,
 		errors.As(err, &certificate), errors.As(err, &hostname):
 		return CodeAccess
 	case errors.As(err, &api) && api.Method == http.MethodPost && mayPass,
@@ -79,24 +79,19 @@ func Code(err error) int {
 	return CodeUsage
 }
 
-// FixPath says what to do after UnknownPath.
-const FixPath = "check base_url: the host has no API at this path"
-
-// UnknownPath reports whether the host does not serve the API at the path of
-// the request. A 404 about the lead has words of the brand.
-func UnknownPath(err error) bool {
+// unknownPath reports whether a host has no API at the path of the request. A
+// 404 about the lead has words of the brand.
+func unknownPath(err error) bool {
 	api, ok := errors.AsType[*clixnow.APIError](err)
-	if !ok || api.StatusCode != http.StatusNotFound && api.StatusCode != http.StatusMethodNotAllowed {
-		return false
-	}
-	message := strings.TrimRight(api.Message, ". ")
-	return message == "" || strings.EqualFold(message, http.StatusText(api.StatusCode)) ||
-		!strings.Contains(api.Header.Get("Content-Type"), "json")
+	return ok && (api.StatusCode == http.StatusNotFound || api.StatusCode == http.StatusMethodNotAllowed) &&
+		(strings.EqualFold(strings.Trim(api.Message, ". "), http.StatusText(api.StatusCode)) ||
+			!strings.Contains(api.Header.Get("Content-Type"), "json"))
 }
 
-// Text returns the text of an error in one line, without the name of the SDK.
+// Text returns the text of an error in one line, without names of the SDK.
 func Text(err error) string {
-	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), "clixnow: "), "\n", "; ")
+	return strings.NewReplacer("\n", "; ", "new client: ", "", "WithBaseURL", "base URL", "needs WithInsecureHTTP",
+		"would show the token to others: write https").Replace(strings.TrimPrefix(err.Error(), "clixnow: "))
 }
 
 // Explain returns the text of an error for the user, with the next step.
@@ -106,8 +101,8 @@ func Explain(err error) string {
 		return text
 	}
 	switch code, reason := Code(err), clixnow.ReasonOf(err); {
-	case code == CodeAccess && UnknownPath(err):
-		return text + "; " + FixPath
+	case code == CodeAccess && unknownPath(err):
+		return text + "; check base_url: the host has no API at this path"
 	case code == CodeAccess:
 		return text + "; check the brand and its token with \"clixnow doctor\""
 	case reason == clixnow.ReasonCountry:
@@ -117,7 +112,7 @@ func Explain(err error) string {
 	case code == CodeLater:
 		return text + "; run the same command again later"
 	case reason == clixnow.ReasonDuplicate:
-		return text + "; the brand has this email or phone already"
+		return text + "; the brand has this email or phone already; if an earlier attempt may be yours, use --since"
 	case reason == clixnow.ReasonInvalid:
 		return text + "; fix that and run the command again"
 	default:

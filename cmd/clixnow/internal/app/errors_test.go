@@ -35,7 +35,7 @@ func TestCode(t *testing.T) {
 		{"a code of its own", app.WithCode(app.CodeDoubt, answer("POST", 401, "")), app.CodeDoubt, ""},
 		{
 			"duplicate", answer("POST", 400, "Duplicate lead"), app.CodeRefused,
-			"; the brand has this email or phone already",
+			"; the brand has this email or phone already; if an earlier attempt may be yours, use --since",
 		},
 		{
 			"country", answer("POST", 400, "Registration is not allowed for country XX"), app.CodeRefused,

@@ -102,6 +102,9 @@ func (p *Printer[T]) printCSV(object []byte) error {
 		if json.Unmarshal(members[name], &cells[i]) != nil {
 			cells[i] = string(members[name]) // a number, a boolean, or nothing
 		}
+		if isTerminal(p.app.Out) {
+			cells[i] = Printable(cells[i])
+		}
 		if cells[i] != "" && strings.ContainsRune("=+-@\t\r", rune(cells[i][0])) {
 			cells[i] = "'" + cells[i] // so that a spreadsheet does not run it
 		}

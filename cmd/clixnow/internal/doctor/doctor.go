@@ -76,20 +76,15 @@ that fails, with its exit code.`,
 			found, err := c.run(ctx)
 			if err != nil {
 				found = finding{Result: "failed", Detail: app.Text(err), Fix: c.fix}
-				if app.UnknownPath(err) {
-					found.Fix = app.FixPath
-				}
 				failure = app.WithCode(app.Code(err), fmt.Errorf("the check %q failed", c.name))
 			}
 			found.Check, found.Result = c.name, cmp.Or(found.Result, "ok")
-			printing := error(nil)
+			show := printer.Print
 			if *format == "table" {
-				printing = d.print(found)
-			} else {
-				printing = printer.Print(found)
+				show = d.print
 			}
-			if printing != nil {
-				return printing
+			if err := show(found); err != nil {
+				return err
 			}
 			if failure != nil {
 				break
@@ -109,7 +104,8 @@ func (d *doctor) checks() []check {
 		{"connection", "check the base URL, the firewall and the clock; a proxy that opens TLS needs its " +
 			"certificate in the system", d.connection},
 		{"clock", later, d.clock},
-		{"token", "ask your Clixnow manager for a token of this brand; for a 5xx or 429, try again later", d.token},
+		{"token", "ask your Clixnow manager for a token of this brand; for a 404, check base_url; " +
+			"for a 5xx or 429, try again later", d.token},
 		{"page size", later, d.pageSize},
 	}
 	for _, f := range filters() {

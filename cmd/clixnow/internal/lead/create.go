@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -111,7 +110,8 @@ always has it; for a table or CSV give --redirect-url.`,
 
 // flagOf returns the flag of a field.
 func flagOf(field string) string {
-	return strings.ToLower(regexp.MustCompile("[A-Z]").ReplaceAllString(field, "-$0"))
+	name := strings.ToLower(regexp.MustCompile("[A-Z]").ReplaceAllString(field, "-$0"))
+	return strings.Replace(name, "password", "password-file", 1)
 }
 
 func (c *creation) run(ctx context.Context, request clixnow.CreateLeadRequest) error {
@@ -136,14 +136,21 @@ func (c *creation) run(ctx context.Context, request clixnow.CreateLeadRequest) e
 	defer cancel()
 	response, err := client.EnsureLeadSince(ctx, request, c.since)
 	if errors.Is(err, clixnow.ErrOutcomeUnknown) {
-		return c.doubt(err, first.UTC().Format(time.RFC3339))
-	}
-	if errors.Is(err, clixnow.ErrDuplicateLead) {
-		return app.WithCode(app.CodeRefused, errors.New(app.Explain(err)+
-			"; if an earlier attempt of yours may have registered it, give --since and the time of that attempt"))
+		since := first.UTC().Format(time.RFC3339)
+		if strings.HasPrefix(c.printer.Format, "json") {
+			fmt.Fprintf(c.app.Out, "{\"outcome\":\"unknown\",\"since\":%q}\n", since)
+		}
+		return app.WithCode(app.CodeDoubt, fmt.Errorf("%w; run the same command again with --since %s; if the answer "+
+			"stays the same, a person must decide: see \"clixnow lead find\", or ask the brand", err, since))
 	}
 	if invalid, ok := errors.AsType[*clixnow.ValidationError](err); ok {
-		return missing(invalid)
+		code := app.CodeRefused
+		for i, fault := range invalid.Fields {
+			if fault.Code == clixnow.ProblemMissing {
+				code, invalid.Fields[i].Field = app.CodeUsage, "--"+flagOf(fault.Field)
+			}
+		}
+		return app.WithCode(code, errors.New(app.Explain(invalid)))
 	}
 	if err != nil {
 		return err
@@ -154,33 +161,6 @@ func (c *creation) run(ctx context.Context, request clixnow.CreateLeadRequest) e
 			response.LeadID, err))
 	}
 	return nil
-}
-
-// doubt returns the error of a lead that may exist, and prints it as JSON too.
-func (c *creation) doubt(err error, first string) error {
-	err = fmt.Errorf("%w; run the same command again with --since %s", err, first)
-	if !c.since.IsZero() {
-		err = fmt.Errorf("%w; if that does not help, a person must decide: see \"clixnow lead find\", or ask the brand", err)
-	}
-	if strings.HasPrefix(c.printer.Format, "json") {
-		_, printing := fmt.Fprintf(c.app.Out, "{\"outcome\":\"unknown\",\"since\":%q}\n", first)
-		err = errors.Join(err, printing)
-	}
-	return app.WithCode(app.CodeDoubt, err)
-}
-
-// missing names the flags of fields that are missing, if there are any.
-func missing(invalid *clixnow.ValidationError) error {
-	var flags []string
-	for _, fault := range invalid.Fields {
-		if fault.Code == clixnow.ProblemMissing {
-			flags = append(flags, strings.Replace("--"+flagOf(fault.Field), "--password", "--password-file", 1))
-		}
-	}
-	if flags == nil {
-		return invalid
-	}
-	return app.Usage("%w; give %s", invalid, strings.Join(flags, ", "))
 }
 
 // request puts the request together. Flags come before JSON.
@@ -253,12 +233,10 @@ func (c *creation) request() (request clixnow.CreateLeadRequest, err error) {
 // would ignore them. It removes macros, because all visitors would have the
 // same value.
 func (c *creation) checkMembers(members map[string]json.RawMessage) error {
-	bare := func(name string) string {
-		return strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "").Replace(name))
-	}
-	for _, name := range slices.Sorted(maps.Keys(members)) {
-		for field := range strings.FieldsSeq(textFields + " password acceptTermsAndConditions acceptPromotions") {
-			if name != field && bare(name) == bare(field) {
+	bare := strings.NewReplacer("_", "", "-", "", " ", "")
+	for field := range strings.FieldsSeq(textFields + " password acceptTermsAndConditions acceptPromotions") {
+		for name := range members {
+			if name != field && strings.EqualFold(bare.Replace(name), field) {
 				return app.Usage("the lead has the field %q: write %q", name, field)
 			}
 		}

@@ -86,12 +86,8 @@ none was found but some have no such value or hide it.`,
 		if err := printer.Close(); err != nil {
 			return err
 		}
-		what := map[bool]string{true: "email", false: "click ID"}[req.ClickID == ""]
-		if req.ClickID != "" && req.Email != "" {
-			what = "email or click ID"
-		}
-		counts := fmt.Sprintf("%d of %d leads match, and %d have no %s or hide it",
-			len(found.Leads), found.Read, found.Hidden, what)
+		counts := fmt.Sprintf("%d of %d leads match, and %d have no such value or hide it",
+			len(found.Leads), found.Read, found.Hidden)
 		switch {
 		case len(found.Leads) > 0:
 			fmt.Fprintln(a.Err, counts)
@@ -174,6 +170,9 @@ error, the JSON array stays open, and the exit code is not 0.`,
 			}
 		}
 		_ = progress.Finish()
+		if printed == 0 && *format == "table" {
+			fmt.Fprintln(a.Err, "no leads")
+		}
 		return printer.Close()
 	}
 	return cmd

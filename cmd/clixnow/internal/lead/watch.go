@@ -210,6 +210,7 @@ func (w *watcher) load(brand, address string) (unlock func(), err error) {
 		err = app.Usage("%s belongs to %s, not to %s; give another --state", w.file, saved.BaseURL, address)
 	default:
 		w.state, w.state.BaseURL = saved, address
+		fmt.Fprintf(w.app.Err, "resuming with %d leads\n", len(saved.Leads))
 		return unlock, nil
 	}
 	unlock()
