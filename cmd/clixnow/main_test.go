@@ -129,7 +129,8 @@ func fake(ts *testscript.TestScript, _ bool, args []string) {
 	case "fault":
 		b.Inject(fault(ts, args))
 	case "status":
-		ts.Check(b.UpdateLead(int64(number()), func(lead *clixnow.Lead) { lead.Status = strings.ReplaceAll(args[1], `\e`, "\x1b") }))
+		status := strings.ReplaceAll(args[1], `\e`, "\x1b")
+		ts.Check(b.UpdateLead(int64(number()), func(lead *clixnow.Lead) { lead.Status = status }))
 	case "token":
 		b.SetToken(args[0])
 	case "idle":

@@ -139,15 +139,11 @@ func (d *doctor) print(f finding) error {
 }
 
 func (d *doctor) configuration(ctx context.Context) (f finding, err error) {
-	if d.settings, err = d.app.Settings(); err != nil {
-		return f, err
-	}
+	d.settings, _ = d.app.Settings() // Client returns the error.
 	if d.client, err = d.app.Client(ctx); err != nil {
 		return f, err
 	}
-	if d.base, err = url.Parse(d.settings.Address()); err != nil {
-		return f, err
-	}
+	d.base, _ = url.Parse(d.settings.Address()) // Client has parsed it too.
 	file := d.settings.TokenFile
 	if d.app.Demo {
 		return finding{Detail: "a fake brand on this machine"}, nil

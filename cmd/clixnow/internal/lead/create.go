@@ -118,7 +118,8 @@ func (c *creation) run(ctx context.Context, request clixnow.CreateLeadRequest) e
 	if c.timeout <= 0 {
 		return app.Usage("--timeout must be longer than 0")
 	}
-	settings, err := c.app.Settings()
+	settings, _ := c.app.Settings() // Client returns the error.
+	client, err := c.app.Client(ctx)
 	if err != nil {
 		return err
 	}
@@ -126,10 +127,6 @@ func (c *creation) run(ctx context.Context, request clixnow.CreateLeadRequest) e
 	if len(settings.Countries) > 0 && request.CountryCode != "" && !slices.ContainsFunc(settings.Countries, isCountry) {
 		return app.WithCode(app.CodeRefused, fmt.Errorf("brand %q does not take the country %q, says %s; "+
 			"try another brand", settings.Brand, request.CountryCode, settings.File))
-	}
-	client, err := c.app.Client(ctx)
-	if err != nil {
-		return err
 	}
 	first := cmp.Or(c.since, time.Now())
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
@@ -210,10 +207,9 @@ func (c *creation) request() (request clixnow.CreateLeadRequest, err error) {
 	if password != "" {
 		set("password", password)
 	}
-	if err := c.checkMembers(members); err != nil {
-		return request, err
-	}
-	if data, err = json.Marshal(members); err == nil {
+	err = c.checkMembers(members)
+	data, _ = json.Marshal(members) //nolint:errchkjson // they come from JSON
+	if err == nil {
 		err = json.Unmarshal(data, &request)
 	}
 	if err != nil {
@@ -237,7 +233,7 @@ func (c *creation) checkMembers(members map[string]json.RawMessage) error {
 	for field := range strings.FieldsSeq(textFields + " password acceptTermsAndConditions acceptPromotions") {
 		for name := range members {
 			if name != field && strings.EqualFold(bare.Replace(name), field) {
-				return app.Usage("the lead has the field %q: write %q", name, field)
+				return fmt.Errorf("%q must be written %q", name, field)
 			}
 		}
 	}

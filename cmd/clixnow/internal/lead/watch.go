@@ -98,10 +98,7 @@ printed twice. The file grows with the number of leads.`,
 }
 
 func (w *watcher) run(ctx context.Context, poll time.Duration) error {
-	settings, err := w.app.Settings()
-	if err != nil {
-		return err
-	}
+	settings, _ := w.app.Settings() // Client returns the error.
 	client, err := w.app.Client(ctx)
 	if err != nil {
 		return err
