@@ -47,9 +47,9 @@ func (a *App) Client(ctx context.Context, opts ...clixnow.Option) (*clixnow.Clie
 	if _, err := settings.Token(ctx); err != nil {
 		return nil, err
 	}
-	all := []clixnow.Option{
-		clixnow.WithUserAgent("clixnow-cli"), clixnow.WithTokenSource(settings.Token),
-		clixnow.WithBaseURL(settings.Address()),
+	all := []clixnow.Option{clixnow.WithUserAgent("clixnow-cli"), clixnow.WithTokenSource(settings.Token)}
+	if settings.BaseURL != "" {
+		all = append(all, clixnow.WithBaseURL(settings.BaseURL))
 	}
 	if settings.Rate > 0 {
 		all = append(all, clixnow.WithRateLimiter(rate.NewLimiter(rate.Limit(settings.Rate), 1)))

@@ -144,7 +144,7 @@ func (c *creation) run(ctx context.Context, request clixnow.CreateLeadRequest) e
 		code := app.CodeRefused
 		for i, fault := range invalid.Fields {
 			if fault.Code == clixnow.ProblemMissing {
-				code, invalid.Fields[i].Field = app.CodeUsage, "--"+flagOf(fault.Field)
+				code, invalid.Fields[i].Field = app.CodeUsage, fault.Field+" (--"+flagOf(fault.Field)+")"
 			}
 		}
 		return app.WithCode(code, errors.New(app.Explain(invalid)))
