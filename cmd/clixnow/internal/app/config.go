@@ -79,6 +79,7 @@ func (a *App) Settings() (Settings, error) {
 	}
 	a.warned = true
 	s.BaseURL = cmp.Or(a.BaseURL, a.Getenv("CLIXNOW_BASE_URL"), s.BaseURL)
+	_, missing := os.Stat(s.TokenFile)
 	tokenFile := cmp.Or(a.TokenFile, a.Getenv("CLIXNOW_TOKEN_FILE"))
 	switch {
 	case brand == "" && len(known) > 1:
@@ -96,6 +97,9 @@ func (a *App) Settings() (Settings, error) {
 	case s.TokenFile == "" && s.TokenEnv == "":
 		return s, Usage("brand %q has no token: put it into CLIXNOW_TOKEN, or into a file that --token-file "+
 			"or %s names, or try --demo", brand, path)
+	case missing != nil && s.TokenFile != "" && !regexp.MustCompile(`\.[a-z]{2,6}$`).MatchString(s.TokenFile):
+		// It may be the token, so it is not printed.
+		return s, Usage("the token of brand %q cannot be read: token_file must be the path of a file", brand)
 	}
 	return s, nil
 }
@@ -103,16 +107,13 @@ func (a *App) Settings() (Settings, error) {
 // Token reads the token. It reads the file each time, because the token may
 // have been replaced.
 func (s Settings) Token(context.Context) (string, error) {
-	token, err := s.getenv(s.TokenEnv), error(nil)
-	if s.TokenFile != "" {
-		token, err = ReadSecret(s.TokenFile)
+	token, err := ReadSecret(s.TokenFile)
+	if s.TokenFile == "" {
+		token, err = s.getenv(s.TokenEnv), nil
 	}
-	// A value that is no name and no path may be the token: it is not printed.
+	// A value that is no name may be the token: it is not printed.
 	variable := regexp.MustCompile(`^[A-Z]+(_[A-Z0-9]+)*$`).FindString(s.TokenEnv)
-	isPath := regexp.MustCompile(`\.[a-z]{2,6}$`).MatchString(s.TokenFile)
-	switch _, missing := os.Stat(s.TokenFile); {
-	case err != nil && missing != nil && !isPath:
-		return "", Usage("the token of brand %q cannot be read: token_file must be the path of a file", s.Brand)
+	switch {
 	case err != nil:
 		return "", Usage("read the token of brand %q: %w", s.Brand, err)
 	case token == "":

@@ -128,12 +128,11 @@ func (c *creation) run(ctx context.Context, request clixnow.CreateLeadRequest) e
 		return app.WithCode(app.CodeRefused, fmt.Errorf("brand %q does not take the country %q, says %s; "+
 			"try another brand", settings.Brand, request.CountryCode, settings.File))
 	}
-	first := cmp.Or(c.since, time.Now())
+	since := cmp.Or(c.since, time.Now()).UTC().Format(time.RFC3339)
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	response, err := client.EnsureLeadSince(ctx, request, c.since)
 	if errors.Is(err, clixnow.ErrOutcomeUnknown) {
-		since := first.UTC().Format(time.RFC3339)
 		if strings.HasPrefix(c.printer.Format, "json") {
 			fmt.Fprintf(c.app.Out, "{\"outcome\":\"unknown\",\"since\":%q}\n", since)
 		}
