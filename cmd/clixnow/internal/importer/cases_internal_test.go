@@ -60,21 +60,22 @@ func TestRefusedRows(t *testing.T) {
 		"Carla,Meier,anna@example.com,+41795550192,Secret-3,CH,Zürich\n")
 	assert.Equal(t, app.CodeRefused, f.run(t, "--concurrency", "1", "--map", "Notes=-"))
 	assert.Contains(t, f.output.String(), "3 rows: 1 registered, 0 recovered, 2 refused\n")
-	assert.Contains(t, f.output.String(), "clixnow: 2 rows were refused")
+	assert.Contains(t, f.output.String(), "clixnow: could not register 2 rows: the results say why")
 	path := filepath.Join(f.folder, refusedName)
 	content, err := os.ReadFile(path)
 	require.NoError(t, err)
 	assert.Equal(t, "\uFEFF"+strings.TrimSpace(columns)+",import_line,import_reason\n"+
 		"Berta,Meier,berta at home,'+41795550191,\"''=Secret,2\",CH,'-1,4,clixnow: invalid request: "+
 		"email: must be one bare address\n"+
-		"Carla,Meier,anna@example.com,'+41795550192,Secret-3,CH,Zürich,5,clixnow: acme: POST /api/system/v1/leads: "+
-		"400 Bad Request: Duplicate lead: already registered. (email: Email is already registered.)\n", string(content))
+		"Carla,Meier,anna@example.com,'+41795550192,Secret-3,CH,Zürich,5,email is the same as on line 2\n",
+		string(content))
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 
 	f.file, f.folder = path, path+".import"
-	corrected := strings.NewReplacer("berta at home", "berta@example.com", "anna@", "carla@").Replace(string(content))
+	corrected := strings.NewReplacer("berta at home", "berta@example.com", "anna@", "carla@",
+		"email is the same as on line 2", "").Replace(string(content))
 	f.write(t, path, corrected)
 	assert.Equal(t, app.CodeDone, f.run(t, "--map", "Notes=-"))
 	assert.Len(t, f.Leads(), 3)
@@ -85,6 +86,51 @@ func TestRefusedRows(t *testing.T) {
 	assert.Contains(t, bodies.String(), `"'=Secret,2"`)
 	assert.Contains(t, bodies.String(), `"+41795550191"`)
 	assert.NoFileExists(t, filepath.Join(f.folder, refusedName))
+}
+
+// TestRepeats checks that one person who is on several rows is sent once.
+func TestRepeats(t *testing.T) {
+	t.Parallel()
+	const rows = header +
+		"Anna,Meier,anna@example.com,+41795550190,Secret-1!,CH,1\n" +
+		"Anna,Meier,ANNA@example.com,+41795550191,Secret-2!,CH,2\n" +
+		"Anna,Meier,anna2@example.com,079 555 01 90,Secret-3!,CH,1\n" +
+		"Berta,Meier,berta at home,+41795550192,Secret-4!,CH,4\n" +
+		"Berta,Meier,berta@example.com,+41795550192,Secret-5!,CH,4\n"
+	f := newFixture(t, rows, clixnowtest.WithoutDuplicateCheck())
+	assert.Equal(t, app.CodeUsage,
+		execute(t.Context(), newApp(&f.output, token), "--brand", f.Brand, "--base-url", f.URL,
+			"--default-country", "CH", f.file))
+	assert.Contains(t, f.output.String(), "\n2 rows with the email, phone or clickId of an earlier row will be refused")
+	assert.Equal(t, app.CodeRefused, f.run(t, "--default-country", "CH"))
+	assert.Equal(t, map[int]string{2: "registered", 3: "refused", 4: "refused", 5: "refused", 6: "registered"},
+		f.outcomes(t))
+	assert.Equal(t, "email is the same as on line 2", f.records(t)[1][5])
+	assert.Equal(t, "phone is the same as on line 2, clickId is the same as on line 2", f.records(t)[2][5])
+
+	// A refused row stays refused until somebody has looked at it.
+	f.file = filepath.Join(f.folder, refusedName)
+	f.folder = f.file + ".import"
+	assert.Equal(t, app.CodeRefused, f.run(t, "--default-country", "CH"))
+	assert.Equal(t, map[int]string{2: "refused", 3: "refused", 4: "refused"}, f.outcomes(t))
+	assert.Equal(t, "correct this row and empty its import_reason, which says: email is the same as on line 2",
+		f.records(t)[0][5])
+	assert.Len(t, f.Leads(), 2)
+
+	again := newFixture(t, rows, clixnowtest.WithoutDuplicateCheck())
+	assert.Equal(t, app.CodeRefused, again.run(t, "--default-country", "CH", "--allow-repeats"))
+	assert.Len(t, again.Leads(), 4)
+}
+
+// TestRepeatInDoubt checks that a row that may have been sent with
+// --allow-repeats is not called refused.
+func TestRepeatInDoubt(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, strings.ReplaceAll(csvOf(2), "click-2", "click-1"))
+	f.createLeads(t, 2)
+	f.progress(t, inFlight(3))
+	f.run(t)
+	assert.Equal(t, "recovered", f.outcomes(t)[3])
 }
 
 // TestChangingFile checks an import whose file is changed while it runs.
@@ -230,7 +276,7 @@ func TestPreview(t *testing.T) {
 		"countryCode  CH                 Schweiz",
 		"clickId                         2",
 		"extra:plan   gold               blue",
-		"1 rows cannot be sent (--dry-run lists them):",
+		"1 row cannot be sent (--dry-run lists them):",
 		"1 × countryCode must be two letters: write CH, or give --fix-countries",
 		"1 × phone must be one phone number",
 		"These optional values are left out:",

@@ -189,12 +189,12 @@ func TestDryRun(t *testing.T) {
 		},
 		"UTF-8 with a byte that is lost": {
 			header + "Andr\uFFFD,Brown,a@example.com,+41790000001,Password!,CH,1\n", "",
-			"line 2: firstName has a character that was lost when the file was converted\n1 rows: 1 invalid",
+			"line 2: firstName has a character that was lost when the file was converted\n1 row: 1 invalid",
 			app.CodeRefused,
 		},
 		"not UTF-8": {
 			header + "Andr\xe9,Brown,a@example.com,+41790000001,Password!,CH,1\n", "",
-			"CSV, Windows-1252, columns separated by ','\n1 rows: 0 invalid", app.CodeDone,
+			"CSV, Windows-1252, columns separated by ','\n1 row: 0 invalid", app.CodeDone,
 		},
 		"neither yes nor no": {
 			strings.ReplaceAll(header, "clickId", "acceptPromotions") +
@@ -207,8 +207,7 @@ func TestDryRun(t *testing.T) {
 				"A,B,c@example.com,+41 79 000 00 02,Password!,CH,click-1\n" +
 				"A,B,d@example.com,+41790000008,Password!,CH,\n", "",
 			"line 4: email is the same as on line 2\n" +
-				"line 5: phone is the same as on line 3\n" +
-				"line 5: clickId is the same as on line 2\n" +
+				"line 5: phone is the same as on line 3, clickId is the same as on line 2\n" +
 				"5 rows: 0 invalid, 2 with a value of an earlier row. Nothing was sent.\n", app.CodeRefused,
 		},
 		"rows with a wrong number of columns": {

@@ -60,7 +60,7 @@ type settings struct {
 	mapping   []string
 	delimiter rune
 
-	dryRun, yes, ignoreUnknown, fixCountries, redirectURLs bool
+	dryRun, yes, ignoreUnknown, fixCountries, redirectURLs, allowRepeats bool
 
 	perSecond   float64
 	concurrency int
@@ -106,6 +106,8 @@ func command(a *app.App, opts ...clixnow.Option) *cobra.Command {
 	flags.StringVar(&s.defaultCountry, "default-country", "", "country of phones without a country code, as `CH`")
 	flags.BoolVar(&s.fixCountries, "fix-countries", false, "replace names of countries and codes of three letters "+
 		"by codes of two letters")
+	flags.BoolVar(&s.allowRepeats, "allow-repeats", false, "send rows with the email, phone or click id of an earlier "+
+		"row of the file; without it they are refused")
 	flags.BoolVar(&s.dryRun, "dry-run", false, "check every row, find rows with the same email, phone or click id, "+
 		"and send nothing")
 	flags.BoolVarP(&s.yes, "yes", "y", false, "send without showing the first rows")
@@ -211,7 +213,7 @@ func (s *settings) register(ctx context.Context, a *app.App, rows *leads, found 
 	}
 	i := &importer{
 		client: client, leads: rows, ledger: l, concurrency: s.concurrency, redirectURLs: s.redirectURLs,
-		lastLine: found.lastLine, meter: newMeter(a.Err, found.rows, countFinished(n)),
+		found: found, meter: newMeter(a.Err, found.rows, countFinished(n)),
 	}
 	runErr := i.run(ctx)
 	i.meter.close()
@@ -240,7 +242,8 @@ func exitError(err error, rows int, n map[outcome]int) error {
 	case rows > countFinished(n):
 		return app.WithCode(app.CodeLater, errors.New("some rows are unfinished: run the same command again"))
 	case n[refused] > 0:
-		return app.WithCode(app.CodeRefused, fmt.Errorf("%d rows were refused", n[refused]))
+		return app.WithCode(app.CodeRefused,
+			fmt.Errorf("could not register %s: the results say why", count(n[refused])))
 	}
 	return nil
 }
@@ -269,7 +272,8 @@ func (s *settings) confirm(a *app.App, rows *leads, found survey, brand app.Sett
 	if !a.Interactive() {
 		return app.Usage("nothing was sent: give --yes to send the leads to brand %q", brand.Brand)
 	}
-	fmt.Fprintf(a.Err, "Send %d leads to brand %q? [y/N] ", found.rows-found.invalid, brand.Brand)
+	fmt.Fprintf(a.Err, "Send %d leads to brand %q? [y/N] ", found.rows-found.invalid-len(found.repeats),
+		brand.Brand)
 	answer, _ := bufio.NewReader(a.In).ReadString('\n')
 	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
 		return app.Usage("nothing was sent")

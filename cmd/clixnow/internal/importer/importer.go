@@ -71,9 +71,9 @@ type importer struct {
 	concurrency int
 	// redirectURLs reports whether redirect URLs are stored.
 	redirectURLs bool
-	// lastLine is the last line of the file when the import began.
-	lastLine int
-	meter    *meter
+	// found is the survey when the import began.
+	found survey
+	meter *meter
 	// failures counts the rows without a final outcome since the last row with
 	// one.
 	failures int
@@ -97,8 +97,8 @@ func (i *importer) run(ctx context.Context) error {
 		return err
 	}
 	if n[unknown] > 0 {
-		i.meter.println(fmt.Sprintf("Searching for %d rows that an earlier run may have registered. "+
-			"This can take half a minute for a few rows.", n[unknown]))
+		i.meter.println(fmt.Sprintf("Searching for %s that an earlier run may have registered. "+
+			"This can take half a minute for a few rows.", count(n[unknown])))
 	}
 	for g := range groups {
 		if g == inDoubt && n[unknown] == 0 || g == refusedEarlier && n[refusedForNow] == 0 {
@@ -143,7 +143,7 @@ func (i *importer) requests(ctx context.Context, g group, lines *sync.Map,
 			if ctx.Err() != nil {
 				return
 			}
-			if err == nil && record.Line > i.lastLine {
+			if err == nil && record.Line > i.found.lastLine {
 				err = errors.New("the file has changed while it was read")
 			}
 			var lead *clixnow.CreateLeadRequest
@@ -168,16 +168,23 @@ func (i *importer) requests(ctx context.Context, g group, lines *sync.Map,
 
 // prepare notes in the ledger that a row will be sent, and returns its lead. It
 // returns nil if the row is not among the rows to register, or if it is
-// invalid: then prepare notes the refusal.
+// invalid or a repeat: then prepare notes the refusal.
 func (i *importer) prepare(record sheet.Row, g group) (*clixnow.CreateLeadRequest, error) {
 	state, err := i.ledger.state(record.Line)
 	if err != nil || i.ledger.group(state) != g {
 		return nil, err
 	}
 	row := i.leads.row(record)
-	if row.fault != nil {
+	var fault error
+	switch repeats := i.found.repeats[row.line]; {
+	case row.fault != nil:
+		fault = row.fault
+	case repeats != "" && g != inDoubt: // in doubt, it may have been sent with --allow-repeats
+		fault = errors.New(repeats)
+	}
+	if fault != nil {
 		i.meter.add()
-		return nil, i.ledger.noteOutcome(row.line, refused, nil, row.fault)
+		return nil, i.ledger.noteOutcome(row.line, refused, nil, fault)
 	}
 	return &row.lead, i.ledger.noteStart(row.line)
 }

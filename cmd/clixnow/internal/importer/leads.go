@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"iter"
 	"maps"
 	"slices"
@@ -25,6 +26,8 @@ type leads struct {
 	// isRefused reports whether the file is the refused.csv of an earlier
 	// import. Its values are then escaped.
 	isRefused bool
+	// allowRepeats lets rows be sent that have values of earlier rows.
+	allowRepeats bool
 }
 
 // row is one lead of the file.
@@ -49,7 +52,7 @@ func openLeads(s settings) (*leads, error) {
 	}
 	l := &leads{
 		file: file, cleaner: newCleaner(s), mandatory: missingFields(nil),
-		isRefused: slices.Contains(file.Header, reasonColumn),
+		isRefused: slices.Contains(file.Header, reasonColumn), allowRepeats: s.allowRepeats,
 	}
 	if l.targets, err = columnTargets(file.Header, s); err != nil {
 		return nil, errors.Join(err, file.Close())
@@ -176,6 +179,9 @@ type survey struct {
 	// problems counts the faults of these rows, and dropped the values that are
 	// left out, by their texts.
 	problems, dropped map[string]int
+	// repeats says, by the lines of valid rows, which values an earlier row
+	// has. It is empty with --allow-repeats.
+	repeats map[int]string
 	// first are the first rows.
 	first []row
 }
@@ -183,9 +189,10 @@ type survey struct {
 // survey reads the whole file. It calls show with each row. If the file is not
 // valid, or has doubtful rows, it returns an error. So an import does not start
 // with a file that it could not finish.
-func (l *leads) survey(show func(row)) (found survey, err error) {
+func (l *leads) survey(show func(row, string)) (found survey, err error) {
 	const maxFaults, preview = 20, 3
-	found = survey{problems: make(map[string]int), dropped: make(map[string]int)}
+	found = survey{problems: make(map[string]int), dropped: make(map[string]int), repeats: make(map[int]string)}
+	seen, seed := make(map[uint64]int32), maphash.MakeSeed() // lines by the hashes of values
 	var faults []error
 	for record, fault := range l.records() {
 		if fault != nil {
@@ -197,17 +204,54 @@ func (l *leads) survey(show func(row)) (found survey, err error) {
 		}
 		r := l.row(record)
 		found.add(&r)
+		if text := l.repeats(&r, seen, seed); text != "" {
+			found.repeats[r.line] = text
+		}
 		if len(found.first) < preview {
 			found.first = append(found.first, r)
 		}
 		if show != nil {
-			show(r)
+			show(r, found.repeats[r.line])
 		}
 	}
 	if err := errors.Join(faults...); err != nil || found.rows > 0 {
 		return found, err
 	}
 	return found, errors.New("the file has a header, but no rows")
+}
+
+const (
+	sameAs       = "is the same as on line"
+	stillRepeats = "correct this row and empty its " + reasonColumn + ", which says: "
+)
+
+// repeats says which values of a valid row must be unique, but are those of an
+// earlier row that is valid too. The API refuses a second lead with the same
+// email or phone, and a search after a lost response takes leads with the same
+// email or click id for the same lead. A row of a refused.csv that is refused
+// for this reason stays so until somebody removes the reason.
+func (l *leads) repeats(r *row, seen map[uint64]int32, seed maphash.Seed) string {
+	if r.fault != nil || l.allowRepeats {
+		return ""
+	}
+	var all []string
+	if i := slices.Index(l.file.Header, reasonColumn); i >= 0 && strings.Contains(r.values[i], sameAs) {
+		all = append(all, stillRepeats+strings.TrimPrefix(oneLine(r.values[i]), stillRepeats))
+	}
+	values := [][2]string{
+		{"email", strings.ToLower(r.lead.Email)},
+		{"phone", r.lead.Phone},
+		{"clickId", r.lead.ClickID},
+	}
+	for _, unique := range values {
+		hash := maphash.String(seed, unique[0]+unique[1])
+		if first, known := seen[hash]; known {
+			all = append(all, fmt.Sprintf("%s %s %d", unique[0], sameAs, first))
+		} else if unique[1] != "" {
+			seen[hash] = int32(r.line) //nolint:gosec // a file with more lines does not fit into memory
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 func (s *survey) add(r *row) {

@@ -255,7 +255,7 @@ func tally(rows *bolt.Bucket) (n map[outcome]int, firstDoubt time.Time, err erro
 // summary returns a text like "25 rows: 20 registered, 1 recovered, 2 refused;
 // 2 unfinished: 1 unknown, 1 not sent".
 func summary(rows int, n map[outcome]int) string {
-	text := fmt.Sprintf("%d rows: %d registered, %d recovered, %d refused", rows, n[registered], n[recovered],
+	text := fmt.Sprintf("%s: %d registered, %d recovered, %d refused", count(rows), n[registered], n[recovered],
 		n[refused])
 	if remaining := rows - countFinished(n); remaining > 0 {
 		text += fmt.Sprintf("; %d unfinished", remaining)

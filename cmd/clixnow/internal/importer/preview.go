@@ -3,9 +3,7 @@ package importer
 import (
 	"cmp"
 	"fmt"
-	"hash/maphash"
 	"io"
-	"slices"
 	"strings"
 	"unicode"
 
@@ -17,7 +15,7 @@ import (
 // preview shows how the file is read, its first rows as they would be sent,
 // and what is wrong with the others. It hides passwords.
 func preview(out io.Writer, rows *leads, found survey) {
-	fmt.Fprintf(out, "%s, %d rows. The first ones:\n", rows.file.Format, found.rows)
+	fmt.Fprintf(out, "%s, %s. The first ones:\n", rows.file.Format, count(found.rows))
 	grid := table.NewWriter()
 	grid.SetStyle(table.StyleLight)
 	grid.Style().Options = table.OptionsNoBordersAndSeparators
@@ -40,8 +38,13 @@ func preview(out io.Writer, rows *leads, found survey) {
 	}
 	fmt.Fprintln(out, grid.Render())
 	if found.invalid > 0 {
-		fmt.Fprintf(out, "%d rows cannot be sent (--dry-run lists them):\n%s\n", found.invalid,
+		fmt.Fprintf(out, "%s cannot be sent (--dry-run lists them):\n%s\n", count(found.invalid),
 			strings.Join(counts(found.problems), "\n"))
+	}
+	if len(found.repeats) > 0 {
+		fmt.Fprintf(out,
+			"%s with the email, phone or clickId of an earlier row will be refused (--dry-run lists them; "+
+				"--allow-repeats sends them).\n", count(len(found.repeats)))
 	}
 	printDropped(out, found)
 }
@@ -69,53 +72,36 @@ func short(value string) string {
 }
 
 // dryRun prints the faults of the rows by line and field, and the values that
-// must be unique but are repeated. It keeps about 100 bytes of memory for each
-// such value.
+// must be unique but are repeated.
 func dryRun(rows *leads, out io.Writer) error {
 	fmt.Fprintln(out, rows.file.Format)
-	repeated := 0
-	seen := make(map[uint64]int) // the first line, by the hash of the value
-	seed := maphash.MakeSeed()
-	found, err := rows.survey(func(r row) {
+	found, err := rows.survey(func(r row, repeats string) {
 		if r.fault != nil {
 			for _, f := range r.fault.Fields {
 				fmt.Fprintf(out, "line %d: %s %s\n", r.line, f.Field, f.Problem)
 			}
 		}
-		isRepeat := false
-		for _, unique := range identities(&r) {
-			hash := maphash.String(seed, unique.name+unique.value)
-			if first, known := seen[hash]; known {
-				fmt.Fprintf(out, "line %d: %s is the same as on line %d\n", r.line, unique.name, first)
-				isRepeat = true
-			} else {
-				seen[hash] = r.line
-			}
-		}
-		if isRepeat {
-			repeated++
+		if repeats != "" {
+			fmt.Fprintf(out, "line %d: %s\n", r.line, repeats)
 		}
 	})
-	fmt.Fprintf(out, "%d rows: %d invalid, %d with a value of an earlier row. Nothing was sent.\n", found.rows,
-		found.invalid, repeated)
-	printDropped(out, found)
-	switch {
-	case err != nil:
+	if err != nil {
 		return app.WithCode(app.CodeUsage, err)
-	case found.invalid+repeated > 0:
-		return app.WithCode(app.CodeRefused, fmt.Errorf("%d rows are invalid or repeated", found.invalid+repeated))
+	}
+	fmt.Fprintf(out, "%s: %d invalid, %d with a value of an earlier row. Nothing was sent.\n", count(found.rows),
+		found.invalid, len(found.repeats))
+	printDropped(out, found)
+	if found.invalid+len(found.repeats) > 0 {
+		return app.WithCode(app.CodeRefused, fmt.Errorf("%s cannot be sent",
+			count(found.invalid+len(found.repeats))))
 	}
 	return nil
 }
 
-type identity struct{ name, value string }
-
-// identities returns the values that must be unique. The API refuses a second
-// lead with the same email or phone, and a search after a lost response takes
-// leads with the same email or click id for the same lead.
-func identities(r *row) []identity {
-	all := []identity{
-		{"email", strings.ToLower(r.lead.Email)}, {"phone", r.lead.Phone}, {"clickId", r.lead.ClickID},
+// count returns a text like "2 rows".
+func count(rows int) string {
+	if rows == 1 {
+		return "1 row"
 	}
-	return slices.DeleteFunc(all, func(i identity) bool { return i.value == "" })
+	return fmt.Sprintf("%d rows", rows)
 }
