@@ -125,8 +125,7 @@ func (l *ledger) claim(is owner) (err error) {
 			}
 			n, _, err := tally(rows)
 			if was != is && n[registered]+n[recovered]+n[unknown] > 0 {
-				return fmt.Errorf("the progress in %s belongs to %s: choose another --folder", l.folder,
-					was.difference(is))
+				return fmt.Errorf("the progress in %s belongs to %s", l.folder, was.difference(is))
 			}
 			return err
 		})
@@ -146,17 +145,18 @@ func (l *leads) owner(brand, baseURL string) owner {
 	return owner{Brand: brand, BaseURL: baseURL, File: l.file.Sum, Flags: flags}
 }
 
-// difference says how an import differs from another one.
+// difference says how an import differs from another one, and what to do.
 func (o owner) difference(other owner) string {
 	switch {
 	case o.Brand != other.Brand:
-		return fmt.Sprintf("brand %q", o.Brand)
+		return fmt.Sprintf("brand %q: choose another --folder", o.Brand)
 	case o.BaseURL != other.BaseURL:
-		return "another --base-url"
+		return "another --base-url: choose another --folder"
 	case o.File != other.File:
-		return "another file, or to this one before it was changed"
+		return "another file, or to this one before it was changed: if you have added rows, put only these into " +
+			"a new file; another --folder would send all rows again"
 	}
-	return "other flags for columns, phones or countries"
+	return "other flags for columns, phones or countries: give these again; another --folder would send all rows again"
 }
 
 func writeError(err error) error {

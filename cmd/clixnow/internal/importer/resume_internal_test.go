@@ -205,7 +205,9 @@ func TestRefusedFolders(t *testing.T) {
 	}{
 		"other file": {
 			func(t *testing.T, f *fixture) { f.write(t, f.file, csvOf(2)) }, nil,
-			belongs + "another file, or to this one before it was changed: choose another --folder",
+			belongs +
+				"another file, or to this one before it was changed: if you have added rows, put only these into " +
+				"a new file; another --folder would send all rows again\n",
 		},
 		"other brand": {
 			func(_ *testing.T, f *fixture) { f.Brand = "other" }, nil,
@@ -213,17 +215,19 @@ func TestRefusedFolders(t *testing.T) {
 		},
 		"other host": {
 			func(_ *testing.T, f *fixture) { f.URL = "http://127.0.0.1:1" }, nil,
-			belongs + "another --base-url",
+			belongs + "another --base-url: choose another --folder\n",
 		},
 		"other columns": {
 			func(*testing.T, *fixture) {},
 			[]string{"--map", "clickId=sub2"},
-			belongs + "other flags for columns, phones or countries",
+			belongs +
+				"other flags for columns, phones or countries: give these again; another --folder would send all rows again\n",
 		},
 		"other country": {
 			func(*testing.T, *fixture) {},
 			[]string{"--default-country", "DE"},
-			belongs + "other flags for columns, phones or countries",
+			belongs +
+				"other flags for columns, phones or countries: give these again; another --folder would send all rows again\n",
 		},
 		"file that is no database": {
 			func(t *testing.T, f *fixture) {
