@@ -122,6 +122,20 @@ func TestRepeats(t *testing.T) {
 	assert.Len(t, again.Leads(), 4)
 }
 
+// TestPhonesOfRows checks that the country of a phone without a country code is
+// that of its row.
+func TestPhonesOfRows(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, header+
+		"Anna,Meier,anna@example.com,0151 23456789,Secret-1!,DE,1\n"+
+		"Berta,Meier,berta@example.com,079 555 01 90,Secret-2!,CH,2\n"+
+		"Carla,Meier,carla@example.com,079 555 01 91,Secret-3!,DK,3\n")
+	assert.Equal(t, app.CodeRefused, f.run(t, "--default-country", "CH", "--concurrency", "1"))
+	assert.Equal(t, map[int]string{2: "registered", 3: "registered", 4: "refused"}, f.outcomes(t))
+	assert.Contains(t, string(f.Requests()[0].Body), `"+4915123456789"`)
+	assert.Contains(t, string(f.Requests()[1].Body), `"+41795550190"`)
+}
+
 // TestRepeatInDoubt checks that a row that may have been sent with
 // --allow-repeats is not called refused.
 func TestRepeatInDoubt(t *testing.T) {

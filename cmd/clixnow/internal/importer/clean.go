@@ -20,8 +20,8 @@ import (
 // cleaner turns the values of a file into those of a lead. Its errors say what
 // is wrong, and do not contain the values.
 type cleaner struct {
-	// region is the country of phones without a country code. "" means that
-	// they are refused.
+	// region is the country of phones without a country code, if that of the
+	// row is unknown. "" means that they are refused.
 	region string
 	// fixCountries replaces names of countries and codes of three letters.
 	fixCountries bool
@@ -33,9 +33,9 @@ func newCleaner(s settings) *cleaner {
 	return &cleaner{strings.ToUpper(s.defaultCountry), s.fixCountries, sync.OnceValue(countryNames)}
 }
 
-// clean returns the value of a field as JSON has it. With an error, it returns
-// the value that the results show.
-func (c *cleaner) clean(field, value string) (any, error) {
+// clean returns the value of a field as JSON has it. country is the row's. With
+// an error, clean returns the value that the results show.
+func (c *cleaner) clean(field, value, country string) (any, error) {
 	if field == "password" {
 		return value, nil // it may begin or end with a space
 	}
@@ -48,7 +48,7 @@ func (c *cleaner) clean(field, value string) (any, error) {
 		isJoiner := func(c rune) bool { return c == '\u200c' || c == '\u200d' }
 		return strings.TrimPrefix(strings.Join(strings.FieldsFunc(value, isJoiner), ""), "mailto:"), nil
 	case "phone":
-		return c.phone(value)
+		return c.phone(value, country)
 	case "countryCode":
 		return c.country(value)
 	case "ipAddress":
@@ -147,7 +147,7 @@ func address(value string) (string, error) {
 }
 
 // phone returns a phone number in the form "+41795550190".
-func (c *cleaner) phone(value string) (string, error) {
+func (c *cleaner) phone(value, country string) (string, error) {
 	plain, err := integer(strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(value, "'"), "p:"), "tel:"))
 	if err != nil {
 		return value, err
@@ -172,11 +172,20 @@ func (c *cleaner) phone(value string) (string, error) {
 	case digits[0] != '+' && c.region == "":
 		return value, errors.New("has no country code: write it like +41795550190, or give --default-country")
 	}
-	number, err := phonenumbers.Parse(digits, c.region)
-	if err == nil && digits[0] != '+' && !phonenumbers.IsValidNumber(number) {
+	region := c.region
+	if code, err := c.country(strings.TrimSpace(country)); err == nil && phonenumbers.GetSupportedRegions()[code] {
+		region = code
+	}
+	number, err := phonenumbers.Parse(digits, region)
+	if err == nil && digits[0] != '+' {
 		// A spreadsheet may have removed the "+".
-		if other, err := phonenumbers.Parse("+"+digits, ""); err == nil && phonenumbers.IsValidNumber(other) {
+		other, otherErr := phonenumbers.Parse("+"+digits, "")
+		isNational, isValid := phonenumbers.IsValidNumber(number), otherErr == nil && phonenumbers.IsValidNumber(other)
+		switch {
+		case isValid && (!isNational || *other.CountryCode == *number.CountryCode):
 			number = other
+		case isNational == isValid: // it is none of the two, or it may be both
+			return value, fmt.Errorf("is not clearly of %s: write it with its country code, like +41795550190", region)
 		}
 	}
 	if err != nil || phonenumbers.IsPossibleNumberWithReason(number) != phonenumbers.IS_POSSIBLE {

@@ -103,7 +103,8 @@ func command(a *app.App, opts ...clixnow.Option) *cobra.Command {
 	flags.StringSliceVar(&s.mapping, "map", nil, "fields of columns with other names, as `COLUMN=FIELD,...`; "+
 		"FIELD may be extra:NAME for a field that the brand asks for, or - to leave out")
 	flags.BoolVar(&s.ignoreUnknown, "ignore-unknown", false, "leave out unknown columns")
-	flags.StringVar(&s.defaultCountry, "default-country", "", "country of phones without a country code, as `CH`")
+	flags.StringVar(&s.defaultCountry, "default-country", "", "country of phones without a country code, as `CH`; "+
+		"the country of the row comes first")
 	flags.BoolVar(&s.fixCountries, "fix-countries", false, "replace names of countries and codes of three letters "+
 		"by codes of two letters")
 	flags.BoolVar(&s.allowRepeats, "allow-repeats", false, "send rows with the email, phone or click id of an earlier "+

@@ -115,6 +115,7 @@ func (l *leads) row(record sheet.Row) row {
 	r := row{line: record.Line, values: record.Values, cleaned: make(map[string]any)}
 	extra := make(map[string]any)
 	var faults []clixnow.FieldError
+	country := l.value(record, "countryCode")
 	for i, target := range l.targets {
 		value := r.values[i]
 		if name, ok := strings.CutPrefix(target, extraPrefix); ok && value != "" {
@@ -124,7 +125,7 @@ func (l *leads) row(record sheet.Row) row {
 			continue
 		}
 		isMandatory := slices.Contains(l.mandatory, target)
-		cleaned, err := l.cleaner.clean(target, value)
+		cleaned, err := l.cleaner.clean(target, value, country)
 		if text, _ := cleaned.(string); err == nil && isMandatory && strings.Contains(text, "\n") {
 			err = errors.New("has a line break")
 		}
@@ -167,7 +168,7 @@ func (l *leads) value(record sheet.Row, field string) string {
 	if i < 0 {
 		return ""
 	}
-	value, _ := l.cleaner.clean(field, record.Values[i])
+	value, _ := l.cleaner.clean(field, record.Values[i], "")
 	return fmt.Sprint(value)
 }
 

@@ -221,13 +221,15 @@ func TestRefusedFolders(t *testing.T) {
 			func(*testing.T, *fixture) {},
 			[]string{"--map", "clickId=sub2"},
 			belongs +
-				"other flags for columns, phones or countries: give these again; another --folder would send all rows again\n",
+				"other flags for columns, phones or countries: give these again; " +
+				"another --folder would send all rows again\n",
 		},
 		"other country": {
 			func(*testing.T, *fixture) {},
 			[]string{"--default-country", "DE"},
 			belongs +
-				"other flags for columns, phones or countries: give these again; another --folder would send all rows again\n",
+				"other flags for columns, phones or countries: give these again; " +
+				"another --folder would send all rows again\n",
 		},
 		"file that is no database": {
 			func(t *testing.T, f *fixture) {
