@@ -147,6 +147,47 @@ func TestRepeatInDoubt(t *testing.T) {
 	assert.Equal(t, "recovered", f.outcomes(t)[3])
 }
 
+// TestChangedRefusedRows checks that corrections in refused.csv are never lost.
+func TestChangedRefusedRows(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, replaced(csvOf(3), "lead1@", "lead1 at "))
+	f.Inject(clixnowtest.Fault{
+		Email: "lead2@example.com", Times: 2, Status: 400,
+		Body: `{"message":"Daily cap reached"}`,
+	})
+	path, second := filepath.Join(f.folder, refusedName), filepath.Join(f.folder, "refused-2.csv")
+	read := func(path string) string {
+		content, err := os.ReadFile(path)
+		require.NoError(t, err)
+		return string(content)
+	}
+	assert.Equal(t, app.CodeLater, f.run(t))
+	assert.Contains(t, f.output.String(), "\n  clixnow import '"+path+"'\n")
+	written := read(path)
+	require.NoError(t, os.Remove(path))
+	assert.Equal(t, app.CodeLater, f.run(t))
+	assert.Equal(t, written, read(path), "it is written again if it was removed")
+
+	corrected := replaced(written, "lead1 at ", "lead1@")
+	f.write(t, path, corrected)
+	f.Inject(clixnowtest.Fault{Email: "lead2@example.com", Status: 400, Body: `{"message":"Daily cap reached"}`})
+	assert.Equal(t, app.CodeLater, f.run(t), "no row was refused in this run")
+	assert.Equal(t, corrected, read(path))
+	assert.NoFileExists(t, second)
+	assert.Contains(t, f.output.String(), "\nRefused rows, with their passwords: "+path+"\n")
+
+	f.Inject(clixnowtest.Fault{Email: "lead2@example.com", Status: 422, Body: `{"errors":{"Phone":["Not a phone."]}}`})
+	for range 2 {
+		assert.Equal(t, app.CodeRefused, f.run(t))
+		assert.Equal(t, corrected, read(path))
+		assert.Contains(t, read(second), "lead1 at ")
+		assert.Contains(t, read(second), "lead2@")
+		assert.Contains(t, f.output.String(), "\nRefused rows, with their passwords: "+second+"\n"+
+			"It has all refused rows. refused.csv was changed, so it was not overwritten.\n")
+	}
+	assert.NoFileExists(t, filepath.Join(f.folder, "refused-3.csv"))
+}
+
 // TestChangingFile checks an import whose file is changed while it runs.
 func TestChangingFile(t *testing.T) {
 	t.Parallel()

@@ -149,9 +149,9 @@ func unknownColumns(unknown, targets []string) ([]string, error) {
 		pairs = append(pairs, quoted(column+"="+target))
 		targets = append(slices.Clip(targets), target)
 	}
-	return targets, fmt.Errorf("unknown columns %s: write --map '%s' if that is right (\"-\" leaves a column out), "+
+	return targets, fmt.Errorf("unknown columns %s: write --map %s if that is right (\"-\" leaves a column out), "+
 		"or leave all of them out with --ignore-unknown; the known columns are %s", strings.Join(named, ", "),
-		strings.ReplaceAll(strings.Join(pairs, ","), "'", `'\''`), strings.Join(columnNames(), ", "))
+		shellQuoted(strings.Join(pairs, ",")), strings.Join(columnNames(), ", "))
 }
 
 // readMapping reads pairs such as "Mobile=phone", and returns the target for
@@ -226,6 +226,9 @@ func missingFields(targets []string) (names []string) {
 	}
 	return names
 }
+
+// shellQuoted returns text as one word of a shell.
+func shellQuoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 // quoted returns text as a value of a CSV file.
 func quoted(text string) string {

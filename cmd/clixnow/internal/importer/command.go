@@ -223,10 +223,11 @@ func (s *settings) register(ctx context.Context, a *app.App, rows *leads, found 
 	if rows.file.HasGrown() {
 		fmt.Fprintln(a.Err, "The file has grown meanwhile. Put the new rows into a file of their own to import them.")
 	}
-	if resultsErr := errors.Join(err, l.writeResults(rows, s.redirectURLs)); runErr == nil {
+	refusedPath, resultsErr := l.writeResults(rows, s.redirectURLs)
+	if resultsErr = errors.Join(err, resultsErr); runErr == nil {
 		runErr = resultsErr
 	}
-	s.printResults(a, n)
+	s.printResults(a, refusedPath, n)
 	return exitError(runErr, found.rows, n)
 }
 
@@ -251,7 +252,7 @@ func exitError(err error, rows int, n map[outcome]int) error {
 
 // printResults says where the results are. The folder of the demo is removed,
 // so it prints the results.
-func (s *settings) printResults(a *app.App, n map[outcome]int) {
+func (s *settings) printResults(a *app.App, refusedPath string, n map[outcome]int) {
 	path := filepath.Join(s.folder, resultsName)
 	if a.Demo {
 		results, _ := os.ReadFile(path) //nolint:gosec // the demo's own folder
@@ -259,9 +260,16 @@ func (s *settings) printResults(a *app.App, n map[outcome]int) {
 		return
 	}
 	fmt.Fprintln(a.Out, "Results:", path)
-	if n[refused] > 0 {
-		fmt.Fprintln(a.Out, "Refused rows, with their passwords:", filepath.Join(s.folder, refusedName))
+	if n[refused] == 0 || refusedPath == "" {
+		return
 	}
+	fmt.Fprintln(a.Out, "Refused rows, with their passwords:", refusedPath)
+	if filepath.Base(refusedPath) != refusedName {
+		fmt.Fprintf(a.Out, "It has all refused rows. %s was changed, so it was not overwritten.\n", refusedName)
+	}
+	fmt.Fprintf(a.Out,
+		"Correct them there, and import them with the same --map and other flags:\n  clixnow import %s\n",
+		shellQuoted(refusedPath))
 }
 
 // confirm shows the first rows, and asks whether to send the leads.

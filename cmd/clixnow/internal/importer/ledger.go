@@ -112,7 +112,8 @@ func openLedger(folder string, is owner) (_ *ledger, err error) {
 	return l, nil
 }
 
-// claim makes the progress that of an import. Each owner has a bucket.
+// claim makes the progress that of an import. Each owner has a bucket,
+// and placeRefused has one.
 func (l *ledger) claim(is owner) (err error) {
 	if l.bucket, err = json.Marshal(is); err != nil {
 		return err
@@ -120,6 +121,9 @@ func (l *ledger) claim(is owner) (err error) {
 	err = l.db.View(func(tx *bolt.Tx) error {
 		return tx.ForEach(func(bucket []byte, rows *bolt.Bucket) error {
 			var was owner
+			if string(bucket) == refusedName {
+				return nil
+			}
 			if err := json.Unmarshal(bucket, &was); err != nil {
 				return err
 			}

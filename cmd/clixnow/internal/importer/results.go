@@ -1,14 +1,19 @@
 package importer
 
 import (
+	"crypto/sha256"
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"unicode"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 const (
@@ -20,16 +25,17 @@ const (
 	reasonColumn = "import_reason"
 )
 
-// writeResults writes the results and the refused rows. If it fails, the files
-// of the run before stay.
-func (l *ledger) writeResults(rows *leads, redirectURLs bool) (err error) {
+// writeResults writes the results and the refused rows. It returns the path of
+// the refused rows. If it fails, the files of the run before stay.
+func (l *ledger) writeResults(rows *leads, redirectURLs bool) (refusedPath string, err error) {
+	refusedPath = filepath.Join(l.folder, refusedName)
 	results, err := createCSV(filepath.Join(l.folder, resultsName), ',')
 	if err != nil {
-		return err
+		return "", err
 	}
-	rejects, err := createCSV(filepath.Join(l.folder, refusedName), rows.file.Delimiter)
+	rejects, err := createCSV(refusedPath, rows.file.Delimiter)
 	if err != nil {
-		return errors.Join(err, results.finish(false))
+		return "", errors.Join(err, results.finish(false))
 	}
 	columns := []string{"line", "outcome", "lead_id", "email", "click_id", "error"}
 	if redirectURLs {
@@ -59,7 +65,55 @@ func (l *ledger) writeResults(rows *leads, redirectURLs bool) (err error) {
 			rejects.write(rows.original(record.Values), line, oneLine(s.Error))
 		}
 	}
-	return errors.Join(err, results.finish(err == nil), rejects.finish(err == nil))
+	rejects.Flush()
+	isNew := true
+	if err == nil && rejects.rows > 1 {
+		isNew, err = l.placeRefused(rejects)
+	}
+	return rejects.path, errors.Join(err, results.finish(err == nil), rejects.finish(err == nil && isNew))
+}
+
+// placeRefused sets the path of the refused rows to the first of refused.csv,
+// refused-2.csv and so on that does not exist, or that nobody has changed since
+// a run wrote it. It returns false if the rows need not be written, because an
+// earlier run wrote them, and somebody has changed that file. The ledger has
+// the sums of what was written.
+func (l *ledger) placeRefused(t *csvFile) (isNew bool, err error) {
+	sum, err := sumOf(t.file.Name())
+	if err != nil {
+		return false, err
+	}
+	err = writeError(l.db.Update(func(tx *bolt.Tx) error {
+		sums, err := tx.CreateBucketIfNotExists([]byte(refusedName))
+		if err != nil {
+			return err
+		}
+		isKnown := sums.Get(sum) != nil
+		path := t.path
+		for n := 2; ; n++ {
+			was, err := sumOf(path)
+			switch isMissing := errors.Is(err, fs.ErrNotExist); {
+			case err == nil && sums.Get(was) != nil, isMissing && (n == 2 || !isKnown):
+				t.path, isNew = path, true
+				return sums.Put(sum, []byte{1})
+			case isMissing:
+				return nil
+			}
+			path = fmt.Sprintf("%s-%d.csv", strings.TrimSuffix(t.path, ".csv"), n)
+		}
+	}))
+	return isNew, err
+}
+
+// sumOf returns the hash of the content of a file.
+func sumOf(path string) ([]byte, error) {
+	file, err := os.Open(path) //nolint:gosec // the user's folder
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.New()
+	_, err = io.Copy(sum, file)
+	return sum.Sum(nil), errors.Join(err, file.Close())
 }
 
 // original returns the values of a row without those of lineColumn and
