@@ -322,6 +322,7 @@ func TestPreview(t *testing.T) {
 		assert.LessOrEqual(t, len([]rune(lines[i])), 80)
 	}
 	assert.Equal(t, []string{
+		`Brand "acme" at ` + f.URL,
 		"CSV, UTF-8, columns separated by ';', 2 rows. The first ones:",
 		"firstName    An[2Jna            Berta",
 		"lastName     Meier-von der Ho…  Meier",

@@ -21,6 +21,8 @@ func columnNames() []string {
 // These are the targets of columns other than the names of columnNames.
 const (
 	leaveOut = "-"
+	// undecided is what the suggestion has for a column that it does not know.
+	undecided = "?"
 	// extraPrefix is in front of the name of a further field that a brand asks
 	// for.
 	extraPrefix = "extra:"
@@ -40,14 +42,15 @@ phone phonenumber mobile mobilephone mobilenumber cell cellphone tel telephone t
 phone portable telephonenumber téléphone telefono teléfono telefone celular cellulare telefoon msisdn
 phone numertelefonu телефон
 password pass passwort kennwort motdepasse contraseña contrasena senha wachtwoord hasło haslo пароль
-countryCode country land staat pays pais país paese kraj geo countryiso iso2 country/region страна
+countryCode country land staat pays pais país paese kraj geo countryiso iso2 country/region ländercode laendercode
+countryCode landescode landeskürzel codepays страна
 languageCode language lang locale sprache langue idioma lingua taal język jezyk язык
 referralUrl referrer referer url landingpage pageurl landingpageurl website
-subCampaign campaign campaignname campaignid kampagne utmcampaign sub1 subid subid1 aff_sub affsub
+subCampaign campaign campaignname campaignid kampagne utmcampaign sub1 subid subid1 affsub
 placement adset adsetname adname ad utmcontent
 keyword utmterm searchterm suchbegriff
 sub2 subid2 affsub2 utmsource source quelle
-clickId click gclid fbclid msclkid ttclid transactionid cid externalid leadgenid
+clickId click klickid klickkennung gclid fbclid msclkid ttclid transactionid cid externalid leadgenid
 deviceType device platform gerät
 osName os operatingsystem betriebssystem
 ipAddress ip ipaddr visitorip userip clientip ipadresse
@@ -84,6 +87,9 @@ func columnTargets(header []string, s settings) ([]string, error) {
 		case target == leaveOut, strings.HasPrefix(target, extraPrefix) && target != extraPrefix:
 		case fieldName(target) != "":
 			target = fieldName(target)
+		case mapped && target == undecided:
+			faults = append(faults,
+				fmt.Errorf("--map: write a field, extra:NAME or - instead of the \"?\" of %q", column))
 		case mapped:
 			faults = append(faults, fmt.Errorf("--map: %q is not a field of a lead", target))
 		case s.ignoreUnknown, column == lineColumn, column == reasonColumn:
@@ -140,18 +146,19 @@ func unknownColumns(unknown, targets []string) ([]string, error) {
 	for _, column := range unknown {
 		target := suggestion(column)
 		if target == "" || slices.Contains(targets, target) {
-			target = leaveOut
+			target = undecided
 		}
 		named = append(named, strconv.Quote(column))
-		if target != leaveOut {
+		if target != undecided {
 			named[len(named)-1] += " (" + target + "?)"
 		}
 		pairs = append(pairs, quoted(column+"="+target))
 		targets = append(slices.Clip(targets), target)
 	}
-	return targets, fmt.Errorf("unknown columns %s: write --map %s if that is right (\"-\" leaves a column out), "+
-		"or leave all of them out with --ignore-unknown; the known columns are %s", strings.Join(named, ", "),
-		shellQuoted(strings.Join(pairs, ",")), strings.Join(columnNames(), ", "))
+	return targets, fmt.Errorf("unknown columns %s: write --map %s if that is right (instead of \"?\" write "+
+		"a field, extra:NAME, or - to leave the column out), or leave all of them out with --ignore-unknown; "+
+		"\"clixnow import --help\" lists the fields", strings.Join(named, ", "),
+		shellQuoted(strings.Join(pairs, ",")))
 }
 
 // readMapping reads pairs such as "Mobile=phone", and returns the target for

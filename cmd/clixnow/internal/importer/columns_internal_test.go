@@ -44,8 +44,8 @@ func TestColumns(t *testing.T) {
 		"unknown": {
 			header: mandatory + ",age,notes",
 			faults: []string{
-				`unknown columns "age", "notes"`, "the known columns are firstName, lastName", "--ignore-unknown",
-				"comment",
+				`unknown columns "age", "notes" (comment?): write --map 'age=?,notes=comment'`, "--ignore-unknown",
+				"--help",
 			},
 		},
 		"missing": {
@@ -68,6 +68,10 @@ func TestColumns(t *testing.T) {
 		"mapped to an unknown field": {
 			header: mandatory + ",age", flags: settings{mapping: pairs("age=years")},
 			faults: []string{`--map: "years" is not a field of a lead`},
+		},
+		"suggestion that nobody has decided": {
+			header: mandatory + ",age", flags: settings{mapping: pairs("age=?")},
+			faults: []string{`--map: write a field, extra:NAME or - instead of the "?" of "age"`},
 		},
 		"mapped from an unknown column": {
 			header: mandatory, flags: settings{mapping: pairs("age=sub2")},
@@ -184,8 +188,13 @@ func TestDryRun(t *testing.T) {
 				"line 4: password must have a character that is neither letter nor digit\n" +
 				"line 4: countryCode must be two letters\n" +
 				"2 rows: 1 invalid, 0 with a value of an earlier row. Nothing was sent.\n" +
+				"No column is clickId: a lead whose response is lost is found by email only.\n" +
 				"These optional values are left out:\n" +
 				"     1 × ipAddress must be an IPv4 or IPv6 address\n", app.CodeRefused,
+		},
+		"no click id": {
+			strings.ReplaceAll(csvOf(1), "clickId", "sub2"), "",
+			"Nothing was sent.\nNo column is clickId: ", app.CodeDone,
 		},
 		"UTF-8 with a byte that is lost": {
 			header + "Andr\uFFFD,Brown,a@example.com,+41790000001,Password!,CH,1\n", "",
@@ -233,6 +242,8 @@ func TestDryRun(t *testing.T) {
 			}
 			assert.Equal(t, test.code, f.run(t, flags...))
 			assert.Contains(t, f.output.String(), test.want)
+			assert.Equal(t, test.code != app.CodeUsage, strings.Contains(f.output.String(), "Nothing was sent."),
+				"a file that cannot be read has no totals")
 			assert.Empty(t, f.Requests())
 			assert.NoDirExists(t, f.folder)
 		})

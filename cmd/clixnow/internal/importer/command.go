@@ -277,6 +277,7 @@ func (s *settings) confirm(a *app.App, rows *leads, found survey, brand app.Sett
 	if s.yes {
 		return nil
 	}
+	fmt.Fprintf(a.Err, "Brand %q at %s\n", brand.Brand, brand.Address())
 	preview(a.Err, rows, found)
 	if !a.Interactive() {
 		return app.Usage("nothing was sent: give --yes to send the leads to brand %q", brand.Brand)

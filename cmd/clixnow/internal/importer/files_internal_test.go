@@ -251,12 +251,16 @@ func TestFiles(t *testing.T) {
 			err: `unknown columns "Vorname" (firstName?), "Nachname" (lastName?), "Land" (countryCode?): ` +
 				"write --map 'Vorname=firstName,Nachname=lastName,Land=countryCode'",
 		},
+		"German tracker": {
+			content: replace("clickId", "Klick-ID,SubID,Alter", "countryCode", "Ländercode", "click-1", "1,2,3"),
+			err:     "write --map 'Ländercode=countryCode,Klick-ID=clickId,SubID=subCampaign,Alter=?' if",
+		},
 		"HubSpot": {content: replace("firstName", "First Name", "phone", "Phone Number",
 			"countryCode", "Country/Region"), err: `write --map 'Phone Number=phone,Country/Region=countryCode'`},
 		"Mailchimp": {
 			content: replace("email,", "Email Address,", "firstName", "First Name",
 				"lastName", "Last Name", "clickId", "MEMBER_RATING"),
-			err: `write --map 'Email Address=email,MEMBER_RATING=-'`,
+			err: `write --map 'Email Address=email,MEMBER_RATING=?'`,
 		},
 		"Facebook lead ads": {content: encode(t, utf16le,
 			strings.ReplaceAll(replace("phone", "phone_number", "+41795550190", "p:+41795550190", "clickId", "id"),
@@ -265,7 +269,7 @@ func TestFiles(t *testing.T) {
 			"Cj0KCQiA"), err: `"Gclid" (clickId?)`},
 		"column name with a comma": {
 			content: replace("phone", `"Phone, mobile"`),
-			err:     `write --map '"Phone, mobile=-"'`,
+			err:     `write --map '"Phone, mobile=?"'`,
 		},
 		"leading apostrophe": {content: replace("+41795550190", "'+41795550190"), lead: same},
 		"formula for text": {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -46,10 +47,15 @@ func preview(out io.Writer, rows *leads, found survey) {
 			"%s with the email, phone or clickId of an earlier row will be refused (--dry-run lists them; "+
 				"--allow-repeats sends them).\n", count(len(found.repeats)))
 	}
-	printDropped(out, found)
+	printWarnings(out, rows, found)
 }
 
-func printDropped(out io.Writer, found survey) {
+// printWarnings says what a lead loses.
+func printWarnings(out io.Writer, rows *leads, found survey) {
+	if !slices.Contains(rows.targets, "clickId") {
+		fmt.Fprintln(out,
+			"No column is clickId: a lead whose response is lost is found by email only.")
+	}
 	if len(found.dropped) > 0 {
 		fmt.Fprintf(out, "These optional values are left out:\n%s\n", strings.Join(counts(found.dropped), "\n"))
 	}
@@ -90,7 +96,7 @@ func dryRun(rows *leads, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "%s: %d invalid, %d with a value of an earlier row. Nothing was sent.\n", count(found.rows),
 		found.invalid, len(found.repeats))
-	printDropped(out, found)
+	printWarnings(out, rows, found)
 	if found.invalid+len(found.repeats) > 0 {
 		return app.WithCode(app.CodeRefused, fmt.Errorf("%s cannot be sent",
 			count(found.invalid+len(found.repeats))))
