@@ -101,7 +101,8 @@ func TestRepeats(t *testing.T) {
 	assert.Equal(t, app.CodeUsage,
 		execute(t.Context(), newApp(&f.output, token), "--brand", f.Brand, "--base-url", f.URL,
 			"--default-country", "CH", f.file))
-	assert.Contains(t, f.output.String(), "\n2 rows with the email, phone or clickId of an earlier row will be refused")
+	assert.Contains(t, f.output.String(), "\n3 rows cannot be sent (--dry-run lists them):\n"+
+		"     2 × email, phone or clickId is that of an earlier row (--allow-repeats sends it)\n")
 	assert.Equal(t, app.CodeRefused, f.run(t, "--default-country", "CH"))
 	assert.Equal(t, map[int]string{2: "registered", 3: "refused", 4: "refused", 5: "refused", 6: "registered"},
 		f.outcomes(t))

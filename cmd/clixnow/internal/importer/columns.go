@@ -1,9 +1,9 @@
 package importer
 
 import (
-	"encoding/csv"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,8 +21,6 @@ func columnNames() []string {
 // These are the targets of columns other than the names of columnNames.
 const (
 	leaveOut = "-"
-	// undecided is what the suggestion has for a column that it does not know.
-	undecided = "?"
 	// extraPrefix is in front of the name of a further field that a brand asks
 	// for.
 	extraPrefix = "extra:"
@@ -87,11 +85,8 @@ func columnTargets(header []string, s settings) ([]string, error) {
 		case target == leaveOut, strings.HasPrefix(target, extraPrefix) && target != extraPrefix:
 		case fieldName(target) != "":
 			target = fieldName(target)
-		case mapped && target == undecided:
-			faults = append(faults,
-				fmt.Errorf("--map: write a field, extra:NAME or - instead of the \"?\" of %q", column))
 		case mapped:
-			faults = append(faults, fmt.Errorf("--map: %q is not a field of a lead", target))
+			faults = append(faults, fmt.Errorf("--map: %q is not a field of a lead, extra:NAME or -", target))
 		case s.ignoreUnknown, column == lineColumn, column == reasonColumn:
 			target = leaveOut
 		default:
@@ -123,8 +118,8 @@ func columnTargets(header []string, s settings) ([]string, error) {
 func isHeader(row []string) bool {
 	named := false
 	for _, value := range row {
-		digits := len(value) - len(strings.Map(dropDigits, value))
-		if strings.Contains(value, "@") || digits >= 7 || len(value) > 200 {
+		digits := regexp.MustCompile(`[0-9]`).FindAllString(value, -1)
+		if strings.Contains(value, "@") || len(digits) >= 7 || len(value) > 200 {
 			return false
 		}
 		named = named || fieldName(value) != "" || suggestion(value) != "" || strings.HasPrefix(value, extraPrefix)
@@ -132,16 +127,10 @@ func isHeader(row []string) bool {
 	return named || len(row) == 1
 }
 
-func dropDigits(c rune) rune {
-	if c >= '0' && c <= '9' {
-		return -1
-	}
-	return c
-}
-
 // unknownColumns returns the error of columns that are not fields, with the
 // flag that would map them, and all targets with that flag.
 func unknownColumns(unknown, targets []string) ([]string, error) {
+	const undecided = "?"
 	var named, pairs []string
 	for _, column := range unknown {
 		target := suggestion(column)
@@ -239,9 +228,8 @@ func shellQuoted(text string) string { return "'" + strings.ReplaceAll(text, "'"
 
 // quoted returns text as a value of a CSV file.
 func quoted(text string) string {
-	var line strings.Builder
-	writer := csv.NewWriter(&line)
-	_ = writer.Write([]string{text, ""}) // an empty row would be quoted
-	writer.Flush()
-	return strings.TrimSuffix(line.String(), ",\n")
+	if strings.ContainsAny(text, "\",\r\n") {
+		return `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
+	}
+	return text
 }

@@ -71,7 +71,7 @@ func TestColumns(t *testing.T) {
 		},
 		"suggestion that nobody has decided": {
 			header: mandatory + ",age", flags: settings{mapping: pairs("age=?")},
-			faults: []string{`--map: write a field, extra:NAME or - instead of the "?" of "age"`},
+			faults: []string{`--map: "?" is not a field of a lead, extra:NAME or -`},
 		},
 		"mapped from an unknown column": {
 			header: mandatory, flags: settings{mapping: pairs("age=sub2")},

@@ -224,8 +224,8 @@ func (s *settings) register(ctx context.Context, a *app.App, rows *leads, found 
 		fmt.Fprintln(a.Err, "The file has grown meanwhile. Put the new rows into a file of their own to import them.")
 	}
 	refusedPath, resultsErr := l.writeResults(rows, s.redirectURLs)
-	if resultsErr = errors.Join(err, resultsErr); runErr == nil {
-		runErr = resultsErr
+	if runErr == nil {
+		runErr = errors.Join(err, resultsErr)
 	}
 	s.printResults(a, refusedPath, n)
 	return exitError(runErr, found.rows, n)
@@ -260,7 +260,7 @@ func (s *settings) printResults(a *app.App, refusedPath string, n map[outcome]in
 		return
 	}
 	fmt.Fprintln(a.Out, "Results:", path)
-	if n[refused] == 0 || refusedPath == "" {
+	if n[refused] == 0 {
 		return
 	}
 	fmt.Fprintln(a.Out, "Refused rows, with their passwords:", refusedPath)
@@ -282,8 +282,7 @@ func (s *settings) confirm(a *app.App, rows *leads, found survey, brand app.Sett
 	if !a.Interactive() {
 		return app.Usage("nothing was sent: give --yes to send the leads to brand %q", brand.Brand)
 	}
-	fmt.Fprintf(a.Err, "Send %d leads to brand %q? [y/N] ", found.rows-found.invalid-len(found.repeats),
-		brand.Brand)
+	fmt.Fprintf(a.Err, "Send %d leads to brand %q? [y/N] ", found.rows-found.invalid, brand.Brand)
 	answer, _ := bufio.NewReader(a.In).ReadString('\n')
 	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
 		return app.Usage("nothing was sent")

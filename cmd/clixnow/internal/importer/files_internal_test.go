@@ -193,7 +193,8 @@ func TestFiles(t *testing.T) {
 			`"click`) + plainRow + replaceRow("\n", "\"\n"), err: "lines 3 to 5 became one row"},
 		"comment of two lines": {
 			content: strings.ReplaceAll(plain, "clickId",
-				"comment") + replaceRow("click-1", "\"one\ntwo\""), rows: 2,
+				"comment") + replaceRow("click-1", "\"one\ntwo\"", "chloe@",
+				"anna@", "5190", "5191", "0190", "0191"), rows: 2,
 			lead: func(r *clixnow.CreateLeadRequest) { r.ClickID, r.Comment = "", "click-1" },
 		},
 		"two columns with one name": {content: replace("clickId", "Email"), err: "two columns are email"},

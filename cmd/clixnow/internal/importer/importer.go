@@ -175,16 +175,14 @@ func (i *importer) prepare(record sheet.Row, g group) (*clixnow.CreateLeadReques
 		return nil, err
 	}
 	row := i.leads.row(record)
-	var fault error
-	switch repeats := i.found.repeats[row.line]; {
-	case row.fault != nil:
-		fault = row.fault
-	case repeats != "" && g != inDoubt: // in doubt, it may have been sent with --allow-repeats
-		fault = errors.New(repeats)
-	}
-	if fault != nil {
+	if row.fault != nil {
 		i.meter.add()
-		return nil, i.ledger.noteOutcome(row.line, refused, nil, fault)
+		return nil, i.ledger.noteOutcome(row.line, refused, nil, row.fault)
+	}
+	// A row in doubt may have been sent with --allow-repeats.
+	if repeats := i.found.repeats[row.line]; repeats != "" && g != inDoubt {
+		i.meter.add()
+		return nil, i.ledger.noteOutcome(row.line, refused, nil, errors.New(repeats))
 	}
 	return &row.lead, i.ledger.noteStart(row.line)
 }

@@ -23,9 +23,6 @@ type leads struct {
 	cleaner *cleaner
 	// mandatory are the fields without which no row can be sent.
 	mandatory []string
-	// isRefused reports whether the file is the refused.csv of an earlier
-	// import. Its values are then escaped.
-	isRefused bool
 	// allowRepeats lets rows be sent that have values of earlier rows.
 	allowRepeats bool
 }
@@ -50,10 +47,7 @@ func openLeads(s settings) (*leads, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &leads{
-		file: file, cleaner: newCleaner(s), mandatory: missingFields(nil),
-		isRefused: slices.Contains(file.Header, reasonColumn), allowRepeats: s.allowRepeats,
-	}
+	l := &leads{file: file, cleaner: newCleaner(s), mandatory: missingFields(nil), allowRepeats: s.allowRepeats}
 	if l.targets, err = columnTargets(file.Header, s); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
@@ -65,6 +59,7 @@ func openLeads(s settings) (*leads, error) {
 // Any other error is the last.
 func (l *leads) records() iter.Seq2[sheet.Row, error] {
 	return func(yield func(sheet.Row, error) bool) {
+		isEscaped := slices.Contains(l.file.Header, reasonColumn) // it is a refused.csv
 		for record, err := range l.file.Rows() {
 			if _, isOfRow := errors.AsType[*sheet.RowError](err); err != nil && !isOfRow {
 				err = fmt.Errorf("read the leads: %w", err)
@@ -72,7 +67,7 @@ func (l *leads) records() iter.Seq2[sheet.Row, error] {
 				err = l.checkLineBreaks(record)
 			}
 			for i := range record.Values {
-				if l.isRefused {
+				if isEscaped {
 					record.Values[i] = unescapeFormula(record.Values[i])
 				}
 			}
@@ -207,6 +202,8 @@ func (l *leads) survey(show func(row, string)) (found survey, err error) {
 		found.add(&r)
 		if text := l.repeats(&r, seen, seed); text != "" {
 			found.repeats[r.line] = text
+			found.invalid++
+			found.problems["email, phone or clickId is that of an earlier row (--allow-repeats sends it)"]++
 		}
 		if len(found.first) < preview {
 			found.first = append(found.first, r)
@@ -239,16 +236,12 @@ func (l *leads) repeats(r *row, seen map[uint64]int32, seed maphash.Seed) string
 	if i := slices.Index(l.file.Header, reasonColumn); i >= 0 && strings.Contains(r.values[i], sameAs) {
 		all = append(all, stillRepeats+strings.TrimPrefix(oneLine(r.values[i]), stillRepeats))
 	}
-	values := [][2]string{
-		{"email", strings.ToLower(r.lead.Email)},
-		{"phone", r.lead.Phone},
-		{"clickId", r.lead.ClickID},
-	}
-	for _, unique := range values {
-		hash := maphash.String(seed, unique[0]+unique[1])
+	for i, value := range []string{strings.ToLower(r.lead.Email), r.lead.Phone, r.lead.ClickID} {
+		field := []string{"email", "phone", "clickId"}[i]
+		hash := maphash.String(seed, field+value)
 		if first, known := seen[hash]; known {
-			all = append(all, fmt.Sprintf("%s %s %d", unique[0], sameAs, first))
-		} else if unique[1] != "" {
+			all = append(all, fmt.Sprintf("%s %s %d", field, sameAs, first))
+		} else if value != "" {
 			seen[hash] = int32(r.line) //nolint:gosec // a file with more lines does not fit into memory
 		}
 	}

@@ -42,19 +42,13 @@ func preview(out io.Writer, rows *leads, found survey) {
 		fmt.Fprintf(out, "%s cannot be sent (--dry-run lists them):\n%s\n", count(found.invalid),
 			strings.Join(counts(found.problems), "\n"))
 	}
-	if len(found.repeats) > 0 {
-		fmt.Fprintf(out,
-			"%s with the email, phone or clickId of an earlier row will be refused (--dry-run lists them; "+
-				"--allow-repeats sends them).\n", count(len(found.repeats)))
-	}
 	printWarnings(out, rows, found)
 }
 
 // printWarnings says what a lead loses.
 func printWarnings(out io.Writer, rows *leads, found survey) {
 	if !slices.Contains(rows.targets, "clickId") {
-		fmt.Fprintln(out,
-			"No column is clickId: a lead whose response is lost is found by email only.")
+		fmt.Fprintln(out, "No column is clickId: a lead whose response is lost is found by email only.")
 	}
 	if len(found.dropped) > 0 {
 		fmt.Fprintf(out, "These optional values are left out:\n%s\n", strings.Join(counts(found.dropped), "\n"))
@@ -95,11 +89,10 @@ func dryRun(rows *leads, out io.Writer) error {
 		return app.WithCode(app.CodeUsage, err)
 	}
 	fmt.Fprintf(out, "%s: %d invalid, %d with a value of an earlier row. Nothing was sent.\n", count(found.rows),
-		found.invalid, len(found.repeats))
+		found.invalid-len(found.repeats), len(found.repeats))
 	printWarnings(out, rows, found)
-	if found.invalid+len(found.repeats) > 0 {
-		return app.WithCode(app.CodeRefused, fmt.Errorf("%s cannot be sent",
-			count(found.invalid+len(found.repeats))))
+	if found.invalid > 0 {
+		return app.WithCode(app.CodeRefused, fmt.Errorf("%s cannot be sent", count(found.invalid)))
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -31,11 +30,11 @@ func (l *ledger) writeResults(rows *leads, redirectURLs bool) (refusedPath strin
 	refusedPath = filepath.Join(l.folder, refusedName)
 	results, err := createCSV(filepath.Join(l.folder, resultsName), ',')
 	if err != nil {
-		return "", err
+		return refusedPath, err
 	}
 	rejects, err := createCSV(refusedPath, rows.file.Delimiter)
 	if err != nil {
-		return "", errors.Join(err, results.finish(false))
+		return refusedPath, errors.Join(err, results.finish(false))
 	}
 	columns := []string{"line", "outcome", "lead_id", "email", "click_id", "error"}
 	if redirectURLs {
@@ -66,54 +65,45 @@ func (l *ledger) writeResults(rows *leads, redirectURLs bool) (refusedPath strin
 		}
 	}
 	rejects.Flush()
-	isNew := true
 	if err == nil && rejects.rows > 1 {
-		isNew, err = l.placeRefused(rejects)
+		err = l.placeRefused(rejects)
 	}
-	return rejects.path, errors.Join(err, results.finish(err == nil), rejects.finish(err == nil && isNew))
+	return rejects.path, errors.Join(err, results.finish(err == nil), rejects.finish(err == nil))
 }
 
 // placeRefused sets the path of the refused rows to the first of refused.csv,
 // refused-2.csv and so on that does not exist, or that nobody has changed since
-// a run wrote it. It returns false if the rows need not be written, because an
-// earlier run wrote them, and somebody has changed that file. The ledger has
-// the sums of what was written.
-func (l *ledger) placeRefused(t *csvFile) (isNew bool, err error) {
-	sum, err := sumOf(t.file.Name())
-	if err != nil {
-		return false, err
-	}
-	err = writeError(l.db.Update(func(tx *bolt.Tx) error {
+// a run wrote it. If an earlier run wrote the same rows, and somebody has
+// changed that file, placeRefused drops them. The ledger has the sums of what
+// was written.
+func (l *ledger) placeRefused(t *csvFile) error {
+	return writeError(l.db.Update(func(tx *bolt.Tx) error {
 		sums, err := tx.CreateBucketIfNotExists([]byte(refusedName))
-		if err != nil {
+		sum, sumErr := sumOf(t.file.Name())
+		if err = errors.Join(err, sumErr); err != nil {
 			return err
 		}
-		isKnown := sums.Get(sum) != nil
-		path := t.path
+		path, isKnown := t.path, sums.Get(sum) != nil
 		for n := 2; ; n++ {
 			was, err := sumOf(path)
 			switch isMissing := errors.Is(err, fs.ErrNotExist); {
 			case err == nil && sums.Get(was) != nil, isMissing && (n == 2 || !isKnown):
-				t.path, isNew = path, true
+				t.path = path
 				return sums.Put(sum, []byte{1})
 			case isMissing:
+				t.rows = 0
 				return nil
 			}
 			path = fmt.Sprintf("%s-%d.csv", strings.TrimSuffix(t.path, ".csv"), n)
 		}
 	}))
-	return isNew, err
 }
 
 // sumOf returns the hash of the content of a file.
 func sumOf(path string) ([]byte, error) {
-	file, err := os.Open(path) //nolint:gosec // the user's folder
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.New()
-	_, err = io.Copy(sum, file)
-	return sum.Sum(nil), errors.Join(err, file.Close())
+	content, err := os.ReadFile(path) //nolint:gosec // the user's folder
+	sum := sha256.Sum256(content)
+	return sum[:], err
 }
 
 // original returns the values of a row without those of lineColumn and
