@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/clixnow/clixnow-go"
@@ -131,23 +130,18 @@ func isHeader(row []string) bool {
 // flag that would map them, and all targets with that flag.
 func unknownColumns(unknown, targets []string) ([]string, error) {
 	const undecided = "?"
-	var named, pairs []string
+	var pairs []string
 	for _, column := range unknown {
 		target := suggestion(column)
 		if target == "" || slices.Contains(targets, target) {
 			target = undecided
 		}
-		named = append(named, strconv.Quote(column))
-		if target != undecided {
-			named[len(named)-1] += " (" + target + "?)"
-		}
 		pairs = append(pairs, quoted(column+"="+target))
 		targets = append(slices.Clip(targets), target)
 	}
-	return targets, fmt.Errorf("unknown columns %s: write --map %s if that is right (instead of \"?\" write "+
+	return targets, fmt.Errorf("unknown columns: write --map %s if that is right (instead of \"?\" write "+
 		"a field, extra:NAME, or - to leave the column out), or leave all of them out with --ignore-unknown; "+
-		"\"clixnow import --help\" lists the fields", strings.Join(named, ", "),
-		shellQuoted(strings.Join(pairs, ",")))
+		"\"clixnow import --help\" lists the fields", shellQuoted(strings.Join(pairs, ",")))
 }
 
 // readMapping reads pairs such as "Mobile=phone", and returns the target for

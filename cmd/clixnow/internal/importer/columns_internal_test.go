@@ -44,7 +44,7 @@ func TestColumns(t *testing.T) {
 		"unknown": {
 			header: mandatory + ",age,notes",
 			faults: []string{
-				`unknown columns "age", "notes" (comment?): write --map 'age=?,notes=comment'`, "--ignore-unknown",
+				`unknown columns: write --map 'age=?,notes=comment'`, "--ignore-unknown",
 				"--help",
 			},
 		},
@@ -92,7 +92,7 @@ func TestColumns(t *testing.T) {
 		"several faults": {
 			header: "email,email,age", flags: settings{mapping: pairs("x=y")},
 			faults: []string{
-				"two columns are email", `unknown columns "age"`, "there is no column",
+				"two columns are email", "unknown columns: write --map 'age=?'", "there is no column",
 				"missing columns firstName",
 			},
 		},
