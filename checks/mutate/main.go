@@ -6,7 +6,7 @@
 // A breakage flips a comparison, an operator or a boolean, changes a number,
 // removes a statement or an error, or fixes a condition. It is noticed if a
 // test fails, panics or hangs. The tests of the same folder run first, then
-// those of the root. equivalent.txt lists the breakages that change no
+// those of the root and of internal/e2e. equivalent.txt lists the breakages that change no
 // behaviour, with reasons. They do not count.
 package main
 
@@ -31,6 +31,9 @@ import (
 	"sync"
 	"time"
 )
+
+// endToEnd is the folder with the tests of the root from outside.
+const endToEnd = "internal/e2e"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -217,7 +220,10 @@ func (r *runner) judge(ctx context.Context, folder string, m *mutant) (verdict, 
 		return survived, err
 	}
 	own := filepath.Dir(m.file)
-	for _, tested := range slices.Compact([]string{own, "."}) {
+	for _, tested := range slices.Compact([]string{own, ".", endToEnd}) {
+		if _, err := os.Stat(filepath.Join(root, tested)); tested == endToEnd && err != nil {
+			continue // a test of this program has no such folder
+		}
 		//nolint:gosec // these are our own files
 		build := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", program, "./"+tested)
 		build.Dir = root
