@@ -6,8 +6,8 @@
 // A breakage flips a comparison, an operator or a boolean, changes a number,
 // removes a statement or an error, or fixes a condition. It is noticed if a
 // test fails, panics or hangs. The tests of the same folder run first, then
-// those of the root and of internal/e2e. equivalent.txt lists the breakages that change no
-// behaviour, with reasons. They do not count.
+// those of the root and of internal/e2e. equivalent.txt lists the breakages
+// that change no behaviour, with reasons. They do not count.
 package main
 
 import (
