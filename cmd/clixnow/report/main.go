@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string, out, messages io.Writer, now time.T
 	if err != nil {
 		return err
 	}
-	client, closeClient, err := connect(opts.brand, now) //nolint:contextcheck // the fake has no context
+	client, closeClient, err := connect(opts.brand, now)
 	if err != nil {
 		return err
 	}
