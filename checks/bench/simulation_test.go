@@ -117,8 +117,11 @@ func (s *simulation) run(t *testing.T) {
 		client, err := clixnow.NewClient(fmt.Sprint("brand-", i), token,
 			clixnow.WithHTTPClient(&http.Client{Transport: b, Timeout: 30 * time.Second}))
 		require.NoError(t, err)
-		following.Go(func() { s.follow(ctx, t, b, client) })
-		registering.Go(func() { s.register(ctx, t, b, client, &registering) })
+		// The random source of a brand is not for several goroutines.
+		pause := time.Duration(b.random.Int64N(int64(time.Minute)))
+		arrivals := rand.New(rand.NewPCG(4, b.random.Uint64()))
+		following.Go(func() { s.follow(ctx, t, pause, client) })
+		registering.Go(func() { s.register(ctx, t, b, arrivals, client, &registering) })
 	}
 	following.Go(func() { s.watch(ctx) })
 	registering.Wait()
@@ -128,10 +131,9 @@ func (s *simulation) run(t *testing.T) {
 
 // register starts a goroutine for each new lead of a brand.
 func (s *simulation) register(
-	ctx context.Context, t *testing.T, b *simBrand, client *clixnow.Client, group *sync.WaitGroup,
+	ctx context.Context, t *testing.T, b *simBrand, random *rand.Rand, client *clixnow.Client, group *sync.WaitGroup,
 ) {
 	t.Helper()
-	random := rand.New(rand.NewPCG(4, b.random.Uint64()))
 	for {
 		time.Sleep(time.Duration(random.ExpFloat64() / simRate * float64(time.Second)))
 		if time.Since(s.began) > s.length {
@@ -169,11 +171,10 @@ func ensure(ctx context.Context, client *clixnow.Client, number int) error {
 	}
 }
 
-// follow polls a brand for changes.
-func (s *simulation) follow(ctx context.Context, t *testing.T, b *simBrand, client *clixnow.Client) {
+// follow polls a brand for changes, after a pause.
+func (s *simulation) follow(ctx context.Context, t *testing.T, pause time.Duration, client *clixnow.Client) {
 	t.Helper()
-	t.Helper()
-	time.Sleep(time.Duration(b.random.Int64N(int64(time.Minute))))
+	time.Sleep(pause)
 	changes := client.LeadChanges(ctx, clixnow.LeadChangesRequest{Since: s.began, PollInterval: time.Minute})
 	for _, err := range changes {
 		if err != nil && !errors.Is(err, clixnow.ErrPassFailed) && ctx.Err() == nil {
