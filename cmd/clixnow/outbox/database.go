@@ -289,10 +289,18 @@ func (t riverTx[TTx]) enqueue(ctx context.Context, args registration) (int64, er
 	return result.Job.ID, nil
 }
 
-// retryNow makes a job available at once. It returns false if the job does not
-// exist: River deletes a job one day after its completion.
+// retryNow makes a job available at once. It returns false if a new job is
+// needed. River deletes a job one day after its completion. And a completed job
+// cannot be retried safely: a moment later River may complete it once more, as
+// the end of the old run, and the new run would be lost.
 func (t riverTx[TTx]) retryNow(ctx context.Context, job int64) (found bool, err error) {
-	_, err = t.client.JobRetryTx(ctx, t.tx, job)
+	row, err := t.client.JobGetTx(ctx, t.tx, job)
+	if err == nil && row.FinalizedAt != nil {
+		return false, nil
+	}
+	if err == nil {
+		_, err = t.client.JobRetryTx(ctx, t.tx, job)
+	}
 	if errors.Is(err, rivertype.ErrNotFound) {
 		return false, nil
 	}

@@ -309,7 +309,10 @@ func testWorker(t *testing.T, database string) {
 		assert.Contains(t, page, "nothing was created")
 
 		refuseNow("closed", 1)
+		jobOf := func() int64 { return one(t, `SELECT job_id FROM signups WHERE click_id = 'closed'`).Int64 }
+		completed := jobOf()
 		require.Equal(t, http.StatusSeeOther, send(t, "POST", p.admin+path+"/retry", asForm, "").code)
+		assert.NotEqual(t, completed, jobOf(), "River may complete the old job once more")
 		waitForCode(t, p, statusURL, http.StatusOK) // the waits begin with the first one
 		assert.Equal(t, int64(6), tries(t, "closed"))
 
