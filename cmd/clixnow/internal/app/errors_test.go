@@ -32,7 +32,7 @@ func TestCode(t *testing.T) {
 		{"no error", nil, app.CodeDone, ""},
 		{"usage", app.Usage("unknown brand"), app.CodeUsage, ""},
 		{"an error of cobra", errors.New("unknown command"), app.CodeUsage, ""},
-		{"a code of its own", app.WithCode(app.CodeDoubt, answer("POST", 401, "")), app.CodeDoubt, ""},
+		{"an explicit code", app.WithCode(app.CodeDoubt, answer("POST", 401, "")), app.CodeDoubt, ""},
 		{
 			"duplicate", answer("POST", 400, "Duplicate lead"), app.CodeRefused,
 			"; the brand has this email or phone already; if an earlier attempt may be yours, use --since",

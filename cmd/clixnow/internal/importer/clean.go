@@ -184,7 +184,7 @@ func (c *cleaner) phone(value, country string) (string, error) {
 		switch {
 		case isValid && (!isNational || *other.CountryCode == *number.CountryCode):
 			number = other
-		case isNational == isValid: // it is none of the two, or it may be both
+		case isNational == isValid: // the number fits neither country, or both
 			return value, fmt.Errorf("is not clearly of %s: write it with its country code, like +41795550190", region)
 		}
 	}

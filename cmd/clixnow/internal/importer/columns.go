@@ -55,7 +55,7 @@ comment comments note notes notiz notizen bemerkung remark remarks description k
 `
 
 // suggestion returns the field that another program may mean by the name of a
-// column. It returns "" if there is none.
+// column. It returns "" if it knows no such field.
 func suggestion(column string) string {
 	for line := range strings.Lines(synonyms) {
 		if names := strings.Fields(line); len(names) > 0 && slices.Contains(names[1:], normalize(column)) {

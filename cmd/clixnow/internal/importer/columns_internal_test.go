@@ -69,7 +69,7 @@ func TestColumns(t *testing.T) {
 			header: mandatory + ",age", flags: settings{mapping: pairs("age=years")},
 			faults: []string{`--map: "years" is not a field of a lead`},
 		},
-		"suggestion that nobody has decided": {
+		"suggestion without a decision": {
 			header: mandatory + ",age", flags: settings{mapping: pairs("age=?")},
 			faults: []string{`--map: "?" is not a field of a lead, extra:NAME or -`},
 		},

@@ -121,7 +121,7 @@ func importMany(t *testing.T, name string, rows, kills int) {
 	}
 }
 
-// start starts the importer in a process of its own.
+// start starts the importer in a new process.
 func (f *fixture) start(t *testing.T, limit string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
 	self, err := os.Executable()

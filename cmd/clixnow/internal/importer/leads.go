@@ -156,8 +156,8 @@ func (l *leads) row(record sheet.Row) row {
 	return r
 }
 
-// value returns the clean value of one field of a row. It returns "" if there
-// is none.
+// value returns the clean value of one field of a row. It returns "" if the
+// file has no such column.
 func (l *leads) value(record sheet.Row, field string) string {
 	i := slices.Index(l.targets, field)
 	if i < 0 {

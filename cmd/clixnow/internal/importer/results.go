@@ -72,8 +72,8 @@ func (l *ledger) writeResults(rows *leads, redirectURLs bool) (refusedPath strin
 }
 
 // placeRefused sets the path of the refused rows to the first of refused.csv,
-// refused-2.csv and so on that does not exist, or that nobody has changed since
-// a run wrote it. If an earlier run wrote the same rows, and somebody has
+// refused-2.csv and so on that does not exist, or that has not changed since a
+// run wrote it. If an earlier run wrote the same rows, and somebody has
 // changed that file, placeRefused drops them. The ledger has the sums of what
 // was written.
 func (l *ledger) placeRefused(t *csvFile) error {

@@ -206,7 +206,7 @@ func date(t time.Time, layout string) string {
 const day = 24 * time.Hour
 
 // period is two flags, such as --created-from and --created-to. The bounds
-// belong to it. A zero bound is none.
+// belong to it. A zero time means that there is no bound.
 type period struct {
 	from, to time.Time
 }
