@@ -147,6 +147,12 @@ func TestNewClientRefuses(t *testing.T) {
 			"WithUserAgent",
 		},
 		{
+			"product with a space after it", "acme", testToken,
+			[]clixnow.Option{clixnow.WithUserAgent("my-app ")},
+			"WithUserAgent",
+		},
+		{"empty product", "acme", testToken, []clixnow.Option{clixnow.WithUserAgent("")}, "WithUserAgent"},
+		{
 			"product with a letter that is not ASCII", "acme", testToken,
 			[]clixnow.Option{clixnow.WithUserAgent("mïne/1")},
 			"WithUserAgent",

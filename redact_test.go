@@ -302,6 +302,11 @@ func TestFmtShowsTheRest(t *testing.T) {
 	assert.Equal(t, "<nil> <nil>",
 		fmt.Sprintf("%v %+v", (*clixnow.CreateLeadResponse)(nil), (*clixnow.EnsureLeadResponse)(nil)))
 
+	result := clixnow.BulkResult{Index: 3, Request: secretRequest(), Err: clixnow.ErrRateLimited}
+	for _, shown := range []string{"Index:3", "FirstName:Allison", "Err:clixnow: too many requests"} {
+		assert.Contains(t, fmt.Sprintf("%+v", result), shown)
+	}
+
 	req, resp := secretRequest(), secretResponse()
 	_ = fmt.Sprint(req, &req, resp, &resp)
 	assert.Equal(t, secretRequest(), req, "printing does not change the value")
