@@ -70,10 +70,11 @@ func (a *App) Settings() (Settings, error) {
 	s := file.Brands[brand]
 	s.Brand, s.File, s.getenv = brand, path, a.Getenv
 	hasToken := a.TokenFile == "" && s.TokenFile+s.TokenEnv != "" && s.TokenEnv != "CLIXNOW_TOKEN"
-	for name, replaces := range map[string]bool{
+	replaces := map[string]bool{
 		"CLIXNOW_BASE_URL": a.BaseURL == "", "CLIXNOW_TOKEN_FILE": hasToken, "CLIXNOW_TOKEN": hasToken,
-	} {
-		if replaces && !a.warned && slices.Contains(known, brand) && a.Getenv(name) != "" {
+	}
+	for _, name := range slices.Sorted(maps.Keys(replaces)) {
+		if replaces[name] && !a.warned && slices.Contains(known, brand) && a.Getenv(name) != "" {
 			fmt.Fprintf(a.Err, "clixnow: warning: %s is used instead of what %s says of brand %q\n", name, path, brand)
 		}
 	}
