@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -85,6 +86,15 @@ func BenchmarkDecodeList(b *testing.B) {
 			}))
 		}
 	})
+	b.Run("wire, general code", func(b *testing.B) {
+		spaced := bytes.ReplaceAll(data, []byte(","), []byte(", "))
+		b.SetBytes(int64(len(spaced)))
+		b.ReportAllocs()
+		for b.Loop() {
+			var r record
+			require.NoError(b, r.wire().DecodeList(spaced, func() error { return nil }))
+		}
+	})
 	b.Run("encoding-json", func(b *testing.B) {
 		b.SetBytes(int64(len(data)))
 		b.ReportAllocs()
@@ -94,6 +104,16 @@ func BenchmarkDecodeList(b *testing.B) {
 			require.NoError(b, json.Unmarshal(data, &list))
 		}
 	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	data := page(1)
+	data = data[1 : len(data)-1]
+	b.ReportAllocs()
+	for b.Loop() {
+		var r record
+		require.NoError(b, r.wire().Decode(data))
+	}
 }
 
 func BenchmarkParseTime(b *testing.B) {
@@ -108,6 +128,14 @@ func BenchmarkParseTime(b *testing.B) {
 			_, _ = time.Parse(time.RFC3339Nano, string(text))
 		}
 	})
+}
+
+func BenchmarkFormatQueryTime(b *testing.B) {
+	t := time.Date(2022, 12, 19, 11, 1, 58, 302e6, time.UTC)
+	b.ReportAllocs()
+	for b.Loop() {
+		wire.FormatQueryTime(t, true)
+	}
 }
 
 func BenchmarkAppend(b *testing.B) {

@@ -68,7 +68,10 @@ type reader struct {
 	// unknown is the number of members that were stored in Extra.
 	unknown int
 	// chunk holds the texts that copyText copied last.
-	chunk strings.Builder
+	chunk chunk
+	// shared holds the last texts of repetitions. These two are only for speed.
+	shared      chunk
+	repetitions *[maxRepetitions]repetition
 	// decoded holds the last string with escapes, without them.
 	decoded []byte
 }
@@ -378,18 +381,25 @@ func (r *reader) decode(quoted []byte, holds contents) []byte {
 // copyText copies text into a chunk that it shares with other texts. One
 // allocation for each text would take most of the time. One string for the
 // whole document would stay in memory as long as any text of it.
-func (r *reader) copyText(text []byte) string {
-	start := r.chunk.Len()
-	if r.chunk.Cap()-start < len(text) {
-		if len(text) > chunkSize/4 {
+func (r *reader) copyText(text []byte) string { return r.chunk.copy(text, min(chunkSize, len(r.data))) }
+
+// chunk is memory for several texts.
+type chunk struct{ strings.Builder }
+
+// copy copies text into the chunk, or into a new one of the given size. A large
+// text gets memory of its own.
+func (c *chunk) copy(text []byte, size int) string {
+	start := c.Len()
+	if c.Cap()-start < len(text) {
+		if len(text) > min(size, chunkSize/4) {
 			return string(text)
 		}
-		r.chunk = strings.Builder{}
-		r.chunk.Grow(min(chunkSize, len(r.data)))
+		c.Builder = strings.Builder{}
+		c.Grow(size)
 		start = 0
 	}
-	r.chunk.Write(text)
-	return r.chunk.String()[start:]
+	c.Write(text)
+	return c.String()[start:]
 }
 
 // fault returns an error about a member of the object that is being read, or

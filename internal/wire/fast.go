@@ -101,6 +101,11 @@ type prediction struct {
 	text    *string
 	integer *int64
 	date    *time.Time
+	// repeats says whether the texts of the member are looked up in the
+	// repetitions.
+	repeats credit
+	// day is the day of the last date of the member.
+	day day
 }
 
 // mostAbsent is the number of predictions in a row that may be wrong because
@@ -114,6 +119,11 @@ const mostAbsent = 2
 // `,"email":`. A name that does not fit into a prefix ends the predictions.
 func (r *reader) predictMembers(o Object) {
 	r.predictions = make([]prediction, 0, len(o.Fields))
+	repeats := credit(0) // a short list has few repetitions
+	if len(r.data) > chunkSize {
+		repeats = maxCredit
+		r.repetitions = new([maxRepetitions]repetition)
+	}
 	comma := ""
 	for i := range o.Fields {
 		text := comma + `"` + o.Fields[i].Name + `":`
@@ -123,7 +133,7 @@ func (r *reader) predictMembers(o Object) {
 		p := prediction{prefix: newPrefix(text), field: &o.Fields[i]}
 		switch v := p.field.Value.(type) {
 		case *string:
-			p.text = v
+			p.text, p.repeats = v, repeats
 		case *int64:
 			p.integer = v
 		case *time.Time:
@@ -158,36 +168,114 @@ func (r *reader) predicted(at, next int) (end, after int, err error) {
 			break
 		}
 		next = i + 1
-		if first == '"' && p.text != nil {
-			if end := d.plain(start + 1); d.peek(end) == '"' {
-				*p.text = r.copyText(d[start+1 : end])
-				at = end + 1
-				continue
-			}
-		} else if first == '"' && p.date != nil {
-			if t, end, ok := d.date(start + 1); ok && d.peek(end) == '"' {
+		if first == '"' && p.date != nil {
+			if t, end, ok := d.date(start+1, &p.day); ok && d.peek(end) == '"' {
 				*p.date = t
 				at = end + 1
 				continue
 			}
 		}
-		if at, err = r.predictedValue(p, start); err != nil {
+		if first == '"' && p.text != nil {
+			at, err = r.predictedText(p, start+1)
+		} else {
+			at, err = r.predictedValue(p, start)
+		}
+		if err != nil {
 			return at, i, err
 		}
 	}
 	return at, next, nil
 }
 
-// predictedValue reads other usual values: strings with escapes, short
-// integers, and null.
+// predictedText reads what follows the opening quote of a string.
+func (r *reader) predictedText(p *prediction, at int) (end int, err error) {
+	if p.repeats <= 0 || at+16 > len(r.data) {
+		return r.newText(p, at)
+	}
+	known := r.repetition(p, at)
+	if known.begins(r.data[at:]) {
+		p.repeats = min(p.repeats+1, maxCredit)
+		*p.text = r.share(known)
+		return at + len(known.quoted), nil
+	}
+	if end, err = r.newText(p, at); err == nil {
+		p.repeats -= missCost
+		*known = repetition{quoted: r.data[at:end], text: *p.text}
+	}
+	return end, err
+}
+
+// newText reads a string that predictedText has not found.
+func (r *reader) newText(p *prediction, at int) (end int, err error) {
+	d := r.data
+	if end = d.plain(at); d.peek(end) == '"' {
+		*p.text = r.copyText(d[at:end])
+		return end + 1, nil
+	}
+	end, holds, err := d.quoted(at)
+	if err == nil {
+		*p.text = r.copyText(r.text(d[at:end-1], holds))
+	}
+	return end, err
+}
+
+// repetition is a text that was read, and that may be read again. Lists have
+// few different statuses or brands. A text that is found needs no search for
+// its end, no decoding, and no memory.
+type repetition struct {
+	// quoted is the text as written, with its closing quote.
+	quoted document
+	text   string
+	// shared reports that text is a copy for all elements. It is made when the
+	// text is found first, so that a text that never repeats is copied once.
+	shared bool
+}
+
+const (
+	// maxRepetitions is the number of texts that can be found. Each has a slot
+	// that follows from its first bytes.
+	maxRepetitions = 1 << repetitionBits
+	repetitionBits = 7
+	// sharedSize is the number of bytes of shared texts in one allocation.
+	sharedSize = 1 << 10
+)
+
+// repetition returns the slot for the string at the position.
+func (r *reader) repetition(p *prediction, at int) *repetition {
+	const spread = 0x9E37_79B9_7F4A_7C15 // 2^64 divided by the golden ratio
+	low, _ := r.data.words(at)
+	return &r.repetitions[(low^p.prefix.low)*spread>>(64-repetitionBits)]
+}
+
+// begins reports whether data begins with the text.
+func (k *repetition) begins(data document) bool {
+	n := len(k.quoted)
+	return 0 < n && n <= len(data) && string(data[:n]) == string(k.quoted)
+}
+
+// share returns the text of a repetition. It first makes a copy of its own: a
+// lead that is kept must not keep the chunk of another lead in memory.
+func (r *reader) share(k *repetition) string {
+	if !k.shared {
+		k.text, k.shared = r.shared.copy(document(k.text), sharedSize), true
+	}
+	return k.text
+}
+
+// credit decides whether texts of a member are looked up. A text that is found
+// adds 1, and another one costs missCost. The texts of a member are no longer
+// looked up if 25 of the first ones differ, as emails do, or if fewer than four
+// of five are found.
+type credit int
+
+const (
+	maxCredit = 100
+	missCost  = 4
+)
+
+// predictedValue reads other usual values: short integers and null.
 func (r *reader) predictedValue(p *prediction, at int) (end int, err error) {
 	switch first := r.data.peek(at); {
-	case first == '"' && p.text != nil:
-		end, holds, err := r.data.quoted(at + 1)
-		if err == nil {
-			*p.text = r.copyText(r.text(r.data[at+1:end-1], holds))
-		}
-		return end, err
 	case first == 'n':
 		return r.data.literal(at, "null")
 	case isDigit(first) && p.date == nil:
@@ -254,18 +342,45 @@ func digitPairs(text []byte, form, nines uint64) uint64 {
 // and the index of the first digit.
 func pair(pairs uint64, index int) int { return int(pairs >> (8 * index) & 0xff) }
 
-// milliseconds reads a fraction of exactly three digits. If there are fewer or
-// more, the end is 0.
-func (d document) milliseconds(at int) (n, end int) {
-	if len(d)-at < 4 {
-		return 0, 0
+// secondsForm is the form of the eight bytes :58.302Z, for digitPairs. The last
+// one may be any byte but a digit.
+const (
+	secondsForm  = 0x00_303030_2e_3030_3a // :00.000
+	secondsNines = 0x00_090909_00_0909_00
+)
+
+// milliseconds reads the end of a date such as :58.302, with exactly three
+// digits after the point. For 58.302 the pairs at the indexes 1 and 4 are 58
+// and 30. In all other cases, and for :00.000, the end is 0.
+func (d document) milliseconds(at int) (second, nanosecond, end int) {
+	if len(d)-at < 8 || isDigit(d[at+7]) {
+		return 0, 0, 0
 	}
-	a, b, c, after := d[at]-'0', d[at+1]-'0', d[at+2]-'0', d[at+3]-'0'
-	if a > 9 || b > 9 || c > 9 || after <= 9 {
-		return 0, 0
+	pairs := digitPairs(d[at:], secondsForm|uint64(d[at+7])<<56, secondsNines)
+	second = pair(pairs, 1)
+	if pairs == 0 || second > 59 {
+		return 0, 0, 0
 	}
-	return 100*int(a) + 10*int(b) + int(c), at + 3
+	millisecond := 10*pair(pairs, 4) + int(d[at+6]-'0')
+	return second, millisecond * int(time.Millisecond), at + 7
 }
+
+// dayText is the text of a day in a form that can be compared without a loop or
+// a call. For 2022-12-19 it has "2022-12-" and "19", little-endian.
+type dayText struct {
+	yearAndMonth uint64
+	dayOfMonth   uint16
+}
+
+func newDayText(text []byte) dayText {
+	return dayText{binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint16(text[8:])}
+}
+
+// is reports whether text begins with the day p, so that it need not be parsed.
+// Dates that follow each other in a list often have the same day. The zero
+// value is equal to ten zero bytes, which no caller passes: the last two bytes
+// of text must be digits.
+func (p *day) is(text []byte) bool { return newDayText(text) == p.text }
 
 // daysSince1970 returns the number of days from 1 January 1970 to a date. It
 // counts in years that begin in March, so that 29 February is the last day of

@@ -35,6 +35,7 @@ func documents() []string {
 		`[{"x":` + strings.Repeat("[", 62) + strings.Repeat("]", 62) + `}]`,
 		`[{"x":` + strings.Repeat("[", 63) + strings.Repeat("]", 63) + `}]`,
 		`{"message":"Duplicate lead","errors":{"Email":["is taken"]}}`, string(page(2)),
+		`[` + strings.Repeat(`{"id":1,"name":"Zo\u00eb","createdOn":"2022-12-19T11:01:58.302Z"},`, 3) + `{"x":1}]`,
 	}
 }
 
@@ -50,6 +51,9 @@ func FuzzDecodeList(f *testing.F) {
 		want, ok := slowList(data)
 		require.Equal(t, ok, err == nil, "error: %v", err)
 		require.Equal(t, input, data)
+		long, err := decodeList(string(data) + longSpace)
+		require.Equal(t, ok, err == nil, "error: %v", err)
+		require.Equal(t, got, long)
 		if err != nil {
 			return
 		}

@@ -3,6 +3,7 @@ package wire_test
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"testing"
@@ -75,7 +76,8 @@ func TestDecodeEveryEscape(t *testing.T) {
 }
 
 // In a list, the values of predicted members are read by other code than
-// elsewhere. The results must be the same.
+// elsewhere, and in a long list texts that repeat are read by other code again.
+// The results must be the same.
 func TestDecodeListReadsValuesLikeDecode(t *testing.T) {
 	t.Parallel()
 	values := []string{
@@ -124,11 +126,21 @@ func TestDecodeListReadsValuesLikeDecode(t *testing.T) {
 				case wantErr == nil:
 					require.NoError(t, err, text)
 					require.Equal(t, want, got, text)
+					got = row{}
 				case strings.HasPrefix(wantErr.Error(), "value: "):
 					require.EqualError(t, err, "[0]."+wantErr.Error(), text)
 				default:
 					require.Error(t, err, text)
 				}
+				elements := 0
+				long := "[" + text + strings.Repeat(","+text, 3) + "]" + longSpace
+				err = object.DecodeList([]byte(long), func() error {
+					elements++
+					require.Equal(t, want, got, text)
+					got = row{}
+					return nil
+				})
+				require.Equal(t, wantErr == nil, err == nil && elements == 4, text)
 			}
 			for _, value := range values {
 				check(value)
@@ -141,6 +153,93 @@ func TestDecodeListReadsValuesLikeDecode(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// longSpace makes a list so long that texts that repeat are looked up.
+var longSpace = strings.Repeat(" ", 17<<10)
+
+// Texts that repeat are looked up by their first bytes, and are then not read.
+// A text must not be taken for another one that begins or ends like it.
+func TestDecodeListRepeatsTexts(t *testing.T) {
+	t.Parallel()
+	const elements = 1000
+	texts := []string{
+		`""`, `"New"`, `"new"`, `"New "`, `"New\u0022"`, `"New\\"`, `"New\n"`, `"No answer"`, `"No answer 2"`, `"No answer 3"`,
+		`"Z\u00FCrich"`, `"Z\u00fcrich"`, `"Zürich"`, "\"Z\xFFrich\"", `"\ud800"`, `null`, `7`, `"7"`,
+		`"` + strings.Repeat("long ", 500) + `"`,
+	}
+	type row struct{ status, brand, email string }
+	for seed := range uint64(20) {
+		random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a test that can be repeated
+		few := 1 + random.IntN(len(texts))
+		pick := func(n int) string { return texts[random.IntN(n)] }
+		var list []string
+		for i := range elements {
+			email := fmt.Sprintf(`"a%d@example.com"`, i)
+			if i/100%2 == 1 {
+				email = `"same@example.com"`
+			}
+			list = append(list, `{"status":`+pick(len(texts))+`,"brand":`+pick(few)+`,"email":`+email+`}`)
+		}
+		var got row
+		object := wire.Object{Fields: []wire.Field{
+			{Name: "status", Value: &got.status}, {Name: "brand", Value: &got.brand}, {Name: "email", Value: &got.email},
+		}}
+		var want []row
+		for _, element := range list {
+			got = row{}
+			require.NoError(t, object.Decode([]byte(element)))
+			want = append(want, got)
+		}
+		got = row{}
+		var all []row
+		data := []byte("[" + strings.Join(list, ",") + "]")
+		require.NoError(t, object.DecodeList(data, func() error {
+			all = append(all, got)
+			got = row{}
+			return nil
+		}))
+		clear(data) // no text may be a part of it
+		require.Equal(t, want, all, "seed %d", seed)
+	}
+}
+
+// The day of a date is compared with the day of the date before it, and is then
+// not parsed. Whatever differs in the second date must be found.
+func TestDecodeListRepeatsDays(t *testing.T) {
+	t.Parallel()
+	var got struct{ date time.Time }
+	object := wire.Object{Fields: []wire.Field{{Name: "date", Value: &got.date}}}
+	const date = "2022-12-19T11:01:58.302Z"
+	second := []byte(date)
+	check := func() {
+		want, ok := wire.ParseTime(second)
+		var dates []time.Time
+		list := fmt.Appendf(nil, `[{"date":%q},{"date":"%s"},{"other":"a long one"}]`, date, second)
+		err := object.DecodeList(list, func() error {
+			dates = append(dates, got.date)
+			return nil
+		})
+		if ok != (err == nil) || ok && !dates[1].Equal(want) { // only then, because require is slow
+			require.Failf(t, "differs from ParseTime", "%q: %v, %v", second, dates, err)
+		}
+	}
+	for i := range second {
+		for b := range 256 {
+			if b != '"' && b != '\\' {
+				second[i] = byte(b)
+				check()
+			}
+		}
+		second[i] = date[i]
+	}
+	for _, text := range []string{
+		"2022-12-19T00:00:00.000Z", "2022-12-20T00:00:00.000Z", "0001-01-01T00:00:00", "2022-02-29T11:01:58",
+		"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00T11:01:58",
+	} {
+		second = []byte(text)
+		check()
 	}
 }
 
