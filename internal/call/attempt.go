@@ -96,17 +96,17 @@ func (c *Caller) withTimeout(ctx context.Context) (context.Context, context.Canc
 	if c.Timeout <= 0 {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeoutCause(ctx, c.Timeout, timeoutError(c.Timeout))
+	return context.WithTimeoutCause(ctx, c.Timeout, (*timeoutError)(&c.Timeout))
 }
 
 // timeoutError means that an attempt took longer than Caller.Timeout.
 type timeoutError time.Duration
 
-func (e timeoutError) Error() string {
-	return fmt.Sprintf("not done within %v: %v", time.Duration(e), context.DeadlineExceeded)
+func (e *timeoutError) Error() string {
+	return fmt.Sprintf("not done within %v: %v", time.Duration(*e), context.DeadlineExceeded)
 }
 
-func (timeoutError) Unwrap() error { return context.DeadlineExceeded }
+func (*timeoutError) Unwrap() error { return context.DeadlineExceeded }
 
 // newRequest returns a request that shares nothing with that of another
 // attempt, because some RoundTrippers change what they get.

@@ -98,7 +98,7 @@ func wrapped(err error) []error {
 // safe: the operating system, the resolver or the TLS handshake made it.
 func isSafe(err error) bool {
 	switch err.(type) { //nolint:errorlint // only this error, not what it wraps
-	case timeoutError, syscall.Errno, *os.SyscallError, *net.DNSError, tls.RecordHeaderError,
+	case *timeoutError, syscall.Errno, *os.SyscallError, *net.DNSError, tls.RecordHeaderError,
 		x509.HostnameError, x509.UnknownAuthorityError, x509.CertificateInvalidError:
 		return true
 	}

@@ -97,6 +97,9 @@ func (c *Caller) backoff(attempts int) time.Duration {
 // that the clock of this machine does not matter.
 func retryAfter(header http.Header) time.Duration {
 	text := strings.TrimSpace(header.Get("Retry-After"))
+	if text == "" {
+		return 0
+	}
 	if strings.Trim(text, "+-.0123456789") == "" {
 		seconds, _ := strconv.ParseFloat(text, 64) // 0 for no number, infinity for one that is too large
 		seconds = min(math.Ceil(seconds), maxRetryAfter.Seconds())

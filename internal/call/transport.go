@@ -70,10 +70,12 @@ type connectionTrace struct {
 	writes atomic.Int64
 	// cancel ends the attempt.
 	cancel context.CancelFunc
+	// client holds the hooks. It is a field to save an allocation.
+	client httptrace.ClientTrace
 }
 
 func (t *connectionTrace) hooks() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
+	t.client = httptrace.ClientTrace{
 		GetConn: func(string) { t.wanted.Store(true) },
 		GotConn: func(httptrace.GotConnInfo) { t.got.Store(true) },
 		WroteHeaders: func() {
@@ -82,6 +84,7 @@ func (t *connectionTrace) hooks() *httptrace.ClientTrace {
 			}
 		},
 	}
+	return &t.client
 }
 
 func (t *connectionTrace) resentTooOften() bool { return t.writes.Load() > maxWrites }

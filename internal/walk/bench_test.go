@@ -3,6 +3,7 @@ package walk_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -40,6 +41,23 @@ func BenchmarkList(b *testing.B) {
 				require.Equal(b, n, countItems(b, l))
 			}
 		})
+	}
+}
+
+func BenchmarkFeed(b *testing.B) {
+	const n = 10_000
+	all := entries(n, time.Minute)
+	b.ReportAllocs()
+	for b.Loop() {
+		feed := (&journal{items: all, at: epoch().Add(n * time.Minute)}).feed(100)
+		read := 0
+		more, err := feed.Pass(b.Context(), func(item, time.Time) bool {
+			read++
+			return true
+		})
+		require.NoError(b, err)
+		require.True(b, more)
+		require.Equal(b, n, read)
 	}
 }
 

@@ -7,9 +7,9 @@ import (
 )
 
 // This file holds the code that exists only for speed. If the calls of plain,
-// predicted, shortInteger and milliseconds are removed, reading becomes slower
-// and its results are the same. digitPairs and daysSince1970 do what simpler
-// code could do.
+// predicted and shortInteger are removed, reading becomes slower and its
+// results are the same. digitPairs and daysSince1970 do what simpler code could
+// do.
 
 // words returns the 16 bytes at a position as two little-endian numbers. The
 // first byte is the lowest byte of low.
@@ -55,6 +55,9 @@ func notPlain(x uint64) uint64 {
 	control, backslash := (x^ones*('"'^' '))-ones*(' '+1), (x^ones*'\\')-ones
 	return (control | backslash) & highest * gather >> 56
 }
+
+// eight returns the eight bytes at a position as a little-endian number.
+func (d document) eight(at int) uint64 { return binary.LittleEndian.Uint64(d[at:]) }
 
 const maxPrefix = 16
 
@@ -156,35 +159,43 @@ func (r *reader) predictMembers(o Object) {
 // value first, and then parsing the value, would take a tenth more
 // instructions.
 func (r *reader) predicted(at, next int) (end, after int, err error) {
-	d, predictions := r.data, r.predictions
-	for i := next; i < len(predictions) && i <= next+mostAbsent; i++ {
-		p := &predictions[i]
-		start, ok := d.prefix(at, &p.prefix)
+	for i, absent := next, 0; i < len(r.predictions) && absent <= mostAbsent; i++ {
+		p := &r.predictions[i]
+		start, ok := r.data.prefix(at, &p.prefix)
 		if !ok {
-			continue // this member may be absent
+			absent++ // or another member comes here
+			continue
 		}
-		first := d.peek(start)
-		if first <= ' ' {
-			break
-		}
-		next = i + 1
-		if first == '"' && p.date != nil {
-			if t, end, ok := d.date(start+1, &p.day); ok && d.peek(end) == '"' {
-				*p.date = t
-				at = end + 1
-				continue
-			}
-		}
-		if first == '"' && p.text != nil {
+		first := r.data.peek(start)
+		switch {
+		case first <= ' ':
+			return at, next, nil
+		case first == '"' && p.text != nil:
 			at, err = r.predictedText(p, start+1)
-		} else {
+		case first == '"' && p.date != nil:
+			at, err = r.predictedDate(p, start+1)
+		default:
 			at, err = r.predictedValue(p, start)
 		}
 		if err != nil {
 			return at, i, err
 		}
+		absent, next = 0, i+1
 	}
 	return at, next, nil
+}
+
+// predictedDate reads what follows the opening quote of a date.
+func (r *reader) predictedDate(p *prediction, at int) (end int, err error) {
+	if end, ok := r.data.usualDate(at, p); ok {
+		return end, nil
+	}
+	t, end, ok := r.data.date(at)
+	if !ok || r.data.peek(end) != '"' {
+		return r.field(p.field, at-1)
+	}
+	*p.date = t
+	return end + 1, nil
 }
 
 // predictedText reads what follows the opening quote of a string.
@@ -276,8 +287,8 @@ const (
 // predictedValue reads other usual values: short integers and null.
 func (r *reader) predictedValue(p *prediction, at int) (end int, err error) {
 	switch first := r.data.peek(at); {
-	case first == 'n':
-		return r.data.literal(at, "null")
+	case first == 'n' && string(r.data[at:min(at+4, len(r.data))]) == "null":
+		return at + 4, nil
 	case isDigit(first) && p.date == nil:
 		if n, end, ok := r.data.shortInteger(at); ok && p.integer != nil {
 			*p.integer = n
@@ -291,19 +302,50 @@ func (r *reader) predictedValue(p *prediction, at int) (end int, err error) {
 }
 
 // shortInteger reads a positive integer of at most 18 digits, which always fits
-// into an int64, and parses it in the same loop. ok is false for all other
-// numbers, for example -7, 7.0, 7e3 and 007.
+// into an int64. ok is false for all other numbers, for example -7, 7.0, 7e3
+// and 007.
 func (d document) shortInteger(at int) (n int64, end int, ok bool) {
 	end = at
-	for _, c := range d[at:min(at+18, len(d))] {
-		if !isDigit(c) {
-			break
+	if at+8 <= len(d) {
+		var digits int
+		n, digits = leadingDigits(d.eight(at))
+		end += digits
+	}
+	if end == at || end == at+8 { // there may be more digits
+		for _, c := range d[end:min(at+18, len(d))] {
+			if !isDigit(c) {
+				break
+			}
+			n = 10*n + int64(c-'0')
+			end++
 		}
-		n = 10*n + int64(c-'0')
-		end++
 	}
 	next := d.peek(end)
 	return n, end, end > at && d[at] != '0' && !isDigit(next) && next != '.' && next|0x20 != 'e'
+}
+
+// leadingDigits parses the decimal digits that eight bytes of text begin with.
+// The first byte is the lowest byte of x.
+//
+//	text                        4   2   0   7   ,   "   e   m
+//	XOR '0'                     4   2   0   7   28  18  85  93
+//	not a digit, in bit 7       0   0   0   0   1   1   1   1
+//	moved up, 0 for the others  0   0   0   0   4   2   0   7
+//	pairs                       0       0       42      7
+//	value                       42 * 100 + 7
+//
+// The two multiplications add up the pairs in the upper half of the product:
+// the first one the first and third pair, times 1,000,000 and 100, and the
+// second one the second and fourth pair, times 10,000 and 1.
+func leadingDigits(x uint64) (n int64, digits int) {
+	const highest, to127 = 0x8080_8080_8080_8080, 0x7676_7676_7676_7676
+	const two = 0x0000_00ff_0000_00ff
+	x ^= 0x3030_3030_3030_3030
+	digits = bits.TrailingZeros64((x|(x+to127))&highest) / 8 // 8 if all are digits
+	x <<= 64 - 8*digits
+	pairs := 10*x + x>>8
+	sum := pairs&two*(1_000_000<<32+100) + pairs>>16&two*(10_000<<32+1)
+	return int64(sum >> 32), digits //nolint:gosec // at most 99,999,999
 }
 
 // These are the forms of the two halves of 2022-12-19T11:01, for digitPairs.
@@ -329,9 +371,9 @@ const (
 // another form if a byte of the second line is above 9, or above 0 for a byte
 // that is no digit. Adding what lies between that limit and 127 then sets the
 // highest bit of the byte.
-func digitPairs(text []byte, form, nines uint64) uint64 {
+func digitPairs(text, form, nines uint64) uint64 {
 	const highest, most = 0x8080_8080_8080_8080, 0x7f7f_7f7f_7f7f_7f7f
-	digits := binary.LittleEndian.Uint64(text) ^ form
+	digits := text ^ form
 	if tooLarge := digits + (most - nines); (digits|tooLarge)&highest != 0 {
 		return 0
 	}
@@ -342,45 +384,57 @@ func digitPairs(text []byte, form, nines uint64) uint64 {
 // and the index of the first digit.
 func pair(pairs uint64, index int) int { return int(pairs >> (8 * index) & 0xff) }
 
-// secondsForm is the form of the eight bytes :58.302Z, for digitPairs. The last
-// one may be any byte but a digit.
+// These are the forms of :58.302 and of any byte after it, for digitPairs.
 const (
-	secondsForm  = 0x00_303030_2e_3030_3a // :00.000
-	secondsNines = 0x00_090909_00_0909_00
+	secondsForm  = 0x303030_2e_3030_3a // :00.000
+	secondsNines = 0x090909_00_0909_00
 )
 
-// milliseconds reads the end of a date such as :58.302, with exactly three
-// digits after the point. For 58.302 the pairs at the indexes 1 and 4 are 58
-// and 30. In all other cases, and for :00.000, the end is 0.
-func (d document) milliseconds(at int) (second, nanosecond, end int) {
-	if len(d)-at < 8 || isDigit(d[at+7]) {
-		return 0, 0, 0
-	}
-	pairs := digitPairs(d[at:], secondsForm|uint64(d[at+7])<<56, secondsNines)
-	second = pair(pairs, 1)
-	if pairs == 0 || second > 59 {
-		return 0, 0, 0
-	}
-	millisecond := 10*pair(pairs, 4) + int(d[at+6]-'0')
-	return second, millisecond * int(time.Millisecond), at + 7
-}
-
-// dayText is the text of a day in a form that can be compared without a loop or
-// a call. For 2022-12-19 it has "2022-12-" and "19", little-endian.
-type dayText struct {
+// day is a day as text and as a time. Dates that follow each other in a list
+// often have the same day, which is then not parsed again. For 2022-12-19 the
+// text is "2022-12-" and "19", little-endian. The zero value is no day.
+type day struct {
 	yearAndMonth uint64
 	dayOfMonth   uint16
+	// unix is when the day begins, in seconds since 1970.
+	unix int64
 }
 
-func newDayText(text []byte) dayText {
-	return dayText{binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint16(text[8:])}
+func (p *day) is(text document) bool {
+	return text.eight(0) == p.yearAndMonth && binary.LittleEndian.Uint16(text[8:]) == p.dayOfMonth
 }
 
-// is reports whether text begins with the day p, so that it need not be parsed.
-// Dates that follow each other in a list often have the same day. The zero
-// value is equal to ten zero bytes, which no caller passes: the last two bytes
-// of text must be digits.
-func (p *day) is(text []byte) bool { return newDayText(text) == p.text }
+// usualDate reads a date with milliseconds and with Z or no zone, and its
+// closing quote, into the variable of a prediction. ok is false for all other
+// dates, and for 0 seconds without a fraction.
+func (d document) usualDate(at int, p *prediction) (end int, ok bool) {
+	const clockAt, secondsAt, length = len("2022-12-"), len("2022-12-19T11:01"), len("2022-12-19T11:01:58.302Z")
+	if at+length >= len(d) {
+		return at, false
+	}
+	text := d[at : at+length+1 : at+length+1] // the bounds are checked once
+	last, end := text[length-1], at+length
+	if last != 'Z' {
+		end--
+	}
+	clock := digitPairs(text.eight(clockAt), clockForm, clockNines)
+	seconds := digitPairs(text.eight(secondsAt), secondsForm|uint64(last)<<56, secondsNines)
+	hour, minute, second := pair(clock, 3), pair(clock, 6), pair(seconds, 1)
+	if clock == 0 || seconds == 0 || d[end] != '"' || hour > 23 || minute > 59 || second > 59 {
+		return at, false
+	}
+	secondOfDay := int64(3600*hour + 60*minute + second)
+	if !p.day.is(text) {
+		t, _, ok := d.date(at)
+		if !ok {
+			return at, false
+		}
+		p.day = day{text.eight(0), binary.LittleEndian.Uint16(text[8:]), t.Unix() - secondOfDay}
+	}
+	millisecond := 10*pair(seconds, 4) + int(text[length-2]-'0')
+	*p.date = time.Unix(p.day.unix+secondOfDay, int64(millisecond)*int64(time.Millisecond)).UTC()
+	return end + 1, true
+}
 
 // daysSince1970 returns the number of days from 1 January 1970 to a date. It
 // counts in years that begin in March, so that 29 February is the last day of

@@ -44,64 +44,36 @@ func hasFourDigitYear(utc time.Time) bool {
 // ParseTime does not use time.Parse, which accepts more (such as an hour of one
 // digit) and needs one call for each form of the zone.
 func ParseTime(text []byte) (time.Time, bool) {
-	var last day
-	t, end, ok := document(text).date(0, &last)
+	t, end, ok := document(text).date(0)
 	return t, ok && end == len(text)
 }
 
-// date reads a date without the quotes around it. last holds the day of the
-// date before this one, or none.
-func (d document) date(at int, last *day) (t time.Time, end int, ok bool) {
+// date reads a date without the quotes around it.
+func (d document) date(at int) (t time.Time, end int, ok bool) {
 	const minutes, seconds = len("2022-12-19T11:01"), len("2022-12-19T11:01:58")
 	if len(d)-at < seconds || d[at+minutes] != ':' {
 		return time.Time{}, at, false
 	}
-	clock := digitPairs(d[at+len("2022-12-"):], clockForm, clockNines)
-	hour, minute := pair(clock, 3), pair(clock, 6)
-	if clock == 0 || hour > 23 || minute > 59 || !last.is(d[at:]) && !last.parse(d[at:]) {
-		return time.Time{}, at, false
-	}
-	second, nanosecond, end := d.milliseconds(at + minutes) // only for speed
-	if end == 0 {
-		second = d.twoDigits(at+minutes+1, 59)
-		nanosecond, end = d.fraction(at + seconds)
-	}
+	date := digitPairs(d.eight(at), dateForm, dateNines)
+	clock := digitPairs(d.eight(at+len("2022-12-")), clockForm, clockNines)
+	year, month := 100*pair(date, 0)+pair(date, 2), pair(date, 5)
+	day, hour, minute := pair(clock, 0), pair(clock, 3), pair(clock, 6)
+	second := d.twoDigits(at+minutes+1, 59)
+	nanosecond, end := d.fraction(at + seconds)
 	offset, end, ok := d.zone(end)
-	if !ok || second|nanosecond < 0 {
+	if !ok || year < 1 || month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second|nanosecond < 0 {
 		return time.Time{}, at, false
 	}
-	t = time.Unix(last.unix+int64(3600*hour+60*minute+second), int64(nanosecond)).UTC()
+	secondOfDay := int64(3600*hour + 60*minute + second)
+	t = time.Unix(86_400*daysSince1970(year, month, day)+secondOfDay, int64(nanosecond)).UTC()
+	if day > 28 && t.Day() != day { // the month is shorter, such as in 30 February
+		return time.Time{}, at, false
+	}
 	if offset == 0 || t.IsZero() {
 		return t, end, true
 	}
 	t = t.Add(-offset)
 	return t, end, hasFourDigitYear(t)
-}
-
-// day is a day, as text and as a time. The zero value is no day.
-type day struct {
-	// text is a day such as 2022-12-19, in the form of words.
-	text dayText
-	// unix is when the day begins, in seconds since 1970.
-	unix int64
-}
-
-// parse parses the ten characters that text begins with. The last two must be
-// digits.
-func (p *day) parse(text []byte) bool {
-	date := digitPairs(text, dateForm, dateNines)
-	year, month := 100*pair(date, 0)+pair(date, 2), pair(date, 5)
-	dayOfMonth := 10*int(text[8]-'0') + int(text[9]-'0')
-	if year < 1 || month < 1 || month > 12 || dayOfMonth < 1 {
-		return false
-	}
-	const secondsPerDay = 86_400
-	unix := secondsPerDay * daysSince1970(year, month, dayOfMonth)
-	if dayOfMonth > 28 && time.Unix(unix, 0).UTC().Day() != dayOfMonth { // such as 30 February
-		return false
-	}
-	*p = day{newDayText(text), unix}
-	return true
 }
 
 // twoDigits returns the number that two decimal digits make. It returns -1 if
