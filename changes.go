@@ -210,7 +210,7 @@ func (f *follower) fetch(
 		name = "createdOn"
 	}
 	leads, o, err := f.client.searchPage(ctx, pageRequest{
-		query: req.query(), count: count,
+		query: req.query().Encode(), count: count,
 		check: func(leads []Lead) error { return checkDates(leads, name, date) },
 	})
 	if err != nil {

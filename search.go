@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -135,18 +134,18 @@ func (c *Client) SearchLeads(ctx context.Context, req SearchLeadsRequest) iter.S
 		list := c.leadList(req, nil, nil)
 		for lead, err := range list.Items(ctx) {
 			switch {
+			case err == nil && ctx.Err() == nil:
+				if !yield(*lead, nil) {
+					return
+				}
+				continue
+			case err == nil: // do not yield the rest of the page
+				err = c.wrap("search leads", call.ContextError(ctx))
 			case errors.Is(err, walk.ErrUnstable):
 				err = c.wrap("search leads", err)
-			case err == nil && ctx.Err() != nil: // do not yield the rest of the page
-				err = c.wrap("search leads", call.ContextError(ctx))
 			}
-			if err != nil {
-				yield(Lead{}, err)
-				return
-			}
-			if !yield(*lead, nil) {
-				return
-			}
+			yield(Lead{}, err)
+			return
 		}
 	}
 }
@@ -164,14 +163,13 @@ func (c *Client) leadList(req SearchLeadsRequest, mask *textMask, observe func(*
 	}
 	// All pages have the same parameters, except count and skip.
 	all := req
-	all.Skip = 0
-	query := all.query()
+	all.Count, all.Skip = 0, 0
+	parameters := "&" + all.query().Encode()
 	list := walk.List[Lead]{
 		Fetch: func(ctx context.Context, skip, count int, room []Lead) ([]Lead, error) {
-			query := maps.Clone(query)
-			query.Set("count", strconv.Itoa(count))
+			query := "count=" + strconv.Itoa(count) + parameters
 			if skip > 0 {
-				query.Set("skip", strconv.Itoa(skip))
+				query += "&skip=" + strconv.Itoa(skip)
 			}
 			leads, o, err := c.searchPage(ctx, pageRequest{
 				query: query, count: count, room: room, check: checkIDs, mask: mask,
@@ -202,7 +200,7 @@ func (c *Client) SearchLeadsPage(ctx context.Context, req SearchLeadsRequest) (*
 	if err := c.checkSearch(ctx, &req); err != nil {
 		return nil, err
 	}
-	leads, _, err := c.searchPage(ctx, pageRequest{query: req.query(), count: req.Count})
+	leads, _, err := c.searchPage(ctx, pageRequest{query: req.query().Encode(), count: req.Count})
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +220,7 @@ func (c *Client) GetLead(ctx context.Context, id int64) (*Lead, error) {
 		return nil, invalid([]FieldError{{Field: "id", Code: ProblemOutOfRange, Problem: "must be positive"}})
 	}
 	req := SearchLeadsRequest{ID: id}
-	leads, _, err := c.searchPage(ctx, pageRequest{query: req.query(), count: 1})
+	leads, _, err := c.searchPage(ctx, pageRequest{query: req.query().Encode(), count: 1})
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +234,8 @@ func (c *Client) GetLead(ctx context.Context, id int64) (*Lead, error) {
 
 // pageRequest is one request of a search.
 type pageRequest struct {
-	query url.Values
+	// query is the encoded query.
+	query string
 	// count is the number of leads that are expected at most. 0 means unknown.
 	count int
 	// room is memory for the leads. A nil room is allocated.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -17,8 +16,9 @@ import (
 // request is one request to the API.
 type request struct {
 	method, path string
-	query        url.Values
-	body         []byte
+	// query is the encoded query.
+	query string
+	body  []byte
 	// attempts is the largest number of attempts. 0 means that of the retry
 	// policy.
 	attempts int
@@ -40,13 +40,12 @@ func (c *Client) send(ctx context.Context, r *request) (call.Outcome, error) {
 		o := call.Outcome{Stopped: errNilContext}
 		return o, c.failure(r, &o)
 	}
-	target := *c.leadsURL
+	target := c.leadsURL
 	if r.path == searchPath {
-		target = *c.searchURL
+		target = c.searchURL
 	}
-	target.RawQuery = r.query.Encode()
 	o := c.caller.Do(ctx, &call.Request{
-		Method: r.method, URL: &target, Body: r.body, Attempts: r.attempts,
+		Method: r.method, URL: target, Query: r.query, Body: r.body, Attempts: r.attempts,
 		Token: func(ctx context.Context) (string, error) { return c.nextToken(ctx, r.mask) },
 		Read:  r.read, NoContent: r.method == http.MethodGet, Mask: r.mask.forLogs,
 		Observe: c.observe,

@@ -2,6 +2,7 @@ package call
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ func (c *Caller) attempt(ctx context.Context, req *Request, token string) (o Out
 	defer cancel()
 	trace := connectionTrace{cancel: cancel}
 	r := c.newRequest(httptrace.WithClientTrace(limited, trace.hooks()), req, token)
-	resp, err := c.roundTrip(r, req.URL)
+	resp, err := c.roundTrip(r, req)
 	if err != nil {
 		o.Sent = trace.couldCarry(r, err, c.Transport)
 		o.Err, o.ConnectionLost = trace.describe(ctx, err, c.Transport), true
@@ -66,10 +67,11 @@ func (c *Caller) attempt(ctx context.Context, req *Request, token string) (o Out
 }
 
 // roundTrip does what http.Client does, except that it follows no redirect.
-// target is the URL for cookies, because some RoundTrippers change that of r.
-func (c *Caller) roundTrip(r *http.Request, target *url.URL) (*http.Response, error) {
+// Cookies are those of the URL of req, because some RoundTrippers change that of
+// r.
+func (c *Caller) roundTrip(r *http.Request, req *Request) (*http.Response, error) {
 	if c.Jar != nil {
-		for _, cookie := range c.Jar.Cookies(target) {
+		for _, cookie := range c.Jar.Cookies(req.target()) {
 			r.AddCookie(cookie)
 		}
 	}
@@ -86,7 +88,7 @@ func (c *Caller) roundTrip(r *http.Request, target *url.URL) (*http.Response, er
 		return resp, nil
 	}
 	if cookies := resp.Cookies(); len(cookies) > 0 {
-		c.Jar.SetCookies(target, cookies)
+		c.Jar.SetCookies(req.target(), cookies)
 	}
 	return resp, nil
 }
@@ -108,12 +110,19 @@ func (e *timeoutError) Error() string {
 
 func (*timeoutError) Unwrap() error { return context.DeadlineExceeded }
 
+// target returns a copy of the URL with the query.
+func (r *Request) target() *url.URL {
+	target := *r.URL
+	target.RawQuery = cmp.Or(r.Query, target.RawQuery)
+	return &target
+}
+
 // newRequest returns a request that shares nothing with that of another
 // attempt, because some RoundTrippers change what they get.
 func (c *Caller) newRequest(ctx context.Context, req *Request, token string) *http.Request {
-	target := *req.URL
+	target := req.target()
 	r := (&http.Request{
-		Method: req.Method, URL: &target, Host: target.Host, Header: c.Header(req.Method, token),
+		Method: req.Method, URL: target, Host: target.Host, Header: c.Header(req.Method, token),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
 	if req.Body != nil {

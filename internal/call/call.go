@@ -64,7 +64,9 @@ type Caller struct {
 type Request struct {
 	Method string
 	URL    *url.URL
-	Body   []byte
+	// Query replaces the query of URL. "" means that of URL.
+	Query string
+	Body  []byte
 	// Attempts is the largest number of attempts. 0 means that of the Caller.
 	Attempts int
 	// Token returns the token for the next attempt. It is called before every

@@ -75,6 +75,9 @@ func (e *retryableError) Unwrap() error { return e.error }
 func Retryable(err error) error { return &retryableError{err} }
 
 func isMarkedRetryable(err error) bool {
+	if err == nil {
+		return false
+	}
 	var marked *retryableError
 	return errors.As(err, &marked)
 }

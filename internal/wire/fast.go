@@ -56,8 +56,8 @@ func notPlain(x uint64) uint64 {
 	return (control | backslash) & highest * gather >> 56
 }
 
-// eight returns the eight bytes at a position as a little-endian number.
-func (d document) eight(at int) uint64 { return binary.LittleEndian.Uint64(d[at:]) }
+// eight returns the first eight bytes of text as a little-endian number.
+func eight(text []byte) uint64 { return binary.LittleEndian.Uint64(text) }
 
 const maxPrefix = 16
 
@@ -91,7 +91,7 @@ func (d document) prefix(at int, p *prefix) (end int, ok bool) {
 		return at, false
 	}
 	low, high := d.words(at)
-	return at + p.length, low&p.lowMask == p.low && high&p.highMask == p.high
+	return at + p.length, (low^p.low)&p.lowMask|(high^p.high)&p.highMask == 0
 }
 
 // prediction is a member that an element of a list is likely to have.
@@ -307,22 +307,26 @@ func (r *reader) predictedValue(p *prediction, at int) (end int, err error) {
 func (d document) shortInteger(at int) (n int64, end int, ok bool) {
 	end = at
 	if at+8 <= len(d) {
+		text := eight(d[at:])
 		var digits int
-		n, digits = leadingDigits(d.eight(at))
+		n, digits = leadingDigits(text)
 		end += digits
-	}
-	if end == at || end == at+8 { // there may be more digits
-		for _, c := range d[end:min(at+18, len(d))] {
-			if !isDigit(c) {
-				break
-			}
-			n = 10*n + int64(c-'0')
-			end++
+		if 0 < digits && digits < 8 {
+			return n, end, byte(text) != '0' && !isInNumber(byte(text>>(8*digits)))
 		}
 	}
-	next := d.peek(end)
-	return n, end, end > at && d[at] != '0' && !isDigit(next) && next != '.' && next|0x20 != 'e'
+	for _, c := range d[end:min(at+18, len(d))] {
+		if !isDigit(c) {
+			break
+		}
+		n = 10*n + int64(c-'0')
+		end++
+	}
+	return n, end, end > at && d[at] != '0' && !isInNumber(d.peek(end))
 }
+
+// isInNumber reports whether c may follow a digit in a number.
+func isInNumber(c byte) bool { return isDigit(c) || c == '.' || c|0x20 == 'e' }
 
 // leadingDigits parses the decimal digits that eight bytes of text begin with.
 // The first byte is the lowest byte of x.
@@ -400,8 +404,9 @@ type day struct {
 	unix int64
 }
 
-func (p *day) is(text document) bool {
-	return text.eight(0) == p.yearAndMonth && binary.LittleEndian.Uint16(text[8:]) == p.dayOfMonth
+// is reports whether text, which has ten bytes, is the day.
+func (p *day) is(text []byte) bool {
+	return eight(text) == p.yearAndMonth && binary.LittleEndian.Uint16(text[8:]) == p.dayOfMonth
 }
 
 // usualDate reads a date with milliseconds and with Z or no zone, and its
@@ -412,24 +417,24 @@ func (d document) usualDate(at int, p *prediction) (end int, ok bool) {
 	if at+length >= len(d) {
 		return at, false
 	}
-	text := d[at : at+length+1 : at+length+1] // the bounds are checked once
+	text := (*[length + 1]byte)(d[at:]) // an array, so that the bounds are checked once
 	last, end := text[length-1], at+length
 	if last != 'Z' {
 		end--
 	}
-	clock := digitPairs(text.eight(clockAt), clockForm, clockNines)
-	seconds := digitPairs(text.eight(secondsAt), secondsForm|uint64(last)<<56, secondsNines)
+	clock := digitPairs(eight(text[clockAt:secondsAt]), clockForm, clockNines)
+	seconds := digitPairs(eight(text[secondsAt:length]), secondsForm|uint64(last)<<56, secondsNines)
 	hour, minute, second := pair(clock, 3), pair(clock, 6), pair(seconds, 1)
 	if clock == 0 || seconds == 0 || d[end] != '"' || hour > 23 || minute > 59 || second > 59 {
 		return at, false
 	}
 	secondOfDay := int64(3600*hour + 60*minute + second)
-	if !p.day.is(text) {
+	if !p.day.is(text[:clockAt+2]) {
 		t, _, ok := d.date(at)
 		if !ok {
 			return at, false
 		}
-		p.day = day{text.eight(0), binary.LittleEndian.Uint16(text[8:]), t.Unix() - secondOfDay}
+		p.day = day{eight(text[:clockAt]), binary.LittleEndian.Uint16(text[clockAt:]), t.Unix() - secondOfDay}
 	}
 	millisecond := 10*pair(seconds, 4) + int(text[length-2]-'0')
 	*p.date = time.Unix(p.day.unix+secondOfDay, int64(millisecond)*int64(time.Millisecond)).UTC()

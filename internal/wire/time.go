@@ -54,8 +54,8 @@ func (d document) date(at int) (t time.Time, end int, ok bool) {
 	if len(d)-at < seconds || d[at+minutes] != ':' {
 		return time.Time{}, at, false
 	}
-	date := digitPairs(d.eight(at), dateForm, dateNines)
-	clock := digitPairs(d.eight(at+len("2022-12-")), clockForm, clockNines)
+	date := digitPairs(eight(d[at:]), dateForm, dateNines)
+	clock := digitPairs(eight(d[at+len("2022-12-"):]), clockForm, clockNines)
 	year, month := 100*pair(date, 0)+pair(date, 2), pair(date, 5)
 	day, hour, minute := pair(clock, 0), pair(clock, 3), pair(clock, 6)
 	second := d.twoDigits(at+minutes+1, 59)
@@ -92,18 +92,15 @@ func (d document) fraction(at int) (nanosecond, end int) {
 	if d.peek(at) != '.' {
 		return 0, at
 	}
-	unit := uint(time.Second) // dividing it is faster than dividing an int
 	end = at + 1
-	for _, c := range d[end:min(end+9, len(d))] {
-		if !isDigit(c) {
-			break
-		}
-		unit /= 10
-		nanosecond += int(unit * uint(c-'0'))
-		end++
+	for ; end < at+10 && isDigit(d.peek(end)); end++ {
+		nanosecond = 10*nanosecond + int(d[end]-'0')
 	}
 	if end == at+1 {
 		return -1, end
+	}
+	for range at + 10 - end { // the digits that are absent
+		nanosecond *= 10
 	}
 	return nanosecond, end
 }
