@@ -67,8 +67,8 @@ func (c *Caller) attempt(ctx context.Context, req *Request, token string) (o Out
 }
 
 // roundTrip does what http.Client does, except that it follows no redirect.
-// Cookies are those of the URL of req, because some RoundTrippers change that of
-// r.
+// It uses the cookies of the URL of req, because some RoundTrippers change the
+// URL of r.
 func (c *Caller) roundTrip(r *http.Request, req *Request) (*http.Response, error) {
 	if c.Jar != nil {
 		for _, cookie := range c.Jar.Cookies(req.target()) {

@@ -230,9 +230,14 @@ func (r *reader) newText(p *prediction, at int) (end int, err error) {
 	return end, err
 }
 
-// repetition is a text that was read, and that may be read again. Lists have
-// few different statuses or brands. A text that is found needs no search for
-// its end, no decoding, and no memory.
+// repetition is a text that was read, and that may come again. Lists have few
+// different statuses or brands. A text that is found needs no search for its
+// end, no decoding, and no memory. For the second of these elements, the eight
+// bytes `New","cr` lead to the slot that the first element has filled, and then
+// only the four bytes `New"` are compared:
+//
+//	{"id":1,"status":"New","crmId":70}
+//	{"id":2,"status":"New","crmId":71}
 type repetition struct {
 	// quoted is the text as written, with its closing quote.
 	quoted document

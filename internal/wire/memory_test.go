@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/clixnow/clixnow-go/internal/wire"
 )
 
 // Callers read the next response into the same buffer.
@@ -151,4 +153,28 @@ func TestDecodeAllocations(t *testing.T) { //nolint:paralleltest // it measures 
 			assert.LessOrEqual(t, got, test.most)
 		})
 	}
+}
+
+// Texts that repeat in a list take memory once.
+func TestDecodeListRepeatedTextsTakeNoMemory(t *testing.T) { //nolint:paralleltest // it counts for the whole process
+	status := strings.Repeat("x", 200)
+	element := `{"id":1,"status":"` + status + `","brandName":"` + status + `"}`
+	var r record
+	object := r.wire()
+	allocatedBy := func(data []byte) uint64 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := object.DecodeList(data, func() error { // require would take memory
+			if r.Status != status || r.BrandName != status {
+				return &wire.Error{Problem: "another text"}
+			}
+			return nil
+		})
+		runtime.ReadMemStats(&after)
+		require.NoError(t, err)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	list := []byte("[" + strings.Repeat(element+",", 999) + element + "]")
+	assert.Less(t, allocatedBy(list), uint64(40<<10), "400 kB of text")
+	assert.Less(t, allocatedBy([]byte("["+element+"]")), uint64(4<<10), "no memory for repetitions in a short list")
 }

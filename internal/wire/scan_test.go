@@ -165,7 +165,8 @@ func TestDecodeListRepeatsTexts(t *testing.T) {
 	t.Parallel()
 	const elements = 1000
 	texts := []string{
-		`""`, `"New"`, `"new"`, `"New "`, `"New\u0022"`, `"New\\"`, `"New\n"`, `"No answer"`, `"No answer 2"`, `"No answer 3"`,
+		`""`, `"New"`, `"new"`, `"New "`, `"New\u0022"`, `"New\\"`, `"New\n"`,
+		`"No answer"`, `"No answer 2"`, `"No answer 3"`,
 		`"Z\u00FCrich"`, `"Z\u00fcrich"`, `"Zürich"`, "\"Z\xFFrich\"", `"\ud800"`, `null`, `7`, `"7"`,
 		`"` + strings.Repeat("long ", 500) + `"`,
 	}
@@ -184,7 +185,9 @@ func TestDecodeListRepeatsTexts(t *testing.T) {
 		}
 		var got row
 		object := wire.Object{Fields: []wire.Field{
-			{Name: "status", Value: &got.status}, {Name: "brand", Value: &got.brand}, {Name: "email", Value: &got.email},
+			{Name: "status", Value: &got.status},
+			{Name: "brand", Value: &got.brand},
+			{Name: "email", Value: &got.email},
 		}}
 		var want []row
 		for _, element := range list {
@@ -235,7 +238,8 @@ func TestDecodeListRepeatsDays(t *testing.T) {
 		second[i] = date[i]
 	}
 	for _, text := range []string{
-		"2022-12-19T00:00:00.000Z", "2022-12-20T00:00:00.000Z", "0001-01-01T00:00:00", "2022-02-29T11:01:58",
+		"2022-12-19T23:01:58.302Z", "2022-12-19T24:01:58.302Z", "2022-12-19T00:00:00.000Z", "2022-12-20T00:00:00.000Z",
+		"0001-01-01T00:00:00", "2022-02-29T11:01:58", "2022-02-29T11:01:58.302Z",
 		"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00T11:01:58",
 	} {
 		second = []byte(text)
