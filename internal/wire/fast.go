@@ -155,8 +155,8 @@ func (r *reader) predictMembers(o Object) {
 //
 // it reads id and email, and stops before the comma that has a space after it.
 //
-// It reads strings without escapes and dates itself. Finding the end of each
-// value first, and then parsing the value, would take a tenth more
+// Usual values are parsed while their end is looked for. Finding the end of
+// each value first, and then parsing the value, would take a tenth more
 // instructions.
 func (r *reader) predicted(at, next int) (end, after int, err error) {
 	for i, absent := next, 0; i < len(r.predictions) && absent <= mostAbsent; i++ {
