@@ -398,7 +398,7 @@ func (c *chunk) copy(text []byte, size int) string {
 		c.Grow(size)
 		start = 0
 	}
-	c.Write(text)
+	_, _ = c.Write(text)
 	return c.String()[start:]
 }
 

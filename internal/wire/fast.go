@@ -317,7 +317,7 @@ func (d document) shortInteger(at int) (n int64, end int, ok bool) {
 		n, digits = leadingDigits(text)
 		end += digits
 		if 0 < digits && digits < 8 {
-			return n, end, byte(text) != '0' && !isInNumber(byte(text>>(8*digits)))
+			return n, end, d[at] != '0' && !isInNumber(d[end])
 		}
 	}
 	for _, c := range d[end:min(at+18, len(d))] {
@@ -354,7 +354,7 @@ func leadingDigits(x uint64) (n int64, digits int) {
 	x <<= 64 - 8*digits
 	pairs := 10*x + x>>8
 	sum := pairs&two*(1_000_000<<32+100) + pairs>>16&two*(10_000<<32+1)
-	return int64(sum >> 32), digits //nolint:gosec // at most 99,999,999
+	return int64(sum >> 32), digits
 }
 
 // These are the forms of the two halves of 2022-12-19T11:01, for digitPairs.
