@@ -24,7 +24,7 @@ import (
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
-	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/postgrestest"
+	"github.com/clixnow/clixnow-go/internal/postgrestest"
 )
 
 // childEnv is set to the API's address if a test starts this binary as the

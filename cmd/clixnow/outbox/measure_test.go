@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clixnow/clixnow-go"
-	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/postgrestest"
+	"github.com/clixnow/clixnow-go/internal/postgrestest"
 )
 
 // TestMeasure measures the table of the README. This command takes three

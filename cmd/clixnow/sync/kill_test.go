@@ -19,7 +19,7 @@ import (
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
-	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/postgrestest"
+	"github.com/clixnow/clixnow-go/internal/postgrestest"
 )
 
 // broker changes leads and records their history. Each change sets a new

@@ -20,7 +20,7 @@ import (
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
-	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/postgrestest"
+	"github.com/clixnow/clixnow-go/internal/postgrestest"
 )
 
 // databases is a kind of database. Its tests run with both kinds.

@@ -5,7 +5,7 @@ import (
 	"net/url"
 	"testing"
 
-	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/postgrestest"
+	"github.com/clixnow/clixnow-go/internal/postgrestest"
 )
 
 func TestServer(t *testing.T) {

@@ -1,0 +1,141 @@
+package mirror
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/clixnow/clixnow-go"
+)
+
+// Apply saves leads of a brand in a transaction of the caller, and returns the
+// events that it recorded. It compares the leads with the stored versions, so
+// an unchanged lead makes no event and no write. leads may have several
+// versions of one lead, the oldest first.
+//
+// If another process owns the mirror, Apply returns ErrTakenOver. After an
+// error the caller must roll back.
+func (m *Mirror) Apply(ctx context.Context, tx *sql.Tx, brand string, leads []clixnow.Lead) ([]Event, error) {
+	lastEvent, err := m.claim(ctx, tx)
+	if err != nil {
+		return nil, databaseError("save leads", err)
+	}
+	known, err := m.stored(ctx, tx, brand, leads)
+	if err != nil {
+		return nil, databaseError("read the stored leads", err)
+	}
+	changed, events, err := compare(known, leads, lastEvent)
+	if err != nil || len(changed) == 0 {
+		return nil, err
+	}
+	err = m.insert(ctx, tx, leadTable, brand, changed)
+	if err == nil && len(events) > 0 {
+		err = m.insert(ctx, tx, eventTable, brand, events)
+	}
+	if err == nil && len(events) > 0 {
+		_, err = tx.ExecContext(ctx, "UPDATE mirror_owner SET last_event = $1", events[len(events)-1].ints[0])
+	}
+	if err != nil {
+		return nil, databaseError("save leads", err)
+	}
+	all := make([]Event, len(events))
+	for i := range events {
+		all[i] = events[i].event(brand)
+	}
+	return all, nil
+}
+
+// compare returns the records of changed leads and of their events. known has
+// the stored versions of leads, by id. compare updates it, because leads can
+// have several versions of one lead.
+func compare(known map[int64]record, leads []clixnow.Lead, lastEvent int64) (changed, events []record, err error) {
+	now := dateOf(time.Now())
+	// There is one record for each lead, because PostgreSQL refuses a statement
+	// that replaces a row twice.
+	places := make(map[int64]int)
+	for i := range leads {
+		r, err := recordOf(&leads[i])
+		if err != nil {
+			return nil, nil, fmt.Errorf("mirror: lead %d: %w", leads[i].ID, err)
+		}
+		before, ok := known[leads[i].ID]
+		if ok && before.ints == r.ints && slices.Equal(before.texts, r.texts) {
+			continue
+		}
+		for _, kind := range eventsOf(before, r) {
+			lastEvent++
+			status := ""
+			if ok {
+				status = before.texts[statusColumn]
+			}
+			t := r.texts
+			events = append(events, record{
+				[2]int64{lastEvent, r.ints[0]},
+				[]string{string(kind), status, t[statusColumn], t[ftdColumn], t[updatedColumn], now},
+			})
+		}
+		known[leads[i].ID] = r
+		if place, ok := places[r.ints[0]]; ok {
+			changed[place] = r
+			continue
+		}
+		places[r.ints[0]] = len(changed)
+		changed = append(changed, r)
+	}
+	return changed, events, nil
+}
+
+// eventsOf compares two versions of a lead. before has no texts if the lead is
+// new.
+func eventsOf(before, now record) []clixnow.LeadEvent {
+	version := func(r record) clixnow.Lead {
+		return clixnow.Lead{Status: r.texts[statusColumn], FTDDate: parseDate(r.texts[ftdColumn])}
+	}
+	if before.texts == nil {
+		return clixnow.LeadEvents(nil, version(now))
+	}
+	known := version(before)
+	events := clixnow.LeadEvents(&known, version(now))
+	if otherEmail(before.texts[emailColumn], now.texts[emailColumn]) {
+		// It comes first, because the other events may be about another person.
+		events = slices.Insert(events, 0, LeadEmailChanged)
+	}
+	return events
+}
+
+// otherEmail reports whether two emails are surely those of two people. An
+// email that is hidden or masked proves nothing.
+func otherEmail(a, b string) bool {
+	masked := func(email string) bool {
+		return !strings.Contains(email, "@") || strings.ContainsAny(email, "*•…") ||
+			strings.Contains(strings.ToLower(email), "xxx")
+	}
+	return !masked(a) && !masked(b) && !strings.EqualFold(strings.TrimSpace(a), strings.TrimSpace(b))
+}
+
+// recordOf returns the record of a lead.
+func recordOf(l *clixnow.Lead) (record, error) {
+	var extra []byte
+	if len(l.Extra) > 0 {
+		var err error
+		if extra, err = json.Marshal(l.Extra); err != nil {
+			return record{}, err
+		}
+	}
+	return record{[2]int64{l.ID, l.BrandID}, []string{
+		valid(l.Email), valid(l.Status), valid(l.CRMID), valid(l.BrandName),
+		dateOf(l.CreatedOn), dateOf(l.UpdatedOn), dateOf(l.FTDDate),
+		valid(l.ClickID), valid(l.Sub2), valid(l.SubCampaign), valid(l.Keyword), valid(l.Placement),
+		valid(string(l.ClientType)), valid(string(extra)),
+	}}, nil
+}
+
+// valid replaces what PostgreSQL does not accept in a text: NUL, and what is
+// not UTF-8. A lead that cannot be saved would hold up its brand.
+func valid(s string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
+}

@@ -1,0 +1,261 @@
+package mirror
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/clixnow/clixnow-go"
+)
+
+// table is a table with a brand, two columns of integers, and columns of texts.
+// The code treats dates and JSON as texts, and "" as their NULL.
+type table struct {
+	name string
+	ints [2]string
+	// columns are the columns of texts. "column type" means that the column can
+	// be NULL, and has this type in PostgreSQL.
+	columns []string
+	// onConflict is the end of an INSERT. "" means that a known id is an error.
+	onConflict string
+}
+
+// record is a row of a table.
+type record struct {
+	ints  [2]int64
+	texts []string
+}
+
+// These are positions in the columns of leadTable.
+const (
+	emailColumn   = 0
+	statusColumn  = 1
+	updatedColumn = 5
+	ftdColumn     = 6
+)
+
+//nolint:gochecknoglobals // constants
+var (
+	leadTable = table{
+		name: "leads", ints: [2]string{"id", "brand_id"},
+		columns: []string{
+			"email", "status", "crm_id", "brand_name", "created_on timestamptz", "updated_on timestamptz",
+			"ftd_date timestamptz", "click_id", "sub2", "sub_campaign", "keyword", "placement", "client_type",
+			"extra json",
+		},
+		onConflict: " ON CONFLICT (brand, id) DO UPDATE SET ",
+	}
+	eventTable = table{
+		name: "lead_events", ints: [2]string{"id", "lead_id"},
+		columns: []string{
+			"event", "status_before", "status", "ftd_date timestamptz", "updated_on timestamptz",
+			"recorded_at timestamptz",
+		},
+	}
+)
+
+// texts returns the names of the columns of texts, each after a comma.
+func (t table) texts() (list string) {
+	for _, column := range t.columns {
+		name, _, _ := strings.Cut(column, " ")
+		list += ", " + name
+	}
+	return list
+}
+
+// record returns an empty record.
+func (t table) record() record { return record{texts: make([]string, len(t.columns))} }
+
+// targets returns what a row of brand, integers and texts is scanned into.
+func (r *record) targets(brand *string) []any {
+	targets := []any{brand, &r.ints[0], &r.ints[1]}
+	for i := range r.texts {
+		targets = append(targets, (*text)(&r.texts[i]))
+	}
+	return targets
+}
+
+// stored returns the stored versions of leads, by id.
+func (m *Mirror) stored(ctx context.Context, tx *sql.Tx, brand string, leads []clixnow.Lead) (map[int64]record, error) {
+	known := make(map[int64]record)
+	var greatest int64
+	err := tx.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM leads WHERE brand = $1", brand).Scan(&greatest)
+	if err != nil {
+		return nil, err
+	}
+	var ids []int64
+	for i := range leads {
+		if leads[i].ID <= greatest {
+			ids = append(ids, leads[i].ID)
+		}
+	}
+	if len(ids) == 0 {
+		return known, nil
+	}
+	condition, arg := "id = ANY($2)", any(ids)
+	if m.dialect == SQLite {
+		list, err := json.Marshal(ids)
+		if err != nil {
+			return nil, err
+		}
+		condition, arg = "id IN (SELECT value FROM json_each($2))", string(list)
+	}
+	statement := "SELECT brand, id, brand_id" + leadTable.texts() + " FROM leads WHERE brand = $1 AND " + condition
+	rows, err := tx.QueryContext(ctx, statement, brand, arg)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }() // Err returns the error
+	for rows.Next() {
+		r := leadTable.record()
+		if err := rows.Scan(r.targets(new(string))...); err != nil {
+			return nil, err
+		}
+		known[r.ints[0]] = r
+	}
+	return known, rows.Err()
+}
+
+// insert inserts records of a brand.
+func (m *Mirror) insert(ctx context.Context, tx *sql.Tx, t table, brand string, records []record) error {
+	if m.dialect == PostgreSQL {
+		_, err := tx.ExecContext(ctx, t.insertArrays(), arrays(t, brand, records)...)
+		return err
+	}
+	insert, err := tx.PrepareContext(ctx, t.insertRow())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = insert.Close() }()
+	args := make([]any, 3+len(t.columns))
+	args[0] = brand
+	for _, r := range records {
+		args[1], args[2] = r.ints[0], r.ints[1]
+		for i, text := range r.texts {
+			args[3+i] = text
+		}
+		if _, err := insert.ExecContext(ctx, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// arrays returns the arguments of insertArrays.
+func arrays(t table, brand string, records []record) []any {
+	args := []any{brand}
+	for i := range t.ints {
+		column := make([]int64, len(records))
+		for j := range records {
+			column[j] = records[j].ints[i]
+		}
+		args = append(args, column)
+	}
+	for i := range t.columns {
+		column := make([]string, len(records))
+		for j := range records {
+			column[j] = records[j].texts[i]
+		}
+		args = append(args, column)
+	}
+	return args
+}
+
+// insertRow returns a statement for SQLite that inserts one record.
+func (t table) insertRow() string {
+	values := []string{"$1", "$2", "$3"}
+	for i, column := range t.columns {
+		value := fmt.Sprintf("$%d", i+4)
+		if strings.Contains(column, " ") {
+			value = "NULLIF(" + value + ", '')"
+		}
+		values = append(values, value)
+	}
+	return t.into() + " VALUES (" + strings.Join(values, ", ") + ")" + t.upsert()
+}
+
+// insertArrays returns a statement for PostgreSQL that inserts any number of
+// records. Each column is an array.
+func (t table) insertArrays() string {
+	values := []string{"$1", "a1", "a2"}
+	names := []string{"a1", "a2"}
+	parameters := []string{"$2::bigint[]", "$3::bigint[]"}
+	for i, column := range t.columns {
+		name := fmt.Sprintf("b%d", i)
+		value := name
+		if _, kind, nullable := strings.Cut(column, " "); nullable {
+			value = "NULLIF(" + value + ", '')::" + kind
+		}
+		values, names = append(values, value), append(names, name)
+		parameters = append(parameters, fmt.Sprintf("$%d::text[]", i+4))
+	}
+	return fmt.Sprintf("%s SELECT %s FROM unnest(%s) AS u (%s)%s", t.into(), strings.Join(values, ", "),
+		strings.Join(parameters, ", "), strings.Join(names, ", "), t.upsert())
+}
+
+func (t table) into() string {
+	return fmt.Sprintf("INSERT INTO %s (brand, %s, %s%s)", t.name, t.ints[0], t.ints[1], t.texts())
+}
+
+// upsert returns the clause that replaces a known record.
+func (t table) upsert() string {
+	if t.onConflict == "" {
+		return ""
+	}
+	set := []string{t.ints[1] + " = excluded." + t.ints[1]}
+	for column := range strings.SplitSeq(t.texts()[2:], ", ") {
+		set = append(set, column+" = excluded."+column)
+	}
+	return t.onConflict + strings.Join(set, ", ")
+}
+
+// dateFormat is the format of dates. Because of the fixed width, it sorts by
+// time. Both databases keep microseconds. Format truncates a date to them, so a
+// position does not become later.
+const dateFormat = "2006-01-02T15:04:05.000000Z"
+
+// dateOf returns the text of a date. It is empty for the zero time and for a
+// date that the format cannot hold.
+func dateOf(t time.Time) string {
+	t = t.UTC()
+	if t.IsZero() || t.Year() < 1 || t.Year() > 9999 {
+		return ""
+	}
+	return t.Format(dateFormat)
+}
+
+func parseDate(date string) time.Time {
+	t, _ := time.Parse(dateFormat, date) // "" is the zero time
+	return t
+}
+
+// text is scanned from a text, a date or JSON. NULL is "".
+type text string
+
+// Scan implements sql.Scanner.
+func (t *text) Scan(value any) error {
+	switch value := value.(type) {
+	case nil:
+		*t = ""
+	case time.Time:
+		*t = text(dateOf(value))
+	case string:
+		*t = text(value)
+	case []byte:
+		*t = text(value)
+	default:
+		return fmt.Errorf("unexpected type %T of a text", value)
+	}
+	return nil
+}
+
+// nullable returns the argument of a date. The zero time is NULL.
+func nullable(t time.Time) any {
+	if date := dateOf(t); date != "" {
+		return date
+	}
+	return nil
+}
