@@ -1,0 +1,90 @@
+// Package database opens the database of a mirror by its address.
+package database
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
+	"github.com/clixnow/clixnow-go/store/mirror"
+)
+
+// Database is an open database.
+type Database struct {
+	*sql.DB
+	// Dialect is the kind of database.
+	Dialect mirror.Dialect
+	// Name is for people. It has no password.
+	Name string
+}
+
+// Open opens a PostgreSQL database by its URL, or an SQLite database by its
+// file name. It does not connect yet. Its errors never show a password.
+func Open(address string) (*Database, error) {
+	if strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://") {
+		config, err := pgx.ParseConfig(address)
+		if err != nil { // err is left out, because it can contain a part of the password
+			return nil, app.Usage("--db is not a valid URL; in the user and the password write %%2F for / and %%40 for @")
+		}
+		name := fmt.Sprintf("%s on %s", config.Database, config.Host)
+		return &Database{stdlib.OpenDB(*config), mirror.PostgreSQL, name}, nil
+	}
+	// Such an address may contain a password. It must not be used as a file
+	// name, because file names are shown.
+	if strings.Contains(address, "://") || strings.Contains(address, "password=") {
+		return nil, app.Usage("--db is neither a postgres:// URL nor a file name")
+	}
+	file := url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(address)}).EscapedPath()}
+	file.RawQuery = url.Values{
+		// With WAL, other processes can read during a write.
+		"_pragma": {"busy_timeout(20000)", "journal_mode(WAL)", "synchronous(FULL)"},
+		"_txlock": {"immediate"},
+	}.Encode()
+	db, err := sql.Open("sqlite", file.String())
+	return &Database{db, mirror.SQLite, address}, err
+}
+
+// Read opens the mirror at an address to read from it. Another process may be
+// writing to it. Call close at the end.
+func Read(ctx context.Context, address string) (m *mirror.Mirror, closeDB func(), err error) {
+	db, err := Open(address)
+	if err != nil {
+		return nil, nil, err
+	}
+	if db.Dialect == mirror.SQLite {
+		_, err = os.Stat(address) // SQLite would create the file
+	}
+	if err == nil {
+		m, err = mirror.OpenReadOnly(ctx, db.DB, db.Dialect)
+	}
+	if err != nil {
+		_ = db.Close()
+		return nil, nil, Error(err)
+	}
+	return m, func() { _ = db.Close() }, nil
+}
+
+// Error gives an error of a mirror its exit code.
+func Error(err error) error {
+	switch {
+	case errors.Is(err, mirror.ErrTakenOver):
+		return app.WithCode(app.CodeRefused,
+			fmt.Errorf("%w: only the process that was started last continues; start only one", err))
+	case errors.Is(err, mirror.ErrWrongDatabase), errors.Is(err, fs.ErrNotExist):
+		return app.Usage("%w; give another --db", err)
+	case errors.Is(err, mirror.ErrDatabase):
+		return app.WithCode(app.CodeLater, fmt.Errorf("%w; what is saved is consistent: run the command again", err))
+	}
+	return err
+}
