@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package postgrestest starts a PostgreSQL server for one test. The test can
 // kill the server and start it again. It works with Debian's packages.
 package postgrestest

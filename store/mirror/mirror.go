@@ -5,9 +5,10 @@
 // The database is SQLite or PostgreSQL. The caller opens it with a driver of
 // their choice:
 //
-//	db, err := sql.Open("sqlite", "file:leads.db?_txlock=immediate&_pragma=busy_timeout(20000)&_pragma=journal_mode(WAL)")
+//	db, err := sql.Open("sqlite", "file:leads.db?"+
+//		"_txlock=immediate&_pragma=busy_timeout(20000)&_pragma=journal_mode(WAL)")
 //	m, err := mirror.Open(ctx, db, mirror.SQLite)
-//	err = m.Run(ctx, mirror.RunOptions{Clients: clients, PollInterval: time.Minute})
+//	err = m.Run(ctx, mirror.RunOptions{Clients: clients})
 //
 // Leads, events and positions are saved in one transaction, so the process may
 // be killed at any time. Each event is recorded once. docs/mirror.md describes

@@ -37,7 +37,6 @@ const (
 	ftdColumn     = 6
 )
 
-//nolint:gochecknoglobals // constants
 var (
 	leadTable = table{
 		name: "leads", ints: [2]string{"id", "brand_id"},
@@ -130,6 +129,8 @@ func (m *Mirror) insert(ctx context.Context, tx *sql.Tx, t table, brand string, 
 		return err
 	}
 	defer func() { _ = insert.Close() }()
+	// The driver starts a goroutine for each statement whose context can end.
+	ctx = context.WithoutCancel(ctx)
 	args := make([]any, 3+len(t.columns))
 	args[0] = brand
 	for _, r := range records {
@@ -164,15 +165,16 @@ func arrays(t table, brand string, records []record) []any {
 	return args
 }
 
-// insertRow returns a statement for SQLite that inserts one record.
+// insertRow returns a statement for SQLite that inserts one record. The driver
+// would look up each parameter that has a name, such as $1.
 func (t table) insertRow() string {
-	values := []string{"$1", "$2", "$3"}
-	for i, column := range t.columns {
-		value := fmt.Sprintf("$%d", i+4)
+	values := []string{"?", "?", "?"}
+	for _, column := range t.columns {
 		if strings.Contains(column, " ") {
-			value = "NULLIF(" + value + ", '')"
+			values = append(values, "NULLIF(?, '')")
+			continue
 		}
-		values = append(values, value)
+		values = append(values, "?")
 	}
 	return t.into() + " VALUES (" + strings.Join(values, ", ") + ")" + t.upsert()
 }

@@ -3,9 +3,12 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"io"
+	"maps"
 	"os"
+	"slices"
 
 	"golang.org/x/term"
 	"golang.org/x/time/rate"
@@ -59,6 +62,33 @@ func (a *App) Client(ctx context.Context, opts ...clixnow.Option) (*clixnow.Clie
 		return nil, WithCode(CodeUsage, err)
 	}
 	return client, nil
+}
+
+// Clients returns a client for each configured brand, or only for the brand
+// that --brand or the environment names.
+func (a *App) Clients(ctx context.Context, opts ...clixnow.Option) ([]*clixnow.Client, error) {
+	file, path, err := a.load()
+	if a.Demo || err != nil || len(file.Brands) < 2 || cmp.Or(a.Brand, a.Getenv("CLIXNOW_BRAND")) != "" {
+		client, err := a.Client(ctx, opts...)
+		return []*clixnow.Client{client}, err
+	}
+	names := []string{"CLIXNOW_TOKEN", "CLIXNOW_TOKEN_FILE", "CLIXNOW_BASE_URL"}
+	isSet := func(name string) bool { return a.Getenv(name) != "" }
+	if a.TokenFile+a.BaseURL != "" || slices.ContainsFunc(names, isSet) {
+		return nil, Usage("a token or an address on the command line or in the environment is for one brand, but %s "+
+			"has several: give --brand", path)
+	}
+	var clients []*clixnow.Client
+	for _, brand := range slices.Sorted(maps.Keys(file.Brands)) {
+		one := *a
+		one.Brand = brand
+		client, err := one.Client(ctx, opts...)
+		if err != nil {
+			return nil, err
+		}
+		clients = append(clients, client)
+	}
+	return clients, nil
 }
 
 // Interactive reports whether Err is a terminal. Only then do commands draw

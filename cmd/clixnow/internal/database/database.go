@@ -35,7 +35,8 @@ func Open(address string) (*Database, error) {
 	if strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://") {
 		config, err := pgx.ParseConfig(address)
 		if err != nil { // err is left out, because it can contain a part of the password
-			return nil, app.Usage("--db is not a valid URL; in the user and the password write %%2F for / and %%40 for @")
+			return nil, app.Usage("--db is not a valid URL; in the user and the password write %%2F for / and " +
+				"%%40 for @")
 		}
 		name := fmt.Sprintf("%s on %s", config.Database, config.Host)
 		return &Database{stdlib.OpenDB(*config), mirror.PostgreSQL, name}, nil
@@ -44,6 +45,9 @@ func Open(address string) (*Database, error) {
 	// name, because file names are shown.
 	if strings.Contains(address, "://") || strings.Contains(address, "password=") {
 		return nil, app.Usage("--db is neither a postgres:// URL nor a file name")
+	}
+	if _, err := os.Stat(filepath.Dir(address)); err != nil {
+		return nil, app.Usage("--db: %w", err)
 	}
 	file := url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(address)}).EscapedPath()}
 	file.RawQuery = url.Values{

@@ -1,4 +1,4 @@
-package postgrestest_test
+package mirror_test
 
 import (
 	"net"
@@ -8,7 +8,8 @@ import (
 	"github.com/clixnow/clixnow-go/internal/postgrestest"
 )
 
-func TestServer(t *testing.T) {
+// TestPostgresServer tests the server that the other tests use.
+func TestPostgresServer(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.New(t)
 	address, err := url.Parse(server.URL)

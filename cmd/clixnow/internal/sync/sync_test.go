@@ -1,0 +1,147 @@
+package sync_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/clixnowtest"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
+	command "github.com/clixnow/clixnow-go/cmd/clixnow/internal/sync"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// lines holds what the command has written.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(text []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(text)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// run runs the command.
+func run(ctx context.Context, server *clixnowtest.Server, out, errs io.Writer, args ...string) error {
+	getenv := func(name string) string {
+		return map[string]string{
+			"CLIXNOW_BRAND": server.Brand, "CLIXNOW_BASE_URL": server.URL, "CLIXNOW_TOKEN": server.Token,
+		}[name]
+	}
+	a := &app.App{In: strings.NewReader(""), Out: out, Err: errs, Getenv: getenv}
+	defer a.Close()
+	cmd := command.Command(a)
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.SetArgs(args)
+	return cmd.ExecuteContext(ctx)
+}
+
+func newServer(t *testing.T) *clixnowtest.Server {
+	t.Helper()
+	server := clixnowtest.NewServer()
+	t.Cleanup(server.Close)
+	server.AddLeads(clixnow.Lead{Status: "New"}, clixnow.Lead{Status: "Customer", FTDDate: time.Now()})
+	return server
+}
+
+// TestListen asks for health and metrics while a brand works and fails.
+func TestListen(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	var out, errs lines
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, server, &out, &errs, "--db", filepath.Join(t.TempDir(), "leads.db"), "--poll", "20ms",
+			"--listen", "127.0.0.1:0")
+	}()
+	eventually(t, func() bool { return strings.Contains(errs.String(), "caught up") })
+	address := regexp.MustCompile(`address=(\S+)`).FindStringSubmatch(errs.String())[1]
+	get := func(path, host string) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, http.NoBody)
+		require.NoError(t, err)
+		req.Host = host
+		req.Close = true
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp.StatusCode, string(body)
+	}
+	code, text := get("/healthz", address)
+	assert.Equal(t, http.StatusOK, code)
+	assert.Equal(t, "acme: ok\n", text)
+	_, text = get("/metrics", address)
+	for _, want := range []string{
+		`clixnow_sync_up{brand="acme"} 1`, `clixnow_sync_leads_read{brand="acme"} 2`,
+		`clixnow_sync_events_recorded{brand="acme"} 3`, `clixnow_sync_caught_up_timestamp_seconds{brand="acme"} 1.`,
+	} {
+		assert.Contains(t, text, want)
+	}
+	code, _ = get("/healthz", "evil.example:80")
+	assert.Equal(t, http.StatusForbidden, code)
+
+	server.Inject(clixnowtest.Fault{Status: 503, Times: 1_000_000})
+	eventually(t, func() bool { code, text = get("/healthz", address); return code == http.StatusServiceUnavailable })
+	assert.Contains(t, text, "503")
+	_, text = get("/metrics", address)
+	assert.Contains(t, text, `clixnow_sync_up{brand="acme"} 0`)
+	server.ClearFaults()
+	eventually(t, func() bool { code, _ = get("/healthz", address); return code == http.StatusOK })
+	cancel()
+	require.NoError(t, <-ended)
+}
+
+func eventually(t *testing.T, condition func() bool) {
+	t.Helper()
+	require.Eventually(t, condition, time.Minute, 5*time.Millisecond)
+}
+
+var errFull = errors.New("disk full")
+
+// fullDisk fails after a number of lines.
+type fullDisk struct{ lines int }
+
+func (d *fullDisk) Write(text []byte) (int, error) {
+	if d.lines--; d.lines < 0 {
+		return 0, errFull
+	}
+	return len(text), nil
+}
+
+// TestOutputFails checks that events that could not be printed are printed by
+// the next run.
+func TestOutputFails(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	var out, errs lines
+	db := filepath.Join(t.TempDir(), "leads.db")
+	err := run(t.Context(), server, &fullDisk{1}, &errs, "--db", db, "--poll", "1h")
+	require.ErrorIs(t, err, errFull)
+	assert.Equal(t, app.CodeLater, app.Code(err))
+	require.NoError(t, run(t.Context(), server, &out, &errs, "--db", db, "--once"))
+	assert.Equal(t, 3, strings.Count(out.String(), "\n"), out.String())
+}

@@ -1,0 +1,3 @@
+package mirror
+
+const BatchSize = batchSize
