@@ -106,8 +106,8 @@ const (
 	// version is the number of the last migration.
 	version      = 1
 	versionTable = "mirror_version"
-	// transactionTimeout limits a transaction that a canceled context must not
-	// interrupt.
+	// transactionTimeout limits a transaction, because the database may not
+	// answer.
 	transactionTimeout = 2 * time.Minute
 )
 
@@ -193,6 +193,8 @@ func (m *Mirror) Dialect() Dialect { return m.dialect }
 func (m *Mirror) Transact(ctx context.Context, action string, do func(context.Context, *sql.Tx) error) error {
 	m.saving.Lock()
 	defer m.saving.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, transactionTimeout)
+	defer cancel()
 	tx, err := m.db.BeginTx(ctx, nil)
 	if err != nil {
 		return databaseError(action, err)
@@ -218,6 +220,8 @@ func (m *Mirror) claim(ctx context.Context, tx *sql.Tx) (lastEvent int64, err er
 
 // checkOwner returns ErrTakenOver if another process owns the mirror.
 func (m *Mirror) checkOwner(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, transactionTimeout)
+	defer cancel()
 	err := m.db.QueryRowContext(ctx, "SELECT owner FROM mirror_owner WHERE owner = $1", m.owner).Scan(new(int64))
 	return databaseError("read the owner", takenOver(err))
 }

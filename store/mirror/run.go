@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,7 +87,7 @@ func (m *Mirror) Run(ctx context.Context, opts RunOptions) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	r := &runner{mirror: m, opts: opts, stop: stop, refused: make(map[string]error)}
+	r := &runner{mirror: m, opts: opts, stop: stop, refused: make(map[string]error), noDatabase: make(map[string]bool)}
 	errs := make([]error, len(opts.Clients))
 	var brandsDone sync.WaitGroup
 	for i, client := range opts.Clients {
@@ -109,8 +111,8 @@ type runner struct {
 	mu sync.Mutex
 	// refused has the errors of the brands that refuse to be read.
 	refused map[string]error
-	// noDatabase means that the database failed.
-	noDatabase bool
+	// noDatabase has the brands for which the database failed.
+	noDatabase map[string]bool
 	// fatal is the error that ends Run. It may be nil.
 	fatal error
 }
@@ -143,7 +145,6 @@ func (f *follower) run(ctx context.Context) error {
 		err := f.follow(ctx)
 		switch {
 		case f.opts.Once:
-			f.failed(ctx, err)
 			return err
 		case ctx.Err() != nil:
 			return nil
@@ -227,9 +228,7 @@ func (f *follower) save(ctx context.Context, position time.Time, caughtUp bool) 
 	f.batch = make([]clixnow.Lead, 0, len(batch))
 	f.saving = make(chan result, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), transactionTimeout)
-		defer cancel()
-		events, err := f.mirror.save(ctx, f.client.Brand(), batch, position, caughtUp)
+		events, err := f.mirror.save(context.WithoutCancel(ctx), f.client.Brand(), batch, position, caughtUp)
 		f.saving <- result{position, events, err}
 	}()
 }
@@ -275,14 +274,14 @@ func (m *Mirror) save(
 
 // position returns the saved position.
 func (f *follower) position(ctx context.Context) (time.Time, error) {
+	if err := f.mirror.checkOwner(ctx); err != nil {
+		return time.Time{}, err
+	}
 	var position text
 	err := f.mirror.db.QueryRowContext(ctx, "SELECT position FROM mirror_brands WHERE brand = $1",
 		f.status.Brand).Scan(&position)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
-	}
-	if err == nil {
-		err = f.mirror.checkOwner(ctx)
 	}
 	return parseDate(string(position)), databaseError("read the position", err)
 }
@@ -293,19 +292,22 @@ func (f *follower) succeeded(caughtUp bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	log := f.opts.Logger.With("brand", f.status.Brand)
-	if f.noDatabase {
-		f.noDatabase = false
-		f.opts.Logger.Info("the database works again")
+	if f.noDatabase[f.status.Brand] {
+		f.status.Err = nil
+		delete(f.noDatabase, f.status.Brand)
+		if len(f.noDatabase) == 0 {
+			f.opts.Logger.Info("the database works again")
+		}
 	}
 	if caughtUp {
 		first := f.status.CaughtUpAt.IsZero()
 		f.status.CaughtUpAt = time.Now()
 		f.failures = 0
 		delete(f.refused, f.status.Brand)
-		switch {
-		case f.status.Err != nil && !errors.Is(f.status.Err, ErrDatabase):
+		if f.status.Err != nil {
 			log.Info("the brand works again")
-		case first:
+		}
+		if first {
 			log.Info("caught up", "leads", f.status.Leads, "position", f.status.Position)
 		}
 		f.status.Err = nil
@@ -329,12 +331,13 @@ func (f *follower) failed(ctx context.Context, err error) time.Duration {
 		f.end(err)
 		return 0
 	case errors.Is(err, ErrDatabase):
-		if !f.noDatabase {
-			f.noDatabase = true
+		if len(f.noDatabase) == 0 {
 			f.opts.Logger.Error("waiting for the database", "error", err)
 		}
+		f.noDatabase[f.status.Brand] = true
 		return min(f.opts.PollInterval, databaseDelay)
 	case errors.Is(err, clixnow.ErrPassFailed):
+		delete(f.refused, f.status.Brand)
 		if before == nil {
 			log.Error("the brand fails; it is retried", "error", err)
 		}
@@ -342,17 +345,10 @@ func (f *follower) failed(ctx context.Context, err error) time.Duration {
 		f.refused[f.status.Brand] = err
 		log.Error("the brand refuses to be read; it is retried", "error", err)
 	}
-	if errors.Is(err, clixnow.ErrPassFailed) {
-		delete(f.refused, f.status.Brand)
+	if len(f.refused) == len(f.opts.Clients) {
+		f.end(errors.Join(slices.Collect(maps.Values(f.refused))...))
 	}
-	if len(f.refused) == len(f.opts.Clients) && !f.opts.Once {
-		var all []error
-		for _, err := range f.refused {
-			all = append(all, err)
-		}
-		f.end(errors.Join(all...))
-	}
-	delay := min(f.opts.PollInterval<<min(f.failures, 20), max(longestDelay, f.opts.PollInterval))
+	delay := min(f.opts.PollInterval<<min(f.failures, 10), max(longestDelay, f.opts.PollInterval))
 	f.failures++
 	return delay
 }
