@@ -28,13 +28,17 @@ func (m *Mirror) Apply(ctx context.Context, tx *sql.Tx, brand string, leads []cl
 	if err != nil {
 		return nil, databaseError("read the stored leads", err)
 	}
+	end := ""
+	if len(known) > 0 {
+		end = leadTable.replace()
+	}
 	changed, events, err := compare(known, leads, lastEvent)
 	if err != nil || len(changed) == 0 {
 		return nil, err
 	}
-	err = m.insert(ctx, tx, leadTable, brand, changed)
+	err = m.insert(ctx, tx, leadTable, brand, changed, end)
 	if err == nil && len(events) > 0 {
-		err = m.insert(ctx, tx, eventTable, brand, events)
+		err = m.insert(ctx, tx, eventTable, brand, events, "")
 	}
 	if err == nil && len(events) > 0 {
 		_, err = tx.ExecContext(ctx, "UPDATE mirror_owner SET last_event = $1", events[len(events)-1].ints[0])

@@ -1,6 +1,7 @@
 package mirror_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/clixnowtest"
 	"github.com/clixnow/clixnow-go/store/mirror"
 )
 
@@ -41,6 +43,22 @@ func newHistory(t *testing.T, leads int, shuffled bool) *history {
 	h := &history{leads: leads, shuffled: shuffled, began: began}
 	h.Server = httptest.NewServer(h)
 	t.Cleanup(h.Close)
+	return h
+}
+
+// newFake serves a history from package clixnowtest, which finds and encodes
+// each lead for each request.
+func newFake(t *testing.T, leads int, shuffled bool) *history {
+	t.Helper()
+	h := newHistory(t, leads, shuffled)
+	server := clixnowtest.NewServer(clixnowtest.WithToken("token"))
+	t.Cleanup(server.Close)
+	all := make([]clixnow.Lead, leads)
+	for i := range all {
+		require.NoError(t, json.Unmarshal(h.append(nil, i), &all[i]))
+	}
+	server.AddLeads(all...)
+	h.Server.Config.Handler = server
 	return h
 }
 
@@ -105,13 +123,18 @@ func (h *history) append(page []byte, i int) []byte {
 
 // TestSpeed compares a first sync with reading alone. It only runs with
 // CLIXNOW_LONG=1. CLIXNOW_LEADS is the number of leads, and CLIXNOW_ROUNDS that
-// of the measurements.
+// of the measurements. CLIXNOW_FAKE=1 reads from package clixnowtest, and
+// CLIXNOW_SHUFFLED=1 reads leads whose ids do not ascend with their dates.
 func TestSpeed(t *testing.T) { //nolint:paralleltest // it measures
 	if os.Getenv("CLIXNOW_LONG") == "" {
 		t.Skip("SKIPPED: set CLIXNOW_LONG=1")
 	}
 	leads, rounds := envInt(t, "CLIXNOW_LEADS", 1_000_000), envInt(t, "CLIXNOW_ROUNDS", 3)
-	h := newHistory(t, leads, os.Getenv("CLIXNOW_SHUFFLED") != "")
+	open := newHistory
+	if os.Getenv("CLIXNOW_FAKE") != "" {
+		open = newFake
+	}
+	h := open(t, leads, os.Getenv("CLIXNOW_SHUFFLED") != "")
 	postgres := postgresKind(t)
 	times := make(map[string][]float64)
 	for range rounds {

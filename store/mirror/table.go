@@ -19,8 +19,6 @@ type table struct {
 	// columns are the columns of texts. "column type" means that the column can
 	// be NULL, and has this type in PostgreSQL.
 	columns []string
-	// onConflict is the end of an INSERT. "" means that a known id is an error.
-	onConflict string
 }
 
 // record is a row of a table.
@@ -45,7 +43,6 @@ var (
 			"ftd_date timestamptz", "click_id", "sub2", "sub_campaign", "keyword", "placement", "client_type",
 			"extra json",
 		},
-		onConflict: " ON CONFLICT (brand, id) DO UPDATE SET ",
 	}
 	eventTable = table{
 		name: "lead_events", ints: [2]string{"id", "lead_id"},
@@ -64,6 +61,8 @@ func (t table) texts() (list string) {
 	}
 	return list
 }
+
+func (t table) isNullable(column int) bool { return strings.Contains(t.columns[column], " ") }
 
 // record returns an empty record.
 func (t table) record() record { return record{texts: make([]string, len(t.columns))} }
@@ -118,35 +117,49 @@ func (m *Mirror) stored(ctx context.Context, tx *sql.Tx, brand string, leads []c
 	return known, rows.Err()
 }
 
-// insert inserts records of a brand.
-func (m *Mirror) insert(ctx context.Context, tx *sql.Tx, t table, brand string, records []record) error {
+// insert inserts records of a brand. end is the end of the statement.
+func (m *Mirror) insert(ctx context.Context, tx *sql.Tx, t table, brand string, records []record, end string) error {
 	if m.dialect == PostgreSQL {
-		_, err := tx.ExecContext(ctx, t.insertArrays(), arrays(t, brand, records)...)
+		_, err := tx.ExecContext(ctx, t.insertArrays()+end, t.arrays(brand, records)...)
 		return err
 	}
-	insert, err := tx.PrepareContext(ctx, t.insertRow())
+	// The driver starts a goroutine for each statement whose context can end.
+	ctx = context.WithoutCancel(ctx)
+	const rows = 20 // more rows cost more memory, and are hardly faster
+	many, err := tx.PrepareContext(ctx, t.insertRows(rows)+end)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = insert.Close() }()
-	// The driver starts a goroutine for each statement whose context can end.
-	ctx = context.WithoutCancel(ctx)
-	args := make([]any, 3+len(t.columns))
-	args[0] = brand
-	for _, r := range records {
-		args[1], args[2] = r.ints[0], r.ints[1]
-		for i, text := range r.texts {
-			args[3+i] = text
-		}
-		if _, err := insert.ExecContext(ctx, args...); err != nil {
+	defer func() { _ = many.Close() }()
+	for ; len(records) >= rows; records = records[rows:] {
+		if _, err := many.ExecContext(ctx, t.values(brand, records[:rows])...); err != nil {
 			return err
 		}
 	}
-	return nil
+	if len(records) > 0 {
+		_, err = tx.ExecContext(ctx, t.insertRows(len(records))+end, t.values(brand, records)...)
+	}
+	return err
+}
+
+// values returns the arguments of insertRows.
+func (t table) values(brand string, records []record) []any {
+	args := make([]any, 0, len(records)*(3+len(records[0].texts)))
+	for _, r := range records {
+		args = append(args, brand, r.ints[0], r.ints[1])
+		for i, text := range r.texts {
+			if text == "" && t.isNullable(i) {
+				args = append(args, nil)
+			} else {
+				args = append(args, text)
+			}
+		}
+	}
+	return args
 }
 
 // arrays returns the arguments of insertArrays.
-func arrays(t table, brand string, records []record) []any {
+func (t table) arrays(brand string, records []record) []any {
 	args := []any{brand}
 	for i := range t.ints {
 		column := make([]int64, len(records))
@@ -165,53 +178,39 @@ func arrays(t table, brand string, records []record) []any {
 	return args
 }
 
-// insertRow returns a statement for SQLite that inserts one record. The driver
-// would look up each parameter that has a name, such as $1.
-func (t table) insertRow() string {
-	values := []string{"?", "?", "?"}
-	for _, column := range t.columns {
-		if strings.Contains(column, " ") {
-			values = append(values, "NULLIF(?, '')")
-			continue
-		}
-		values = append(values, "?")
-	}
-	return t.into() + " VALUES (" + strings.Join(values, ", ") + ")" + t.upsert()
+// insertRows returns a statement for SQLite that inserts a number of records.
+// The driver would look up each parameter that has a name, such as $1.
+func (t table) insertRows(rows int) string {
+	row := "(?, ?, ?" + strings.Repeat(", ?", len(t.columns)) + ")"
+	return t.into() + " VALUES " + strings.Repeat(row+", ", rows-1) + row
 }
 
 // insertArrays returns a statement for PostgreSQL that inserts any number of
 // records. Each column is an array.
 func (t table) insertArrays() string {
-	values := []string{"$1", "a1", "a2"}
-	names := []string{"a1", "a2"}
-	parameters := []string{"$2::bigint[]", "$3::bigint[]"}
+	columns, arrays := "$1, a1, a2", "unnest($2::bigint[]) AS a1, unnest($3::bigint[]) AS a2"
 	for i, column := range t.columns {
-		name := fmt.Sprintf("b%d", i)
-		value := name
+		value := fmt.Sprintf(", b%d", i)
+		arrays += fmt.Sprintf(", unnest($%d::text[]) AS b%d", i+4, i)
 		if _, kind, nullable := strings.Cut(column, " "); nullable {
-			value = "NULLIF(" + value + ", '')::" + kind
+			value = fmt.Sprintf(", NULLIF(b%d, '')::%s", i, kind)
 		}
-		values, names = append(values, value), append(names, name)
-		parameters = append(parameters, fmt.Sprintf("$%d::text[]", i+4))
+		columns += value
 	}
-	return fmt.Sprintf("%s SELECT %s FROM unnest(%s) AS u (%s)%s", t.into(), strings.Join(values, ", "),
-		strings.Join(parameters, ", "), strings.Join(names, ", "), t.upsert())
+	return fmt.Sprintf("%s SELECT %s FROM (SELECT %s) AS u", t.into(), columns, arrays)
 }
 
 func (t table) into() string {
 	return fmt.Sprintf("INSERT INTO %s (brand, %s, %s%s)", t.name, t.ints[0], t.ints[1], t.texts())
 }
 
-// upsert returns the clause that replaces a known record.
-func (t table) upsert() string {
-	if t.onConflict == "" {
-		return ""
-	}
+// replace returns the end of an INSERT that replaces known records.
+func (t table) replace() string {
 	set := []string{t.ints[1] + " = excluded." + t.ints[1]}
 	for column := range strings.SplitSeq(t.texts()[2:], ", ") {
 		set = append(set, column+" = excluded."+column)
 	}
-	return t.onConflict + strings.Join(set, ", ")
+	return " ON CONFLICT (brand, id) DO UPDATE SET " + strings.Join(set, ", ")
 }
 
 // dateFormat is the format of dates. Because of the fixed width, it sorts by

@@ -1,6 +1,6 @@
 -- +goose Up
 CREATE TABLE leads (
-	brand        TEXT NOT NULL,
+	brand        TEXT COLLATE "C" NOT NULL,
 	id           BIGINT NOT NULL,
 	email        TEXT NOT NULL,
 	status       TEXT NOT NULL,
