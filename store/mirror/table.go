@@ -62,7 +62,9 @@ func (t table) texts() (list string) {
 	return list
 }
 
-func (t table) isNullable(column int) bool { return strings.Contains(t.columns[column], " ") }
+func isNullable(column string) bool { return strings.Contains(column, " ") }
+
+func isDate(column string) bool { return strings.HasSuffix(column, " timestamptz") }
 
 // record returns an empty record.
 func (t table) record() record { return record{texts: make([]string, len(t.columns))} }
@@ -148,7 +150,7 @@ func (t table) values(brand string, records []record) []any {
 	for _, r := range records {
 		args = append(args, brand, r.ints[0], r.ints[1])
 		for i, text := range r.texts {
-			if text == "" && t.isNullable(i) {
+			if text == "" && isNullable(t.columns[i]) {
 				args = append(args, nil)
 			} else {
 				args = append(args, text)
@@ -168,12 +170,16 @@ func (t table) arrays(brand string, records []record) []any {
 		}
 		args = append(args, column)
 	}
-	for i := range t.columns {
-		column := make([]string, len(records))
+	for i, column := range t.columns {
+		texts := make([]string, len(records))
 		for j := range records {
-			column[j] = records[j].texts[i]
+			texts[j] = records[j].texts[i]
 		}
-		args = append(args, column)
+		if isDate(column) {
+			args = append(args, dates(texts)) // PostgreSQL is slow to read texts of dates
+		} else {
+			args = append(args, texts)
+		}
 	}
 	return args
 }
@@ -190,12 +196,15 @@ func (t table) insertRows(rows int) string {
 func (t table) insertArrays() string {
 	columns, arrays := "$1, a1, a2", "unnest($2::bigint[]) AS a1, unnest($3::bigint[]) AS a2"
 	for i, column := range t.columns {
-		value := fmt.Sprintf(", b%d", i)
-		arrays += fmt.Sprintf(", unnest($%d::text[]) AS b%d", i+4, i)
-		if _, kind, nullable := strings.Cut(column, " "); nullable {
-			value = fmt.Sprintf(", NULLIF(b%d, '')::%s", i, kind)
+		value, kind := fmt.Sprintf("b%d", i), "text"
+		switch {
+		case isDate(column):
+			kind = "timestamptz"
+		case isNullable(column):
+			value = "NULLIF(" + value + ", '')::json"
 		}
-		columns += value
+		columns += ", " + value
+		arrays += fmt.Sprintf(", unnest($%d::%s[]) AS b%d", i+4, kind, i)
 	}
 	return fmt.Sprintf("%s SELECT %s FROM (SELECT %s) AS u", t.into(), columns, arrays)
 }
@@ -231,6 +240,18 @@ func dateOf(t time.Time) string {
 func parseDate(date string) time.Time {
 	t, _ := time.Parse(dateFormat, date) // "" is the zero time
 	return t
+}
+
+// dates returns the dates of texts. nil is NULL.
+func dates(texts []string) []*time.Time {
+	dates, values := make([]*time.Time, len(texts)), make([]time.Time, len(texts))
+	for i, text := range texts {
+		if text != "" {
+			values[i] = parseDate(text)
+			dates[i] = &values[i]
+		}
+	}
+	return dates
 }
 
 // text is scanned from a text, a date or JSON. NULL is "".
