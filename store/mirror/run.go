@@ -261,7 +261,7 @@ func (m *Mirror) save(
 		caughtUpAt = time.Now()
 	}
 	err = m.Transact(ctx, "save leads of brand "+brand, func(ctx context.Context, tx *sql.Tx) error {
-		recorded, err := m.Apply(ctx, tx, brand, leads)
+		recorded, err := m.apply(ctx, tx, brand, leads)
 		if err != nil {
 			return err
 		}

@@ -20,6 +20,18 @@ import (
 // If another process owns the mirror, Apply returns ErrTakenOver. After an
 // error the caller must roll back.
 func (m *Mirror) Apply(ctx context.Context, tx *sql.Tx, brand string, leads []clixnow.Lead) ([]Event, error) {
+	records, err := m.apply(ctx, tx, brand, leads)
+	events := make([]Event, len(records))
+	for i := range records {
+		events[i] = records[i].event(brand)
+	}
+	return events, err
+}
+
+// apply does what Apply does. It returns the records of the events.
+func (m *Mirror) apply(
+	ctx context.Context, tx *sql.Tx, brand string, leads []clixnow.Lead,
+) (events []record, err error) {
 	lastEvent, err := m.claim(ctx, tx)
 	if err != nil {
 		return nil, databaseError("save leads", err)
@@ -28,13 +40,13 @@ func (m *Mirror) Apply(ctx context.Context, tx *sql.Tx, brand string, leads []cl
 	if err != nil {
 		return nil, databaseError("read the stored leads", err)
 	}
-	end := ""
-	if len(known) > 0 {
-		end = leadTable.replace()
-	}
 	changed, events, err := compare(known, leads, lastEvent)
 	if err != nil || len(changed) == 0 {
 		return nil, err
+	}
+	end := ""
+	if len(known) > 0 {
+		end = leadTable.replace()
 	}
 	err = m.insert(ctx, tx, leadTable, brand, changed, end)
 	if err == nil && len(events) > 0 {
@@ -46,49 +58,50 @@ func (m *Mirror) Apply(ctx context.Context, tx *sql.Tx, brand string, leads []cl
 	if err != nil {
 		return nil, databaseError("save leads", err)
 	}
-	all := make([]Event, len(events))
-	for i := range events {
-		all[i] = events[i].event(brand)
-	}
-	return all, nil
+	return events, nil
 }
 
 // compare returns the records of changed leads and of their events. known has
-// the stored versions of leads, by id. compare updates it, because leads can
-// have several versions of one lead.
+// the stored versions of leads, by id. leads can have several versions of one
+// lead.
 func compare(known map[int64]record, leads []clixnow.Lead, lastEvent int64) (changed, events []record, err error) {
 	now := dateOf(time.Now())
 	// There is one record for each lead, because PostgreSQL refuses a statement
-	// that replaces a row twice.
-	places := make(map[int64]int)
+	// that replaces a row twice. places has its place in changed.
+	places := make(map[int64]int, len(leads))
+	changed, events = make([]record, 0, len(leads)), make([]record, 0, len(leads)+len(leads)/8)
 	for i := range leads {
 		r, err := recordOf(&leads[i])
 		if err != nil {
 			return nil, nil, fmt.Errorf("mirror: lead %d: %w", leads[i].ID, err)
 		}
-		before, ok := known[leads[i].ID]
-		if ok && before.ints == r.ints && slices.Equal(before.texts, r.texts) {
+		id := r.ints[0]
+		before := known[id]
+		place, repeated := places[id]
+		if repeated {
+			before = changed[place]
+		}
+		if before.ints == r.ints && slices.Equal(before.texts, r.texts) {
 			continue
+		}
+		status := ""
+		if before.texts != nil {
+			status = before.texts[statusColumn]
 		}
 		for _, kind := range eventsOf(before, r) {
 			lastEvent++
-			status := ""
-			if ok {
-				status = before.texts[statusColumn]
-			}
 			t := r.texts
 			events = append(events, record{
-				[2]int64{lastEvent, r.ints[0]},
+				[2]int64{lastEvent, id},
 				[]string{string(kind), status, t[statusColumn], t[ftdColumn], t[updatedColumn], now},
 			})
 		}
-		known[leads[i].ID] = r
-		if place, ok := places[r.ints[0]]; ok {
+		if repeated {
 			changed[place] = r
-			continue
+		} else {
+			places[id] = len(changed)
+			changed = append(changed, r)
 		}
-		places[r.ints[0]] = len(changed)
-		changed = append(changed, r)
 	}
 	return changed, events, nil
 }
@@ -96,8 +109,12 @@ func compare(known map[int64]record, leads []clixnow.Lead, lastEvent int64) (cha
 // eventsOf compares two versions of a lead. before has no texts if the lead is
 // new.
 func eventsOf(before, now record) []clixnow.LeadEvent {
-	version := func(r record) clixnow.Lead {
-		return clixnow.Lead{Status: r.texts[statusColumn], FTDDate: parseDate(r.texts[ftdColumn])}
+	version := func(r record) (lead clixnow.Lead) {
+		lead.Status = r.texts[statusColumn]
+		if r.texts[ftdColumn] != "" {
+			lead.FTDDate = time.Unix(0, 0) // only whether there is one is compared
+		}
+		return lead
 	}
 	if before.texts == nil {
 		return clixnow.LeadEvents(nil, version(now))

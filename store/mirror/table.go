@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -222,23 +223,24 @@ func (t table) replace() string {
 	return " ON CONFLICT (brand, id) DO UPDATE SET " + strings.Join(set, ", ")
 }
 
-// dateFormat is the format of dates. Because of the fixed width, it sorts by
-// time. Both databases keep microseconds. Format truncates a date to them, so a
-// position does not become later.
-const dateFormat = "2006-01-02T15:04:05.000000Z"
-
-// dateOf returns the text of a date. It is empty for the zero time and for a
-// date that the format cannot hold.
+// dateOf returns the text of a date, such as 2006-01-02T15:04:05.000000Z, which
+// sorts by time. Both databases keep microseconds. The date is truncated to
+// them, so a position does not become later. The text is empty for the zero
+// time and for a date that it cannot hold.
 func dateOf(t time.Time) string {
 	t = t.UTC()
 	if t.IsZero() || t.Year() < 1 || t.Year() > 9999 {
 		return ""
 	}
-	return t.Format(dateFormat)
+	// package time is much faster with RFC 3339 than with another format.
+	date := t.AppendFormat(make([]byte, 0, 32), time.RFC3339)
+	micros := strconv.AppendInt(nil, int64(1_000_000+t.Nanosecond()/1000), 10)
+	micros[0] = '.' // instead of the leading 1
+	return string(append(append(date[:len(date)-1], micros...), 'Z'))
 }
 
 func parseDate(date string) time.Time {
-	t, _ := time.Parse(dateFormat, date) // "" is the zero time
+	t, _ := time.Parse(time.RFC3339, date) // "" is the zero time
 	return t
 }
 
