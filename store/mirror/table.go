@@ -96,15 +96,16 @@ func (m *Mirror) stored(ctx context.Context, tx *sql.Tx, brand string, leads []c
 	if len(ids) == 0 {
 		return known, nil
 	}
-	condition, arg := "id = ANY($2)", any(ids)
+	from, arg := "leads AS l WHERE l.id = ANY($2)", any(ids)
 	if m.dialect == SQLite {
 		list, err := json.Marshal(ids)
 		if err != nil {
 			return nil, err
 		}
-		condition, arg = "id IN (SELECT value FROM json_each($2))", string(list)
+		// CROSS JOIN makes SQLite look up each id, and not read the whole brand.
+		from, arg = "json_each($2) AS j CROSS JOIN leads AS l WHERE l.id = j.value", string(list)
 	}
-	statement := "SELECT brand, id, brand_id" + leadTable.texts() + " FROM leads WHERE brand = $1 AND " + condition
+	statement := "SELECT brand, l.id, brand_id" + leadTable.texts() + " FROM " + from + " AND brand = $1"
 	rows, err := tx.QueryContext(ctx, statement, brand, arg)
 	if err != nil {
 		return nil, err
