@@ -1,0 +1,125 @@
+package postback
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/clixnow/clixnow-go/store/mirror"
+)
+
+// Failed is an event that has failed for a day.
+type Failed struct {
+	Postback string    `json:"postback"`
+	EventID  int64     `json:"eventId"`
+	Brand    string    `json:"brand"`
+	LeadID   int64     `json:"leadId"`
+	Event    string    `json:"event"`
+	Since    time.Time `json:"since"`
+	Attempts int       `json:"attempts"`
+	Error    string    `json:"error"`
+}
+
+// ListFailed calls yield with each event that has failed for a day, the oldest
+// first. m need not be the owner of the mirror.
+func ListFailed(ctx context.Context, m *mirror.Mirror, yield func(Failed) error) error {
+	const statement = "SELECT destination, event_id, brand, lead_id, macros, waiting_since, attempts, error " +
+		"FROM postback_queue WHERE state = 'failed' ORDER BY destination, event_id"
+	rows, err := m.DB().QueryContext(ctx, statement)
+	if err != nil {
+		return fmt.Errorf("%w: read failed postbacks: %w", mirror.ErrDatabase, err)
+	}
+	defer func() { _ = rows.Close() }() // Err returns the error
+	for rows.Next() {
+		var f Failed
+		var macros string
+		err := rows.Scan(&f.Postback, &f.EventID, &f.Brand, &f.LeadID, &macros, (*moment)(&f.Since), &f.Attempts, &f.Error)
+		if err != nil {
+			return fmt.Errorf("%w: read failed postbacks: %w", mirror.ErrDatabase, err)
+		}
+		var v values
+		if json.Unmarshal([]byte(macros), &v) == nil {
+			f.Event = v["event"]
+		}
+		if err := yield(f); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// Retry gives failed events of a destination another day, and returns their
+// number. Without ids it does so for all of them. The running process sends
+// them. m need not be the owner of the mirror.
+func Retry(ctx context.Context, m *mirror.Mirror, name string, ids ...int64) (number int64, err error) {
+	const all = "UPDATE postback_queue SET state = 'waiting', waiting_since = $1, due_at = $1, attempts = 0, " +
+		"failing_since = NULL WHERE destination = $2 AND state = 'failed'"
+	now := momentOf(time.Now())
+	exec := func(statement string, args ...any) error {
+		result, err := m.DB().ExecContext(ctx, statement, args...)
+		if err != nil {
+			return fmt.Errorf("%w: retry postbacks: %w", mirror.ErrDatabase, err)
+		}
+		changed, err := result.RowsAffected()
+		number += changed
+		return err
+	}
+	if len(ids) == 0 {
+		return number, exec(all, now, name)
+	}
+	for _, id := range ids {
+		err = errors.Join(err, exec(all+" AND event_id = $3", now, name, id))
+	}
+	return number, err
+}
+
+// Health is the state of a destination.
+type Health struct {
+	// Name is the name of the destination.
+	Name string
+	// Waiting and Failed are numbers of events: those that are to be sent, and
+	// those that wait for a person.
+	Waiting, Failed int64
+	// Oldest is the time since which an event waits. A zero time means that none
+	// waits.
+	Oldest time.Time
+	// FailingSince is the time since which the tracker fails. A zero time means
+	// that it works.
+	FailingSince time.Time
+	// Sent is the number of events that the tracker has accepted.
+	Sent int64
+	// SkippedBeforeStart and SkippedNoClickID are numbers of events that are not
+	// sent.
+	SkippedBeforeStart, SkippedNoClickID int64
+}
+
+// Health returns the state of each destination.
+func (s *Sender) Health(ctx context.Context) ([]Health, error) {
+	const statement = `
+SELECT d.name, d.failing_since, d.sent, d.skipped_before_start, d.skipped_no_click_id,
+	count(CASE WHEN q.state = 'waiting' THEN 1 END), count(CASE WHEN q.state = 'failed' THEN 1 END),
+	min(CASE WHEN q.state = 'waiting' THEN q.waiting_since END)
+FROM postback_destinations d LEFT JOIN postback_queue q ON q.destination = d.name
+GROUP BY d.name ORDER BY d.name`
+	rows, err := s.mirror.DB().QueryContext(ctx, statement)
+	if err != nil {
+		return nil, fmt.Errorf("%w: read the state of postbacks: %w", mirror.ErrDatabase, err)
+	}
+	defer func() { _ = rows.Close() }() // Err returns the error
+	var all []Health
+	for rows.Next() {
+		var h Health
+		err := rows.Scan(&h.Name, (*moment)(&h.FailingSince), &h.Sent, &h.SkippedBeforeStart, &h.SkippedNoClickID,
+			&h.Waiting, &h.Failed, (*moment)(&h.Oldest))
+		if err != nil {
+			return nil, fmt.Errorf("%w: read the state of postbacks: %w", mirror.ErrDatabase, err)
+		}
+		if slices.ContainsFunc(s.destinations, func(d *destination) bool { return d.Name == h.Name }) {
+			all = append(all, h)
+		}
+	}
+	return all, rows.Err()
+}

@@ -1,0 +1,260 @@
+// Package postback tells trackers about the events of a mirror: a tracker gets
+// an HTTP request for each first deposit, or for other events.
+//
+//	s, err := postback.New(ctx, m, postback.Options{Destinations: destinations})
+//	err = s.Run(ctx) // beside m.Run
+//
+// Each event is sent at least once, always with the same {eventId}, and after
+// it was committed to the mirror. The events of a lead are sent in their order.
+// Each destination has a queue in the database of the mirror, so the
+// destinations do not wait for each other, and a restart loses nothing. An
+// event that has failed for a day stays in the database until Retry.
+//
+// docs/postbacks.md describes the configuration, the presets and the limits.
+package postback
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	"github.com/clixnow/clixnow-go/store/mirror"
+)
+
+// Options says where postbacks go.
+type Options struct {
+	// Destinations are the trackers.
+	Destinations []Destination
+	// From is the time of the first event that a new destination gets. Earlier
+	// events are skipped. A zero time means now. It does not change destinations
+	// that the database knows.
+	From time.Time
+	// Logger gets a line for each change of state. Nil means none.
+	Logger *slog.Logger
+}
+
+// Sender sends postbacks.
+type Sender struct {
+	mirror       *mirror.Mirror
+	destinations []*destination
+	log          *slog.Logger
+}
+
+//go:embed migrations
+var migrations embed.FS
+
+const (
+	// poll is the time between two looks for new events.
+	poll = time.Second
+	// databaseDelay is the time between two attempts to reach the database.
+	databaseDelay = 5 * time.Second
+)
+
+// New checks the destinations, migrates the tables, and adds new destinations
+// to the database. m must be the owner of the mirror. New sends nothing.
+func New(ctx context.Context, m *mirror.Mirror, opts Options) (*Sender, error) {
+	destinations, err := compileAll(opts.Destinations)
+	if err != nil {
+		return nil, err
+	}
+	if err := migrate(ctx, m); err != nil {
+		return nil, err
+	}
+	s := &Sender{mirror: m, destinations: destinations, log: opts.Logger}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	for _, d := range destinations {
+		if err := s.register(ctx, d, opts.From); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// migrate brings the tables to the newest version.
+func migrate(ctx context.Context, m *mirror.Mirror) error {
+	options := []goose.ProviderOption{
+		goose.WithTableName("postback_version"), goose.WithDisableGlobalRegistry(true),
+	}
+	dialect := goose.DialectSQLite3
+	if m.Dialect() == mirror.PostgreSQL {
+		dialect = goose.DialectPostgres
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
+		if err != nil {
+			return err
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	folder, err := fs.Sub(migrations, "migrations/"+string(m.Dialect()))
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(dialect, m.DB(), folder, options...)
+	if err == nil {
+		_, err = provider.Up(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: create the tables of postbacks: %w", mirror.ErrDatabase, err)
+	}
+	return nil
+}
+
+// Run sends postbacks until ctx is done. Then it returns nil. If the database
+// fails, Run waits for it. If another process takes over the mirror, Run
+// returns mirror.ErrTakenOver.
+func (s *Sender) Run(ctx context.Context) error {
+	return s.each(ctx, func(ctx context.Context, d *destination) error {
+		failing := false
+		for ctx.Err() == nil {
+			err := s.drain(ctx, d)
+			switch {
+			case errors.Is(err, mirror.ErrTakenOver):
+				return err
+			case err == nil || ctx.Err() != nil:
+				failing = false
+				sleep(ctx, poll)
+			default:
+				if !failing {
+					s.log.Error("postbacks wait for the database", "postback", d.Name, "error", err)
+				}
+				failing = true
+				sleep(ctx, databaseDelay)
+			}
+		}
+		return nil
+	})
+}
+
+// Once sends what is due, and returns. What fails stays in the queue.
+func (s *Sender) Once(ctx context.Context) error { return s.each(ctx, s.drain) }
+
+// each calls do for all destinations at once. The first error ends all.
+func (s *Sender) each(ctx context.Context, do func(context.Context, *destination) error) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var all sync.WaitGroup
+	errs := make([]error, len(s.destinations))
+	for i, d := range s.destinations {
+		all.Go(func() {
+			defer d.client.CloseIdleConnections()
+			if errs[i] = do(ctx, d); errs[i] != nil {
+				stop(errs[i])
+			}
+		})
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+	}
+	return nil
+}
+
+// drain queues the new events of a destination, and sends what is due.
+func (s *Sender) drain(ctx context.Context, d *destination) error {
+	var last int64
+	if err := s.mirror.DB().QueryRowContext(ctx, selectLastEvent).Scan(&last); err != nil {
+		return fmt.Errorf("%w: read the last event: %w", mirror.ErrDatabase, err)
+	}
+	for more := last > d.cursor; more; {
+		var err error
+		if more, err = s.enqueue(ctx, d); err != nil {
+			return err
+		}
+	}
+	for ctx.Err() == nil && !time.Now().Before(d.pausedUntil) {
+		limit := d.Concurrency
+		if d.failures > 0 {
+			limit = 1 // one request shows whether the tracker works again
+		}
+		items, err := s.due(ctx, d, limit)
+		if err != nil || len(items) == 0 {
+			return err
+		}
+		if err := s.attempt(ctx, d, items); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attempt sends a batch and saves the results. It does not return before they
+// are saved, or ctx is done: otherwise a full disk would make it send the batch
+// again and again.
+func (s *Sender) attempt(ctx context.Context, d *destination, items []item) error {
+	outcomes := make([]outcome, len(items))
+	var batch sync.WaitGroup
+	for i := range items {
+		batch.Go(func() { outcomes[i] = d.send(ctx, &items[i]) })
+	}
+	batch.Wait()
+	now := time.Now()
+	s.note(d, outcomes, now)
+	failing := false
+	for {
+		// The results are saved even if ctx is done.
+		saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		err := s.save(saving, d, items, outcomes, now)
+		cancel()
+		if err == nil || errors.Is(err, mirror.ErrTakenOver) || ctx.Err() != nil {
+			return err
+		}
+		if !failing {
+			s.log.Error("results of postbacks wait for the database", "postback", d.Name, "error", err)
+		}
+		failing = true
+		sleep(ctx, databaseDelay)
+	}
+}
+
+// note changes the state of the destination after a batch, and logs failures.
+func (s *Sender) note(d *destination, outcomes []outcome, now time.Time) {
+	succeeded, retryAfter := false, time.Duration(0)
+	var broken, refused error
+	for _, o := range outcomes {
+		switch {
+		case o.stopped:
+		case o.err == nil:
+			succeeded = true
+		case o.everyone:
+			broken, retryAfter = o.err, max(retryAfter, o.retryAfter)
+		default:
+			refused = o.err
+		}
+	}
+	log := s.log.With("postback", d.Name, "host", d.template.origin)
+	if refused != nil && (refused.Error() != d.logged || now.Sub(d.loggedAt) >= time.Hour) {
+		d.logged, d.loggedAt = refused.Error(), now
+		log.Warn("the tracker refuses an event; it is retried for a day", "error", refused)
+	}
+	switch {
+	case broken != nil:
+		if d.failures == 0 || succeeded {
+			log.Warn("the tracker fails; it is retried", "error", broken)
+			d.failures, d.failingSince = 0, now
+		}
+		d.failures++
+		d.pausedUntil = now.Add(max(backoff(d.failures), retryAfter))
+	case d.failures > 0 && (succeeded || refused != nil):
+		log.Info("the tracker works again")
+		d.failures, d.failingSince, d.pausedUntil = 0, time.Time{}, time.Time{}
+	}
+}
+
+// sleep waits until a time has passed or ctx is done.
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
