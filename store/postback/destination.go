@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"regexp"
 	"slices"
@@ -75,7 +74,6 @@ type destination struct {
 	accepts  func(body string) error
 	byEvent  map[clixnow.LeadEvent]string
 	client   *http.Client
-	resolver *net.Resolver
 
 	// cursor is the id of the last event that the queue has taken over.
 	cursor int64
@@ -158,7 +156,7 @@ func (d Destination) compile() (*destination, error) {
 		return nil, fmt.Errorf("host %s: %w", t.host, err)
 	}
 	ready := &destination{Destination: d, template: t, accepts: chosen.accepts, byEvent: chosen.statuses}
-	ready.client = newClient(g, d.Concurrency, ready.resolver)
+	ready.client = newClient(g, d.Concurrency, nil)
 	return ready, nil
 }
 

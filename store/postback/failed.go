@@ -28,6 +28,9 @@ type Failed struct {
 func ListFailed(ctx context.Context, m *mirror.Mirror, yield func(Failed) error) error {
 	const statement = "SELECT destination, event_id, brand, lead_id, macros, waiting_since, attempts, error " +
 		"FROM postback_queue WHERE state = 'failed' ORDER BY destination, event_id"
+	if err := checkTables(ctx, m); err != nil {
+		return err
+	}
 	rows, err := m.DB().QueryContext(ctx, statement)
 	if err != nil {
 		return fmt.Errorf("%w: read failed postbacks: %w", mirror.ErrDatabase, err)
@@ -57,6 +60,9 @@ func ListFailed(ctx context.Context, m *mirror.Mirror, yield func(Failed) error)
 func Retry(ctx context.Context, m *mirror.Mirror, name string, ids ...int64) (number int64, err error) {
 	const all = "UPDATE postback_queue SET state = 'waiting', waiting_since = $1, due_at = $1, attempts = 0, " +
 		"failing_since = NULL WHERE destination = $2 AND state = 'failed'"
+	if err := checkTables(ctx, m); err != nil {
+		return 0, err
+	}
 	now := momentOf(time.Now())
 	exec := func(statement string, args ...any) error {
 		result, err := m.DB().ExecContext(ctx, statement, args...)
@@ -68,12 +74,23 @@ func Retry(ctx context.Context, m *mirror.Mirror, name string, ids ...int64) (nu
 		return err
 	}
 	if len(ids) == 0 {
-		return number, exec(all, now, name)
+		err = exec(all, now, name)
+		return number, err
 	}
 	for _, id := range ids {
 		err = errors.Join(err, exec(all+" AND event_id = $3", now, name, id))
 	}
 	return number, err
+}
+
+// checkTables returns mirror.ErrWrongDatabase if no postback was ever
+// configured for this mirror.
+func checkTables(ctx context.Context, m *mirror.Mirror) error {
+	err := m.DB().QueryRowContext(ctx, "SELECT count(*) FROM postback_destinations").Scan(new(int64))
+	if err != nil {
+		return fmt.Errorf("%w: it has no postbacks: %w", mirror.ErrWrongDatabase, err)
+	}
+	return nil
 }
 
 // Health is the state of a destination.

@@ -57,6 +57,9 @@ func parseTemplate(raw string) (*template, error) {
 	case strings.ContainsFunc(plain, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return nil, errors.New("the url must not have spaces or characters outside ASCII; percent-encode them")
 	}
+	if hasDotSegment(u.EscapedPath()) {
+		return nil, errDotSegment
+	}
 	t := &template{parts: parts, origin: u.Scheme + "://" + u.Host, host: strings.ToLower(u.Hostname())}
 	authority := len(u.Scheme) + len("://") + len(u.Host)
 	if len(parts[0].literal) < authority || parts[0].macro != "" && len(parts[0].literal) == authority {
@@ -122,8 +125,17 @@ func (t *template) queryKeys() []string {
 	return keys
 }
 
-// errDotSegment is returned for a value that would change the path.
-var errDotSegment = errors.New("a value would make the path segment . or ..")
+// errDotSegment is returned for a path that servers read as another path.
+var errDotSegment = errors.New("the path of the url would have a segment . or ..")
+
+func hasDotSegment(path string) bool {
+	for segment := range strings.SplitSeq(path, "/") {
+		if segment == "." || segment == ".." {
+			return true
+		}
+	}
+	return false
+}
 
 // expand replaces the macros by escaped values.
 func (t *template) expand(v values) (string, error) {
@@ -138,11 +150,8 @@ func (t *template) expand(v values) (string, error) {
 			b.WriteString(url.PathEscape(v[p.macro]))
 		}
 	}
-	path, _, _ := strings.Cut(strings.TrimPrefix(b.String(), t.origin), "?")
-	for segment := range strings.SplitSeq(path, "/") {
-		if segment == "." || segment == ".." {
-			return "", errDotSegment
-		}
+	if path, _, _ := strings.Cut(strings.TrimPrefix(b.String(), t.origin), "?"); hasDotSegment(path) {
+		return "", errDotSegment
 	}
 	return b.String(), nil
 }

@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/clixnow/clixnow-go/store/postback"
 )
 
 // Settings is what is configured for one brand.
@@ -46,8 +48,25 @@ func (s Settings) Address() string {
 
 // configuration is the content of the configuration file.
 type configuration struct {
-	Brand  string              `toml:"brand"`
-	Brands map[string]Settings `toml:"brands"`
+	Brand     string                 `toml:"brand"`
+	Brands    map[string]Settings    `toml:"brands"`
+	Postbacks []postback.Destination `toml:"postbacks"`
+}
+
+// Postbacks returns the destinations of postbacks that the configuration file
+// has. With --demo there are none.
+func (a *App) Postbacks() ([]postback.Destination, error) {
+	if a.Demo {
+		return nil, nil
+	}
+	file, path, err := a.load()
+	if err != nil {
+		return nil, err
+	}
+	if err := postback.Check(file.Postbacks); err != nil {
+		return nil, Usage("%s: %w; see docs/postbacks.md", path, err)
+	}
+	return file.Postbacks, nil
 }
 
 // Settings returns the settings of the brand that is selected. Flags come

@@ -40,6 +40,12 @@ user: ~/.config on Linux. It is written in TOML:
   countries = ["CH", "DE"]     # other countries are refused
   rate = 5                     # requests per second at most
 
+  [[postbacks]]                # clixnow sync tells a tracker about events
+  name = "tracker"
+  preset = "keitaro"           # or voluum, binom, redtrack, affise, tune
+  url = "https://tracker.example.com/KEY/postback"
+  events = ["deposited"]       # and created, status changed, deposit withdrawn
+
 The token is never the value of a flag, and is never printed. A token file
 is read again for each request, so a new token needs no restart.
 

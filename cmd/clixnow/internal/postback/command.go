@@ -1,0 +1,102 @@
+// Package postback is the command "clixnow postback".
+package postback
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/database"
+	"github.com/clixnow/clixnow-go/store/postback"
+)
+
+// Command returns the command "clixnow postback".
+func Command(a *app.App) *cobra.Command {
+	return app.Group("postback", "Look after postbacks that failed",
+		`Postbacks tell a tracker about first deposits or other events. "clixnow sync"
+sends those that the configuration file has under [[postbacks]]. An event that
+a tracker did not accept for a day waits for you: look why it failed, and send
+it again.`, list(a), retry(a))
+}
+
+func list(a *app.App) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "list", Short: "List events that failed for a day", Args: app.Args(),
+		Example: `  clixnow postback list --db leads.db
+  clixnow postback list --db leads.db -o csv`,
+	}
+	address := databaseFlag(cmd)
+	format := app.FormatFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		m, closeDB, err := database.Read(cmd.Context(), *address)
+		if err != nil {
+			return err
+		}
+		defer closeDB()
+		printer := app.Printer[postback.Failed]{
+			Format: *format, Header: "POSTBACK\tEVENT ID\tBRAND\tLEAD\tEVENT\tSINCE\tERROR",
+			Fields: []string{"postback", "eventId", "brand", "leadId", "event", "since", "attempts", "error"},
+			Row: func(f postback.Failed) string {
+				return fmt.Sprintf("%s\t%d\t%s\t%d\t%s\t%s\t%s", f.Postback, f.EventID, f.Brand, f.LeadID, f.Event,
+					f.Since.Format(time.RFC3339), f.Error)
+			},
+		}.Open(a)
+		if err := postback.ListFailed(cmd.Context(), m, printer.Print); err != nil {
+			return database.Error(err)
+		}
+		return printer.Close()
+	}
+	return cmd
+}
+
+func retry(a *app.App) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "retry POSTBACK [EVENT-ID...]", Short: "Send events that failed for a day again",
+		Long: `Give events that failed another day. Without event ids, it does so for all
+failed events of the postback. "clixnow sync" sends them.`,
+		Example: `  clixnow postback retry tracker --db leads.db
+  clixnow postback retry tracker 1045 1046 --db leads.db`,
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return app.Args("POSTBACK")(cmd, args)
+		}
+		return nil
+	}
+	address := databaseFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var ids []int64
+		for _, arg := range args[1:] {
+			id, err := strconv.ParseInt(arg, 10, 64)
+			if err != nil {
+				return app.Usage("%q is not an event id; see \"clixnow postback list\"", arg)
+			}
+			ids = append(ids, id)
+		}
+		m, closeDB, err := database.Read(cmd.Context(), *address)
+		if err != nil {
+			return err
+		}
+		defer closeDB()
+		number, err := postback.Retry(cmd.Context(), m, args[0], ids...)
+		if err != nil {
+			return database.Error(err)
+		}
+		_, err = fmt.Fprintf(a.Out, "%d events of %s are sent again by \"clixnow sync\"\n", number, args[0])
+		if err == nil && number < int64(max(len(ids), 1)) {
+			return app.WithCode(app.CodeRefused,
+				fmt.Errorf("not all of them have failed; see \"clixnow postback list\""))
+		}
+		return err
+	}
+	return cmd
+}
+
+func databaseFlag(cmd *cobra.Command) *string {
+	address := cmd.Flags().String("db", "", "the database of \"clixnow sync\": a `FILE` or a postgres:// URL")
+	_ = cmd.MarkFlagRequired("db")
+	return address
+}

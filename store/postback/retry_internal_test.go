@@ -1,0 +1,323 @@
+package postback
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/store/mirror"
+)
+
+// fakeTracker answers requests without a network, so that time can be faked.
+type fakeTracker struct {
+	mu     sync.Mutex
+	answer func(r *http.Request) *http.Response
+	times  []time.Time
+}
+
+func (f *fakeTracker) RoundTrip(r *http.Request) (*http.Response, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.times = append(f.times, time.Now())
+	response := f.answer(r)
+	response.Body, response.Request = io.NopCloser(strings.NewReader("")), r
+	return response, nil
+}
+
+func (f *fakeTracker) setAnswer(answer func(*http.Request) *http.Response) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.answer = answer
+}
+
+// taken returns the times of the requests since the last call.
+func (f *fakeTracker) taken() []time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	times := f.times
+	f.times = nil
+	return times
+}
+
+func respond(status int, header ...string) func(*http.Request) *http.Response {
+	return func(*http.Request) *http.Response {
+		response := &http.Response{StatusCode: status, Header: make(http.Header)}
+		if len(header) > 0 {
+			response.Header.Set("Retry-After", header[0])
+		}
+		return response
+	}
+}
+
+// setup returns a running sender with a tracker in a bubble of synctest.
+type setup struct {
+	*Sender
+	*fakeTracker
+	t    *testing.T
+	logs strings.Builder
+}
+
+func inBubble(t *testing.T, test func(*setup)) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "leads.db")
+	synctest.Test(t, func(t *testing.T) {
+		db, err := sql.Open("sqlite", "file:"+file+"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)")
+		require.NoError(t, err)
+		db.SetMaxOpenConns(1)
+		m, err := mirror.Open(t.Context(), db, mirror.SQLite)
+		require.NoError(t, err)
+		s := &setup{t: t, fakeTracker: &fakeTracker{answer: respond(200)}}
+		s.Sender, err = New(t.Context(), m, Options{
+			Destinations: []Destination{{Name: "a", URL: "https://a.example/SECRET?id={clickId}", Concurrency: 2}},
+			Logger:       slog.New(slog.NewTextHandler(&s.logs, nil)),
+		})
+		require.NoError(t, err)
+		s.destinations[0].client.Transport = s.fakeTracker
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		test(s)
+		stop()
+		require.NoError(t, <-done)
+		require.NoError(t, db.Close())
+		assert.NotContains(t, s.logs.String(), "SECRET")
+		assert.NotContains(t, s.logs.String(), "click")
+	})
+}
+
+// deposit saves a new lead with a deposit.
+func (s *setup) deposit(id int64) {
+	s.t.Helper()
+	now := time.Now()
+	lead := clixnow.Lead{ID: id, ClickID: fmt.Sprint("click", id), CreatedOn: now, UpdatedOn: now, FTDDate: now}
+	require.NoError(s.t, s.mirror.Transact(s.t.Context(), "test", func(ctx context.Context, tx *sql.Tx) error {
+		_, err := s.mirror.Apply(ctx, tx, "acme", []clixnow.Lead{lead})
+		return err
+	}))
+}
+
+func (s *setup) exec(statement string) {
+	s.t.Helper()
+	_, err := s.mirror.DB().ExecContext(s.t.Context(), statement)
+	require.NoError(s.t, err)
+}
+
+func (s *setup) health() Health {
+	s.t.Helper()
+	all, err := s.Health(s.t.Context())
+	require.NoError(s.t, err)
+	return all[0]
+}
+
+// TestBackoff checks the waits between attempts, and that an event ends on the
+// list after a day.
+func TestBackoff(t *testing.T) {
+	t.Parallel()
+	for _, code := range []int{404, 503, 302, 429, 401} {
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, func(s *setup) {
+				s.setAnswer(respond(code))
+				s.deposit(1)
+				time.Sleep(30 * time.Hour)
+				times := s.taken()
+				wait := 5 * time.Second
+				for i := 1; i < len(times); i++ {
+					gap := times[i].Sub(times[i-1])
+					assert.GreaterOrEqual(t, gap, wait/2, "attempt %d", i)
+					assert.LessOrEqual(t, gap, wait+2*time.Second, "attempt %d", i)
+					wait = min(2*wait, time.Hour)
+				}
+				last := times[len(times)-1].Sub(times[0])
+				assert.GreaterOrEqual(t, last, 24*time.Hour)
+				assert.Less(t, last, 25*time.Hour+time.Minute)
+				h := s.health()
+				assert.EqualValues(t, []int64{0, 1}, []int64{h.Waiting, h.Failed})
+				assert.LessOrEqual(t, strings.Count(s.logs.String(), "\n"), 30, "one line in an hour")
+
+				s.setAnswer(respond(200))
+				number, err := Retry(t.Context(), s.mirror, "a")
+				require.NoError(t, err)
+				assert.EqualValues(t, 1, number)
+				time.Sleep(2 * time.Hour)
+				assert.Len(t, s.taken(), 1)
+				assert.Equal(t, Health{Name: "a", Sent: 1}, s.health())
+			})
+		})
+	}
+}
+
+// TestOutage checks a tracker that is down for some hours with many events, and
+// one that is down for more than a day.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(s *setup) {
+		s.setAnswer(respond(503))
+		for id := range int64(100) {
+			s.deposit(id)
+		}
+		time.Sleep(5 * time.Hour)
+		assert.Less(t, len(s.taken()), 30, "the queue does not multiply the attempts")
+		h := s.health()
+		assert.EqualValues(t, 100, h.Waiting)
+		assert.Equal(t, 1, strings.Count(s.logs.String(), "the tracker fails"))
+		s.setAnswer(respond(200))
+		time.Sleep(time.Hour + time.Minute)
+		assert.Len(t, s.taken(), 100)
+		assert.Equal(t, Health{Name: "a", Sent: 100}, s.health())
+		assert.Equal(t, 1, strings.Count(s.logs.String(), "the tracker works again"))
+
+		s.setAnswer(respond(503))
+		for id := range int64(50) {
+			s.deposit(1000 + id)
+		}
+		time.Sleep(20 * time.Hour)
+		s.deposit(2000)
+		time.Sleep(6 * time.Hour)
+		h = s.health()
+		assert.EqualValues(t, []int64{1, 50}, []int64{h.Waiting, h.Failed}, "the last one has its own day")
+		time.Sleep(24 * time.Hour)
+		assert.EqualValues(t, 51, s.health().Failed)
+	})
+}
+
+// TestRefusedEvents checks that events that are always refused do not hold up
+// others, and are not taken for an outage.
+func TestRefusedEvents(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(s *setup) {
+		s.setAnswer(func(r *http.Request) *http.Response {
+			status := 200
+			if r.URL.Query().Get("id") < "click5" {
+				status = 500 // the tracker fails at these click ids
+			}
+			return respond(status)(r)
+		})
+		for id := range int64(10) {
+			s.deposit(id)
+		}
+		time.Sleep(10 * time.Minute)
+		h := s.health()
+		assert.EqualValues(t, []int64{5, 5}, []int64{h.Waiting, h.Sent})
+		time.Sleep(30 * time.Hour)
+		s.deposit(11) // begins with click1
+		s.deposit(7000)
+		time.Sleep(3 * time.Hour)
+		h = s.health()
+		assert.EqualValues(t, []int64{1, 5, 6}, []int64{h.Waiting, h.Failed, h.Sent})
+	})
+}
+
+// TestRetryAfter checks the header Retry-After.
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(s *setup) {
+		at := time.Now().Add(20 * time.Minute).UTC().Format(http.TimeFormat)
+		for _, test := range []struct {
+			header   string
+			min, max time.Duration
+		}{
+			{"600", 10 * time.Minute, 10 * time.Minute},
+			{"599.5", 599 * time.Second, 10 * time.Minute},
+			{at, 20*time.Minute - time.Second, 20 * time.Minute},
+			{"7200", time.Hour, time.Hour},
+			{"1780000000", time.Hour, time.Hour},
+			{"Inf", time.Hour, time.Hour},
+			{"-5", 0, 5 * time.Second},
+			{"NaN", 0, 5 * time.Second},
+			{"soon", 0, 5 * time.Second},
+			{"Mon, 02 Jan 2006 15:04:05 GMT", 0, 5 * time.Second},
+		} {
+			start := time.Now()
+			s.setAnswer(respond(429, test.header))
+			if test.header == at {
+				s.setAnswer(respond(503, start.Add(20*time.Minute).UTC().Format(http.TimeFormat)))
+			}
+			s.deposit(start.UnixNano())
+			time.Sleep(1500 * time.Millisecond)
+			s.setAnswer(respond(200))
+			time.Sleep(2 * time.Hour)
+			times := s.taken()
+			if assert.Len(t, times, 2, test.header) {
+				gap := times[1].Sub(times[0])
+				assert.GreaterOrEqual(t, gap, test.min, test.header)
+				assert.LessOrEqual(t, gap, test.max+time.Second, test.header)
+			}
+		}
+	})
+}
+
+// TestRetryAfterRestart checks that a restart does not shorten a wait.
+func TestRetryAfterRestart(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(s *setup) {
+		s.setAnswer(respond(429, "1800"))
+		s.deposit(1)
+		time.Sleep(2 * time.Second)
+		require.Len(t, s.taken(), 1)
+		s.deposit(2)
+		again, err := New(t.Context(), s.mirror, Options{Destinations: []Destination{s.destinations[0].Destination}})
+		require.NoError(t, err)
+		again.destinations[0].client.Transport = s.fakeTracker
+		require.NoError(t, again.Once(t.Context()))
+		assert.Empty(t, s.taken())
+	})
+}
+
+// TestDiskFull checks that a result that cannot be saved is not sent again
+// while the process lives, and that nothing is sent that could not be queued.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(s *setup) {
+		const full = " BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END"
+		s.exec("CREATE TRIGGER full1 BEFORE DELETE ON postback_queue" + full)
+		s.deposit(1)
+		time.Sleep(time.Hour)
+		assert.Len(t, s.taken(), 1)
+		assert.Equal(t, 1, strings.Count(s.logs.String(), "wait for the database"))
+		s.exec("DROP TRIGGER full1")
+		time.Sleep(time.Minute)
+		assert.Equal(t, Health{Name: "a", Sent: 1}, s.health())
+		assert.Empty(t, s.taken())
+
+		s.exec("CREATE TRIGGER full2 BEFORE INSERT ON postback_queue" + full)
+		s.deposit(2)
+		time.Sleep(time.Hour)
+		assert.Empty(t, s.taken())
+		s.exec("DROP TRIGGER full2")
+		time.Sleep(time.Minute)
+		assert.Len(t, s.taken(), 1)
+		assert.Equal(t, Health{Name: "a", Sent: 2}, s.health())
+	})
+}
+
+// TestIdle checks that nothing is written while there is nothing to do.
+func TestIdle(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(s *setup) {
+		s.deposit(1)
+		time.Sleep(time.Minute)
+		changes := func() (n int) {
+			require.NoError(t, s.mirror.DB().QueryRowContext(t.Context(), "SELECT total_changes()").Scan(&n))
+			return n
+		}
+		before := changes()
+		time.Sleep(time.Hour)
+		assert.Equal(t, before, changes())
+		assert.Empty(t, s.logs.String())
+	})
+}

@@ -1,0 +1,141 @@
+package postback
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestExpand(t *testing.T) {
+	t.Parallel()
+	v := values{"clickId": "a/b?c=d&e#f%20 +ü", "sub2": "", "status": "..", "keyword": "{clickId}", "placement": "."}
+	const escaped = "a%2Fb%3Fc=d&e%23f%2520%20+%C3%BC"
+	const inQuery = "a%2Fb%3Fc%3Dd%26e%23f%2520+%2B%C3%BC"
+	for _, test := range []struct{ name, template, want string }{
+		{"no macro", "https://a.example/p?x=1", "https://a.example/p?x=1"},
+		{"query", "https://a.example/?id={clickId}&z=1", "https://a.example/?id=" + inQuery + "&z=1"},
+		{"path", "https://a.example/p/{clickId}/q", "https://a.example/p/" + escaped + "/q"},
+		{"path and query", "https://a.example/{clickId}?{clickId}", "https://a.example/" + escaped + "?" + inQuery},
+		{"a ? in the query", "https://a.example/?a=?{clickId}", "https://a.example/?a=?" + inQuery},
+		{"empty value", "https://a.example/p?a={sub2}&b={sub2}", "https://a.example/p?a=&b="},
+		{"two macros together", "https://a.example/{sub2}{clickId}", "https://a.example/" + escaped},
+		{"a value is not expanded", "https://a.example/?a={keyword}", "https://a.example/?a=%7BclickId%7D"},
+		{"dots in the query", "https://a.example/?a={status}", "https://a.example/?a=.."},
+		{"dots within a segment", "https://a.example/x{status}", "https://a.example/x.."},
+		{"port and IPv6", "https://[2001:db8::1]:8443/{sub2}x", "https://[2001:db8::1]:8443/x"},
+		{"loopback http", "http://127.0.0.1:8080/?a={sub2}", "http://127.0.0.1:8080/?a="},
+		{"escaped brace", "https://a.example/%7Bx%7D", "https://a.example/%7Bx%7D"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			parsed, err := parseTemplate(test.template)
+			require.NoError(t, err)
+			got, err := parsed.expand(v)
+			require.NoError(t, err)
+			assert.Equal(t, test.want, got)
+		})
+	}
+	for _, template := range []string{
+		"https://a.example/{status}", "https://a.example/x/{status}/y", "https://a.example/{placement}/y",
+		"https://a.example/{placement}{placement}", "https://a.example/.{placement}?x=1",
+	} {
+		t.Run("dot segment "+template, func(t *testing.T) {
+			t.Parallel()
+			parsed, err := parseTemplate(template)
+			require.NoError(t, err)
+			_, err = parsed.expand(v)
+			assert.ErrorIs(t, err, errDotSegment)
+		})
+	}
+}
+
+func TestTemplateErrors(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ name, template, problem string }{
+		{"unknown macro", "https://a.example/SECRET?a={clickid}", "unknown macro {clickid}"},
+		{"macro that is no name", "https://a.example/?a={clickId&key=SECRET}", "an unknown macro;"},
+		{"long macro", "https://a.example/?a={SECRETSECRETSECRETSECRET}", "an unknown macro;"},
+		{"empty macro", "https://a.example/SECRET/{}", "an unknown macro;"},
+		{"open brace", "https://a.example/?a={clickId&key=SECRET", "{ without a }"},
+		{"open brace at the end", "https://a.example/SECRET{", "{ without a }"},
+		{"nested", "https://a.example/{SECRET{clickId}}", "{ without a }"},
+		{"closing brace", "https://a.example/SECRET}", "} without a {"},
+		{"two closing braces", "https://a.example/SECRET{clickId}}", "} without a {"},
+		{"macro as scheme", "{clickId}://a.example/SECRET", "must begin with https://"},
+		{"macro as host", "https://{clickId}/SECRET", "macro before the path"},
+		{"macro in the host", "https://{brand}.example/SECRET", "macro before the path"},
+		{"macro at the end of the host", "https://a.example{clickId}", "macro before the path"},
+		{"macro as port", "https://a.example:{leadId}/SECRET", "cannot be parsed"},
+		{"macro as user", "https://{clickId}@a.example/SECRET", "user name"},
+		{"macro as the whole", "{clickId}", "must begin with https://"},
+		{"user and password", "https://user:SECRET@a.example/", "user name"},
+		{"http", "http://a.example/SECRET", "only a loopback host"},
+		{"http to a private address", "http://10.0.0.1/SECRET", "only a loopback host"},
+		{"ftp", "ftp://a.example/SECRET", "must begin with https://"},
+		{"no scheme", "a.example/SECRET", "must begin with https://"},
+		{"no host", "https:///SECRET", "must begin with https://"},
+		{"opaque", "https:SECRET", "must begin with https://"},
+		{"fragment", "https://a.example/#{clickId}SECRET", "fragment"},
+		{"space", "https://a.example/?SECRET a", "spaces"},
+		{"line break", "https://a.example/\nSECRET", "cannot be parsed"},
+		{"not ASCII", "https://a.example/?ü=SECRET", "ASCII"},
+		{"bad escape", "https://a.example/%zzSECRET", "cannot be parsed"},
+		{"dot segment", "https://a.example/SECRET/../x", "segment . or .."},
+		{"empty", "", "must begin with https://"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := parseTemplate(test.template)
+			require.ErrorContains(t, err, test.problem)
+			assert.NotContains(t, err.Error(), "SECRET")
+		})
+	}
+}
+
+// FuzzTemplate checks that no value changes the structure of a URL.
+func FuzzTemplate(f *testing.F) {
+	f.Add("https://a.example/p/{clickId}?a={clickId}&b=1", "x/../?&=#%00")
+	f.Add("https://a.example/{clickId}{sub2}", "..")
+	f.Add("http://127.0.0.1/a{brand}?{event}={status}", "a b")
+	f.Add("https://a.example?{clickId}", "@evil.example/")
+	f.Fuzz(func(t *testing.T, raw, value string) {
+		parsed, err := parseTemplate(raw)
+		if err != nil {
+			if len(raw) > 20 {
+				assert.NotContains(t, err.Error(), raw)
+			}
+			return
+		}
+		v := make(values)
+		for _, macro := range macros {
+			v[macro] = value
+		}
+		got, err := parsed.expand(v)
+		if err != nil {
+			require.ErrorIs(t, err, errDotSegment)
+			return
+		}
+		u, err := url.Parse(got)
+		require.NoError(t, err, got)
+		harmless, err := parsed.expand(values{})
+		if err != nil {
+			return // without values the path has a dot segment
+		}
+		plain, err := url.Parse(harmless)
+		require.NoError(t, err)
+		assert.Equal(t, plain.Scheme+plain.Host, u.Scheme+u.Host)
+		assert.Equal(t, parsed.origin, u.Scheme+"://"+u.Host)
+		assert.Nil(t, u.User)
+		assert.Empty(t, u.Fragment)
+		assert.Equal(t, strings.Count(plain.EscapedPath(), "/"), strings.Count(u.EscapedPath(), "/"), got)
+		assert.Equal(t, strings.Count(plain.RawQuery, "&"), strings.Count(u.RawQuery, "&"), got)
+		assert.Equal(t, strings.Count(plain.RawQuery, "="), strings.Count(u.RawQuery, "="), got)
+		if u.RawQuery == "a="+url.QueryEscape(value) && utf8.ValidString(value) {
+			assert.Equal(t, value, u.Query().Get("a"))
+		}
+	})
+}
