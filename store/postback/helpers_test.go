@@ -110,11 +110,12 @@ func (w *world) save(leads ...clixnow.Lead) {
 	}
 }
 
-// destination returns a destination for all events, at the tracker.
+// destination returns a destination for all events, at the tracker. It sends
+// one request at a time.
 func (w *world) destination() postback.Destination {
 	return postback.Destination{
 		Name: "tracker", URL: w.URL + "/?click={clickId}&lead={leadId}&event={event}&status={status}&id={eventId}",
-		AllowPrivate: []string{"127.0.0.1"}, Concurrency: 3,
+		AllowPrivate: []string{"127.0.0.1"}, Concurrency: 1,
 		Events: []clixnow.LeadEvent{"created", "status changed", "deposited", "deposit withdrawn"},
 	}
 }
@@ -148,12 +149,13 @@ func (w *world) exec(statement string, args ...any) {
 	require.NoError(w.t, err)
 }
 
-// retryNow ends all waits.
-func (w *world) retryNow() {
+// retryNow ends all waits, and returns a new sender.
+func (w *world) retryNow(d postback.Destination) *postback.Sender {
 	w.t.Helper()
 	past := moment(0).Format("2006-01-02T15:04:05.000000Z")
 	w.exec("UPDATE postback_queue SET due_at = $1", past)
 	w.exec("UPDATE postback_destinations SET paused_until = NULL")
+	return w.sender(moment(0), d)
 }
 
 // moment is a time of the tests, some minutes after a fixed time.

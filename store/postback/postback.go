@@ -46,17 +46,15 @@ type Sender struct {
 	mirror       *mirror.Mirror
 	destinations []*destination
 	log          *slog.Logger
+	// poll is the time between two looks for new events.
+	poll time.Duration
 }
 
 //go:embed migrations
 var migrations embed.FS
 
-const (
-	// poll is the time between two looks for new events.
-	poll = time.Second
-	// databaseDelay is the time between two attempts to reach the database.
-	databaseDelay = 5 * time.Second
-)
+// databaseDelay is the time between two attempts to reach the database.
+const databaseDelay = 5 * time.Second
 
 // New checks the destinations, migrates the tables, and adds new destinations
 // to the database. m must be the owner of the mirror. New sends nothing.
@@ -68,7 +66,7 @@ func New(ctx context.Context, m *mirror.Mirror, opts Options) (*Sender, error) {
 	if err := migrate(ctx, m); err != nil {
 		return nil, err
 	}
-	s := &Sender{mirror: m, destinations: destinations, log: opts.Logger}
+	s := &Sender{mirror: m, destinations: destinations, log: opts.Logger, poll: time.Second}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -121,7 +119,7 @@ func (s *Sender) Run(ctx context.Context) error {
 				return err
 			case err == nil || ctx.Err() != nil:
 				failing = false
-				sleep(ctx, poll)
+				sleep(ctx, s.poll)
 			default:
 				if !failing {
 					s.log.Error("postbacks wait for the database", "postback", d.Name, "error", err)

@@ -221,7 +221,9 @@ func TestOrder(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, k kind) {
 		w := newWorld(t, k)
-		s := w.sender(moment(0), w.destination())
+		d := w.destination()
+		d.Concurrency = 3
+		s := w.sender(moment(0), d)
 		var want []string
 		for version := range 5 {
 			for id := range int64(6) {
@@ -247,7 +249,7 @@ func TestOrder(t *testing.T) {
 		})
 		for range 60 {
 			w.once(s)
-			w.retryNow()
+			s = w.retryNow(d)
 		}
 		assert.Len(t, accepted, 5)
 		for id, statuses := range accepted {
@@ -288,7 +290,9 @@ func TestDestinationsAreIndependent(t *testing.T) {
 func TestStopped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sqliteKind())
-	s := w.sender(moment(0), w.destination())
+	d := w.destination()
+	d.Concurrency = 2
+	s := w.sender(moment(0), d)
 	w.save(lead(1, "New", 0), lead(2, "New", 0))
 	ctx, stop := context.WithCancel(t.Context())
 	w.setAnswer(func(_ http.ResponseWriter, r *http.Request) {
@@ -346,7 +350,9 @@ func TestDatabaseRestarted(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.New(t)
 	w := newWorld(t, postgresKind(server))
-	s := w.sender(moment(0), w.destination())
+	d := w.destination()
+	d.Concurrency = 3
+	s := w.sender(moment(0), d)
 	for id := range int64(40) {
 		w.save(lead(id+1, "New", 0))
 	}
@@ -379,8 +385,9 @@ func TestFailedAndRetry(t *testing.T) {
 		w.save(lead(1, "New", 0), lead(2, "New", 0), lead(2, "Old", 1))
 		w.setAnswer(status(http.StatusNotFound))
 		w.once(s)
-		w.exec("UPDATE postback_queue SET failing_since = $1", moment(0).Format("2006-01-02T15:04:05.000000Z"))
-		w.retryNow()
+		w.exec("UPDATE postback_queue SET failing_since = $1 WHERE failing_since IS NOT NULL",
+			moment(0).Format("2006-01-02T15:04:05.000000Z"))
+		s = w.retryNow(w.destination())
 		w.once(s)
 		assert.Equal(t, []string{"1", "2", "1", "2", "2"}, w.taken("lead"), "the third waits for the second")
 		list := func() (all []postback.Failed) {
@@ -399,14 +406,14 @@ func TestFailedAndRetry(t *testing.T) {
 			{Postback: "tracker", EventID: 2, Brand: "acme", LeadID: 2, Event: "created", Attempts: 2, Error: problem},
 		}, failed)
 		h := w.health(s)
-		assert.EqualValues(t, []int64{1, 2}, []int64{h.Waiting, h.Failed})
+		assert.Equal(t, []int64{1, 2}, []int64{h.Waiting, h.Failed})
 		assert.WithinDuration(t, time.Now(), h.Oldest, time.Minute)
 
 		w.setAnswer(nil)
 		number, err := postback.Retry(t.Context(), w.mirror, "tracker", 2, 3, 99)
 		require.NoError(t, err)
 		assert.EqualValues(t, 1, number, "only event 2 had failed")
-		w.retryNow()
+		s = w.retryNow(w.destination())
 		w.once(s)
 		assert.Equal(t, []string{"created", "status changed"}, w.taken("event"), "in order again")
 		number, err = postback.Retry(t.Context(), w.mirror, "other")

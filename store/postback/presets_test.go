@@ -96,10 +96,11 @@ func TestPresets(t *testing.T) {
 			w.setAnswer(func(rw http.ResponseWriter, _ *http.Request) {
 				_, _ = io.WriteString(rw, map[string]string{"keitaro": "OK", "tune": "success=true;"}[test.preset])
 			})
-			s := w.sender(moment(0), postback.Destination{
+			d := postback.Destination{
 				Name: "a", Preset: test.preset, URL: w.URL + test.path, Events: test.events,
 				AllowPrivate: []string{"127.0.0.1"},
-			})
+			}
+			s := w.sender(moment(0), d)
 			w.save(lead(1, "New", 0), lead(1, "New", 1, 1), lead(1, "New", 2))
 			w.once(s)
 			require.Len(t, w.requests, len(test.requests))
@@ -119,7 +120,7 @@ func TestPresets(t *testing.T) {
 				fresh := lead(100+sent, "New", 2, 2)
 				fresh.CreatedOn = moment(-1) // only its deposit is sent
 				w.save(fresh)
-				w.retryNow()
+				s = w.retryNow(d)
 				w.once(s)
 				accepted := w.health(s).Waiting == 0
 				assert.Equal(t, answer.accepted, accepted, "%d %s", answer.status, answer.body)

@@ -71,7 +71,7 @@ type setup struct {
 	logs strings.Builder
 }
 
-func inBubble(t *testing.T, test func(*setup)) {
+func inBubble(t *testing.T, poll time.Duration, test func(*setup)) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "leads.db")
 	synctest.Test(t, func(t *testing.T) {
@@ -87,6 +87,7 @@ func inBubble(t *testing.T, test func(*setup)) {
 		})
 		require.NoError(t, err)
 		s.destinations[0].client.Transport = s.fakeTracker
+		s.poll = poll
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- s.Run(ctx) }()
@@ -127,10 +128,11 @@ func (s *setup) health() Health {
 // list after a day.
 func TestBackoff(t *testing.T) {
 	t.Parallel()
-	for _, code := range []int{404, 503, 302, 429, 401} {
+	const poll = 5 * time.Second
+	for _, code := range []int{404, 503} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, func(s *setup) {
+			inBubble(t, poll, func(s *setup) {
 				s.setAnswer(respond(code))
 				s.deposit(1)
 				time.Sleep(30 * time.Hour)
@@ -139,18 +141,18 @@ func TestBackoff(t *testing.T) {
 				for i := 1; i < len(times); i++ {
 					gap := times[i].Sub(times[i-1])
 					assert.GreaterOrEqual(t, gap, wait/2, "attempt %d", i)
-					assert.LessOrEqual(t, gap, wait+2*time.Second, "attempt %d", i)
+					assert.LessOrEqual(t, gap, wait+poll+time.Second, "attempt %d", i)
 					wait = min(2*wait, time.Hour)
 				}
 				last := times[len(times)-1].Sub(times[0])
 				assert.GreaterOrEqual(t, last, 24*time.Hour)
 				assert.Less(t, last, 25*time.Hour+time.Minute)
 				h := s.health()
-				assert.EqualValues(t, []int64{0, 1}, []int64{h.Waiting, h.Failed})
+				assert.Equal(t, []int64{0, 1}, []int64{h.Waiting, h.Failed})
 				assert.LessOrEqual(t, strings.Count(s.logs.String(), "\n"), 30, "one line in an hour")
 
 				s.setAnswer(respond(200))
-				number, err := Retry(t.Context(), s.mirror, "a")
+				number, err := Retry(s.t.Context(), s.mirror, "a")
 				require.NoError(t, err)
 				assert.EqualValues(t, 1, number)
 				time.Sleep(2 * time.Hour)
@@ -165,7 +167,7 @@ func TestBackoff(t *testing.T) {
 // one that is down for more than a day.
 func TestOutage(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(s *setup) {
+	inBubble(t, 5*time.Second, func(s *setup) {
 		s.setAnswer(respond(503))
 		for id := range int64(100) {
 			s.deposit(id)
@@ -189,7 +191,7 @@ func TestOutage(t *testing.T) {
 		s.deposit(2000)
 		time.Sleep(6 * time.Hour)
 		h = s.health()
-		assert.EqualValues(t, []int64{1, 50}, []int64{h.Waiting, h.Failed}, "the last one has its own day")
+		assert.Equal(t, []int64{1, 50}, []int64{h.Waiting, h.Failed}, "the last one has its own day")
 		time.Sleep(24 * time.Hour)
 		assert.EqualValues(t, 51, s.health().Failed)
 	})
@@ -199,7 +201,7 @@ func TestOutage(t *testing.T) {
 // others, and are not taken for an outage.
 func TestRefusedEvents(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(s *setup) {
+	inBubble(t, 5*time.Second, func(s *setup) {
 		s.setAnswer(func(r *http.Request) *http.Response {
 			status := 200
 			if r.URL.Query().Get("id") < "click5" {
@@ -212,20 +214,20 @@ func TestRefusedEvents(t *testing.T) {
 		}
 		time.Sleep(10 * time.Minute)
 		h := s.health()
-		assert.EqualValues(t, []int64{5, 5}, []int64{h.Waiting, h.Sent})
+		assert.Equal(t, []int64{5, 5}, []int64{h.Waiting, h.Sent})
 		time.Sleep(30 * time.Hour)
 		s.deposit(11) // begins with click1
 		s.deposit(7000)
 		time.Sleep(3 * time.Hour)
 		h = s.health()
-		assert.EqualValues(t, []int64{1, 5, 6}, []int64{h.Waiting, h.Failed, h.Sent})
+		assert.Equal(t, []int64{1, 5, 6}, []int64{h.Waiting, h.Failed, h.Sent})
 	})
 }
 
 // TestRetryAfter checks the header Retry-After.
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(s *setup) {
+	inBubble(t, time.Second, func(s *setup) {
 		at := time.Now().Add(20 * time.Minute).UTC().Format(http.TimeFormat)
 		for _, test := range []struct {
 			header   string
@@ -240,7 +242,7 @@ func TestRetryAfter(t *testing.T) {
 			{"-5", 0, 5 * time.Second},
 			{"NaN", 0, 5 * time.Second},
 			{"soon", 0, 5 * time.Second},
-			{"Mon, 02 Jan 2006 15:04:05 GMT", 0, 5 * time.Second},
+			{"Fri, 01 Jan 1999 15:04:05 GMT", 0, 5 * time.Second},
 		} {
 			start := time.Now()
 			s.setAnswer(respond(429, test.header))
@@ -264,16 +266,16 @@ func TestRetryAfter(t *testing.T) {
 // TestRetryAfterRestart checks that a restart does not shorten a wait.
 func TestRetryAfterRestart(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(s *setup) {
+	inBubble(t, time.Second, func(s *setup) {
 		s.setAnswer(respond(429, "1800"))
 		s.deposit(1)
 		time.Sleep(2 * time.Second)
 		require.Len(t, s.taken(), 1)
 		s.deposit(2)
-		again, err := New(t.Context(), s.mirror, Options{Destinations: []Destination{s.destinations[0].Destination}})
+		again, err := New(s.t.Context(), s.mirror, Options{Destinations: []Destination{s.destinations[0].Destination}})
 		require.NoError(t, err)
 		again.destinations[0].client.Transport = s.fakeTracker
-		require.NoError(t, again.Once(t.Context()))
+		require.NoError(t, again.Once(s.t.Context()))
 		assert.Empty(t, s.taken())
 	})
 }
@@ -282,7 +284,7 @@ func TestRetryAfterRestart(t *testing.T) {
 // while the process lives, and that nothing is sent that could not be queued.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(s *setup) {
+	inBubble(t, time.Second, func(s *setup) {
 		const full = " BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END"
 		s.exec("CREATE TRIGGER full1 BEFORE DELETE ON postback_queue" + full)
 		s.deposit(1)
@@ -308,11 +310,11 @@ func TestDiskFull(t *testing.T) {
 // TestIdle checks that nothing is written while there is nothing to do.
 func TestIdle(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(s *setup) {
+	inBubble(t, time.Second, func(s *setup) {
 		s.deposit(1)
 		time.Sleep(time.Minute)
 		changes := func() (n int) {
-			require.NoError(t, s.mirror.DB().QueryRowContext(t.Context(), "SELECT total_changes()").Scan(&n))
+			require.NoError(t, s.mirror.DB().QueryRowContext(s.t.Context(), "SELECT total_changes()").Scan(&n))
 			return n
 		}
 		before := changes()

@@ -131,9 +131,6 @@ func retryAfter(header string, now time.Time) time.Duration {
 // backoff returns the wait after a number of failures: 5 seconds, twice as long
 // each time, at most an hour, and shortened at random by up to a half.
 func backoff(failures int) time.Duration {
-	wait := longest
-	if failures < 10 {
-		wait = firstWait << max(failures-1, 0)
-	}
+	wait := min(firstWait<<min(failures-1, 10), longest)
 	return wait/2 + rand.N(wait/2) //nolint:gosec // jitter is no secret
 }
