@@ -16,6 +16,7 @@ import (
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/importer"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/lead"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/mock"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/postback"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/sync"
 )
 
@@ -45,6 +46,7 @@ func commands(a *app.App) *cobra.Command {
 		importer.Command(a),
 		lead.Command(a),
 		mock.Command(a),
+		postback.Command(a),
 		sync.Command(a),
 	)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
@@ -17,9 +18,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -32,6 +35,7 @@ import (
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/database"
 )
 
 func TestMain(m *testing.M) {
@@ -73,6 +77,69 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 // brand is the fake brand of a script.
 type brand struct {
 	*clixnowtest.Server
+	tracker *tracker
+}
+
+// tracker is a fake tracker, which records the postbacks that it accepts.
+type tracker struct {
+	*httptest.Server
+	mu       sync.Mutex
+	accepted []string
+	refuse   bool
+}
+
+func newTracker() *tracker {
+	tr := &tracker{}
+	tr.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tr.mu.Lock()
+		defer tr.mu.Unlock()
+		if tr.refuse {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		tr.accepted = append(tr.accepted, r.RequestURI)
+		_, _ = io.WriteString(w, "OK")
+	}))
+	return tr
+}
+
+// check checks the number of postbacks. If a regular expression is given, one
+// of them must match it.
+func (tr *tracker) check(ts *testscript.TestScript, number int, args []string) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if len(tr.accepted) != number {
+		ts.Fatalf("there are %d postbacks, not %d: %q", len(tr.accepted), number, tr.accepted)
+	}
+	for _, pattern := range args {
+		if !slices.ContainsFunc(tr.accepted, regexp.MustCompile("^"+pattern).MatchString) {
+			ts.Fatalf("no postback matches %s: %q", pattern, tr.accepted)
+		}
+	}
+}
+
+func (tr *tracker) setRefuse(refuse bool) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.refuse = refuse
+}
+
+// dayLater changes the times in the tables of postbacks as if a day had passed.
+func dayLater(ts *testscript.TestScript, file string) {
+	db, err := database.Open(ts.MkAbs(file))
+	ts.Check(err)
+	defer db.Close()
+	earlier := func(column string) string {
+		return column + " = strftime('%Y-%m-%dT%H:%M:%S.000000Z', " + column + ", '-25 hours')"
+	}
+	for _, statement := range []string{
+		"UPDATE postback_queue SET " + earlier("waiting_since") + ", " + earlier("due_at") + ", " +
+			earlier("failing_since"),
+		"UPDATE postback_destinations SET " + earlier("failing_since") + ", " + earlier("paused_until"),
+	} {
+		_, err := db.ExecContext(context.Background(), statement)
+		ts.Check(err)
+	}
 }
 
 // fake starts and controls a fake brand:
@@ -88,6 +155,12 @@ type brand struct {
 //	fake wait N                waits until N requests have arrived
 //	fake more N                waits until N more requests have arrived
 //	fake idle                  waits until no request arrives any more
+//	fake deposit ID            adds a first deposit to a lead
+//	fake tracker FILE...       starts a fake tracker, and replaces TRACKER in
+//	                           files by its URL
+//	fake refuse, fake accept   change what the tracker answers
+//	fake postbacks N [REGEXP]  checks the number of postbacks, and one of them
+//	fake dayLater DB           lets postbacks wait for a day more
 //	fake leads N               checks the number of leads
 //	fake posts N               checks the number of creates
 func fake(ts *testscript.TestScript, _ bool, args []string) {
@@ -131,6 +204,21 @@ func fake(ts *testscript.TestScript, _ bool, args []string) {
 	case "status":
 		status := strings.ReplaceAll(args[1], `\e`, "\x1b")
 		ts.Check(b.UpdateLead(int64(number()), func(lead *clixnow.Lead) { lead.Status = status }))
+	case "deposit":
+		ts.Check(b.UpdateLead(int64(number()), func(lead *clixnow.Lead) { lead.FTDDate = time.Now() }))
+	case "tracker":
+		b.tracker = newTracker()
+		ts.Defer(b.tracker.Close)
+		for _, file := range args {
+			text := strings.ReplaceAll(ts.ReadFile(file), "TRACKER", b.tracker.URL)
+			ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o600))
+		}
+	case "refuse", "accept":
+		b.tracker.setRefuse(verb == "refuse")
+	case "postbacks":
+		b.tracker.check(ts, number(), args[1:])
+	case "dayLater":
+		dayLater(ts, args[0])
 	case "token":
 		b.SetToken(args[0])
 	case "idle":

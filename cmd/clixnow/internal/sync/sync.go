@@ -26,6 +26,8 @@ type settings struct {
 	database, listen, format string
 	poll                     time.Duration
 	once                     bool
+	// postbacksFrom is where new postbacks start. A zero time means now.
+	postbacksFrom time.Time
 }
 
 // Command returns the command "sync".
@@ -40,6 +42,9 @@ withdrawn, or email changed. Ctrl-C ends it; the next run continues there.
 The first run reads the whole history, and prints its events too. Each event
 is printed at least once. A line begins with the id of the event, by which a
 reader can skip events that it has seen. docs/mirror.md describes the tables.
+
+If the configuration file has [[postbacks]], it tells these trackers about
+first deposits or other events. See docs/postbacks.md.
 
 Put the password of a PostgreSQL database into PGPASSWORD or ~/.pgpass,
 because other users of the machine can see flags.
@@ -56,6 +61,7 @@ their tokens. Without --once, it retries what fails.`,
 	flags.DurationVar(&set.poll, "poll", time.Minute, "the `TIME` between two polls of a brand")
 	flags.BoolVar(&set.once, "once", false, "end when all changes have been read")
 	flags.StringVar(&set.listen, "listen", "", "serve /healthz and /metrics on a loopback `HOST:PORT`")
+	postbacksFromFlag(cmd, &set.postbacksFrom)
 	flags.StringVarP(&set.format, "output", "o", "text", "the `FORMAT` of events: text or jsonl")
 	_ = cmd.RegisterFlagCompletionFunc("output",
 		cobra.FixedCompletions([]string{"text", "jsonl"}, cobra.ShellCompDirectiveNoFileComp))
@@ -73,6 +79,10 @@ their tokens. Without --once, it retries what fails.`,
 
 func run(ctx context.Context, a *app.App, set settings) error {
 	clients, err := a.Clients(ctx)
+	if err != nil {
+		return err
+	}
+	destinations, err := a.Postbacks()
 	if err != nil {
 		return err
 	}
@@ -107,8 +117,16 @@ func run(ctx context.Context, a *app.App, set settings) error {
 		}
 		defer closeServer()
 	}
-	s.log.Info("opened the database", "database", db.Name, "brands", len(clients))
-	err = s.run(ctx, clients, s.printEvents)
+	s.log.Info("opened the database", "database", db.Name, "brands", len(clients), "postbacks", len(destinations))
+	tasks := []task{s.printEvents}
+	if len(destinations) > 0 {
+		postbacks, err := s.postbacks(ctx, destinations)
+		if err != nil {
+			return database.Error(err)
+		}
+		tasks = append(tasks, postbacks)
+	}
+	err = s.run(ctx, clients, tasks...)
 	if errors.Is(err, context.Canceled) && set.once {
 		return app.WithCode(app.CodeLater, errors.New("stopped before all changes were read; run it again"))
 	}
