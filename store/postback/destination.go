@@ -71,8 +71,7 @@ func Check(destinations []Destination) error {
 type destination struct {
 	Destination
 	template *template
-	accepts  func(body string) error
-	byEvent  map[clixnow.LeadEvent]string
+	preset   preset
 	client   *http.Client
 
 	// cursor is the id of the last event that the queue has taken over.
@@ -91,23 +90,17 @@ type destination struct {
 func compileAll(all []Destination) ([]*destination, error) {
 	var compiled []*destination
 	var faults []error
-	names := make(map[string]bool)
 	for i, d := range all {
-		name := strings.ToLower(d.Name)
+		sameName := func(other Destination) bool { return strings.EqualFold(other.Name, d.Name) }
+		ready, err := d.compile()
 		switch {
 		case !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$`).MatchString(d.Name):
 			faults = append(faults, fmt.Errorf(
 				"postback %d: the name must have 1 to 60 letters, digits, dots, dashes or underscores", i+1))
-			continue
-		case names[name]:
+		case slices.ContainsFunc(all[:i], sameName):
 			faults = append(faults, fmt.Errorf("postback %q: another postback has this name", d.Name))
-			continue
-		}
-		names[name] = true
-		ready, err := d.compile()
-		if err != nil {
+		case err != nil:
 			faults = append(faults, fmt.Errorf("postback %q: %w", d.Name, err))
-			continue
 		}
 		compiled = append(compiled, ready)
 	}
@@ -131,58 +124,43 @@ func (d Destination) compile() (*destination, error) {
 			return nil, fmt.Errorf("unknown event %q; the events are %q", string(event), events)
 		}
 	}
-	t, err := parseTemplate(d.URL)
+	t, chosen, err := d.complete()
 	if err != nil {
 		return nil, err
-	}
-	chosen, err := d.preset(t)
-	if err != nil {
-		return nil, err
-	}
-	if d.Preset != "" {
-		raw, err := chosen.addTo(d.URL, t.queryKeys())
-		if err != nil {
-			return nil, err
-		}
-		if t, err = parseTemplate(raw); err != nil {
-			return nil, err
-		}
 	}
 	g := guard{onlyLoopback: strings.HasPrefix(t.origin, "http:")}
-	for _, host := range d.AllowPrivate {
-		g.allowPrivate = g.allowPrivate || strings.EqualFold(host, t.host)
-	}
+	g.allowPrivate = slices.ContainsFunc(d.AllowPrivate, func(host string) bool { return strings.EqualFold(host, t.host) })
 	if err := g.checkHost(t.host); err != nil {
 		return nil, fmt.Errorf("host %s: %w", t.host, err)
 	}
-	ready := &destination{Destination: d, template: t, accepts: chosen.accepts, byEvent: chosen.statuses}
-	ready.client = newClient(g, d.Concurrency, nil)
-	return ready, nil
+	return &destination{Destination: d, template: t, preset: chosen, client: newClient(g, d.Concurrency, nil)}, nil
 }
 
-// preset returns the preset of a destination.
-func (d Destination) preset(t *template) (preset, error) {
-	if d.Preset == "" {
-		return preset{accepts: accepts}, nil
+// complete returns the URL with what the preset adds, and the preset.
+func (d Destination) complete() (*template, preset, error) {
+	t, err := parseTemplate(d.URL)
+	if err != nil || d.Preset == "" {
+		return t, preset{}, err
 	}
 	all := presets()
 	chosen, ok := all[d.Preset]
 	if !ok {
-		return preset{}, fmt.Errorf("unknown preset %q; the presets are %s", d.Preset,
+		return nil, chosen, fmt.Errorf("unknown preset %q; the presets are %s", d.Preset,
 			strings.Join(slices.Sorted(maps.Keys(all)), ", "))
 	}
-	keys := t.queryKeys()
-	for _, parameter := range chosen.parameters {
-		name, _, _ := strings.Cut(parameter, "=")
-		keys = append(keys, name)
+	raw, err := chosen.addTo(t)
+	if err == nil {
+		t, err = parseTemplate(raw)
 	}
-	tellsApart := slices.ContainsFunc(chosen.kinds, func(kind string) bool { return slices.Contains(keys, kind) })
-	onlyDeposits := !slices.ContainsFunc(d.Events, func(e clixnow.LeadEvent) bool { return e != clixnow.LeadDeposited })
-	if !onlyDeposits && !tellsApart {
-		return preset{}, fmt.Errorf("%s would count each of these events as a conversion; "+
+	if err != nil {
+		return nil, chosen, err
+	}
+	isOther := func(event clixnow.LeadEvent) bool { return event != clixnow.LeadDeposited }
+	if slices.ContainsFunc(d.Events, isOther) && !slices.ContainsFunc(chosen.kinds, t.query.Has) {
+		return nil, chosen, fmt.Errorf("%s would count each of these events as a conversion; "+
 			"add the parameter %s to the url", d.Preset, strings.Join(chosen.kinds, " or "))
 	}
-	return chosen, nil
+	return t, chosen, nil
 }
 
 // status returns the value of {status}.
@@ -190,7 +168,7 @@ func (d *destination) status(event clixnow.LeadEvent, status string) string {
 	if renamed, ok := d.Statuses[status]; ok {
 		return renamed
 	}
-	if byEvent, ok := d.byEvent[event]; ok {
+	if byEvent, ok := d.preset.statuses[event]; ok {
 		return byEvent
 	}
 	return status

@@ -2,6 +2,7 @@ package postback
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,27 +32,19 @@ func ListFailed(ctx context.Context, m *mirror.Mirror, yield func(Failed) error)
 	if err := checkTables(ctx, m); err != nil {
 		return err
 	}
-	rows, err := m.DB().QueryContext(ctx, statement)
-	if err != nil {
-		return fmt.Errorf("%w: read failed postbacks: %w", mirror.ErrDatabase, err)
-	}
-	defer func() { _ = rows.Close() }() // Err returns the error
-	for rows.Next() {
+	return query(ctx, m.DB(), statement, nil, func(rows *sql.Rows) error {
 		var f Failed
 		var macros string
 		err := rows.Scan(&f.Postback, &f.EventID, &f.Brand, &f.LeadID, &macros, (*moment)(&f.Since), &f.Attempts, &f.Error)
 		if err != nil {
-			return fmt.Errorf("%w: read failed postbacks: %w", mirror.ErrDatabase, err)
+			return err
 		}
 		var v values
 		if json.Unmarshal([]byte(macros), &v) == nil {
 			f.Event = v["event"]
 		}
-		if err := yield(f); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+		return yield(f)
+	})
 }
 
 // Retry gives failed events of a destination another day, and returns their
@@ -121,22 +114,15 @@ SELECT d.name, d.failing_since, d.sent, d.skipped_before_start, d.skipped_no_cli
 	min(CASE WHEN q.state = 'waiting' THEN q.waiting_since END)
 FROM postback_destinations d LEFT JOIN postback_queue q ON q.destination = d.name
 GROUP BY d.name ORDER BY d.name`
-	rows, err := s.mirror.DB().QueryContext(ctx, statement)
-	if err != nil {
-		return nil, fmt.Errorf("%w: read the state of postbacks: %w", mirror.ErrDatabase, err)
-	}
-	defer func() { _ = rows.Close() }() // Err returns the error
 	var all []Health
-	for rows.Next() {
+	err := query(ctx, s.mirror.DB(), statement, nil, func(rows *sql.Rows) error {
 		var h Health
 		err := rows.Scan(&h.Name, (*moment)(&h.FailingSince), &h.Sent, &h.SkippedBeforeStart, &h.SkippedNoClickID,
 			&h.Waiting, &h.Failed, (*moment)(&h.Oldest))
-		if err != nil {
-			return nil, fmt.Errorf("%w: read the state of postbacks: %w", mirror.ErrDatabase, err)
-		}
 		if slices.ContainsFunc(s.destinations, func(d *destination) bool { return d.Name == h.Name }) {
 			all = append(all, h)
 		}
-	}
-	return all, rows.Err()
+		return err
+	})
+	return all, err
 }

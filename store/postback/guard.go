@@ -6,40 +6,17 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"code.dny.dev/ssrf"
 )
 
 const (
 	requestTimeout = 20 * time.Second
 	maxAnswer      = 64 << 10
 )
-
-// specialPrefixes are networks that are not on the public internet, beside
-// those that package netip knows. Source: the special-purpose address
-// registries of IANA.
-var specialPrefixes = parsePrefixes(
-	"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15",
-	"198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
-	"::/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16",
-	"3fff::/20", "5f00::/16", "fec0::/10",
-)
-
-func parsePrefixes(texts ...string) (prefixes []netip.Prefix) {
-	for _, text := range texts {
-		prefixes = append(prefixes, netip.MustParsePrefix(text))
-	}
-	return prefixes
-}
-
-// isPublic reports whether an address belongs to the public internet. An
-// IPv4-mapped address does not.
-func isPublic(addr netip.Addr) bool {
-	special := func(prefix netip.Prefix) bool { return prefix.Contains(addr.WithZone("")) }
-	return addr.IsGlobalUnicast() && !addr.IsPrivate() && !addr.Is4In6() && !slices.ContainsFunc(specialPrefixes, special)
-}
 
 // isLoopback reports whether a host name is a name of this machine.
 func isLoopback(host string) bool {
@@ -62,31 +39,26 @@ var errPrivate = errors.New("the address is not on the public internet; " +
 // check returns an error if addr must not be reached.
 func (g guard) check(addr netip.Addr) error {
 	addr = addr.Unmap()
+	private := ssrf.New(ssrf.WithAnyPort()).SafeAddr(addr) != nil
 	switch {
 	case g.onlyLoopback && !addr.IsLoopback():
 		return errors.New("the address is not loopback, so http:// is refused")
-	case addr.IsUnspecified() || addr.IsMulticast():
+	case addr.IsUnspecified() || addr.IsMulticast() || private && !g.allowPrivate:
 		return errPrivate
-	case isPublic(addr) || g.allowPrivate:
-		return nil
 	}
-	return errPrivate
+	return nil
 }
 
-// checkHost checks a host name before any name is resolved. It finds mistakes
-// early. The addresses of names are checked when they are dialled.
+// checkHost checks a host before its name is resolved, to find mistakes early.
+// The addresses of a name are checked when they are dialled.
 func (g guard) checkHost(host string) error {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		if addr.Is4In6() {
-			return errPrivate
-		}
-		return g.check(addr)
-	}
-	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
-	last := labels[len(labels)-1]
+	addr, err := netip.ParseAddr(host)
+	last := host[strings.LastIndex(strings.TrimSuffix(host, "."), ".")+1:]
 	switch {
-	case isLoopback(host) && !g.allowPrivate:
+	case err == nil && addr.Is4In6(), isLoopback(host) && !g.allowPrivate:
 		return errPrivate
+	case err == nil:
+		return g.check(addr)
 	case last == "" || last[0] >= '0' && last[0] <= '9':
 		// Some resolvers read 2130706433, 0177.0.0.1 and 0x7f.1 as 127.0.0.1.
 		return errors.New("the host must be a name or a usual IP address")
@@ -113,13 +85,9 @@ func newClient(g guard, concurrency int, resolver *net.Resolver) *http.Client {
 		Timeout:       requestTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
-			DialContext:            dialer.DialContext,
-			TLSHandshakeTimeout:    10 * time.Second,
-			MaxResponseHeaderBytes: maxAnswer,
-			MaxIdleConnsPerHost:    concurrency,
-			IdleConnTimeout:        time.Minute,
-			ForceAttemptHTTP2:      true,
-			DisableCompression:     true,
+			DialContext: dialer.DialContext, ForceAttemptHTTP2: true, DisableCompression: true,
+			TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: time.Minute,
+			MaxIdleConnsPerHost: concurrency, MaxResponseHeaderBytes: maxAnswer,
 		},
 	}
 }

@@ -1,8 +1,8 @@
 package postback
 
 import (
-	"encoding/json"
 	"errors"
+	"regexp"
 	"strings"
 
 	"github.com/clixnow/clixnow-go"
@@ -20,8 +20,17 @@ type preset struct {
 	// kinds are the parameters by which the tracker tells events from each other.
 	// One of them is needed for events other than a first deposit.
 	kinds []string
-	// accepts returns an error if a 2xx response reports a failure.
-	accepts func(body string) error
+	answers
+}
+
+// answers say how a 2xx response is read. A nil expression matches nothing.
+type answers struct {
+	// accepted is a success, also if it looks like a failure.
+	accepted *regexp.Regexp
+	// refused is a failure.
+	refused *regexp.Regexp
+	// strict means that everything but accepted is a failure.
+	strict bool
 }
 
 func presets() map[string]preset {
@@ -33,61 +42,61 @@ func presets() map[string]preset {
 	return map[string]preset{
 		"keitaro": {
 			parameters: []string{"subid={clickId}", "status={status}", "return=OK"},
-			statuses:   statuses("lead", "sale", "rejected"),
-			kinds:      []string{"status"}, accepts: acceptsKeitaro,
+			statuses:   statuses("lead", "sale", "rejected"), kinds: []string{"status"},
+			answers: answers{accepted: regexp.MustCompile(`^\s*OK\s*$`), strict: true},
 		},
 		"voluum": {
 			path:       "/postback",
-			parameters: []string{"cid={clickId}", "txid={eventId}"},
-			kinds:      []string{"et"}, accepts: accepts,
+			parameters: []string{"cid={clickId}", "txid={eventId}"}, kinds: []string{"et"},
 		},
 		"binom": {
 			path:       "/click.php",
 			parameters: []string{"cnv_id={clickId}", "cnv_status={status}"},
-			statuses:   statuses("lead", "sale", "rejected"),
-			kinds:      []string{"cnv_status"}, accepts: accepts,
+			statuses:   statuses("lead", "sale", "rejected"), kinds: []string{"cnv_status"},
 		},
 		"redtrack": {
 			path:       "/postback",
-			parameters: []string{"clickid={clickId}", "rdtk_event_id={eventId}"},
-			kinds:      []string{"type", "status"}, accepts: accepts,
+			parameters: []string{"clickid={clickId}", "rdtk_event_id={eventId}"}, kinds: []string{"type", "status"},
 		},
 		"affise": {
 			path:       "/postback",
 			parameters: []string{"clickid={clickId}", "action_id={brand}-{leadId}", "status={status}"},
-			statuses:   statuses("2", "1", "3"),
-			kinds:      []string{"status"}, accepts: acceptsAffise,
+			statuses:   statuses("2", "1", "3"), kinds: []string{"status"},
+			// A conversion that exists was sent before.
+			answers: answers{
+				accepted: regexp.MustCompile(`(?i)conversion exists`),
+				refused:  regexp.MustCompile(`"status"\s*:\s*"?2\b`),
+			},
 		},
 		"tune": {
 			path:       "/aff_lsr",
 			parameters: []string{"transaction_id={clickId}", "conversion_unique_id={eventId}"},
-			kinds:      []string{"goal_id", "goal_ref"}, accepts: acceptsTUNE,
+			kinds:      []string{"goal_id", "goal_ref"},
+			// A duplicate conversion was sent before.
+			answers: answers{accepted: regexp.MustCompile(`(?i)^\s*success\s*=\s*true|duplicate conversion`), strict: true},
 		},
 	}
 }
 
 // addTo returns the URL with the preset's path and parameters.
-func (p preset) addTo(raw string, keys []string) (string, error) {
-	base, query, _ := strings.Cut(raw, "?")
-	_, afterScheme, _ := strings.Cut(base, "://")
-	_, path, _ := strings.Cut(afterScheme, "/")
-	if path == "" {
+func (p preset) addTo(t *template) (string, error) {
+	base, query, _ := strings.Cut(t.raw, "?")
+	if strings.Trim(base[len(t.origin):], "/") == "" {
 		if p.path == "" {
 			return "", errors.New("the url must have the path that the tracker shows, which has its key")
 		}
-		base = strings.TrimSuffix(base, "/") + p.path
-	}
-	has := make(map[string]bool)
-	for _, key := range keys {
-		has[key] = true
+		base = t.origin + p.path
 	}
 	for _, parameter := range p.parameters {
-		if name, _, _ := strings.Cut(parameter, "="); !has[name] {
+		if name, _, _ := strings.Cut(parameter, "="); !t.query.Has(name) {
 			query += "&" + parameter
 		}
 	}
 	return base + "?" + strings.TrimPrefix(query, "&"), nil
 }
+
+// successFalse is a failure for all trackers: success=false as text or as JSON.
+var successFalse = regexp.MustCompile(`(?i)^\s*(success\s*=\s*false\b|\{.*"success"\s*:\s*false\b)`)
 
 // These errors are about one event. They do not quote the response, because it
 // may repeat the click id.
@@ -96,49 +105,15 @@ var (
 	errAnswerNotKnown = errors.New("the response is not the one that the tracker documents for a success")
 )
 
-// accepts is the rule for all trackers: success=false in the body is a failure,
-// as text or as JSON.
-func accepts(body string) error {
-	var answer struct {
-		Success *bool `json:"success"`
-	}
-	compact := strings.ToLower(strings.Join(strings.Fields(body), ""))
-	if strings.HasPrefix(compact, "success=false") ||
-		json.Unmarshal([]byte(body), &answer) == nil && answer.Success != nil && !*answer.Success {
+// check returns an error if a 2xx response reports a failure.
+func (a answers) check(body string) error {
+	switch {
+	case a.accepted != nil && a.accepted.MatchString(body):
+		return nil
+	case successFalse.MatchString(body), a.refused != nil && a.refused.MatchString(body):
 		return errAnswerRefused
-	}
-	return nil
-}
-
-// acceptsKeitaro expects the text that the parameter "return" asks for.
-func acceptsKeitaro(body string) error {
-	if strings.TrimSpace(body) != "OK" {
+	case a.strict:
 		return errAnswerNotKnown
 	}
 	return nil
-}
-
-// acceptsAffise accepts every response but the older one with status 2. A
-// conversion that exists already was sent before.
-func acceptsAffise(body string) error {
-	var answer struct {
-		Status json.RawMessage `json:"status"`
-	}
-	refused := json.Unmarshal([]byte(body), &answer) == nil && strings.Trim(string(answer.Status), `"`) == "2"
-	if refused && !strings.Contains(strings.ToLower(body), "conversion exists") {
-		return errAnswerRefused
-	}
-	return accepts(body)
-}
-
-// acceptsTUNE expects success=true. A duplicate conversion was sent before.
-func acceptsTUNE(body string) error {
-	compact := strings.ToLower(strings.Join(strings.Fields(body), ""))
-	switch {
-	case strings.HasPrefix(compact, "success=true"), strings.Contains(compact, "duplicateconversion"):
-		return nil
-	case strings.HasPrefix(compact, "success=false"):
-		return errAnswerRefused
-	}
-	return errAnswerNotKnown
 }

@@ -52,7 +52,7 @@ func TestPresets(t *testing.T) {
 			[]string{
 				`/postback\?et=created&payout=5&cid=click-1&txid=` + id,
 				`/postback\?et=deposited&payout=5&cid=click-1&txid=` + id,
-				`/postback\?et=deposit\+withdrawn&payout=5&cid=click-1&txid=` + id,
+				`/postback\?et=deposit%20withdrawn&payout=5&cid=click-1&txid=` + id,
 			}, common,
 		},
 		{

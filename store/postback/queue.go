@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -19,8 +18,7 @@ import (
 
 // item is an event in the queue of a destination.
 type item struct {
-	eventID, leadID int64
-	brand           string
+	eventID int64
 	// values has the values of the macros as JSON.
 	values       string
 	attempts     int
@@ -241,22 +239,37 @@ func newEvents(ctx context.Context, tx *sql.Tx, d *destination) (all []event, er
 		args = append(args, string(kind))
 		kinds = append(kinds, "$"+strconv.Itoa(len(args)))
 	}
-	rows, err := tx.QueryContext(ctx, fmt.Sprintf(selectEvents, strings.Join(kinds, ", ")), args...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }() // Err returns the error
-	for rows.Next() {
+	statement := fmt.Sprintf(selectEvents, strings.Join(kinds, ", "))
+	err = query(ctx, tx, statement, args, func(rows *sql.Rows) error {
 		var e event
 		err := rows.Scan(&e.ID, &e.Brand, &e.LeadID, &e.Kind, &e.Status, (*moment)(&e.FTDDate),
 			(*moment)(&e.UpdatedOn), (*moment)(&e.RecordedAt), &e.first, (*moment)(&e.createdOn),
 			&e.lead.ClickID, &e.lead.Sub2, &e.lead.SubCampaign, &e.lead.Keyword, &e.lead.Placement)
-		if err != nil {
-			return nil, err
-		}
 		all = append(all, e)
+		return err
+	})
+	return all, err
+}
+
+// query calls row for each row of a query. Its errors match mirror.ErrDatabase.
+func query(ctx context.Context, db interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}, statement string, args []any, row func(*sql.Rows) error,
+) error {
+	rows, err := db.QueryContext(ctx, statement, args...)
+	if err != nil {
+		return fmt.Errorf("%w: postbacks: %w", mirror.ErrDatabase, err)
 	}
-	return all, rows.Err()
+	defer func() { _ = rows.Close() }() // Err returns the error
+	for rows.Next() {
+		if err := row(rows); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("%w: postbacks: %w", mirror.ErrDatabase, err)
+	}
+	return nil
 }
 
 // due returns the events to send now, at most one of each lead. An event waits
@@ -264,25 +277,18 @@ func newEvents(ctx context.Context, tx *sql.Tx, d *destination) (all []event, er
 // come first, so a few bad events do not hold up the others.
 func (s *Sender) due(ctx context.Context, d *destination, limit int) (items []item, err error) {
 	const statement = `
-SELECT event_id, brand, lead_id, macros, attempts, failing_since FROM postback_queue q
+SELECT event_id, macros, attempts, failing_since FROM postback_queue q
 WHERE destination = $1 AND state = 'waiting' AND due_at <= $2 AND NOT EXISTS (
 	SELECT 1 FROM postback_queue p WHERE p.destination = q.destination AND p.brand = q.brand
 		AND p.lead_id = q.lead_id AND p.state = 'waiting' AND p.event_id < q.event_id)
 ORDER BY due_at, event_id LIMIT $3`
-	rows, err := s.mirror.DB().QueryContext(ctx, statement, d.Name, momentOf(time.Now()), limit)
-	if err != nil {
-		return nil, fmt.Errorf("%w: read postbacks: %w", mirror.ErrDatabase, err)
-	}
-	defer func() { _ = rows.Close() }() // Err returns the error
-	for rows.Next() && err == nil {
+	err = query(ctx, s.mirror.DB(), statement, []any{d.Name, momentOf(time.Now()), limit}, func(rows *sql.Rows) error {
 		var i item
-		err = rows.Scan(&i.eventID, &i.brand, &i.leadID, &i.values, &i.attempts, (*moment)(&i.failingSince))
+		err := rows.Scan(&i.eventID, &i.values, &i.attempts, (*moment)(&i.failingSince))
 		items = append(items, i)
-	}
-	if err = errors.Join(err, rows.Err()); err != nil {
-		return nil, fmt.Errorf("%w: read postbacks: %w", mirror.ErrDatabase, err)
-	}
-	return items, nil
+		return err
+	})
+	return items, err
 }
 
 // save saves the results of a batch. outcomes has one result for each item.

@@ -55,7 +55,7 @@ func (d *destination) send(ctx context.Context, item *item) outcome {
 	}
 	switch status := response.StatusCode; {
 	case status >= 200 && status < 300:
-		return outcome{err: d.accepts(string(body))}
+		return outcome{err: d.preset.check(string(body))}
 	case status >= 300 && status < 400:
 		return outcome{err: fmt.Errorf("the tracker answered %d; redirects are not followed", status), everyone: true}
 	default:
@@ -120,7 +120,7 @@ func networkProblem(err error) string {
 // most an hour.
 func retryAfter(header string, now time.Time) time.Duration {
 	wait := time.Duration(0)
-	if seconds, err := strconv.ParseFloat(header, 64); err == nil {
+	if seconds, err := strconv.ParseFloat(header, 64); err == nil && seconds > 0 {
 		wait = time.Duration(min(seconds, longest.Seconds()) * float64(time.Second))
 	} else if date, err := http.ParseTime(header); err == nil {
 		wait = date.Sub(now)
