@@ -3,6 +3,7 @@ module github.com/clixnow/clixnow-go/store
 go 1.26.0
 
 require (
+	code.dny.dev/ssrf v0.3.0
 	github.com/clixnow/clixnow-go v0.0.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/pressly/goose/v3 v3.30.1

@@ -117,10 +117,11 @@ const (
 // take over db, and nothing closes it.
 func Open(ctx context.Context, db *sql.DB, dialect Dialect) (*Mirror, error) {
 	m := &Mirror{db: db, dialect: dialect}
-	if err := m.migrate(ctx); err != nil {
+	found, err := m.Migrate(ctx, migrations, versionTable)
+	if err = cmp.Or(err, checkVersion(found)); err != nil {
 		return nil, err
 	}
-	err := db.QueryRowContext(ctx, "UPDATE mirror_owner SET owner = owner + 1 RETURNING owner").Scan(&m.owner)
+	err = db.QueryRowContext(ctx, "UPDATE mirror_owner SET owner = owner + 1 RETURNING owner").Scan(&m.owner)
 	return m, databaseError("open", err)
 }
 
@@ -139,8 +140,11 @@ func OpenReadOnly(ctx context.Context, db *sql.DB, dialect Dialect) (*Mirror, er
 	return m, checkVersion(found)
 }
 
-// migrate brings the tables to the newest version.
-func (m *Mirror) migrate(ctx context.Context) error {
+// Migrate brings the tables of a package that builds on the mirror to their
+// newest version, and returns it. In all, the folders migrations/sqlite and
+// migrations/postgres have the migrations for goose. The table versionTable
+// gets the version.
+func (m *Mirror) Migrate(ctx context.Context, all fs.FS, versionTable string) (version int64, err error) {
 	options := []goose.ProviderOption{
 		goose.WithTableName(versionTable), goose.WithDisableGlobalRegistry(true),
 	}
@@ -150,26 +154,26 @@ func (m *Mirror) migrate(ctx context.Context) error {
 		// Two processes may open the mirror at once.
 		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
 		if err != nil {
-			return err
+			return 0, err
 		}
 		options = append(options, goose.WithSessionLocker(locker))
 	}
-	folder, err := fs.Sub(migrations, "migrations/"+string(m.dialect))
+	folder, err := fs.Sub(all, "migrations/"+string(m.dialect))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	provider, err := goose.NewProvider(dialect, m.db, folder, options...)
 	if err != nil {
-		return fmt.Errorf("mirror: %w", err)
+		return 0, fmt.Errorf("mirror: %w", err)
 	}
 	if _, err = provider.Up(ctx); err != nil && m.dialect == SQLite {
 		_, err = provider.Up(ctx) // another process may have been faster
 	}
 	if err != nil {
-		return databaseError("create the tables", err)
+		return 0, databaseError("create the tables", err)
 	}
-	found, err := provider.GetDBVersion(ctx)
-	return cmp.Or(databaseError("read the version of the tables", err), checkVersion(found))
+	version, err = provider.GetDBVersion(ctx)
+	return version, databaseError("read the version of the tables", err)
 }
 
 func checkVersion(found int64) error {

@@ -18,13 +18,9 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 
 	"github.com/clixnow/clixnow-go/store/mirror"
 )
@@ -63,7 +59,7 @@ func New(ctx context.Context, m *mirror.Mirror, opts Options) (*Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, m); err != nil {
+	if _, err := m.Migrate(ctx, migrations, "postback_version"); err != nil {
 		return nil, err
 	}
 	s := &Sender{mirror: m, destinations: destinations, log: opts.Logger, poll: time.Second}
@@ -76,34 +72,6 @@ func New(ctx context.Context, m *mirror.Mirror, opts Options) (*Sender, error) {
 		}
 	}
 	return s, nil
-}
-
-// migrate brings the tables to the newest version.
-func migrate(ctx context.Context, m *mirror.Mirror) error {
-	options := []goose.ProviderOption{
-		goose.WithTableName("postback_version"), goose.WithDisableGlobalRegistry(true),
-	}
-	dialect := goose.DialectSQLite3
-	if m.Dialect() == mirror.PostgreSQL {
-		dialect = goose.DialectPostgres
-		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
-		if err != nil {
-			return err
-		}
-		options = append(options, goose.WithSessionLocker(locker))
-	}
-	folder, err := fs.Sub(migrations, "migrations/"+string(m.Dialect()))
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider(dialect, m.DB(), folder, options...)
-	if err == nil {
-		_, err = provider.Up(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("%w: create the tables of postbacks: %w", mirror.ErrDatabase, err)
-	}
-	return nil
 }
 
 // Run sends postbacks until ctx is done. Then it returns nil. If the database
