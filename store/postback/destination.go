@@ -21,11 +21,12 @@ type Destination struct {
 	// Name identifies the destination in the database. A destination with a new
 	// name starts with an empty queue.
 	Name string `toml:"name"`
-	// Preset is keitaro, voluum, binom, redtrack, affise or tune. It completes URL
-	// and reads the responses of the tracker. "" means that URL is complete.
+	// Preset is keitaro, voluum, binom, redtrack, affise or tune. It completes
+	// URL and reads the responses of the tracker. "" means that URL is
+	// complete.
 	Preset string `toml:"preset"`
-	// URL may have macros such as {clickId} in its path and its query. It may also
-	// have a secret, so fmt and slog show only its scheme and host.
+	// URL may have macros such as {clickId} in its path and its query. It may
+	// also have a secret, so fmt and slog show only its scheme and host.
 	URL string `toml:"url"`
 	// Method is GET or POST. POST sends the query as a form. "" means GET.
 	Method string `toml:"method"`
@@ -34,8 +35,8 @@ type Destination struct {
 	// Statuses renames the status of the lead for {status}. nil means that a
 	// preset's values or the lead's status are sent.
 	Statuses map[string]string `toml:"statuses"`
-	// AllowPrivate are the host names that may have addresses outside the public
-	// internet. nil means none.
+	// AllowPrivate are the host names that may have addresses outside the
+	// public internet. nil means none.
 	AllowPrivate []string `toml:"allow_private"`
 	// Concurrency is the number of requests at the same time. 0 means 4.
 	Concurrency int `toml:"concurrency"`
@@ -82,9 +83,8 @@ type destination struct {
 	// success. failingSince is the time of the first of them.
 	failures                  int
 	failingSince, pausedUntil time.Time
-	// logged is the last failure that was logged.
-	logged   string
-	loggedAt time.Time
+	// logged is when each failure was logged last.
+	logged map[string]time.Time
 }
 
 func compileAll(all []Destination) ([]*destination, error) {
@@ -129,11 +129,15 @@ func (d Destination) compile() (*destination, error) {
 		return nil, err
 	}
 	g := guard{onlyLoopback: strings.HasPrefix(t.origin, "http:")}
-	g.allowPrivate = slices.ContainsFunc(d.AllowPrivate, func(host string) bool { return strings.EqualFold(host, t.host) })
+	isHost := func(name string) bool { return strings.EqualFold(name, t.host) }
+	g.allowPrivate = slices.ContainsFunc(d.AllowPrivate, isHost)
 	if err := g.checkHost(t.host); err != nil {
 		return nil, fmt.Errorf("host %s: %w", t.host, err)
 	}
-	return &destination{Destination: d, template: t, preset: chosen, client: newClient(g, d.Concurrency, nil)}, nil
+	return &destination{
+		Destination: d, template: t, preset: chosen, client: newClient(g, d.Concurrency, nil),
+		logged: make(map[string]time.Time),
+	}, nil
 }
 
 // complete returns the URL with what the preset adds, and the preset.

@@ -35,7 +35,8 @@ func ListFailed(ctx context.Context, m *mirror.Mirror, yield func(Failed) error)
 	return query(ctx, m.DB(), statement, nil, func(rows *sql.Rows) error {
 		var f Failed
 		var macros string
-		err := rows.Scan(&f.Postback, &f.EventID, &f.Brand, &f.LeadID, &macros, (*moment)(&f.Since), &f.Attempts, &f.Error)
+		err := rows.Scan(&f.Postback, &f.EventID, &f.Brand, &f.LeadID, &macros, (*moment)(&f.Since), &f.Attempts,
+			&f.Error)
 		if err != nil {
 			return err
 		}
@@ -93,16 +94,16 @@ type Health struct {
 	// Waiting and Failed are numbers of events: those that are to be sent, and
 	// those that wait for a person.
 	Waiting, Failed int64
-	// Oldest is the time since which an event waits. A zero time means that none
-	// waits.
+	// Oldest is the time since which an event waits. A zero time means that
+	// none waits.
 	Oldest time.Time
 	// FailingSince is the time since which the tracker fails. A zero time means
 	// that it works.
 	FailingSince time.Time
 	// Sent is the number of events that the tracker has accepted.
 	Sent int64
-	// SkippedBeforeStart and SkippedNoClickID are numbers of events that are not
-	// sent.
+	// SkippedBeforeStart and SkippedNoClickID are numbers of events that are
+	// not sent.
 	SkippedBeforeStart, SkippedNoClickID int64
 }
 

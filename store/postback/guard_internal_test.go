@@ -41,7 +41,9 @@ func TestGuard(t *testing.T) {
 			assert.NoError(t, guard{allowPrivate: true}.check(addr), text)
 		}
 	}
-	for _, text := range []string{"1.1.1.1", "8.8.8.8", "100.63.255.255", "100.128.0.1", "172.32.0.1", "2606:4700::1111"} {
+	for _, text := range []string{
+		"1.1.1.1", "8.8.8.8", "100.63.255.255", "100.128.0.1", "172.32.0.1", "2606:4700::1111",
+	} {
 		assert.NoError(t, guard{}.check(netip.MustParseAddr(text)), text)
 		assert.Error(t, guard{onlyLoopback: true}.check(netip.MustParseAddr(text)), text)
 	}
@@ -69,7 +71,10 @@ func TestHosts(t *testing.T) {
 			assert.NotContains(t, err.Error(), "SECRET")
 		}
 	}
-	for _, host := range []string{"a.example", "A.EXAMPLE:8443", "1.1.1.1", "[2606:4700::1111]:443", "xn--bcher-kva.example"} {
+	for _, host := range []string{
+		"a.example", "A.EXAMPLE:8443", "1.1.1.1", "[2606:4700::1111]:443",
+		"xn--bcher-kva.example",
+	} {
 		assert.NoError(t, Check([]Destination{{Name: "a", URL: "https://" + host + "/"}}), host)
 	}
 	allowed := []Destination{{Name: "a", URL: "https://Tracker.LAN/", AllowPrivate: []string{"other", "tracker.lan"}}}
@@ -175,7 +180,8 @@ func TestRedirects(t *testing.T) {
 			w.Header().Set("Location", target.URL+"/"+r.URL.RawQuery)
 			w.WriteHeader(status)
 		}))
-		d := compiled(t, Destination{Name: "a", URL: server.URL + "/?id={clickId}", AllowPrivate: []string{"127.0.0.1"}})
+		d := compiled(t,
+			Destination{Name: "a", URL: server.URL + "/?id={clickId}", AllowPrivate: []string{"127.0.0.1"}})
 		o := d.send(t.Context(), &item{values: `{"clickId":"CLICK"}`})
 		d.client.CloseIdleConnections()
 		server.Close()

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"testing"
@@ -79,7 +80,8 @@ func killDestinations(tracker string) (all []postback.Destination) {
 	for i := range 2 {
 		all = append(all, postback.Destination{
 			Name: fmt.Sprint("to", i), AllowPrivate: []string{"127.0.0.1"}, Concurrency: 2,
-			URL: fmt.Sprint(tracker, "/?to=", i, "&brand={brand}&lead={leadId}&event={event}&status={status}&id={eventId}"),
+			URL: fmt.Sprint(tracker, "/?to=", i,
+				"&brand={brand}&lead={leadId}&event={event}&status={status}&id={eventId}"),
 			Events: []clixnow.LeadEvent{
 				clixnow.LeadCreated, clixnow.LeadStatusChanged, clixnow.LeadDeposited, clixnow.LeadDepositWithdrawn,
 			},
@@ -104,7 +106,10 @@ func TestKilled(t *testing.T) {
 
 func killRepeatedly(t *testing.T, w *world, kills int) {
 	t.Helper()
-	brands := []*clixnowtest.Server{clixnowtest.NewServer(clixnowtest.WithToken("test-token")), clixnowtest.NewServer(clixnowtest.WithToken("test-token"))}
+	brands := []*clixnowtest.Server{
+		clixnowtest.NewServer(clixnowtest.WithToken("test-token")),
+		clixnowtest.NewServer(clixnowtest.WithToken("test-token")),
+	}
 	for _, brand := range brands {
 		defer brand.Close()
 	}
@@ -155,12 +160,18 @@ func killRepeatedly(t *testing.T, w *world, kills int) {
 			}))
 		}
 	}
-	var logs bytes.Buffer
+	logs, err := os.Create(filepath.Join(t.TempDir(), "logs"))
+	require.NoError(t, err)
+	defer logs.Close()
+	text := func() string {
+		text, _ := os.ReadFile(logs.Name())
+		return string(text)
+	}
 	start := func() *exec.Cmd {
 		command := exec.CommandContext(t.Context(), os.Args[0])
 		command.Env = append(os.Environ(), childDialect+"="+string(w.kind.dialect), childDB+"="+w.db,
 			childTracker+"="+w.URL, childBrands+"="+brands[0].URL+" "+brands[1].URL)
-		command.Stderr = &logs
+		command.Stderr = logs
 		require.NoError(t, command.Start())
 		return command
 	}
@@ -184,15 +195,15 @@ func killRepeatedly(t *testing.T, w *world, kills int) {
 		err := command.Wait()
 		close(stop)
 		writer.Wait()
-		require.ErrorContains(t, err, "killed", logs.String())
+		require.ErrorContains(t, err, "killed", text())
 	}
 	command := start()
 	s, err := postback.New(t.Context(), w.mirror, postback.Options{Destinations: killDestinations(w.URL)})
 	require.ErrorIs(t, err, mirror.ErrTakenOver)
 	require.Nil(t, s)
-	require.Eventually(t, func() bool { return w.settled(brands) }, time.Minute, 50*time.Millisecond, logs.String())
+	require.Eventually(t, func() bool { return w.settled(brands) }, time.Minute, 50*time.Millisecond)
 	require.NoError(t, command.Process.Kill())
-	_ = command.Wait()
+	require.ErrorContains(t, command.Wait(), "killed", text())
 	assert.Zero(t, uncommitted, "a postback before the commit of its event")
 	w.checkDeliveries(t)
 }
@@ -210,8 +221,8 @@ func (w *world) settled(brands []*clixnowtest.Server) bool {
 			}
 		}
 	}
-	const left = "SELECT (SELECT count(*) FROM postback_queue) + (SELECT count(*) FROM mirror_readers r, mirror_owner o " +
-		"WHERE r.name LIKE 'postback %' AND r.event_id < o.last_event)"
+	const left = "SELECT (SELECT count(*) FROM postback_queue) + (" +
+		"SELECT count(*) FROM mirror_readers r, mirror_owner o WHERE r.name LIKE 'postback %' AND r.event_id < o.last_event)"
 	var n int
 	return w.mirror.DB().QueryRowContext(ctx, left).Scan(&n) == nil && n == 0
 }
@@ -221,7 +232,9 @@ func (w *world) settled(brands []*clixnowtest.Server) bool {
 // the same id.
 func (w *world) checkDeliveries(t *testing.T) {
 	t.Helper()
-	rows, err := w.mirror.DB().QueryContext(t.Context(), "SELECT brand, lead_id, event, status FROM lead_events ORDER BY id")
+	rows,
+		err := w.mirror.DB().QueryContext(t.Context(),
+		"SELECT brand, lead_id, event, status FROM lead_events ORDER BY id")
 	require.NoError(t, err)
 	recorded := make(map[string][]string)
 	for rows.Next() {

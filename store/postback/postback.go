@@ -30,8 +30,8 @@ type Options struct {
 	// Destinations are the trackers.
 	Destinations []Destination
 	// From is the time of the first event that a new destination gets. Earlier
-	// events are skipped. A zero time means now. It does not change destinations
-	// that the database knows.
+	// events are skipped. A zero time means now. It does not change
+	// destinations that the database knows.
 	From time.Time
 	// Logger gets a line for each change of state. Nil means none.
 	Logger *slog.Logger
@@ -49,8 +49,12 @@ type Sender struct {
 //go:embed migrations
 var migrations embed.FS
 
-// databaseDelay is the time between two attempts to reach the database.
-const databaseDelay = 5 * time.Second
+const (
+	// version is the number of the last migration.
+	version = 1
+	// databaseDelay is the time between two attempts to reach the database.
+	databaseDelay = 5 * time.Second
+)
 
 // New checks the destinations, migrates the tables, and adds new destinations
 // to the database. m must be the owner of the mirror. New sends nothing.
@@ -59,8 +63,11 @@ func New(ctx context.Context, m *mirror.Mirror, opts Options) (*Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := m.Migrate(ctx, migrations, "postback_version"); err != nil {
+	if found, err := m.Migrate(ctx, migrations, "postback_version"); err != nil {
 		return nil, err
+	} else if found != version {
+		return nil, fmt.Errorf("%w: its tables of postbacks have version %d, but this program needs version %d",
+			mirror.ErrWrongDatabase, found, version)
 	}
 	s := &Sender{mirror: m, destinations: destinations, log: opts.Logger, poll: time.Second}
 	if s.log == nil {
@@ -199,20 +206,24 @@ func (s *Sender) note(d *destination, outcomes []outcome, now time.Time) {
 		}
 	}
 	log := s.log.With("postback", d.Name, "host", d.template.origin)
-	if refused != nil && (refused.Error() != d.logged || now.Sub(d.loggedAt) >= time.Hour) {
-		d.logged, d.loggedAt = refused.Error(), now
-		log.Warn("the tracker refuses an event; it is retried for a day", "error", refused)
+	for _, err := range []error{broken, refused} {
+		if err != nil && now.Sub(d.logged[err.Error()]) >= time.Hour {
+			d.logged[err.Error()] = now
+			log.Warn("the tracker does not accept postbacks; they are retried for a day", "error", err)
+		}
 	}
 	switch {
 	case broken != nil:
 		if d.failures == 0 || succeeded {
-			log.Warn("the tracker fails; it is retried", "error", broken)
 			d.failures, d.failingSince = 0, now
 		}
 		d.failures++
 		d.pausedUntil = now.Add(max(backoff(d.failures), retryAfter))
 	case d.failures > 0 && (succeeded || refused != nil):
-		log.Info("the tracker works again")
+		if now.Sub(d.failingSince) >= time.Minute {
+			log.Info("the tracker works again")
+			clear(d.logged)
+		}
 		d.failures, d.failingSince, d.pausedUntil = 0, time.Time{}, time.Time{}
 	}
 }

@@ -30,7 +30,8 @@ func TestEvents(t *testing.T) {
 		d.Statuses = map[string]string{"Deposited": "sale"}
 		s := w.sender(moment(0), d)
 		first := lead(1, "New", 0)
-		first.ClickID, first.SubCampaign, first.Sub2, first.Keyword, first.Placement = "a&b/ü", "spring", "x y", "k+", "%"
+		first.ClickID, first.SubCampaign, first.Sub2, first.Keyword, first.Placement = "a&b/ü", "spring", "x y", "k+",
+			"%"
 		w.save(first)
 		first.Status, first.UpdatedOn = "Call back", moment(1)
 		w.save(first)
@@ -131,22 +132,30 @@ func TestStart(t *testing.T) {
 		{"new lead", []clixnow.Lead{without(lead(1, "New", 11), createdAt(11))}, []string{"created"}},
 		{"exactly at the start", []clixnow.Lead{without(lead(1, "New", 10), createdAt(10))}, []string{"created"}},
 		{
-			"a deposit with only a day", []clixnow.Lead{without(lead(1, "Sale", 20, -720), createdAt(11))},
+			"a deposit with only a day",
+			[]clixnow.Lead{without(lead(1, "Sale", 20, -720), createdAt(11))},
 			[]string{"created", "deposited"},
 		},
 		{"hidden creation", []clixnow.Lead{without(lead(1, "New", 11), createdAt(-1e6))}, nil},
-		{"new status of a known lead", []clixnow.Lead{lead(1, "New", 0), lead(1, "Old", 11)}, []string{"status changed"}},
+		{
+			"new status of a known lead",
+			[]clixnow.Lead{lead(1, "New", 0), lead(1, "Old", 11)},
+			[]string{"status changed"},
+		},
 		{"old status of a known lead", []clixnow.Lead{lead(1, "New", 0), lead(1, "Old", 9)}, nil},
 		{
-			"late news of a deposit", []clixnow.Lead{lead(1, "New", 0), lead(1, "New", 11, 5)},
+			"late news of a deposit",
+			[]clixnow.Lead{lead(1, "New", 0), lead(1, "New", 11, 5)},
 			[]string{"deposited"},
 		},
 		{
-			"withdrawal of an old deposit", []clixnow.Lead{lead(1, "Sale", 0, 0), lead(1, "Sale", 11)},
+			"withdrawal of an old deposit",
+			[]clixnow.Lead{lead(1, "Sale", 0, 0), lead(1, "Sale", 11)},
 			[]string{"deposit withdrawn"},
 		},
 		{
-			"hidden time of the change", []clixnow.Lead{lead(1, "New", 0), without(lead(1, "Old", 0), hidden)},
+			"hidden time of the change",
+			[]clixnow.Lead{lead(1, "New", 0), without(lead(1, "Old", 0), hidden)},
 			[]string{"status changed"},
 		},
 		{
@@ -440,25 +449,33 @@ func TestCheck(t *testing.T) {
 	}{
 		{"no name", postback.Destination{URL: address}, "postback 2: the name must have"},
 		{"a space in the name", postback.Destination{Name: "a b", URL: address}, "postback 2: the name must have"},
-		{"same name", postback.Destination{Name: "GOOD", URL: address}, `postback "GOOD": another postback has this name`},
+		{
+			"same name",
+			postback.Destination{Name: "GOOD", URL: address},
+			`postback "GOOD": another postback has this name`,
+		},
 		{"no url", postback.Destination{Name: "x"}, `postback "x": the url must begin with https://`},
 		{
-			"unknown macro", postback.Destination{Name: "x", URL: address + "{clickid}"},
+			"unknown macro",
+			postback.Destination{Name: "x", URL: address + "{clickid}"},
 			`postback "x": the url has the unknown macro {clickid}; the macros are clickId,`,
 		},
 		{"method", postback.Destination{Name: "x", URL: address, Method: "PUT"}, `postback "x": the method must be`},
 		{"concurrency", postback.Destination{Name: "x", URL: address, Concurrency: 65}, `"x": concurrency must be`},
 		{"negative concurrency", postback.Destination{Name: "x", URL: address, Concurrency: -1}, "concurrency must be"},
 		{
-			"event", postback.Destination{Name: "x", URL: address, Events: []clixnow.LeadEvent{"ftd"}},
+			"event",
+			postback.Destination{Name: "x", URL: address, Events: []clixnow.LeadEvent{"ftd"}},
 			`postback "x": unknown event "ftd"; the events are ["created"`,
 		},
 		{
-			"preset", postback.Destination{Name: "x", URL: address, Preset: "Keitaro"},
+			"preset",
+			postback.Destination{Name: "x", URL: address, Preset: "Keitaro"},
 			`postback "x": unknown preset "Keitaro"; the presets are affise, binom, keitaro, redtrack, tune, voluum`,
 		},
 		{
-			"preset without the path", postback.Destination{Name: "x", URL: "https://a.example/?k=SECRET", Preset: "keitaro"},
+			"preset without the path",
+			postback.Destination{Name: "x", URL: "https://a.example/?k=SECRET", Preset: "keitaro"},
 			`postback "x": the url must have the path that the tracker shows`,
 		},
 		{

@@ -17,8 +17,8 @@ type preset struct {
 	parameters []string
 	// statuses are the values of {status} by event.
 	statuses map[clixnow.LeadEvent]string
-	// kinds are the parameters by which the tracker tells events from each other.
-	// One of them is needed for events other than a first deposit.
+	// kinds are the parameters by which the tracker tells events from each
+	// other. One of them is needed for events other than a first deposit.
 	kinds []string
 	answers
 }
@@ -73,7 +73,10 @@ func presets() map[string]preset {
 			parameters: []string{"transaction_id={clickId}", "conversion_unique_id={eventId}"},
 			kinds:      []string{"goal_id", "goal_ref"},
 			// A duplicate conversion was sent before.
-			answers: answers{accepted: regexp.MustCompile(`(?i)^\s*success\s*=\s*true|duplicate conversion`), strict: true},
+			answers: answers{
+				accepted: regexp.MustCompile(`(?i)^\s*success\s*=\s*true|duplicate conversion`),
+				strict:   true,
+			},
 		},
 	}
 }

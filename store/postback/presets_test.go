@@ -27,14 +27,16 @@ func TestPresets(t *testing.T) {
 	for _, test := range []struct {
 		preset, path string
 		events       []clixnow.LeadEvent
-		// requests are regular expressions of the requests for: created, deposited,
-		// deposit withdrawn.
+		// requests are regular expressions of the requests for: created,
+		// deposited, deposit withdrawn.
 		requests []string
 		answers  []answer
 	}{
 		{
-			"", "/p?c={clickId}", nil, []string{`/p\?c=click-1`},
-			append(common, jsonFailure, answer{200, "success=false; err_msg=x;", false}, answer{200, "success=true", true}),
+			"", "/p?c={clickId}", nil,
+			[]string{`/p\?c=click-1`},
+			append(common, jsonFailure, answer{200, "success=false; err_msg=x;", false},
+				answer{200, "success=true", true}),
 		},
 		{
 			"keitaro", "/KEY/postback?payout=9",
@@ -48,31 +50,38 @@ func TestPresets(t *testing.T) {
 		},
 		{"voluum", "", nil, []string{`/postback\?cid=click-1&txid=` + id}, append(common, jsonFailure)},
 		{
-			"voluum", "/postback?et={event}&payout=5", []clixnow.LeadEvent{"created", "deposited", "deposit withdrawn"},
+			"voluum", "/postback?et={event}&payout=5",
+			[]clixnow.LeadEvent{"created", "deposited", "deposit withdrawn"},
 			[]string{
 				`/postback\?et=created&payout=5&cid=click-1&txid=` + id,
 				`/postback\?et=deposited&payout=5&cid=click-1&txid=` + id,
 				`/postback\?et=deposit%20withdrawn&payout=5&cid=click-1&txid=` + id,
-			}, common,
+			},
+			common,
 		},
 		{
-			"binom", "/", []clixnow.LeadEvent{"created", "deposited", "deposit withdrawn"},
+			"binom", "/",
+			[]clixnow.LeadEvent{"created", "deposited", "deposit withdrawn"},
 			[]string{
 				`/click.php\?cnv_id=click-1&cnv_status=lead`, `/click.php\?cnv_id=click-1&cnv_status=sale`,
 				`/click.php\?cnv_id=click-1&cnv_status=rejected`,
-			}, common,
+			},
+			common,
 		},
 		{
 			"binom", "/sub/click.php?cnv_id={clickId}&cnv_status=FTD&payout=100", nil,
-			[]string{`/sub/click.php\?cnv_id=click-1&cnv_status=FTD&payout=100`}, common,
+			[]string{`/sub/click.php\?cnv_id=click-1&cnv_status=FTD&payout=100`},
+			common,
 		},
 		{
 			"redtrack", "?sum=3", nil, []string{`/postback\?sum=3&clickid=click-1&rdtk_event_id=` + id}, common,
 		},
 		{
-			"affise", "", []clixnow.LeadEvent{"created", "deposited", "deposit withdrawn"},
+			"affise", "",
+			[]clixnow.LeadEvent{"created", "deposited", "deposit withdrawn"},
 			[]string{
-				`/postback\?clickid=click-1&action_id=acme-1&status=2`, `/postback\?clickid=click-1&action_id=acme-1&status=1`,
+				`/postback\?clickid=click-1&action_id=acme-1&status=2`,
+				`/postback\?clickid=click-1&action_id=acme-1&status=1`,
 				`/postback\?clickid=click-1&action_id=acme-1&status=3`,
 			},
 			append(common, answer{200, `{"status":1,"message":"postback accepted"}`, true},
@@ -83,10 +92,13 @@ func TestPresets(t *testing.T) {
 			"tune", "/aff_lsr?offer_id=26&security_token=KEY", nil,
 			[]string{`/aff_lsr\?offer_id=26&security_token=KEY&transaction_id=click-1&conversion_unique_id=` + id},
 			[]answer{
-				{200, "success=true;", true}, {200, "success=true", true},
+				{200, "success=true;", true},
+				{200, "success=true", true},
 				{200, "success=false; err_msg=Invalid Trans. ID #1027c887059b47b.;", false},
 				{200, "success=false; err_msg=Duplicate conversion;", true},
-				{200, "", false}, {200, "<html></html>", false}, {500, "success=true;", false},
+				{200, "", false},
+				{200, "<html></html>", false},
+				{500, "success=true;", false},
 			},
 		},
 	} {

@@ -185,9 +185,14 @@ func (s *Sender) enqueue(ctx context.Context, d *destination) (more bool, err er
 		"skipped_no_click_id = skipped_no_click_id + $2 WHERE name = $3"
 	const moveTo = "INSERT INTO mirror_readers (name, event_id) VALUES ($1, $2) " +
 		"ON CONFLICT (name) DO UPDATE SET event_id = excluded.event_id"
-	cursor := d.cursor
+	var cursor int64
 	err = s.mirror.Transact(ctx, "queue postbacks", func(ctx context.Context, tx *sql.Tx) error {
-		events, err := newEvents(ctx, tx, d)
+		// The cursor is read anew, because a commit that seemed to fail may
+		// have moved it.
+		if err := tx.QueryRowContext(ctx, selectCursor, reader(d.Name)).Scan(&cursor); err != nil {
+			return err
+		}
+		events, err := newEvents(ctx, tx, d, cursor)
 		if err != nil {
 			return err
 		}
@@ -229,11 +234,14 @@ func (s *Sender) enqueue(ctx context.Context, d *destination) (more bool, err er
 	return more && err == nil, err
 }
 
-const selectLastEvent = "SELECT last_event FROM mirror_owner"
+const (
+	selectLastEvent = "SELECT last_event FROM mirror_owner"
+	selectCursor    = "SELECT coalesce(max(event_id), 0) FROM mirror_readers WHERE name = $1"
+)
 
-// newEvents returns the events after the cursor that the destination wants.
-func newEvents(ctx context.Context, tx *sql.Tx, d *destination) (all []event, err error) {
-	args := []any{d.cursor, enqueueLimit}
+// newEvents returns the events after an id that the destination wants.
+func newEvents(ctx context.Context, tx *sql.Tx, d *destination, after int64) (all []event, err error) {
+	args := []any{after, enqueueLimit}
 	var kinds []string
 	for _, kind := range d.Events {
 		args = append(args, string(kind))
@@ -326,7 +334,9 @@ func (s *Sender) save(ctx context.Context, d *destination, items []item, outcome
 				return err
 			}
 		}
-		_, err := tx.ExecContext(ctx, state, d.Name, sent, d.failures, momentOf(d.failingSince), momentOf(d.pausedUntil))
+		_,
+			err := tx.ExecContext(ctx, state, d.Name, sent, d.failures, momentOf(d.failingSince),
+			momentOf(d.pausedUntil))
 		broken := slices.IndexFunc(outcomes, func(o outcome) bool { return o.everyone && !o.stopped })
 		if err != nil || broken < 0 || d.failures == 0 || now.Sub(d.failingSince) < giveUpAfter {
 			return err

@@ -75,7 +75,9 @@ func inBubble(t *testing.T, poll time.Duration, test func(*setup)) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "leads.db")
 	synctest.Test(t, func(t *testing.T) {
-		db, err := sql.Open("sqlite", "file:"+file+"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)")
+		db,
+			err := sql.Open("sqlite",
+			"file:"+file+"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)")
 		require.NoError(t, err)
 		db.SetMaxOpenConns(1)
 		m, err := mirror.Open(t.Context(), db, mirror.SQLite)
@@ -176,7 +178,7 @@ func TestOutage(t *testing.T) {
 		assert.Less(t, len(s.taken()), 30, "the queue does not multiply the attempts")
 		h := s.health()
 		assert.EqualValues(t, 100, h.Waiting)
-		assert.Equal(t, 1, strings.Count(s.logs.String(), "the tracker fails"))
+		assert.LessOrEqual(t, strings.Count(s.logs.String(), "\n"), 6, "one line in an hour")
 		s.setAnswer(respond(200))
 		time.Sleep(time.Hour + time.Minute)
 		assert.Len(t, s.taken(), 100)

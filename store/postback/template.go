@@ -11,7 +11,8 @@ import (
 
 // macros are the names of the macros. They are those of the wire.
 var macros = []string{
-	"clickId", "subCampaign", "placement", "keyword", "sub2", "leadId", "status", "brand", "ftdDate", "event", "eventId",
+	"clickId", "subCampaign", "placement", "keyword", "sub2", "leadId", "status", "brand", "ftdDate", "event",
+	"eventId",
 }
 
 // macro matches a macro, known or not.

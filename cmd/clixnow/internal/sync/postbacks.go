@@ -97,10 +97,12 @@ func (m *postbackMetrics) Collect(out chan<- prometheus.Metric) {
 		const skipped = "Events that are not sent."
 		metric(prometheus.GaugeValue, "up", "1 if the tracker works.", working)
 		metric(prometheus.GaugeValue, "waiting", "Events that are to be sent.", float64(h.Waiting))
-		metric(prometheus.GaugeValue, "failed", "Events that failed for a day and wait for a person.", float64(h.Failed))
+		metric(prometheus.GaugeValue, "failed", "Events that failed for a day and wait for a person.",
+			float64(h.Failed))
 		metric(prometheus.GaugeValue, "oldest_timestamp_seconds", "Since when an event waits. 0: none waits.", oldest)
 		metric(prometheus.CounterValue, "sent_total", "Events that the tracker has accepted.", float64(h.Sent))
 		metric(prometheus.CounterValue, "skipped_total", skipped, float64(h.SkippedNoClickID), "reason", "no click id")
-		metric(prometheus.CounterValue, "skipped_total", skipped, float64(h.SkippedBeforeStart), "reason", "before the start")
+		metric(prometheus.CounterValue, "skipped_total", skipped, float64(h.SkippedBeforeStart), "reason",
+			"before the start")
 	}
 }

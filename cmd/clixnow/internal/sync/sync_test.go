@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -52,9 +54,8 @@ func run(ctx context.Context, server *clixnowtest.Server, out, errs io.Writer, a
 	}
 	a := &app.App{In: strings.NewReader(""), Out: out, Err: errs, Getenv: getenv}
 	defer a.Close()
-	cmd := command.Command(a)
-	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	cmd.SetArgs(args)
+	cmd := app.Root(a, command.Command(a))
+	cmd.SetArgs(append([]string{"sync"}, args...))
 	return cmd.ExecuteContext(ctx)
 }
 
@@ -113,6 +114,48 @@ func TestListen(t *testing.T) {
 	eventually(t, func() bool { code, _ = get("/healthz", address); return code == http.StatusOK })
 	cancel()
 	require.NoError(t, <-ended)
+}
+
+// TestPostbackMetrics asks for the metrics of postbacks.
+func TestPostbackMetrics(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	tracker := httptest.NewServer(http.NotFoundHandler())
+	defer tracker.Close()
+	config := filepath.Join(t.TempDir(), "config.toml")
+	require.NoError(t, os.WriteFile(config, []byte("[[postbacks]]\nname = \"mine\"\nurl = \""+tracker.URL+
+		"/SECRET?{clickId}\"\nallow_private = [\"127.0.0.1\"]\nevents = [\"created\", \"deposited\"]\n"), 0o600))
+	server.AddLeads(clixnow.Lead{ClickID: "CLICK", FTDDate: time.Now()})
+	var out, errs lines
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, server, &out, &errs, "--db", filepath.Join(t.TempDir(), "leads.db"), "--poll", "20ms",
+			"--listen", "127.0.0.1:0", "--config", config, "--postbacks-from", "2020-01-01T00:00:00Z")
+	}()
+	eventually(t, func() bool { return strings.Contains(errs.String(), "does not accept postbacks") })
+	address := regexp.MustCompile(`address=(\S+)`).FindStringSubmatch(errs.String())[1]
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/metrics", http.NoBody)
+	require.NoError(t, err)
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	for _, want := range []string{
+		`clixnow_postback_up{postback="mine"} 1`, `clixnow_postback_waiting{postback="mine"} 2`,
+		`clixnow_postback_failed{postback="mine"} 0`, `clixnow_postback_oldest_timestamp_seconds{postback="mine"} 1.`,
+		`clixnow_postback_sent_total{postback="mine"} 0`,
+		`clixnow_postback_skipped_total{postback="mine",reason="no click id"} 3`,
+		`clixnow_postback_skipped_total{postback="mine",reason="before the start"} 0`,
+	} {
+		assert.Contains(t, string(text), want)
+	}
+	cancel()
+	require.NoError(t, <-ended)
+	assert.NotContains(t, errs.String(), "SECRET")
+	assert.NotContains(t, errs.String(), "CLICK")
 }
 
 func eventually(t *testing.T, condition func() bool) {
