@@ -88,7 +88,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	return s.each(ctx, func(ctx context.Context, d *destination) error {
 		failing := false
 		for ctx.Err() == nil {
-			err := s.drain(ctx, d)
+			err := s.drain(ctx, d, false)
 			switch {
 			case errors.Is(err, mirror.ErrTakenOver):
 				return err
@@ -108,19 +108,21 @@ func (s *Sender) Run(ctx context.Context) error {
 }
 
 // Once sends what is due, and returns. What fails stays in the queue.
-func (s *Sender) Once(ctx context.Context) error { return s.each(ctx, s.drain) }
+func (s *Sender) Once(ctx context.Context) error {
+	return s.each(ctx, func(ctx context.Context, d *destination) error { return s.drain(ctx, d, true) })
+}
 
 // each calls do for all destinations at once. The first error ends all.
 func (s *Sender) each(ctx context.Context, do func(context.Context, *destination) error) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	var all sync.WaitGroup
 	errs := make([]error, len(s.destinations))
 	for i, d := range s.destinations {
 		all.Go(func() {
 			defer d.client.CloseIdleConnections()
 			if errs[i] = do(ctx, d); errs[i] != nil {
-				stop(errs[i])
+				stop()
 			}
 		})
 	}
@@ -133,8 +135,9 @@ func (s *Sender) each(ctx context.Context, do func(context.Context, *destination
 	return nil
 }
 
-// drain queues the new events of a destination, and sends what is due.
-func (s *Sender) drain(ctx context.Context, d *destination) error {
+// drain queues the new events of a destination, and sends what is due. With
+// once it does not wait for a database that fails.
+func (s *Sender) drain(ctx context.Context, d *destination, once bool) error {
 	var last int64
 	if err := s.mirror.DB().QueryRowContext(ctx, selectLastEvent).Scan(&last); err != nil {
 		return fmt.Errorf("%w: read the last event: %w", mirror.ErrDatabase, err)
@@ -154,7 +157,7 @@ func (s *Sender) drain(ctx context.Context, d *destination) error {
 		if err != nil || len(items) == 0 {
 			return err
 		}
-		if err := s.attempt(ctx, d, items); err != nil {
+		if err := s.attempt(ctx, d, items, once); err != nil {
 			return err
 		}
 	}
@@ -164,7 +167,7 @@ func (s *Sender) drain(ctx context.Context, d *destination) error {
 // attempt sends a batch and saves the results. It does not return before they
 // are saved, or ctx is done: otherwise a full disk would make it send the batch
 // again and again.
-func (s *Sender) attempt(ctx context.Context, d *destination, items []item) error {
+func (s *Sender) attempt(ctx context.Context, d *destination, items []item, once bool) error {
 	outcomes := make([]outcome, len(items))
 	var batch sync.WaitGroup
 	for i := range items {
@@ -179,7 +182,7 @@ func (s *Sender) attempt(ctx context.Context, d *destination, items []item) erro
 		saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		err := s.save(saving, d, items, outcomes, now)
 		cancel()
-		if err == nil || errors.Is(err, mirror.ErrTakenOver) || ctx.Err() != nil {
+		if err == nil || errors.Is(err, mirror.ErrTakenOver) || once || ctx.Err() != nil {
 			return err
 		}
 		if !failing {

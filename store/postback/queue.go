@@ -334,9 +334,8 @@ func (s *Sender) save(ctx context.Context, d *destination, items []item, outcome
 				return err
 			}
 		}
-		_,
-			err := tx.ExecContext(ctx, state, d.Name, sent, d.failures, momentOf(d.failingSince),
-			momentOf(d.pausedUntil))
+		args := []any{d.Name, sent, d.failures, momentOf(d.failingSince), momentOf(d.pausedUntil)}
+		_, err := tx.ExecContext(ctx, state, args...)
 		broken := slices.IndexFunc(outcomes, func(o outcome) bool { return o.everyone && !o.stopped })
 		if err != nil || broken < 0 || d.failures == 0 || now.Sub(d.failingSince) < giveUpAfter {
 			return err

@@ -298,6 +298,17 @@ func TestDiskFull(t *testing.T) {
 		assert.Equal(t, Health{Name: "a", Sent: 1}, s.health())
 		assert.Empty(t, s.taken())
 
+		s.exec("CREATE TRIGGER full1 BEFORE DELETE ON postback_queue" + full)
+		s.deposit(3)
+		once, err := New(s.t.Context(), s.mirror, Options{Destinations: []Destination{s.destinations[0].Destination}})
+		require.NoError(t, err)
+		once.destinations[0].client.Transport = s.fakeTracker
+		require.ErrorIs(t, once.Once(s.t.Context()), mirror.ErrDatabase, "a single run does not wait")
+		s.exec("DROP TRIGGER full1")
+		time.Sleep(time.Minute)
+		assert.NotEmpty(t, s.taken())
+		assert.Equal(t, Health{Name: "a", Sent: 2}, s.health())
+
 		s.exec("CREATE TRIGGER full2 BEFORE INSERT ON postback_queue" + full)
 		s.deposit(2)
 		time.Sleep(time.Hour)
@@ -305,7 +316,7 @@ func TestDiskFull(t *testing.T) {
 		s.exec("DROP TRIGGER full2")
 		time.Sleep(time.Minute)
 		assert.Len(t, s.taken(), 1)
-		assert.Equal(t, Health{Name: "a", Sent: 2}, s.health())
+		assert.Equal(t, Health{Name: "a", Sent: 3}, s.health())
 	})
 }
 

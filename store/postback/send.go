@@ -107,7 +107,7 @@ func networkProblem(err error) string {
 	case errors.As(err, &dns):
 		return "the host name cannot be resolved"
 	case errors.As(err, &dial) && dial.Op == "dial":
-		return "connect: " + dial.Err.Error()
+		return "connect: " + strings.TrimPrefix(dial.Err.Error(), "connect: ")
 	case errors.As(err, &certificate):
 		return "the TLS certificate of the host is not valid"
 	case errors.As(err, &network) && network.Timeout():

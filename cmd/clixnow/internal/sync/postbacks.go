@@ -60,7 +60,8 @@ func (s *syncer) postbacks(ctx context.Context, destinations []postback.Destinat
 
 // postbackMetrics reads the state of postbacks when it is asked for.
 type postbackMetrics struct {
-	ctx    context.Context //nolint:containedctx // prometheus gives none
+	// ctx ends with the command. Prometheus gives none.
+	ctx    context.Context
 	sender *postback.Sender
 }
 
