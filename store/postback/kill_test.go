@@ -222,7 +222,8 @@ func (w *world) settled(brands []*clixnowtest.Server) bool {
 		}
 	}
 	const left = "SELECT (SELECT count(*) FROM postback_queue) + (" +
-		"SELECT count(*) FROM mirror_readers r, mirror_owner o WHERE r.name LIKE 'postback %' AND r.event_id < o.last_event)"
+		"SELECT count(*) FROM mirror_readers r, mirror_owner o " +
+		"WHERE r.name LIKE 'postback %' AND r.event_id < o.last_event)"
 	var n int
 	return w.mirror.DB().QueryRowContext(ctx, left).Scan(&n) == nil && n == 0
 }

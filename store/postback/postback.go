@@ -1,7 +1,7 @@
 // Package postback tells trackers about the events of a mirror: a tracker gets
 // an HTTP request for each first deposit, or for other events.
 //
-//	s, err := postback.New(ctx, m, postback.Options{Destinations: destinations})
+//	s, err := postback.New(ctx, m, postback.Options{Destinations: all})
 //	err = s.Run(ctx) // beside m.Run
 //
 // Each event is sent at least once, always with the same {eventId}, and after
