@@ -233,9 +233,8 @@ func (w *world) settled(brands []*clixnowtest.Server) bool {
 // the same id.
 func (w *world) checkDeliveries(t *testing.T) {
 	t.Helper()
-	rows,
-		err := w.mirror.DB().QueryContext(t.Context(),
-		"SELECT brand, lead_id, event, status FROM lead_events ORDER BY id")
+	const statement = "SELECT brand, lead_id, event, status FROM lead_events ORDER BY id"
+	rows, err := w.mirror.DB().QueryContext(t.Context(), statement)
 	require.NoError(t, err)
 	recorded := make(map[string][]string)
 	for rows.Next() {
