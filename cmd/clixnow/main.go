@@ -18,6 +18,7 @@ import (
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/mock"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/postback"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/sync"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/report"
 )
 
 func main() {
@@ -48,5 +49,6 @@ func commands(a *app.App) *cobra.Command {
 		mock.Command(a),
 		postback.Command(a),
 		sync.Command(a),
+		report.Command(a),
 	)
 }
