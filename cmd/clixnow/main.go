@@ -17,8 +17,8 @@ import (
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/lead"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/mock"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/postback"
-	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/sync"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/report"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/sync"
 )
 
 func main() {
@@ -48,7 +48,7 @@ func commands(a *app.App) *cobra.Command {
 		lead.Command(a),
 		mock.Command(a),
 		postback.Command(a),
-		sync.Command(a),
 		report.Command(a),
+		sync.Command(a),
 	)
 }

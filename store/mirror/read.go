@@ -25,6 +25,8 @@ type Query struct {
 	// zero time means no limit. Leads that hide CreatedOn are only selected
 	// without limits.
 	CreatedFrom, CreatedTo time.Time
+	// DepositedFrom and DepositedTo limit FTDDate in the same way.
+	DepositedFrom, DepositedTo time.Time
 }
 
 // Leads yields the selected leads in the order of brand and id. After an error
@@ -35,11 +37,13 @@ func (m *Mirror) Leads(ctx context.Context, q Query) iter.Seq2[Lead, error] {
 	limit := func(condition string, t time.Time) {
 		if !t.IsZero() {
 			args = append(args, dateOf(t))
-			statement += fmt.Sprintf(" AND created_on %s $%d", condition, len(args))
+			statement += fmt.Sprintf(" AND %s $%d", condition, len(args))
 		}
 	}
-	limit(">=", q.CreatedFrom)
-	limit("<", q.CreatedTo)
+	limit("created_on >=", q.CreatedFrom)
+	limit("created_on <", q.CreatedTo)
+	limit("ftd_date >=", q.DepositedFrom)
+	limit("ftd_date <", q.DepositedTo)
 	return func(yield func(Lead, error) bool) {
 		lead := Lead{}
 		r := leadTable.record()

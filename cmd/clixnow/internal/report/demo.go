@@ -10,22 +10,17 @@ import (
 	"github.com/clixnow/clixnow-go/clixnowtest"
 )
 
-// demo starts fake brands with leads of the last days, and returns a client of
-// each and a function that closes them.
-func demo(now time.Time) ([]*clixnow.Client, func()) {
-	var clients []*clixnow.Client
-	var servers []*clixnowtest.Server
+// demo starts fake brands with leads of the last days. It returns a client of
+// each, and a function that ends them.
+func demo(now time.Time) (clients []*clixnow.Client, closeServers func()) {
+	closeServers = func() {}
 	for i, brand := range []string{"alpine", "harbor", "sierra"} {
-		server := clixnowtest.NewServer(clixnowtest.WithBrand(brand))
+		server, others := clixnowtest.NewServer(clixnowtest.WithBrand(brand)), closeServers
 		server.AddLeads(sampleLeads(now, 90, 1/float64(i+1), uint64(i))...)
-		servers, clients = append(servers, server), append(clients, server.Client())
+		clients = append(clients, server.Client())
+		closeServers = func() { others(); server.Close() }
 	}
-	return clients, func() {
-		for i, server := range servers {
-			clients[i].CloseIdleConnections()
-			server.Close()
-		}
-	}
+	return clients, closeServers
 }
 
 // sampleLeads returns leads of the days before now. Except for the dates, the

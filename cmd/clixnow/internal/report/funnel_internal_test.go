@@ -1,6 +1,7 @@
-package main
+package report
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -97,15 +98,15 @@ func TestBounds(t *testing.T) {
 
 func TestFunnel(t *testing.T) {
 	t.Parallel()
-	f := newFunnel(newPeriod(t, "Europe/Zurich", "2026-10-24", 3))
-	lead := func(subCampaign, status, created, deposited string) clixnow.Lead {
+	f := newFunnel(newPeriod(t, "Europe/Zurich", "2026-10-24", 3), instant(t, "2026-11-25T12:00:00Z"))
+	lead := func(subCampaign, status, created, deposited string) entry {
 		l := clixnow.Lead{SubCampaign: subCampaign, Status: status, CreatedOn: instant(t, created)}
 		if deposited != "" {
 			l.FTDDate = instant(t, deposited)
 		}
-		return l
+		return entry{"acme", l}
 	}
-	for _, l := range []clixnow.Lead{
+	for _, l := range []entry{
 		lead("a", "New", "2026-10-23T21:59:59Z", ""), // 23 October in Zurich
 		lead("a", "New", "2026-10-23T22:00:00Z", ""),
 		lead("a", "Deposited", "2026-10-24T10:00:00Z", "2026-10-24T10:05:00Z"),
@@ -120,7 +121,7 @@ func TestFunnel(t *testing.T) {
 	} {
 		f.addLead(l)
 	}
-	for _, l := range []clixnow.Lead{
+	for _, l := range []entry{
 		lead("a", "Deposited", "2026-10-24T10:00:00Z", "2026-10-24T10:05:00Z"),
 		lead("", "Deposited", "2026-10-25T23:00:00Z", "2026-10-25T20:00:00Z"),
 		lead("b", "Deposited", "2026-01-01T00:00:00Z", "2026-10-26T22:59:59Z"),
@@ -133,24 +134,42 @@ func TestFunnel(t *testing.T) {
 	}
 	assert.Equal(t, []group{
 		{
-			Name: "2026-10-24", Leads: 2, FTDs: 1, Statuses: map[string]int{"New": 1, "Deposited": 1},
-			Deposits: deposits{Period: 1},
+			Name: "2026-10-24", counts: counts{Leads: 2, FTDs: 1, Made: 1},
+			Statuses: map[string]int{"New": 1, "Deposited": 1},
 		},
 		{
-			Name: "2026-10-25", Leads: 2, FTDs: 1, Statuses: map[string]int{"Deposited": 1, "(none)": 1},
-			Deposits: deposits{Period: 1},
+			Name: "2026-10-25", counts: counts{Leads: 2, FTDs: 1, Made: 1},
+			Statuses: map[string]int{"Deposited": 1, "(none)": 1},
 		},
-		{Name: "2026-10-26", Leads: 2, FTDs: 1, Statuses: map[string]int{"New": 2}, Deposits: deposits{Earlier: 1}},
+		{
+			Name: "2026-10-26", counts: counts{Leads: 2, FTDs: 1, Made: 1, Earlier: 1},
+			Statuses: map[string]int{"New": 2},
+		},
 	}, f.Days())
 	assert.Equal(t, []group{
-		{Name: "a", Leads: 3, FTDs: 2, Statuses: map[string]int{"New": 1, "Deposited": 2}},
-		{Name: "(none)", Leads: 2, FTDs: 1, Statuses: map[string]int{"New": 1, "(none)": 1}},
-		{Name: "b", Leads: 1, Statuses: map[string]int{"New": 1}},
+		{
+			Name: "a", counts: counts{Leads: 3, FTDs: 2, Made: 1}, Before: counts{Leads: 1},
+			Statuses: map[string]int{"New": 1, "Deposited": 2},
+		},
+		{
+			Name: "(none)", counts: counts{Leads: 2, FTDs: 1, Made: 1},
+			Statuses: map[string]int{"New": 1, "(none)": 1},
+		},
+		{Name: "b", counts: counts{Leads: 1, Made: 1, Earlier: 1}, Statuses: map[string]int{"New": 1}},
 	}, f.SubCampaigns(3))
-	assert.Equal(t, group{
-		Name: "Total", Leads: 6, FTDs: 3, Deposits: deposits{Period: 2, Earlier: 1},
+	total := group{
+		counts: counts{Leads: 6, FTDs: 3, Made: 3, Earlier: 1}, Before: counts{Leads: 1},
 		Statuses: map[string]int{"New": 3, "Deposited": 2, "(none)": 1},
-	}, f.Total)
+	}
+	total.Name = "Total"
+	assert.Equal(t, total, f.Total)
+	total.Name = "acme"
+	assert.Equal(t, []group{total}, f.brands.sorted())
+	assert.Equal(t, []group{
+		{Name: "New", counts: counts{Leads: 3, FTDs: 1}},
+		{Name: "Deposited", counts: counts{Leads: 2, FTDs: 2}},
+		{Name: "(none)", counts: counts{Leads: 1}},
+	}, f.statuses.sorted())
 	assert.Equal(t, map[int]int{0: 1, 1: 1, 2: 1}, f.daysToDeposit)
 	assert.Equal(t, 1, f.DaysUntil(50))
 	assert.Equal(t, 2, f.DaysUntil(90))
@@ -173,7 +192,7 @@ func TestDaysUntil(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			f := newFunnel(period{zone: time.UTC})
+			f := newFunnel(period{zone: time.UTC}, noon)
 			f.daysToDeposit = test.daysToDeposit
 			for _, n := range test.daysToDeposit {
 				f.Total.FTDs += n
@@ -186,36 +205,47 @@ func TestDaysUntil(t *testing.T) {
 
 func TestLikelyRange(t *testing.T) {
 	t.Parallel()
-	for want, g := range map[string]group{
-		"-":           {},
-		"4 to 62 %":   {Leads: 5, FTDs: 1},
-		"0 to 43 %":   {Leads: 5},
-		"57 to 100 %": {Leads: 5, FTDs: 5},
-		"9 to 11 %":   {Leads: 5000, FTDs: 500},
+	for want, c := range map[string]counts{
+		"-":               {},
+		"4 to 62 %":       {Leads: 5, FTDs: 1},
+		"0 to 43 %":       {Leads: 5},
+		"57 to 100 %":     {Leads: 5, FTDs: 5},
+		"9 to 11 %":       {Leads: 5000, FTDs: 500},
+		"4.6 to 5.4 %":    {Leads: 10_000, FTDs: 500},
+		"4.99 to 5.01 %":  {Leads: 10_000_000, FTDs: 500_000},
+		"0.0 to 0.4 %":    {Leads: 1000},
+		"99.6 to 100.0 %": {Leads: 1000, FTDs: 1000},
 	} {
-		assert.Equal(t, want, g.LikelyRange())
+		assert.Equal(t, want, c.LikelyRange())
+	}
+	// The bounds differ for each size, unless a thousandth is not enough.
+	for leads := 1; leads < 1_000_000; leads = leads*3/2 + 1 {
+		for ftds := 0; ftds <= leads; ftds += 1 + leads/20 {
+			low, high, _ := strings.Cut(strings.TrimSuffix(counts{Leads: leads, FTDs: ftds}.LikelyRange(), " %"), " to ")
+			assert.NotEqual(t, low, high, "%d of %d", ftds, leads)
+		}
 	}
 }
 
 func TestWeeks(t *testing.T) {
 	t.Parallel()
-	f := newFunnel(newPeriod(t, "UTC", "2026-08-01", 92)) // a Saturday
+	f := newFunnel(newPeriod(t, "UTC", "2026-08-01", 92), noon) // a Saturday
 	for day := range f.days {
-		f.addLead(clixnow.Lead{CreatedOn: f.date(day)})
+		f.addLead(entry{Lead: clixnow.Lead{CreatedOn: f.date(day)}})
 	}
 	weeks := f.Days()
 	require.Len(t, weeks, 14)
-	assert.Equal(t, group{Name: "2026-08-01", Leads: 2, Statuses: map[string]int{"(none)": 2}}, weeks[0])
-	assert.Equal(t, group{Name: "2026-08-03", Leads: 7, Statuses: map[string]int{"(none)": 7}}, weeks[1])
-	assert.Equal(t, group{Name: "2026-10-26", Leads: 6, Statuses: map[string]int{"(none)": 6}}, weeks[13])
+	assert.Equal(t, group{Name: "2026-08-01", counts: counts{Leads: 2}, Statuses: map[string]int{"(none)": 2}}, weeks[0])
+	assert.Equal(t, group{Name: "2026-08-03", counts: counts{Leads: 7}, Statuses: map[string]int{"(none)": 7}}, weeks[1])
+	assert.Equal(t, group{Name: "2026-10-26", counts: counts{Leads: 6}, Statuses: map[string]int{"(none)": 6}}, weeks[13])
 }
 
 func TestTop(t *testing.T) {
 	t.Parallel()
-	f := newFunnel(newPeriod(t, "UTC", "2026-10-01", 1))
+	f := newFunnel(newPeriod(t, "UTC", "2026-10-01", 1), noon)
 	for name, n := range map[string]int{"c": 3, "b": 3, "a": 1, "d": 2, "e": 5} {
 		for range n {
-			f.addLead(clixnow.Lead{SubCampaign: name, Status: name, CreatedOn: f.first})
+			f.addLead(entry{Lead: clixnow.Lead{SubCampaign: name, Status: name, CreatedOn: f.first}})
 		}
 	}
 	names := func(n int) (names []string, leads []int) {
@@ -231,8 +261,11 @@ func TestTop(t *testing.T) {
 	assert.Equal(t, []string{"e", "b", "c", "d", "a"}, got, "no group for a single other one")
 	got, _ = names(9)
 	assert.Equal(t, []string{"e", "b", "c", "d", "a"}, got)
-	assert.Equal(t, []string{"e", "b", "c"}, f.Statuses(3))
-	assert.Equal(t, []string{"e", "b", "c", "d", "a"}, f.Statuses(4))
+	var statuses []string
+	for _, g := range newReport(f, 2).Statuses {
+		statuses = append(statuses, g.Name)
+	}
+	assert.Equal(t, []string{"e", "b", "c", "d", "a"}, statuses, "all statuses")
 	leads = leads[:0]
 	for _, g := range f.SubCampaigns(2) { // a second call must return the same numbers
 		leads = append(leads, g.Leads)
@@ -273,11 +306,51 @@ func TestMayGrow(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			f := newFunnel(newPeriod(t, "Pacific/Auckland", test.first, test.days))
+			// It is 25 November in Auckland.
+			f := newFunnel(newPeriod(t, "Pacific/Auckland", test.first, test.days), instant(t, "2026-11-24T12:00:00Z"))
 			f.daysToDeposit, f.Total.FTDs = map[int]int{1: 5, 7: 4, 30: 1}, 10
-			r := newReport(f, 10, instant(t, "2026-11-24T12:00:00Z")) // 25 November in Auckland
-			for _, day := range r.Days {
-				assert.Equal(t, day.Name >= test.mayGrow, r.MayGrow(day), day.Name)
+			for _, day := range f.Days() {
+				assert.False(t, f.MayGrow(day), "%s has no leads", day.Name)
+				day.Leads = 1
+				assert.Equal(t, day.Name >= test.mayGrow, f.MayGrow(day), day.Name)
+			}
+		})
+	}
+}
+
+// TestBefore checks that the period before is counted as it was then.
+func TestBefore(t *testing.T) {
+	t.Parallel()
+	p := newPeriod(t, "Europe/Zurich", "2026-10-24", 3)
+	tests := []struct {
+		name, created, deposited string
+		before                   counts
+	}{
+		{"first instant", "2026-10-20T22:00:00Z", "", counts{Leads: 1}},
+		{"instant before the first", "2026-10-20T21:59:59Z", "", counts{}},
+		{"last instant", "2026-10-23T10:59:59Z", "", counts{Leads: 1}},
+		{"after the time of day of the report", "2026-10-23T11:00:00Z", "", counts{}},
+		{"deposit", "2026-10-21T00:00:00Z", "2026-10-21T01:00:00Z", counts{Leads: 1, FTDs: 1, Made: 1}},
+		{"deposit after it", "2026-10-21T00:00:00Z", "2026-10-23T11:00:00Z", counts{Leads: 1}},
+		{"deposit in the period", "2026-10-21T00:00:00Z", "2026-10-24T11:00:00Z", counts{Leads: 1}},
+		{"deposit of an earlier lead", "2026-01-01T00:00:00Z", "2026-10-21T01:00:00Z", counts{Made: 1, Earlier: 1}},
+		{"earlier deposit", "2026-01-01T00:00:00Z", "2026-10-20T21:59:59Z", counts{}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			// The clocks went back on the 25th, so 13:00 in Zurich was 11:00 UTC.
+			f := newFunnel(p, instant(t, "2026-10-26T12:00:00Z"))
+			assert.Equal(t, instant(t, "2026-10-23T11:00:00Z"), f.cutoff.UTC())
+			lead := entry{Brand: "acme", Lead: clixnow.Lead{CreatedOn: instant(t, test.created)}}
+			if test.deposited != "" {
+				lead.FTDDate = instant(t, test.deposited)
+			}
+			f.addLead(lead)
+			f.addDeposit(lead)
+			assert.Equal(t, test.before, f.Total.Before)
+			for _, g := range []group{*f.brands.get("acme"), *f.subCampaigns.get("(none)")} {
+				assert.Equal(t, test.before, g.Before)
 			}
 		})
 	}

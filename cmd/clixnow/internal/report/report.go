@@ -34,8 +34,9 @@ type options struct {
 // Command returns the command "report".
 func Command(a *app.App) *cobra.Command { return command(a, time.Now) }
 
-func command(a *app.App, now func() time.Time) *cobra.Command {
-	var opts options
+// command passes opts to the clients.
+func command(a *app.App, now func() time.Time, opts ...clixnow.Option) *cobra.Command {
+	var o options
 	cmd := &cobra.Command{
 		Use: "report", Short: "Show how the leads of a period convert", Args: app.Args(),
 		Long: `Show how many leads signed up in a period, and how many of them made a first
@@ -50,25 +51,25 @@ Deposits that were withdrawn are not counted.`,
   clixnow report --db mirror.db --brand acme -o csv >october.csv`,
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&opts.from, "from", "", "the first `DAY`, as 2026-10-01 (default 29 days before the last day)")
-	flags.StringVar(&opts.to, "to", "", "the last `DAY`, included (default today)")
-	flags.StringVar(&opts.zone, "zone", "UTC", "the time `ZONE` of the days, as Europe/Zurich")
-	flags.IntVar(&opts.top, "top", 10, "show the `N` sub-campaigns with the most leads by name; data has all")
-	flags.StringVar(&opts.page, "page", "", "write a page with charts to this `FILE`, readable only by you")
-	flags.StringVar(&opts.db, "db", "", "read from the `DATABASE` of \"clixnow sync\", a file or postgres://...")
+	flags.StringVar(&o.from, "from", "", "the first `DAY`, as 2026-10-01 (default 29 days before the last day)")
+	flags.StringVar(&o.to, "to", "", "the last `DAY`, included (default today)")
+	flags.StringVar(&o.zone, "zone", "UTC", "the time `ZONE` of the days, as Europe/Zurich")
+	flags.IntVar(&o.top, "top", 10, "show the `N` sub-campaigns with the most leads by name; data has all")
+	flags.StringVar(&o.page, "page", "", "write a page with charts to this `FILE`, readable only by you")
+	flags.StringVar(&o.db, "db", "", "read from the `DATABASE` of \"clixnow sync\", a file or postgres://...")
 	format := app.FormatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		opts.format, opts.hasPage = *format, flags.Changed("page")
+		o.format, o.hasPage = *format, flags.Changed("page")
 		now := now()
-		if err := opts.check(now); err != nil {
+		if err := o.check(now); err != nil {
 			return err
 		}
-		from, err := opts.open(cmd.Context(), a, now)
+		from, err := o.open(cmd.Context(), a, now, opts)
 		if err != nil {
 			return err
 		}
 		defer from.close()
-		return opts.write(cmd.Context(), a, from)
+		return o.write(cmd.Context(), a, from)
 	}
 	return cmd
 }
@@ -132,28 +133,34 @@ type data struct {
 	close func()
 }
 
-func (o *options) open(ctx context.Context, a *app.App, now time.Time) (data, error) {
-	switch {
-	case o.db != "":
-		return openMirror(ctx, o.db, a.Brand)
-	case a.Demo:
-		clients, closeAll := demo(now)
-		return fromClients(clients, now, closeAll), nil
+func (o *options) open(ctx context.Context, a *app.App, now time.Time, opts []clixnow.Option) (data, error) {
+	if o.db != "" {
+		return fromMirror(ctx, a, o.db, a.Brand, now)
 	}
-	clients, err := a.Clients(ctx)
-	return fromClients(clients, now, func() {}), err
+	if a.Demo {
+		clients, closeServers := demo(now)
+		return fromClients(clients, now, closeServers), nil
+	}
+	clients, err := a.Clients(ctx, opts...)
+	if err != nil {
+		return data{}, err
+	}
+	return fromClients(clients, now, func() {}), nil
 }
 
 // prefetch is the number of pages that are requested ahead.
 const prefetch = 4
 
-// fromClients reads leads from the API.
-func fromClients(clients []*clixnow.Client, now time.Time, closeAll func()) data {
-	d := data{asOf: now, close: closeAll}
-	for _, client := range clients {
-		if client != nil {
-			d.brands = append(d.brands, client.Brand())
+// fromClients reads leads from the API. closeServers is called last.
+func fromClients(clients []*clixnow.Client, now time.Time, closeServers func()) data {
+	d := data{asOf: now, close: func() {
+		for _, client := range clients {
+			client.CloseIdleConnections()
 		}
+		closeServers()
+	}}
+	for _, client := range clients {
+		d.brands = append(d.brands, client.Brand())
 	}
 	d.leads = func(ctx context.Context, request clixnow.SearchLeadsRequest) iter.Seq2[entry, error] {
 		return func(yield func(entry, error) bool) {

@@ -1,10 +1,8 @@
-package main
+package report
 
 import (
 	"bytes"
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,6 +23,7 @@ import (
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -32,34 +31,53 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // noon is the time of the reports in the tests.
 var noon = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 
+// result is what the command has printed.
+type result struct{ out, messages strings.Builder }
+
+// run runs the command. environment has names and values.
+func run(ctx context.Context, demo bool, environment map[string]string, opts []clixnow.Option,
+	args ...string,
+) (*result, error) {
+	r := new(result)
+	a := &app.App{
+		Out: &r.out, Err: &r.messages, Demo: demo, Getenv: func(name string) string { return environment[name] },
+		ConfigFile: environment["CLIXNOW_CONFIG"],
+	}
+	defer a.Close()
+	cmd := command(a, func() time.Time { return noon }, opts...)
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.SetArgs(args)
+	return r, cmd.ExecuteContext(ctx)
+}
+
 func TestRun(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "report.html")
-	var out, messages strings.Builder
-	require.NoError(t, run(t.Context(), []string{"-o", file}, &out, &messages, noon))
-	assert.Contains(t, messages.String(), "The page with charts is "+file)
-	for _, want := range []string{
-		"Leads of 27 Oct 2026 to 25 Nov 2026, days in UTC\n",
-		"\n search-brand         354    40      11.3 %     8 to 15 % \n",
-		"\n (none)               103     3       2.9 %      1 to 8 % \n",
-		"\n influencer-müller     78     8      10.3 %     5 to 19 % \n",
-		"\n other (3 more)        56     3       5.4 %     2 to 15 % \n",
-		"\n Total               1731   111       6.4 %      5 to 8 % \n",
-		"\n No Answer         552  31.9 %  ████████████████████████ \n",
-		"\n 2026-10-27     62     3      4.8 %           8           8  ████████████ ",
-		"\n 2026-11-23     82     4      4.9 %*          6           0  ███████████████ ",
-		"\n Total        1731   111      6.4 %         128          17 ",
-		"90 % of the first deposits came within 7 days of the",
-	} {
-		assert.Contains(t, out.String(), want)
-	}
+	r, err := run(t.Context(), true, nil, nil, "--page", file)
+	require.NoError(t, err)
+	assert.Equal(t, "the page is "+file+"\n", r.messages.String())
+	assertGolden(t, "demo.txt", r.out.String())
 	page, err := os.ReadFile(file)
 	require.NoError(t, err)
-	checkPage(t, page, 5)
-	assert.Contains(t, string(page), "<dt>leads signed up</dt><dd>1731</dd>")
+	checkPage(t, page, 3)
+	assert.Contains(t, string(page), "<dt>Leads signed up</dt><dd>3,0")
+	assert.Contains(t, string(page), "<title>alpine, harbor, sierra: leads of 27 Oct 2026 to 25 Nov 2026</title>")
 	entries, err := os.ReadDir(filepath.Dir(file))
 	require.NoError(t, err)
 	assert.Len(t, entries, 1, "no temporary file must remain")
+}
+
+// assertGolden compares text with a file of testdata. With CLIXNOW_GOLDEN=1 it
+// writes the file.
+func assertGolden(t *testing.T, name, text string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if os.Getenv("CLIXNOW_GOLDEN") != "" {
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, string(want), text)
 }
 
 // checkPage checks that a page loads no files, runs no scripts, and describes
@@ -97,21 +115,24 @@ func checkPage(t *testing.T, page []byte, charts int) {
 	}
 	assert.Equal(t, "default-src 'none'; style-src 'unsafe-inline'", policy)
 	assert.Equal(t, charts, images)
-	assert.Equal(t, 2*charts, bytes.Count(page, []byte("<svg")), "one for wide screens and one for narrow screens")
-	assert.NotRegexp(t, regexp.MustCompile(`:rgb\(\d,1,2\)`), string(page),
-		"every colour must come from the style sheet")
+	assert.NotContains(t, string(page), "ZgotmplZ", "no value was refused by the template")
+	assert.NotContains(t, string(page), "NaN")
 }
 
-// reportOn reports on the leads of a server from 1 to 25 November.
-func reportOn(t *testing.T, client *clixnow.Client, file string, flags ...string) (table string, err error) {
+// reportOn reports on the leads of a server from 1 to 25 November. It writes no
+// page if file is "".
+func reportOn(t *testing.T, server *clixnowtest.Server, file string, flags ...string) (table string) {
 	t.Helper()
-	defer client.CloseIdleConnections()
-	args := append([]string{"-from", "2026-11-01", "-o", file}, flags...)
-	opts, err := parse(args, io.Discard, noon)
+	if file != "" {
+		flags = append(flags, "--page", file)
+	}
+	environment := map[string]string{
+		"CLIXNOW_BRAND": server.Brand, "CLIXNOW_TOKEN": server.Token, "CLIXNOW_BASE_URL": server.URL,
+		"CLIXNOW_CONFIG": os.DevNull,
+	}
+	r, err := run(t.Context(), false, environment, nil, append([]string{"--from", "2026-11-01"}, flags...)...)
 	require.NoError(t, err)
-	var out strings.Builder
-	err = write(t.Context(), client, opts, &out, io.Discard, noon)
-	return out.String(), err
+	return r.out.String()
 }
 
 func serve(t *testing.T, leads []clixnow.Lead, opts ...clixnowtest.Option) *clixnowtest.Server {
@@ -125,13 +146,12 @@ func serve(t *testing.T, leads []clixnow.Lead, opts ...clixnowtest.Option) *clix
 func TestRequests(t *testing.T) {
 	t.Parallel()
 	server := serve(t, nil)
-	_, err := reportOn(t, server.Client(), "-", "-zone", "Europe/Zurich")
-	require.NoError(t, err)
+	reportOn(t, server, "", "--zone", "Europe/Zurich")
 	requests := server.Requests()
 	require.Len(t, requests, 2)
-	assert.Equal(t, "count=1000&createdOnFrom=2026-10-31T22%3A00%3A00&createdOnTo=2026-11-26T00%3A00%3A00&orderBy=Id",
+	assert.Equal(t, "count=1000&createdOnFrom=2026-10-06T21%3A00%3A00&createdOnTo=2026-11-26T00%3A00%3A00&orderBy=Id",
 		requests[0].Query.Encode())
-	assert.Equal(t, "count=1000&ftdDateFrom=2026-10-31T22%3A00%3A00&ftdDateTo=2026-11-26T00%3A00%3A00&orderBy=Id",
+	assert.Equal(t, "count=1000&ftdDateFrom=2026-10-06T21%3A00%3A00&ftdDateTo=2026-11-26T00%3A00%3A00&orderBy=Id",
 		requests[1].Query.Encode())
 }
 
@@ -150,8 +170,7 @@ func TestTextsOfTheServer(t *testing.T) {
 		})
 	}
 	file := filepath.Join(t.TempDir(), "report.html")
-	table, err := reportOn(t, serve(t, leads).Client(), file)
-	require.NoError(t, err)
+	table := reportOn(t, serve(t, leads), file, "--to", "2026-11-30")
 	assert.NotContains(t, table, "\x1b")
 	assert.NotContains(t, table, "\u202e")
 	assert.Contains(t, table, "�]0;owned��[2J")
@@ -161,28 +180,27 @@ func TestTextsOfTheServer(t *testing.T) {
 	}
 	page, err := os.ReadFile(file)
 	require.NoError(t, err)
-	checkPage(t, page, 5)
+	checkPage(t, page, 3)
 	assert.NotContains(t, string(page), "\x1b")
 	assert.NotContains(t, string(page), "\u202e")
-	assert.Contains(t, string(page), "<bdi>&lt;script&gt;alert(1)&lt;/script&gt;</bdi><td>1<td>1<td>100.0 %")
-	assert.Regexp(t, `<text [^>]*>&lt;script&gt;alert\(1\)[^<]*</text>`, string(page), "in a chart")
+	assert.Contains(t, string(page), "<bdi>&lt;script&gt;alert(1)&lt;/script&gt;</bdi><td>1<td class=\"before\">0<td>1<td>100.0 %")
 	assert.Contains(t, string(page), "{{.Title}}")
 }
 
 func TestWidths(t *testing.T) {
 	t.Parallel()
-	leads := sampleLeads(noon)
+	leads := sampleLeads(noon, 60, 1, 0)
 	leads[len(leads)-1].SubCampaign = strings.Repeat("a-long-name-", 20)
-	f := newFunnel(period{first: noon.Truncate(24*time.Hour).AddDate(0, 0, -29), days: 30, zone: time.UTC})
+	f := newFunnel(period{first: noon.Truncate(24*time.Hour).AddDate(0, 0, -29), days: 30, zone: time.UTC}, noon)
 	for _, lead := range leads {
-		f.addLead(lead)
-		f.addDeposit(lead)
+		f.addLead(entry{"acme", lead})
+		f.addDeposit(entry{strings.Repeat("long", 20), lead})
 	}
 	for _, columns := range []int{40, 60, 80, 120, 300} {
 		t.Run(strconv.Itoa(columns), func(t *testing.T) {
 			t.Parallel()
 			var out strings.Builder
-			newReport(f, 20, noon).printTables(&out, columns)
+			newReport(f, 20).printTables(&out, columns)
 			widest := 0
 			for line := range strings.Lines(out.String()) {
 				widest = max(widest, utf8.RuneCountInString(strings.TrimSuffix(line, "\n")))
@@ -193,30 +211,27 @@ func TestWidths(t *testing.T) {
 	}
 }
 
-// TestNamesOfBars checks that each bar is beside its name, for both widths.
+// TestNamesOfBars checks that each bar is beside its name and its numbers.
 func TestNamesOfBars(t *testing.T) {
 	t.Parallel()
-	r := report{SubCampaigns: []group{
-		{Name: "first", Leads: 10, FTDs: 4},
-		{Name: "second", Leads: 10, FTDs: 1},
-		{Name: "third", Leads: 10, FTDs: 2},
-	}}
-	words := regexp.MustCompile(`<text x="\d+" y="(\d+)"[^>]*>([^<]+)</text>`)
-	c := r.ConversionBySubCampaign()
-	for _, width := range []int{860, 350} {
-		svg, err := c.SVG(width)
-		require.NoError(t, err)
-		at := map[string]int{}
-		for _, match := range words.FindAllStringSubmatch(string(svg), -1) {
-			at[match[2]], err = strconv.Atoi(match[1])
-			require.NoError(t, err)
+	f := newFunnel(period{first: noon.Truncate(24 * time.Hour), days: 1, zone: time.UTC}, noon)
+	for name, ftds := range map[string]int{"first": 4, "second": 1, "third": 2} {
+		for i := range 10 {
+			lead := clixnow.Lead{SubCampaign: name, Status: "New", CreatedOn: noon.Add(-time.Hour)}
+			if i < ftds {
+				lead.FTDDate = noon
+			}
+			f.addLead(entry{"acme", lead})
 		}
-		assert.Positive(t, at["first"])
-		assert.Less(t, at["first"], at["second"])
-		assert.Less(t, at["second"], at["third"])
-		assert.InDelta(t, at["first"], at["40.0 %"], 4)
-		assert.InDelta(t, at["second"], at["10.0 %"], 4)
-		assert.InDelta(t, at["third"], at["20.0 %"], 4)
+	}
+	page, err := newReport(f, 10).page()
+	require.NoError(t, err)
+	for name, want := range map[string][2]string{
+		"first": {"40.0 %", "left:50.0%"}, "second": {"10.0 %", "left:12.5%"}, "third": {"20.0 %", "left:25.0%"},
+	} {
+		row := regexp.MustCompile("<bdi>" + name + "</bdi><td>10.*").FindString(string(page))
+		assert.Contains(t, row, "<td>"+want[0])
+		assert.Contains(t, row, `<b style="`+want[1]+`"`, "80 %% is the end of the axis")
 	}
 }
 
@@ -226,11 +241,7 @@ func TestScale(t *testing.T) {
 		0: {1, 1}, 1: {1, 1}, 3: {3, 3}, 5: {5, 5}, 6: {6, 3}, 11: {15, 3}, 26.3: {30, 3}, 99: {100, 5},
 		100: {100, 5}, 101: {150, 3}, 1234: {1500, 3},
 	} {
-		c := chart{
-			groups: make([]group, 1),
-			Parts:  []part{{values: []float64{highest / 2}}, {values: []float64{highest / 2}}},
-		}
-		end, steps := c.scale(860)
+		end, steps := scale(highest)
 		assert.Equal(t, want, [2]float64{end, float64(steps)}, highest)
 	}
 }
@@ -238,14 +249,13 @@ func TestScale(t *testing.T) {
 func TestEmptyPeriod(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "report.html")
-	table, err := reportOn(t, serve(t, nil).Client(), file)
-	require.NoError(t, err)
+	table := reportOn(t, serve(t, nil), file)
 	page, err := os.ReadFile(file)
 	require.NoError(t, err)
 	checkPage(t, page, 0)
 	for _, text := range []string{table, string(page)} {
-		assert.Contains(t, text, "No lead signed up or deposited in this period.")
-		assert.NotContains(t, text, "Total")
+		assert.Contains(t, text, "No lead signed up or deposited in these periods.")
+		assert.NotContains(t, text, "Leads signed up")
 	}
 }
 
@@ -253,10 +263,12 @@ func TestOnlyDepositsOfEarlierLeads(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "report.html")
 	lead := clixnow.Lead{Email: "a@example.com", CreatedOn: noon.AddDate(-1, 0, 0), FTDDate: noon}
-	table, err := reportOn(t, serve(t, []clixnow.Lead{lead}).Client(), file)
-	require.NoError(t, err)
-	assert.Regexp(t, `Total +0 +0 +0.0 % +1 +1`, table)
-	assert.NotContains(t, table, "Sub-campaign")
+	table := reportOn(t, serve(t, []clixnow.Lead{lead}), file)
+	assert.Regexp(t, `\n Leads signed up +0 +0 +- \n`, table)
+	assert.Regexp(t, `\n Conversion +- +- +- \n`, table)
+	assert.Regexp(t, `\n FTDs made +1 +0 +- \n of them by earlier leads +1 +0 +- \n`, table)
+	assert.Regexp(t, `\n 2026-11-25 +0 +0 +- +1 +1 `, table)
+	assert.NotContains(t, table, "Status")
 	page, err := os.ReadFile(file)
 	require.NoError(t, err)
 	checkPage(t, page, 1)
@@ -265,13 +277,12 @@ func TestOnlyDepositsOfEarlierLeads(t *testing.T) {
 func TestHiddenDeposits(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "report.html")
-	server := serve(t, sampleLeads(noon), clixnowtest.WithHiddenFields("ftdDate"))
-	table, err := reportOn(t, server.Client(), file)
-	require.NoError(t, err)
+	server := serve(t, sampleLeads(noon, 60, 1, 0), clixnowtest.WithHiddenFields("ftdDate"))
+	table := reportOn(t, server, file)
 	assert.Contains(t, table, "hidden from your token")
 	page, err := os.ReadFile(file)
 	require.NoError(t, err)
-	checkPage(t, page, 2) // the charts of sign-ups and statuses need no deposits
+	checkPage(t, page, 1) // the chart of sign-ups needs no deposits
 	assert.Contains(t, string(page), "are hidden from your token")
 }
 
@@ -283,23 +294,25 @@ func TestFailedRead(t *testing.T) {
 		fault  clixnowtest.Fault
 		advice string
 		is     error
+		code   int
 	}{
-		{"server error", clixnowtest.Fault{Status: 503, Times: 50}, "Run it again later.", clixnow.ErrServer},
+		{"server error", clixnowtest.Fault{Status: 503, Times: 50}, "run the same command again later", clixnow.ErrServer, 3},
 		{
-			"cut pages",
-			clixnowtest.Fault{Drop: clixnowtest.DropMidBody, Times: 50},
-			"Run it again later.",
-			clixnow.ErrInvalidResponse,
+			"cut pages", clixnowtest.Fault{Drop: clixnowtest.DropMidBody, Times: 50}, "run the same command again later",
+			clixnow.ErrInvalidResponse, 3,
 		},
-		{"token revoked", clixnowtest.Fault{Status: 401}, "Check that CLIXNOW_TOKEN", clixnow.ErrUnauthorized},
+		{"token revoked", clixnowtest.Fault{Status: 401}, "check the brand and its token", clixnow.ErrUnauthorized, 4},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			server := serve(t, sampleLeads(noon), clixnowtest.WithPageLimit(100))
+			server := serve(t, sampleLeads(noon, 60, 1, 0), clixnowtest.WithPageLimit(100))
 			server.Inject(afterTwoPages, test.fault)
 			policy := clixnow.RetryPolicy{MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond}
-			checkNothingWritten(t, server.Client(clixnow.WithRetry(policy)), test.is, test.advice)
+			err := checkNothingWritten(t, server.URL, server.Token, clixnow.WithRetry(policy))
+			require.ErrorIs(t, err, test.is)
+			assert.Contains(t, app.Explain(err), test.advice)
+			assert.Equal(t, test.code, app.Code(err))
 		})
 	}
 }
@@ -316,26 +329,29 @@ func TestUnstableResults(t *testing.T) {
 	}
 	server := httptest.NewServer(http.HandlerFunc(ignoresSkip))
 	t.Cleanup(server.Close)
-	client, err := clixnow.NewClient("acme", "token", clixnow.WithBaseURL(server.URL))
-	require.NoError(t, err)
-	checkNothingWritten(t, client, clixnow.ErrUnstableResults, "run it again.")
+	err := checkNothingWritten(t, server.URL, "token")
+	require.ErrorIs(t, err, clixnow.ErrUnstableResults)
+	assert.Contains(t, app.Explain(err), "run the same command again later")
 }
 
-func checkNothingWritten(t *testing.T, client *clixnow.Client, is error, advice string) {
+// checkNothingWritten checks that a report that fails writes nothing.
+func checkNothingWritten(t *testing.T, address, token string, opts ...clixnow.Option) error {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "report.html")
 	require.NoError(t, os.WriteFile(file, []byte("yesterday's"), 0o600))
-	table, err := reportOn(t, client, file)
-	require.ErrorIs(t, err, is)
-	assert.ErrorContains(t, err, "\nNothing was written. ")
-	assert.ErrorContains(t, err, advice)
-	assert.Empty(t, table)
-	content, err := os.ReadFile(file)
-	require.NoError(t, err)
+	environment := map[string]string{
+		"CLIXNOW_BRAND": "acme", "CLIXNOW_TOKEN": token, "CLIXNOW_BASE_URL": address, "CLIXNOW_CONFIG": os.DevNull,
+	}
+	r, err := run(t.Context(), false, environment, opts, "--page", file)
+	require.ErrorContains(t, err, "nothing was written")
+	assert.Empty(t, r.out.String())
+	content, readErr := os.ReadFile(file)
+	require.NoError(t, readErr)
 	assert.Equal(t, "yesterday's", string(content))
-	entries, err := os.ReadDir(filepath.Dir(file))
-	require.NoError(t, err)
+	entries, readErr := os.ReadDir(filepath.Dir(file))
+	require.NoError(t, readErr)
 	assert.Len(t, entries, 1)
+	return err
 }
 
 func TestInterrupted(t *testing.T) {
@@ -343,96 +359,260 @@ func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	file := filepath.Join(t.TempDir(), "report.html")
-	err := run(ctx, []string{"-o", file}, io.Discard, io.Discard, noon)
+	r, err := run(ctx, true, nil, nil, "--page", file)
 	require.ErrorIs(t, err, context.Canceled)
-	assert.ErrorContains(t, err, "It was interrupted.")
+	assert.Equal(t, app.CodeLater, app.Code(err))
+	assert.Empty(t, r.out.String())
 	assert.NoFileExists(t, file)
 }
 
-func TestReplaceFile(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	require.NoError(t, os.Mkdir(filepath.Join(dir, "report.html"), 0o700))
-	require.Error(t, replaceFile(filepath.Join(dir, "report.html"), []byte("page")), "a folder has this name")
-	entries, err := os.ReadDir(dir)
-	require.NoError(t, err)
-	assert.Len(t, entries, 1, "no temporary file must remain")
-	require.Error(t, replaceFile(filepath.Join(dir, "no", "folder.html"), []byte("page")))
-}
-
-func TestParse(t *testing.T) {
+func TestOptions(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 25, 23, 30, 0, 0, time.UTC)
 	tests := []struct {
-		args, first string
-		days        int
-		fault       string
+		name           string
+		from, to, zone string
+		first          string
+		days           int
+		fault          string
 	}{
-		{"", "2026-10-27", 30, ""},
-		{"-zone Europe/Zurich", "2026-10-28", 30, ""}, // there it is already 26 November
-		{"-zone America/New_York", "2026-10-27", 30, ""},
-		{"-to 2026-10-31", "2026-10-02", 30, ""},
-		{"-from 2026-11-25", "2026-11-25", 1, ""},
-		{"-from 2026-10-01 -to 2026-10-31", "2026-10-01", 31, ""},
-		{"-from 2026-10-01 -to 2026-10-31 -zone Europe/Zurich", "2026-10-01", 31, ""},
-		{"-from 2025-01-01 -to 2026-12-31", "2025-01-01", 730, ""},
-		{"-from 2026-11-26", "", 0, "one day to two years"},
-		{"-from 2020-01-01", "", 0, "one day to two years"},
-		{"-from 1.10.2026", "", 0, `-from: "1.10.2026" is not a day; write it as 2026-10-01`},
-		{"-to 2026-02-30", "", 0, "-to: "},
-		{"-zone Zurich", "", 0, "-zone: unknown time zone Zurich; give a name such as Europe/Zurich"},
-		{"-top 0", "", 0, "-top must be at least 1"},
-		{"-o=", "", 0, "-o must be a file"},
-		{"october", "", 0, `unexpected argument "october"`},
-		{"-token x", "", 0, "flag provided but not defined: -token; -h lists the flags"},
+		{"default", "", "", "UTC", "2026-10-27", 30, ""},
+		{"zone where it is the next day", "", "", "Europe/Zurich", "2026-10-28", 30, ""},
+		{"zone where it is the same day", "", "", "America/New_York", "2026-10-27", 30, ""},
+		{"only to", "", "2026-10-31", "UTC", "2026-10-02", 30, ""},
+		{"one day", "2026-11-25", "", "UTC", "2026-11-25", 1, ""},
+		{"month", "2026-10-01", "2026-10-31", "UTC", "2026-10-01", 31, ""},
+		{"month with 25 hours in a day", "2026-10-01", "2026-10-31", "Europe/Zurich", "2026-10-01", 31, ""},
+		{"two years", "2025-01-01", "2026-12-31", "UTC", "2025-01-01", 730, ""},
+		{"from after to", "2026-11-26", "", "UTC", "", 0, "one day to two years"},
+		{"too long", "2020-01-01", "", "UTC", "", 0, "one day to two years"},
+		{"not a day", "1.10.2026", "", "UTC", "", 0, `--from: "1.10.2026" is not a day; write it as 2026-10-01`},
+		{"day that does not exist", "", "2026-02-30", "UTC", "", 0, "--to: "},
+		{"city", "", "", "Zurich", "", 0, `--zone: unknown time zone "Zurich"; give a name such as Europe/Zurich`},
+		{"empty zone", "", "", "", "", 0, "--zone: "},
 	}
 	for _, test := range tests {
-		t.Run(test.args, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			opts, err := parse(strings.Fields(test.args), io.Discard, at)
+			o := options{from: test.from, to: test.to, zone: test.zone, top: 10}
+			err := o.check(at)
 			if test.fault != "" {
 				require.ErrorContains(t, err, test.fault)
+				assert.Equal(t, app.CodeUsage, app.Code(err))
 				return
 			}
 			require.NoError(t, err)
-			assert.Equal(t, test.first, opts.period.first.Format(time.DateOnly))
-			assert.Equal(t, test.days, opts.period.days)
+			assert.Equal(t, test.first, o.period.first.Format(time.DateOnly))
+			assert.Equal(t, test.days, o.period.days)
 		})
 	}
 }
 
-func TestHelp(t *testing.T) {
+// TestFaultsBeforeReading checks that a wrong flag sends nothing.
+func TestFaultsBeforeReading(t *testing.T) {
 	t.Parallel()
-	var messages strings.Builder
-	_, err := parse([]string{"-h"}, &messages, noon)
-	require.ErrorIs(t, err, flag.ErrHelp)
-	for _, want := range []string{"-brand", "CLIXNOW_TOKEN", "-from", "-to", "-zone", "-top", "-o file"} {
-		assert.Contains(t, messages.String(), want)
+	dir := t.TempDir()
+	tests := []struct {
+		name  string
+		args  []string
+		fault string
+	}{
+		{"unknown format", []string{"-o", "xml"}, `unknown format "xml"`},
+		{"format with upper case", []string{"-o", "JSON"}, `unknown format "JSON"`},
+		{"empty format", []string{"-o="}, `unknown format ""`},
+		{"page in no folder", []string{"--page", filepath.Join(dir, "no", "page.html")}, "--page: "},
+		{"page is a folder", []string{"--page", dir}, "is not a file"},
+		{"page is a device", []string{"--page", os.DevNull}, "is not a file"},
+		{"page without a name", []string{"--page="}, "is not a file"},
+		{"no sub-campaign", []string{"--top", "0"}, "--top must be at least 1"},
+		{"not a day", []string{"--from", "yesterday"}, "--from: "},
+		{"argument", []string{"october"}, `unexpected argument "october"`},
+		{"token", []string{"--token", "x"}, "unknown flag: --token"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			server := serve(t, nil)
+			environment := map[string]string{
+				"CLIXNOW_BRAND": server.Brand, "CLIXNOW_TOKEN": server.Token, "CLIXNOW_BASE_URL": server.URL,
+				"CLIXNOW_CONFIG": os.DevNull,
+			}
+			r, err := run(t.Context(), false, environment, nil, test.args...)
+			require.ErrorContains(t, err, test.fault)
+			assert.Equal(t, app.CodeUsage, app.Code(err))
+			assert.Empty(t, r.out.String())
+			assert.Empty(t, server.Requests())
+		})
 	}
 }
 
-func TestConnectNeedsAToken(t *testing.T) {
-	t.Setenv("CLIXNOW_TOKEN", "")
-	err := run(t.Context(), []string{"-brand", "acme", "-o", "-"}, io.Discard, io.Discard, noon)
-	require.ErrorContains(t, err, "CLIXNOW_TOKEN")
-	t.Setenv("CLIXNOW_TOKEN", "secret token")
-	err = run(t.Context(), []string{"-brand", "acme", "-o", "-"}, io.Discard, io.Discard, noon)
-	require.ErrorContains(t, err, "create a client")
-	assert.NotContains(t, err.Error(), "secret")
-	t.Setenv("CLIXNOW_TOKEN", "token")
-	_, closeClient, err := connect("acme", noon)
-	require.NoError(t, err)
-	closeClient()
+// TestWithdrawnDeposits checks that a deposit that was withdrawn does not count.
+func TestWithdrawnDeposits(t *testing.T) {
+	t.Parallel()
+	server := serve(t, []clixnow.Lead{
+		{ID: 7, Email: "a@example.com", CreatedOn: noon.AddDate(0, 0, -3), FTDDate: noon.AddDate(0, 0, -1)},
+		{ID: 8, Email: "b@example.com", CreatedOn: noon.AddDate(0, 0, -3), FTDDate: noon.AddDate(0, 0, -1)},
+	})
+	assert.Regexp(t, `\n FTDs made +2 `, reportOn(t, server, ""))
+	require.NoError(t, server.UpdateLead(7, func(lead *clixnow.Lead) { lead.FTDDate = time.Time{} }))
+	table := reportOn(t, server, "")
+	assert.Regexp(t, `\n FTDs of these leads +1 `, table)
+	assert.Regexp(t, `\n FTDs made +1 `, table)
 }
 
-func TestAdvice(t *testing.T) {
+// TestStatuses checks that each status is told, however many there are.
+func TestStatuses(t *testing.T) {
 	t.Parallel()
-	for want, err := range map[string]error{
-		"It was interrupted.":                     context.Canceled,
-		"Check the brand and the connection.":     clixnow.ErrNotSent,
-		"Run it again later.":                     errors.New("anything"),
-		"Leads changed faster than they could be": clixnow.ErrUnstableResults,
+	for _, n := range []int{1, 5, 6, 15, 60} {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			t.Parallel()
+			var leads []clixnow.Lead
+			for i := range n {
+				leads = append(leads, clixnow.Lead{
+					Email: fmt.Sprintf("lead%d@example.com", i), Status: fmt.Sprintf("Status %03d", i),
+					CreatedOn: noon.AddDate(0, 0, -i%9),
+				})
+			}
+			file := filepath.Join(t.TempDir(), "report.html")
+			table := reportOn(t, serve(t, leads), file)
+			page, err := os.ReadFile(file)
+			require.NoError(t, err)
+			for i := range n {
+				name := fmt.Sprintf("Status %03d", i)
+				assert.Regexp(t, `\n `+name+` +1 +`, table)
+				assert.Equal(t, 2, strings.Count(string(page), "<bdi>"+name+"</bdi>"), "in both tables")
+			}
+			assert.NotContains(t, table, "other")
+			assert.NotContains(t, string(page), "other (")
+		})
+	}
+}
+
+// TestDaysWithoutLeads checks that no percentage of nothing is shown.
+func TestDaysWithoutLeads(t *testing.T) {
+	t.Parallel()
+	leads := []clixnow.Lead{
+		{Email: "a@example.com", CreatedOn: noon.AddDate(0, 0, -2)},
+		{Email: "b@example.com", CreatedOn: noon.AddDate(0, 0, -1), FTDDate: noon},
+	}
+	file := filepath.Join(t.TempDir(), "report.html")
+	table := reportOn(t, serve(t, leads), file, "--to", "2026-11-27")
+	page, err := os.ReadFile(file)
+	require.NoError(t, err)
+	for day, conversion := range map[string]string{
+		"2026-11-01": "- ", "2026-11-23": `0\.0 %\*`, "2026-11-24": `100\.0 %\*`, "2026-11-25": "- ",
+		"2026-11-27": "- ",
 	} {
-		assert.Contains(t, advice(fmt.Errorf("read: %w", err)), want)
+		assert.Regexp(t, `\n `+day+` +\d +\d +`+conversion, table)
+		assert.Regexp(t, `<th scope="row">`+day+`<td>\d<td>\d<td>`+strings.TrimSpace(conversion)+`<td>`, string(page))
+	}
+	assert.Regexp(t, `\n Conversion +50\.0 % +- +- \n`, table, "the period before has no leads")
+	data := reportOn(t, serve(t, leads), "", "-o", "csv")
+	assert.Contains(t, data, "\nday,2026-11-01,0,0,,,,0,0,,,\n")
+	assert.Contains(t, data, "\nday,2026-11-23,1,0,0,0,0.793")
+}
+
+// TestDates checks that axes have years if the period spans several.
+func TestDates(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, first string
+		days        int
+		want        []string
+	}{
+		{"days of a year", "2026-01-01", 3, []string{"1 Jan", "2 Jan", "3 Jan"}},
+		{"last days of a year", "2026-12-29", 3, []string{"29 Dec", "30 Dec", "31 Dec"}},
+		{"days of two years", "2026-12-30", 3, []string{"30 Dec 2026", "31 Dec 2026", "1 Jan 2027"}},
+		{"steps", "2026-11-01", 30, []string{
+			"1 Nov", "4 Nov", "7 Nov", "10 Nov", "13 Nov", "16 Nov", "19 Nov", "22 Nov", "25 Nov", "28 Nov",
+		}},
+		{"weeks of a year", "2026-01-01", 120, []string{ // 1 January was a Thursday
+			"1 Jan", "12 Jan", "26 Jan", "9 Feb", "23 Feb", "9 Mar", "23 Mar", "6 Apr", "20 Apr",
+		}},
+		{"weeks of two years", "2025-11-03", 80, []string{
+			"3 Nov 2025", "10 Nov 2025", "17 Nov 2025", "24 Nov 2025", "1 Dec 2025", "8 Dec 2025", "15 Dec 2025",
+			"22 Dec 2025", "29 Dec 2025", "5 Jan 2026", "12 Jan 2026", "19 Jan 2026",
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			r := newReport(newFunnel(newPeriod(t, "UTC", test.first, test.days), noon), 10)
+			var labels []string
+			for i, label := range r.Dates() {
+				labels = append(labels, strings.TrimSpace(label.Label+" "+label.Year))
+				assert.Equal(t, i%3 != 0, label.Minor)
+			}
+			assert.Equal(t, test.want, labels)
+		})
+	}
+}
+
+// TestTotalOnce checks that each total is told once, with separators of
+// thousands.
+func TestTotalOnce(t *testing.T) {
+	t.Parallel()
+	var leads []clixnow.Lead
+	for i := range 1234 {
+		leads = append(leads, clixnow.Lead{
+			Email: fmt.Sprintf("lead%d@example.com", i), Status: strconv.Itoa(i % 2), SubCampaign: strconv.Itoa(i % 2),
+			CreatedOn: noon.AddDate(0, 0, -i%2),
+		})
+	}
+	file := filepath.Join(t.TempDir(), "report.html")
+	table := reportOn(t, serve(t, leads), file)
+	page, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, 1, strings.Count(table, "1,234"))
+	assert.Equal(t, 1, strings.Count(string(page), "1,234"))
+	assert.NotContains(t, table+string(page), "1234")
+}
+
+// TestTitle checks that the title has the brands.
+func TestTitle(t *testing.T) {
+	t.Parallel()
+	for want, brands := range map[string][]string{
+		"acme":                         {"acme"},
+		"alpine, beta, harbor, sierra": {"sierra", "beta", "harbor", "alpine"},
+		"5 brands":                     {"sierra", "beta", "harbor", "alpine", "tundra"},
+	} {
+		r := newReport(newFunnel(newPeriod(t, "UTC", "2026-11-01", 30), noon, brands...), 10)
+		assert.Equal(t, want+": leads of 1 Nov 2026 to 30 Nov 2026", r.Title())
+	}
+}
+
+// TestPrintRules checks that a heading is not the last line of a printed page.
+func TestPrintRules(t *testing.T) {
+	t.Parallel()
+	_, rules, _ := strings.Cut(pageSource, "@media print {")
+	rules, _, _ = strings.Cut(rules, "</style>")
+	assert.Contains(t, rules, "h2, h2 + p, .legend, thead { break-after: avoid; }")
+	assert.Contains(t, rules, "tr { break-inside: avoid; }")
+	assert.Contains(t, pageSource, "@page { size: A4;")
+}
+
+// TestData compares the output for programs with files.
+func TestData(t *testing.T) {
+	t.Parallel()
+	lead := func(id int64, subCampaign, status string, created, deposited int) clixnow.Lead {
+		l := clixnow.Lead{
+			ID: id, Email: fmt.Sprintf("lead%d@example.com", id), SubCampaign: subCampaign, Status: status,
+			CreatedOn: noon.AddDate(0, 0, created),
+		}
+		if deposited != 0 {
+			l.FTDDate = noon.AddDate(0, 0, deposited)
+		}
+		return l
+	}
+	server := serve(t, []clixnow.Lead{
+		lead(1, "autumn", "New", -1, 0), lead(2, "autumn", "Deposited", -2, -1), lead(3, "=cmd", "New", -2, 0),
+		lead(4, "<b>", "Call, back", -2, 0), lead(5, "spring", "Deposited", -4, -2), lead(6, "autumn", "New", -4, 0),
+		lead(7, "spring", "Deposited", -5, -5), lead(8, "old", "Deposited", -90, -1),
+	})
+	for _, format := range []string{"json", "jsonl", "csv"} {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			assertGolden(t, "data."+format, reportOn(t, server, "", "--from", "2026-11-23", "--top", "1", "-o", format))
+		})
 	}
 }
