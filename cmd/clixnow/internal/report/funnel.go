@@ -94,11 +94,11 @@ func (c counts) likely() (low, high float64) {
 }
 
 // LikelyRange returns the range of likely with as many decimals as it needs for
-// its bounds to differ.
+// its bounds to differ by at least two steps.
 func (c counts) LikelyRange() string {
 	low, high := c.likely()
 	decimals := 0
-	for width := high - low; width < 1 && decimals < 3; width *= 10 {
+	for width := high - low; width < 2 && decimals < 3; width *= 10 {
 		decimals++
 	}
 	if c.Leads == 0 {

@@ -210,7 +210,7 @@ func TestLikelyRange(t *testing.T) {
 		"4 to 62 %":       {Leads: 5, FTDs: 1},
 		"0 to 43 %":       {Leads: 5},
 		"57 to 100 %":     {Leads: 5, FTDs: 5},
-		"9 to 11 %":       {Leads: 5000, FTDs: 500},
+		"9.2 to 10.9 %":   {Leads: 5000, FTDs: 500},
 		"4.6 to 5.4 %":    {Leads: 10_000, FTDs: 500},
 		"4.99 to 5.01 %":  {Leads: 10_000_000, FTDs: 500_000},
 		"0.0 to 0.4 %":    {Leads: 1000},

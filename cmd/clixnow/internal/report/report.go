@@ -97,7 +97,7 @@ func (o *options) check(now time.Time) error {
 	case !o.hasPage:
 		return nil
 	}
-	return checkPage(o.page)
+	return checkWritable(o.page)
 }
 
 func parseDay(text string, fallback time.Time) (time.Time, error) {
@@ -111,8 +111,8 @@ func parseDay(text string, fallback time.Time) (time.Time, error) {
 	return day, nil
 }
 
-// checkPage checks that the page can be written.
-func checkPage(file string) error {
+// checkWritable checks that the page can be written.
+func checkWritable(file string) error {
 	if info, err := os.Stat(file); file == "" || err == nil && !info.Mode().IsRegular() {
 		return app.Usage("--page: %q is not a file", file)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -38,11 +37,16 @@ type result struct{ out, messages strings.Builder }
 func run(ctx context.Context, demo bool, environment map[string]string, opts []clixnow.Option,
 	args ...string,
 ) (*result, error) {
+	return runWith(ctx, &app.App{Demo: demo}, environment, opts, args...)
+}
+
+// runWith runs the command with the flags of a.
+func runWith(ctx context.Context, a *app.App, environment map[string]string, opts []clixnow.Option,
+	args ...string,
+) (*result, error) {
 	r := new(result)
-	a := &app.App{
-		Out: &r.out, Err: &r.messages, Demo: demo, Getenv: func(name string) string { return environment[name] },
-		ConfigFile: environment["CLIXNOW_CONFIG"],
-	}
+	a.Out, a.Err, a.ConfigFile = &r.out, &r.messages, environment["CLIXNOW_CONFIG"]
+	a.Getenv = func(name string) string { return environment[name] }
 	defer a.Close()
 	cmd := command(a, func() time.Time { return noon }, opts...)
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true

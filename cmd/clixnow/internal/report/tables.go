@@ -187,7 +187,8 @@ func (r report) printData(a *app.App, format string) error {
 // printTables prints the report in lines of at most width columns.
 func (r report) printTables(out io.Writer, width int) {
 	printText := func(words string) { fmt.Fprintln(out, text.WrapSoft(words, width)) }
-	printText(r.Title() + "\n" + r.Notes() + "\n")
+	printText(r.Title())
+	printText(r.Notes() + "\n")
 	if r.Empty() {
 		printText("No lead signed up or deposited in these periods.")
 		return
@@ -217,7 +218,7 @@ const hidden = "There is no first deposit in this period. Either none was made, 
 	"from your token. If they are hidden, every conversion here is 0. Ask your Clixnow manager."
 
 func (r report) summaryTable(width int) string {
-	t := newTable(width, "Total", "This period", "Before", "Change")
+	t := newTable(width, 44, "Total", "This period", "Before", "Change")
 	for _, f := range r.Summary() {
 		t.AppendRow(table.Row{f.Name, f.Now, f.Before, f.Change})
 	}
@@ -225,7 +226,7 @@ func (r report) summaryTable(width int) string {
 }
 
 func groupTable(width int, first string, groups []group) string {
-	t := newTable(width, first, "Leads", "Before", "FTDs", "Conversion", "Before", "Likely range")
+	t := newTable(width, 62, first, "Leads", "Before", "FTDs", "Conversion", "Before", "Likely range")
 	for _, g := range groups {
 		t.AppendRow(table.Row{
 			g.Name, number(g.Leads), number(g.Before.Leads), number(g.FTDs), share(g.FTDs, g.Leads),
@@ -236,7 +237,7 @@ func groupTable(width int, first string, groups []group) string {
 }
 
 func (r report) statusTable(width int) string {
-	t := newTable(width, "Status", "Leads", "Share", "")
+	t := newTable(width, 46, "Status", "Leads", "Share", "")
 	for _, g := range r.Statuses {
 		t.AppendRow(table.Row{g.Name, number(g.Leads), share(g.Leads, r.Total.Leads), bar(g.Leads, r.Statuses[0].Leads, 24)})
 	}
@@ -249,7 +250,7 @@ func (r report) dayTable(width int) string {
 		first = "Week from"
 	}
 	most := slices.MaxFunc(r.Days, func(a, b group) int { return a.Leads - b.Leads }).Leads
-	t := newTable(width, first, "Leads", "FTDs", "Conversion", "FTDs made", "By earlier", "")
+	t := newTable(width, 0, first, "Leads", "FTDs", "Conversion", "FTDs made", "By earlier", "")
 	for _, day := range r.Days {
 		mark := " "
 		if r.MayGrow(day) {
@@ -263,9 +264,10 @@ func (r report) dayTable(width int) string {
 	return t.Render()
 }
 
-// newTable returns a table. The first column has text. A column without a name
-// has bars. The others have numbers, aligned to the right.
-func newTable(width int, header ...string) table.Writer {
+// newTable returns a table. The first column has text, and leaves a width to
+// the other ones. A column without a name has bars. The others have numbers,
+// aligned to the right.
+func newTable(width, others int, header ...string) table.Writer {
 	t := table.NewWriter()
 	style := table.StyleLight
 	style.Options = table.Options{SeparateHeader: true}
@@ -273,7 +275,7 @@ func newTable(width int, header ...string) table.Writer {
 	style.Size.WidthMax = width
 	t.SetStyle(style)
 	shorten := func(name string, maxWidth int) string { return text.Snip(name, maxWidth, "…") }
-	columns := []table.ColumnConfig{{Number: 1, WidthMax: max(width-62, 12), WidthMaxEnforcer: shorten}}
+	columns := []table.ColumnConfig{{Number: 1, WidthMax: max(width-others, 12), WidthMaxEnforcer: shorten}}
 	row := table.Row{header[0]}
 	for i, name := range header[1:] {
 		row = append(row, name)
