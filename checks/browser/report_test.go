@@ -58,7 +58,7 @@ func TestReport(t *testing.T) {
 	t.Run("paper", func(t *testing.T) {
 		ctx := openBrowser(t)
 		require.NoError(t, chromedp.Do(ctx, chromedp.Navigate("file://"+file)))
-		pdf, err := chromedp.Call(ctx, page.PrintToPDF, page.PrintToPDFParams{PrintBackground: true, PreferCSSPageSize: true})
+		pdf, err := chromedp.Call(ctx, page.PrintToPDF, page.PrintToPDFParams{PreferCSSPageSize: new(true)})
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(t.ArtifactDir(), "report.pdf"), pdf.Data, 0o644))
 	})

@@ -58,20 +58,21 @@ func (r report) Interval() string {
 	return "day"
 }
 
-// figure is a number of the summary.
+// figure is a number of the summary. Change is "" if there is nothing to compare
+// with.
 type figure struct{ Name, Now, Before, Change string }
 
 // Summary returns the totals.
 func (r report) Summary() []figure {
 	count := func(name string, now, before int) figure {
-		change := "-"
+		change := ""
 		if before > 0 {
 			change = fmt.Sprintf("%+.1f %%", percent(now-before, before))
 		}
 		return figure{name, number(now), number(before), change}
 	}
 	now, before := r.Total.counts, r.Total.Before
-	conversion := figure{"Conversion", share(now.FTDs, now.Leads), share(before.FTDs, before.Leads), "-"}
+	conversion := figure{"Conversion", share(now.FTDs, now.Leads), share(before.FTDs, before.Leads), ""}
 	if now.Leads > 0 && before.Leads > 0 {
 		conversion.Change = fmt.Sprintf("%+.1f points", now.Conversion()-before.Conversion())
 	}
