@@ -72,7 +72,8 @@ func yearOfLeads(seed uint64) (leads []clixnow.Lead) {
 		"Low Potential", "Language Barrier", "Under 18", "Do Not Call", "Duplicate", "Test Lead", "Reassigned",
 	}
 	campaigns := []string{
-		"search-brand", "autumn-sale", "video-prospecting-lookalike-2026", "native-quiz", "", "newsletter", "push-tier-2",
+		"search-brand", "autumn-sale", "video-prospecting-lookalike-2026", "native-quiz", "", "newsletter",
+		"push-tier-2",
 		"influencer-müller", "webinar", "podcast", "qr-flyer", "partner-exchange", "display-remarketing", "sms",
 	}
 	skewed := func(texts []string) int { return int(math.Pow(random.Float64(), 2) * float64(len(texts))) }

@@ -31,7 +31,8 @@ func fromMirror(ctx context.Context, a *app.App, address, brand string, now time
 			break
 		}
 		if now.Sub(p.CaughtUpAt) > 24*time.Hour {
-			fmt.Fprintf(a.Err, "clixnow: warning: the database has had no news of %q since %s; does \"clixnow sync\" run?\n",
+			fmt.Fprintf(a.Err,
+				"clixnow: warning: the database has had no news of %q since %s; does \"clixnow sync\" run?\n",
 				p.Brand, p.CaughtUpAt.UTC().Format(time.RFC3339))
 		}
 		if p.CaughtUpAt.After(d.asOf) {

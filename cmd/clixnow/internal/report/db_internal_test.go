@@ -78,7 +78,8 @@ func TestMirror(t *testing.T) {
 			for _, lead := range alpine.Leads() {
 				if lead.HasFTD() && lead.CreatedOn.After(noon.AddDate(0, 0, -24)) {
 					withdrawn++
-					require.NoError(t, alpine.UpdateLead(lead.ID, func(lead *clixnow.Lead) { lead.FTDDate = time.Time{} }))
+					require.NoError(t,
+						alpine.UpdateLead(lead.ID, func(lead *clixnow.Lead) { lead.FTDDate = time.Time{} }))
 				}
 			}
 			require.Positive(t, withdrawn)
@@ -90,7 +91,8 @@ func TestMirror(t *testing.T) {
 			execute(t, db, "UPDATE mirror_brands SET caught_up_at = '2026-11-24T11:59:59.000000Z' WHERE brand = 'beta'")
 			r, err = run(t.Context(), false, nil, nil, "--db", address)
 			require.NoError(t, err)
-			assert.Contains(t, r.messages.String(), `no news of "beta" since 2026-11-24T11:59:59Z; does "clixnow sync" run?`)
+			assert.Contains(t, r.messages.String(),
+				`no news of "beta" since 2026-11-24T11:59:59Z; does "clixnow sync" run?`)
 			assert.Contains(t, r.out.String(), "As of 25 Nov 2026, 12:00")
 
 			// A part of the leads would look complete.

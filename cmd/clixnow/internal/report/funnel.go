@@ -38,12 +38,6 @@ func (p period) day(t time.Time) (n int, within bool) {
 
 func (p period) date(n int) time.Time { return p.first.AddDate(0, 0, n) }
 
-// before returns the period of the same length before p.
-func (p period) before() period {
-	p.first = p.date(-p.days)
-	return p
-}
-
 // bounds returns the bounds of the search. On both sides they are an hour wider
 // than the period, because in some zones the clocks change at midnight. Such a
 // day has no 0:00, or two of them. The method day excludes the extra leads.
@@ -123,9 +117,9 @@ type group struct {
 	Statuses map[string]int
 }
 
-// addGroup adds the sums of another group to g.
-func addGroup(g *group, other group) {
-	g.add(other.counts)
+// add adds the sums of another group.
+func (g *group) add(other group) {
+	g.counts.add(other.counts)
 	g.Before.add(other.Before)
 	if g.Statuses == nil {
 		g.Statuses = map[string]int{}
@@ -157,16 +151,23 @@ func (all groups) sorted() (list []group) {
 	return list
 }
 
+// entry is a lead of a brand.
+type entry struct {
+	Brand string
+	clixnow.Lead
+}
+
+// source reads leads from the API or from a mirror.
+type source func(context.Context, clixnow.SearchLeadsRequest) iter.Seq2[entry, error]
+
 // funnel has the numbers of leads and first deposits of a period. It holds only
 // sums, so that its size does not grow with the number of leads.
 type funnel struct {
 	period
 	// asOf is the time of the numbers.
 	asOf time.Time
-	// cutoff is as many days before asOf as the period has. The period before
-	// is counted as it was then, so that its leads are not older than those of
-	// the period. Else its conversion would always look better.
-	cutoff                         time.Time
+	// past means that what happened after asOf is not counted.
+	past                           bool
 	Total                          group
 	byDay                          []group
 	brands, subCampaigns, statuses groups
@@ -177,8 +178,7 @@ type funnel struct {
 
 func newFunnel(p period, asOf time.Time, brands ...string) *funnel {
 	f := &funnel{
-		period: p, asOf: asOf.In(p.zone), cutoff: asOf.In(p.zone).AddDate(0, 0, -p.days),
-		Total: group{Name: "Total"}, byDay: make([]group, p.days),
+		period: p, asOf: asOf.In(p.zone), Total: group{Name: "Total"}, byDay: make([]group, p.days),
 		brands: groups{}, subCampaigns: groups{}, statuses: groups{}, daysToDeposit: map[int]int{},
 	}
 	for n := range f.byDay {
@@ -190,103 +190,98 @@ func newFunnel(p period, asOf time.Time, brands ...string) *funnel {
 	return f
 }
 
-// entry is a lead of a brand.
-type entry struct {
-	Brand string
-	clixnow.Lead
+// before returns an empty funnel of the period of the same length before. It
+// counts that period as it was then, so that its leads are not older than those
+// of f. Else its conversion would always look better.
+func (f *funnel) before() *funnel {
+	p := f.period
+	p.first = p.date(-p.days)
+	before := newFunnel(p, f.asOf.AddDate(0, 0, -p.days))
+	before.past = true
+	return before
 }
 
-// source reads leads from the API or from a mirror.
-type source func(context.Context, clixnow.SearchLeadsRequest) iter.Seq2[entry, error]
+// compare adds the numbers of the period before to those of f.
+func (f *funnel) compare(before *funnel) {
+	f.Total.Before = before.Total.counts
+	for name, g := range before.brands {
+		f.brands.get(name).Before = g.counts
+	}
+	for name, g := range before.subCampaigns {
+		f.subCampaigns.get(name).Before = g.counts
+	}
+}
 
 // read reads the leads that signed up in the period or in the period before,
 // whose first deposits show the value of the traffic. It also reads the leads
 // that made their first deposit in these periods, at any time after their
-// sign-up. They show what was earned.
-func (f *funnel) read(ctx context.Context, leads source, read func()) error {
-	from, _ := f.before().bounds()
+// sign-up. They show what was earned. It calls each after each lead.
+func (f *funnel) read(ctx context.Context, leads source, each func()) error {
+	before := f.before()
+	from, _ := before.bounds()
 	_, to := f.bounds()
-	for i, request := range []clixnow.SearchLeadsRequest{
-		{CreatedOnFrom: from, CreatedOnTo: to},
-		{FTDDateFrom: from, FTDDateTo: to},
-	} {
-		for lead, err := range leads(ctx, request) {
-			switch {
-			case err != nil:
-				return fmt.Errorf("%w", err)
-			case i == 0:
-				f.addLead(lead)
-			default:
-				f.addDeposit(lead)
-			}
-			read()
+	for lead, err := range leads(ctx, clixnow.SearchLeadsRequest{CreatedOnFrom: from, CreatedOnTo: to}) {
+		if err != nil {
+			return err
 		}
+		f.addLead(lead)
+		before.addLead(lead)
+		each()
 	}
+	for lead, err := range leads(ctx, clixnow.SearchLeadsRequest{FTDDateFrom: from, FTDDateTo: to}) {
+		if err != nil {
+			return err
+		}
+		f.addDeposit(lead)
+		before.addDeposit(lead)
+		each()
+	}
+	f.compare(before)
 	return nil
 }
 
-// of returns the groups to which a lead belongs.
-func (f *funnel) of(lead entry) []*group {
-	return []*group{
-		&f.Total, f.brands.get(printable(lead.Brand)), f.subCampaigns.get(printable(lead.SubCampaign)),
+// counted returns the day of t, and whether what happened at t is counted.
+func (f *funnel) counted(t time.Time) (day int, ok bool) {
+	day, ok = f.day(t)
+	return day, ok && (!f.past || t.Before(f.asOf))
+}
+
+// add adds a group to those of a lead and of a day.
+func (f *funnel) add(lead entry, day int, one group) {
+	brand, subCampaign := f.brands.get(printable(lead.Brand)), f.subCampaigns.get(printable(lead.SubCampaign))
+	for _, g := range []*group{&f.Total, &f.byDay[day], brand, subCampaign} {
+		g.add(one)
 	}
 }
 
 // addLead counts a lead under the day on which it signed up.
 func (f *funnel) addLead(lead entry) {
-	n, within := f.day(lead.CreatedOn)
-	if !within {
-		f.addLeadBefore(lead)
+	day, ok := f.counted(lead.CreatedOn)
+	if !ok {
 		return
 	}
 	status := printable(lead.Status)
 	one := group{counts: counts{Leads: 1}, Statuses: map[string]int{status: 1}}
-	if lead.HasFTD() {
+	if lead.HasFTD() && (!f.past || lead.FTDDate.Before(f.asOf)) {
 		one.FTDs = 1
 		f.daysToDeposit[max(0, int(math.Ceil(lead.FTDDate.Sub(lead.CreatedOn).Hours()/24)))]++
 	}
-	for _, g := range append(f.of(lead), &f.byDay[n]) {
-		addGroup(g, one)
-	}
-	f.statuses.get(status).add(one.counts)
-}
-
-// addLeadBefore counts a lead of the period before.
-func (f *funnel) addLeadBefore(lead entry) {
-	if _, within := f.before().day(lead.CreatedOn); !within || !lead.CreatedOn.Before(f.cutoff) {
-		return
-	}
-	one := counts{Leads: 1}
-	if lead.HasFTD() && lead.FTDDate.Before(f.cutoff) {
-		one.FTDs = 1
-	}
-	for _, g := range f.of(lead) {
-		g.Before.add(one)
-	}
+	f.add(lead, day, one)
+	f.statuses.get(status).counts.add(one.counts)
 }
 
 // addDeposit counts a first deposit under the day on which it was made. A
 // deposit that was withdrawn or is hidden has no date, and is not counted.
 func (f *funnel) addDeposit(lead entry) {
-	one := counts{Made: 1}
-	if n, within := f.day(lead.FTDDate); within {
-		if _, within := f.day(lead.CreatedOn); !within {
-			one.Earlier = 1
-		}
-		for _, g := range append(f.of(lead), &f.byDay[n]) {
-			g.add(one)
-		}
+	day, ok := f.counted(lead.FTDDate)
+	if !ok {
 		return
 	}
-	if _, within := f.before().day(lead.FTDDate); !within || !lead.FTDDate.Before(f.cutoff) {
-		return
-	}
-	if _, within := f.before().day(lead.CreatedOn); !within {
+	one := group{counts: counts{Made: 1}}
+	if _, within := f.day(lead.CreatedOn); !within {
 		one.Earlier = 1
 	}
-	for _, g := range f.of(lead) {
-		g.Before.add(one)
-	}
+	f.add(lead, day, one)
 }
 
 // Hidden reports whether there is no deposit. Either none was made, or the
@@ -316,10 +311,10 @@ func (f *funnel) Days() []group {
 	}
 	var weeks []group
 	for n, day := range f.byDay {
-		if n == 0 || f.period.date(n).Weekday() == time.Monday {
+		if n == 0 || f.date(n).Weekday() == time.Monday {
 			weeks = append(weeks, group{Name: day.Name})
 		}
-		addGroup(&weeks[len(weeks)-1], day)
+		weeks[len(weeks)-1].add(day)
 	}
 	return weeks
 }
@@ -344,7 +339,7 @@ func (f *funnel) SubCampaigns(n int) []group {
 	}
 	rest := group{Name: fmt.Sprintf("other (%d more)", len(all)-n)}
 	for _, g := range all[n:] {
-		addGroup(&rest, g)
+		rest.add(g)
 	}
 	return append(all[:n:n], rest)
 }

@@ -148,7 +148,7 @@ func TestFunnel(t *testing.T) {
 	}, f.Days())
 	assert.Equal(t, []group{
 		{
-			Name: "a", counts: counts{Leads: 3, FTDs: 2, Made: 1}, Before: counts{Leads: 1},
+			Name: "a", counts: counts{Leads: 3, FTDs: 2, Made: 1},
 			Statuses: map[string]int{"New": 1, "Deposited": 2},
 		},
 		{
@@ -158,7 +158,7 @@ func TestFunnel(t *testing.T) {
 		{Name: "b", counts: counts{Leads: 1, Made: 1, Earlier: 1}, Statuses: map[string]int{"New": 1}},
 	}, f.SubCampaigns(3))
 	total := group{
-		counts: counts{Leads: 6, FTDs: 3, Made: 3, Earlier: 1}, Before: counts{Leads: 1},
+		counts:   counts{Leads: 6, FTDs: 3, Made: 3, Earlier: 1},
 		Statuses: map[string]int{"New": 3, "Deposited": 2, "(none)": 1},
 	}
 	total.Name = "Total"
@@ -221,7 +221,8 @@ func TestLikelyRange(t *testing.T) {
 	// The bounds differ for each size, unless a thousandth is not enough.
 	for leads := 1; leads < 1_000_000; leads = leads*3/2 + 1 {
 		for ftds := 0; ftds <= leads; ftds += 1 + leads/20 {
-			low, high, _ := strings.Cut(strings.TrimSuffix(counts{Leads: leads, FTDs: ftds}.LikelyRange(), " %"), " to ")
+			low, high,
+				_ := strings.Cut(strings.TrimSuffix(counts{Leads: leads, FTDs: ftds}.LikelyRange(), " %"), " to ")
 			assert.NotEqual(t, low, high, "%d of %d", ftds, leads)
 		}
 	}
@@ -235,9 +236,12 @@ func TestWeeks(t *testing.T) {
 	}
 	weeks := f.Days()
 	require.Len(t, weeks, 14)
-	assert.Equal(t, group{Name: "2026-08-01", counts: counts{Leads: 2}, Statuses: map[string]int{"(none)": 2}}, weeks[0])
-	assert.Equal(t, group{Name: "2026-08-03", counts: counts{Leads: 7}, Statuses: map[string]int{"(none)": 7}}, weeks[1])
-	assert.Equal(t, group{Name: "2026-10-26", counts: counts{Leads: 6}, Statuses: map[string]int{"(none)": 6}}, weeks[13])
+	assert.Equal(t, group{Name: "2026-08-01", counts: counts{Leads: 2}, Statuses: map[string]int{"(none)": 2}},
+		weeks[0])
+	assert.Equal(t, group{Name: "2026-08-03", counts: counts{Leads: 7}, Statuses: map[string]int{"(none)": 7}},
+		weeks[1])
+	assert.Equal(t, group{Name: "2026-10-26", counts: counts{Leads: 6}, Statuses: map[string]int{"(none)": 6}},
+		weeks[13])
 }
 
 func TestTop(t *testing.T) {
@@ -339,15 +343,18 @@ func TestBefore(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			// The clocks went back on the 25th, so 13:00 in Zurich was 11:00 UTC.
+			// The clocks went back on the 25th, so 13:00 in Zurich was 11:00
+			// UTC.
 			f := newFunnel(p, instant(t, "2026-10-26T12:00:00Z"))
-			assert.Equal(t, instant(t, "2026-10-23T11:00:00Z"), f.cutoff.UTC())
+			before := f.before()
+			assert.Equal(t, instant(t, "2026-10-23T11:00:00Z"), before.asOf.UTC())
 			lead := entry{Brand: "acme", Lead: clixnow.Lead{CreatedOn: instant(t, test.created)}}
 			if test.deposited != "" {
 				lead.FTDDate = instant(t, test.deposited)
 			}
-			f.addLead(lead)
-			f.addDeposit(lead)
+			before.addLead(lead)
+			before.addDeposit(lead)
+			f.compare(before)
 			assert.Equal(t, test.before, f.Total.Before)
 			for _, g := range []group{*f.brands.get("acme"), *f.subCampaigns.get("(none)")} {
 				assert.Equal(t, test.before, g.Before)

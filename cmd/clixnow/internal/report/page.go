@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"html/template"
 	"math"
-	"slices"
 	"strings"
 	"time"
 )
@@ -17,8 +16,8 @@ var pageSource string
 // page returns the report as an HTML page that loads no other files.
 func (r report) page() ([]byte, error) {
 	page, err := template.New("page").Funcs(template.FuncMap{
-		"number": number, "share": share, "days": formatDays, "percent": percent, "hidden": func() string { return hidden },
-		"plots": newPlots,
+		"number": number, "share": share, "percent": percent, "hidden": func() string { return hidden },
+		"list": func(values ...any) []any { return values },
 	}).Parse(pageSource)
 	if err != nil {
 		return nil, err
@@ -30,16 +29,12 @@ func (r report) page() ([]byte, error) {
 
 // chart is a bar chart with one bar for each day or week.
 type chart struct {
-	// Parts are the names of the parts of a bar, from the bottom.
-	Parts []string
-	Bars  []chartBar
+	Heading, Text string
+	// Parts are the names of the two parts of a bar, from the bottom.
+	Parts [2]string
+	// Bars are the heights of the parts in percent of the chart.
+	Bars  [][2]float64
 	Ticks []tick
-}
-
-// chartBar has the heights of its parts in percent of the chart.
-type chartBar struct {
-	Title string
-	Parts []float64
 }
 
 // tick is a label of an axis. At is its place in percent of the axis.
@@ -50,25 +45,50 @@ type tick struct {
 	Minor bool
 }
 
-// newChart returns a chart. value returns the parts of the bar of a day.
-func (r report) newChart(unit string, parts []string, value func(group) []float64) chart {
-	c := chart{Parts: parts}
+// Charts returns the charts that have something to show.
+func (r report) Charts() (charts []chart) {
+	if r.Total.Leads > 0 {
+		c := chart{Heading: "How many leads signed up?", Text: "By " + r.Interval() + " of sign-up."}
+		c.Parts = [2]string{"with a first deposit", "without"}
+		charts = append(charts, r.fill(c, "", func(g group) [2]float64 {
+			return [2]float64{float64(g.FTDs), float64(g.Leads - g.FTDs)}
+		}))
+	}
+	if r.Total.FTDs > 0 {
+		c := chart{Heading: "How well did they convert?", Parts: [2]string{"final", "may still grow"}}
+		c.Text = fmt.Sprintf("The percentage of the leads of a %s that have made a first deposit (FTD), at any time "+
+			"until now. 50 %% of the first deposits came within %s of the sign-up, and 90 %% within %s. The "+
+			"conversion of younger leads may still grow.",
+			r.Interval(), formatDays(r.DaysUntil(50)), formatDays(r.DaysUntil(90)))
+		charts = append(charts, r.fill(c, " %", func(g group) [2]float64 {
+			if r.MayGrow(g) {
+				return [2]float64{0, g.Conversion()}
+			}
+			return [2]float64{g.Conversion(), 0}
+		}))
+	}
+	if r.Total.Made > 0 {
+		c := chart{Heading: "When were first deposits made?"}
+		c.Text = "By " + r.Interval() + " of the deposit. Their leads may have signed up earlier."
+		c.Parts = [2]string{"by leads that signed up in this period", "by earlier leads"}
+		charts = append(charts, r.fill(c, "", func(g group) [2]float64 {
+			return [2]float64{float64(g.Made - g.Earlier), float64(g.Earlier)}
+		}))
+	}
+	return charts
+}
+
+// fill fills a chart. value returns the parts of the bar of a day or week.
+func (r report) fill(c chart, unit string, value func(group) [2]float64) chart {
 	highest := 0.
 	for _, g := range r.Days {
-		sum := 0.
-		for _, v := range value(g) {
-			sum += v
-		}
-		highest = max(highest, sum)
+		parts := value(g)
+		highest = max(highest, parts[0]+parts[1])
 	}
 	end, steps := scale(highest)
 	for _, g := range r.Days {
-		heights := value(g)
-		for i := range heights {
-			heights[i] *= 100 / end
-		}
-		title := fmt.Sprintf("%s: %s leads, %s FTDs, %s FTDs made", g.Name, number(g.Leads), number(g.FTDs), number(g.Made))
-		c.Bars = append(c.Bars, chartBar{title, heights})
+		parts := value(g)
+		c.Bars = append(c.Bars, [2]float64{100 * parts[0] / end, 100 * parts[1] / end})
 	}
 	for i := range steps + 1 {
 		at := float64(i) / float64(steps)
@@ -88,28 +108,6 @@ func scale(highest float64) (end float64, steps int) {
 	return step * math.Ceil(highest/step), int(math.Ceil(highest / step))
 }
 
-func (r report) LeadsChart() chart {
-	return r.newChart("", []string{"with a first deposit", "without"}, func(g group) []float64 {
-		return []float64{float64(g.FTDs), float64(g.Leads - g.FTDs)}
-	})
-}
-
-func (r report) ConversionChart() chart {
-	return r.newChart(" %", []string{"final", "may still grow"}, func(g group) []float64 {
-		if r.MayGrow(g) {
-			return []float64{0, g.Conversion()}
-		}
-		return []float64{g.Conversion(), 0}
-	})
-}
-
-func (r report) DepositsChart() chart {
-	parts := []string{"by leads that signed up in this period", "by earlier leads"}
-	return r.newChart("", parts, func(g group) []float64 {
-		return []float64{float64(g.Made - g.Earlier), float64(g.Earlier)}
-	})
-}
-
 // Dates returns the labels of the days. They have the year if the period spans
 // several.
 func (r report) Dates() (labels []tick) {
@@ -117,7 +115,8 @@ func (r report) Dates() (labels []tick) {
 	for i := 0; i < len(r.Days); i += step {
 		day, _ := time.Parse(time.DateOnly, r.Days[i].Name)
 		label := tick{
-			Label: day.Format("2 Jan"), At: 100 * (float64(i) + .5) / float64(len(r.Days)), Minor: i/step%3 != 0,
+			Label: day.Format("2 Jan"), At: 100 * (float64(i) + .5) / float64(len(r.Days)),
+			Minor: i/step%3 != 0,
 		}
 		if r.first.Year() != r.date(r.days-1).Year() {
 			label.Year = day.Format("2006")
@@ -127,44 +126,33 @@ func (r report) Dates() (labels []tick) {
 	return labels
 }
 
-// plots are the rows of a table of brands or sub-campaigns.
-type plots struct {
-	First string
-	Rows  []group
-	// end is the end of the axis of the likely ranges, in percent.
-	end float64
-}
-
-func newPlots(first string, rows []group) plots {
-	p := plots{First: first, Rows: rows, end: 1}
-	for _, g := range rows {
+// Range returns the start and the length of the likely range of a group, and
+// its conversion, in percent of an axis that is common to all groups.
+func (r report) Range(g group) [3]float64 {
+	end := 1.
+	for _, other := range append(r.SubCampaigns, r.Brands...) {
 		// A range of few leads may be so wide that the others are too small.
-		p.end = max(p.end, min(g.Conversion()*2, 100))
+		end = max(end, min(1.5*other.Conversion(), 100))
 	}
-	return p
-}
-
-// At returns the place of a percentage on the axis, in percent.
-func (p plots) At(percent float64) float64 { return min(100, 100*percent/p.end) }
-
-// Range returns the start and the length of the likely range on the axis.
-func (p plots) Range(g group) []float64 {
+	at := func(percent float64) float64 { return min(100, 100*percent/end) }
 	low, high := g.likely()
-	return []float64{p.At(low), p.At(high) - p.At(low)}
+	return [3]float64{at(low), at(high) - at(low), at(g.Conversion())}
 }
 
-// Matrix has the percentage of each status in the largest sub-campaigns.
+// Matrix has the largest sub-campaigns: more columns do not fit on paper.
 func (r report) Matrix() []group { return r.funnel.SubCampaigns(min(len(r.SubCampaigns), 8)) }
 
-// Course returns the path of an area chart: the number of leads with a status,
-// by day. It is one unit high and one unit wide for each day.
+// Course returns the path of a bar chart of the number of leads with a status.
+// It is one unit high, and one unit wide for each day or week.
 func (r report) Course(status string) string {
-	highest := slices.MaxFunc(r.Days, func(a, b group) int { return a.Statuses[status] - b.Statuses[status] })
-	var path strings.Builder
+	highest := 1
+	for _, g := range r.Days {
+		highest = max(highest, g.Statuses[status])
+	}
+	path := new(strings.Builder)
 	path.WriteString("M0 1")
 	for i, g := range r.Days {
-		share := percent(g.Statuses[status], highest.Statuses[status]) / 100
-		fmt.Fprintf(&path, "V%.2fH%d", 1-share, i+1)
+		fmt.Fprintf(path, "V%.2fH%d", 1-float64(g.Statuses[status])/float64(highest), i+1)
 	}
 	return path.String() + "V1Z"
 }

@@ -187,7 +187,8 @@ func TestTextsOfTheServer(t *testing.T) {
 	checkPage(t, page, 3)
 	assert.NotContains(t, string(page), "\x1b")
 	assert.NotContains(t, string(page), "\u202e")
-	assert.Contains(t, string(page), "<bdi>&lt;script&gt;alert(1)&lt;/script&gt;</bdi><td>1<td class=\"before\">0<td>1<td>100.0 %")
+	assert.Contains(t, string(page),
+		"<bdi>&lt;script&gt;alert(1)&lt;/script&gt;</bdi><td>1<td class=\"before\">0<td>1<td>100.0 %")
 	assert.Contains(t, string(page), "{{.Title}}")
 }
 
@@ -270,7 +271,7 @@ func TestOnlyDepositsOfEarlierLeads(t *testing.T) {
 	table := reportOn(t, serve(t, []clixnow.Lead{lead}), file)
 	assert.Regexp(t, `\n Leads signed up +0 +0 +\n`, table)
 	assert.Regexp(t, `\n Conversion +- +- +\n`, table)
-	assert.Regexp(t, `\n FTDs made +1 +0 +\n of them by earlier leads +1 +0 +\n`, table)
+	assert.Regexp(t, `\n FTDs made +1 +0 +\n FTDs made by earlier leads +1 +0 +\n`, table)
 	assert.Regexp(t, `\n 2026-11-25 +0 +0 +- +1 +1 `, table)
 	assert.NotContains(t, table, "Status")
 	page, err := os.ReadFile(file)
@@ -300,9 +301,16 @@ func TestFailedRead(t *testing.T) {
 		is     error
 		code   int
 	}{
-		{"server error", clixnowtest.Fault{Status: 503, Times: 50}, "run the same command again later", clixnow.ErrServer, 3},
 		{
-			"cut pages", clixnowtest.Fault{Drop: clixnowtest.DropMidBody, Times: 50}, "run the same command again later",
+			"server error",
+			clixnowtest.Fault{Status: 503, Times: 50},
+			"run the same command again later",
+			clixnow.ErrServer, 3,
+		},
+		{
+			"cut pages",
+			clixnowtest.Fault{Drop: clixnowtest.DropMidBody, Times: 50},
+			"run the same command again later",
 			clixnow.ErrInvalidResponse, 3,
 		},
 		{"token revoked", clixnowtest.Fault{Status: 401}, "check the brand and its token", clixnow.ErrUnauthorized, 4},
@@ -450,7 +458,8 @@ func TestFaultsBeforeReading(t *testing.T) {
 	}
 }
 
-// TestWithdrawnDeposits checks that a deposit that was withdrawn does not count.
+// TestWithdrawnDeposits checks that a deposit that was withdrawn does not
+// count.
 func TestWithdrawnDeposits(t *testing.T) {
 	t.Parallel()
 	server := serve(t, []clixnow.Lead{

@@ -1,14 +1,12 @@
 package report
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -43,8 +41,9 @@ func (r report) Title() string {
 // Notes says what the days and the comparison are.
 func (r report) Notes() string {
 	const layout = "2 Jan 2006, 15:04"
-	return fmt.Sprintf("As of %s (%s). Before: %s, as of %s.", r.asOf.Format(layout), r.zone,
-		r.before(), r.cutoff.Format(layout))
+	before := r.before()
+	return fmt.Sprintf("As of %s (%s). Before: %s, as of %s.", r.asOf.Format(layout), r.zone, before.period,
+		before.asOf.Format(layout))
 }
 
 // Empty reports whether there are no leads and no deposits.
@@ -58,8 +57,7 @@ func (r report) Interval() string {
 	return "day"
 }
 
-// figure is a number of the summary. Change is "" if there is nothing to compare
-// with.
+// figure is a number of the summary. Change is "" if nothing was there before.
 type figure struct{ Name, Now, Before, Change string }
 
 // Summary returns the totals.
@@ -82,7 +80,7 @@ func (r report) Summary() []figure {
 		conversion,
 		{"Likely range", now.LikelyRange(), before.LikelyRange(), ""},
 		count("FTDs made", now.Made, before.Made),
-		count("of them by earlier leads", now.Earlier, before.Earlier),
+		count("FTDs made by earlier leads", now.Earlier, before.Earlier),
 	}
 }
 
@@ -153,26 +151,6 @@ func fraction(percent float64) *float64 { return new(math.Round(percent*1e4) / 1
 
 // printData prints the report for programs.
 func (r report) printData(a *app.App, format string) error {
-	if format == "json" {
-		var brands []string
-		for _, g := range r.Brands {
-			brands = append(brands, g.Name)
-		}
-		encoder := json.NewEncoder(a.Out)
-		encoder.SetEscapeHTML(false)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(struct {
-			Brands []string  `json:"brands"`
-			From   string    `json:"from"`
-			To     string    `json:"to"`
-			Zone   string    `json:"zone"`
-			AsOf   time.Time `json:"asOf"`
-			Rows   []row     `json:"rows"`
-		}{
-			brands, r.first.Format(time.DateOnly), r.date(r.days - 1).Format(time.DateOnly), r.zone.String(),
-			r.asOf.Truncate(time.Second), r.rows(),
-		})
-	}
 	printer := app.Printer[row]{Format: format, Fields: []string{
 		"group", "name", "leads", "ftds", "conversion", "conversionLow", "conversionHigh", "ftdsMade",
 		"ftdsMadeByEarlierLeads", "leadsBefore", "ftdsBefore", "ftdsMadeBefore",
@@ -240,7 +218,8 @@ func groupTable(width int, first string, groups []group) string {
 func (r report) statusTable(width int) string {
 	t := newTable(width, 46, "Status", "Leads", "Share", "")
 	for _, g := range r.Statuses {
-		t.AppendRow(table.Row{g.Name, number(g.Leads), share(g.Leads, r.Total.Leads), bar(g.Leads, r.Statuses[0].Leads, 24)})
+		bar := bar(g.Leads, r.Statuses[0].Leads, 24)
+		t.AppendRow(table.Row{g.Name, number(g.Leads), share(g.Leads, r.Total.Leads), bar})
 	}
 	return t.Render()
 }
@@ -281,7 +260,8 @@ func newTable(width, others int, header ...string) table.Writer {
 	for i, name := range header[1:] {
 		row = append(row, name)
 		if name != "" {
-			columns = append(columns, table.ColumnConfig{Number: 2 + i, Align: text.AlignRight, AlignHeader: text.AlignRight})
+			right := table.ColumnConfig{Number: 2 + i, Align: text.AlignRight, AlignHeader: text.AlignRight}
+			columns = append(columns, right)
 		}
 	}
 	t.SetColumnConfigs(columns)
