@@ -167,13 +167,15 @@ func (r report) printData(a *app.App, format string) error {
 func (r report) printTables(out io.Writer, width int) {
 	printText := func(words string) { fmt.Fprintln(out, text.WrapSoft(words, width)) }
 	printText(r.Title())
-	printText(r.Notes() + "\n")
+	printText(r.Notes())
+	fmt.Fprintln(out)
 	if r.Empty() {
 		printText("No lead signed up or deposited in these periods.")
 		return
 	}
 	if r.Hidden() {
-		printText(hidden + "\n")
+		printText(hidden)
+		fmt.Fprintln(out)
 	}
 	tables := []string{r.summaryTable(width)}
 	if len(r.Brands) > 1 {
