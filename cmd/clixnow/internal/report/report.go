@@ -5,6 +5,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -135,7 +136,7 @@ type data struct {
 
 func (o *options) open(ctx context.Context, a *app.App, now time.Time, opts []clixnow.Option) (data, error) {
 	if o.db != "" {
-		return fromMirror(ctx, a, o.db, a.Brand, now)
+		return fromMirror(ctx, a, o.db, cmp.Or(a.Brand, a.Getenv("CLIXNOW_BRAND")), now)
 	}
 	if a.Demo {
 		clients, closeServers := demo(now)
@@ -185,7 +186,7 @@ func (o *options) write(ctx context.Context, a *app.App, from data) error {
 	err := f.read(ctx, from.leads, func() { _ = progress.Add(1) })
 	_ = progress.Finish()
 	if err != nil {
-		return fmt.Errorf("read the leads; nothing was written: %w", err)
+		return fmt.Errorf("%w; nothing was written", err)
 	}
 	r := newReport(f, o.top)
 	if o.hasPage {
