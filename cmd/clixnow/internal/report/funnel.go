@@ -64,22 +64,17 @@ type counts struct {
 	Made, Earlier int
 }
 
-func (c *counts) add(other counts) {
-	c.Leads += other.Leads
-	c.FTDs += other.FTDs
-	c.Made += other.Made
-	c.Earlier += other.Earlier
+func (c counts) plus(d counts) counts {
+	return counts{c.Leads + d.Leads, c.FTDs + d.FTDs, c.Made + d.Made, c.Earlier + d.Earlier}
 }
 
 // Conversion returns the percentage of leads that made a first deposit.
 func (c counts) Conversion() float64 { return percent(c.FTDs, c.Leads) }
 
 // likely returns the range in which the true conversion lies with a probability
-// of 95 % (Wilson's interval). With few leads the range is wide.
+// of 95 % (Wilson's interval). With few leads the range is wide. There must be
+// leads.
 func (c counts) likely() (low, high float64) {
-	if c.Leads == 0 {
-		return 0, 0
-	}
 	const z = 1.96
 	n, share := float64(c.Leads), c.Conversion()/100
 	center, margin := share+z*z/(2*n), z*math.Sqrt(share*(1-share)/n+z*z/(4*n*n))
@@ -90,13 +85,13 @@ func (c counts) likely() (low, high float64) {
 // LikelyRange returns the range of likely with as many decimals as it needs for
 // its bounds to differ by at least two steps.
 func (c counts) LikelyRange() string {
+	if c.Leads == 0 {
+		return "-"
+	}
 	low, high := c.likely()
 	decimals := 0
 	for width := high - low; width < 2 && decimals < 3; width *= 10 {
 		decimals++
-	}
-	if c.Leads == 0 {
-		return "-"
 	}
 	return fmt.Sprintf("%.*f to %.*f %%", decimals, low, decimals, high)
 }
@@ -119,8 +114,7 @@ type group struct {
 
 // add adds the sums of another group.
 func (g *group) add(other group) {
-	g.counts.add(other.counts)
-	g.Before.add(other.Before)
+	g.counts, g.Before = g.plus(other.counts), g.Before.plus(other.Before)
 	if g.Statuses == nil {
 		g.Statuses = map[string]int{}
 	}
@@ -267,7 +261,7 @@ func (f *funnel) addLead(lead entry) {
 		f.daysToDeposit[max(0, int(math.Ceil(lead.FTDDate.Sub(lead.CreatedOn).Hours()/24)))]++
 	}
 	f.add(lead, day, one)
-	f.statuses.get(status).counts.add(one.counts)
+	f.statuses.get(status).add(group{counts: one.counts})
 }
 
 // addDeposit counts a first deposit under the day on which it was made. A

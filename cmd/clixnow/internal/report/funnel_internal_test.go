@@ -166,9 +166,9 @@ func TestFunnel(t *testing.T) {
 	total.Name = "acme"
 	assert.Equal(t, []group{total}, f.brands.sorted())
 	assert.Equal(t, []group{
-		{Name: "New", counts: counts{Leads: 3, FTDs: 1}},
-		{Name: "Deposited", counts: counts{Leads: 2, FTDs: 2}},
-		{Name: "(none)", counts: counts{Leads: 1}},
+		{Name: "New", counts: counts{Leads: 3, FTDs: 1}, Statuses: map[string]int{}},
+		{Name: "Deposited", counts: counts{Leads: 2, FTDs: 2}, Statuses: map[string]int{}},
+		{Name: "(none)", counts: counts{Leads: 1}, Statuses: map[string]int{}},
 	}, f.statuses.sorted())
 	assert.Equal(t, map[int]int{0: 1, 1: 1, 2: 1}, f.daysToDeposit)
 	assert.Equal(t, 1, f.DaysUntil(50))

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -121,8 +122,7 @@ func checkWritable(file string) error {
 	if err != nil {
 		return app.Usage("--page: %w", err)
 	}
-	test.Close()
-	return os.Remove(test.Name())
+	return errors.Join(test.Close(), os.Remove(test.Name()))
 }
 
 // data is where the leads come from.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -48,7 +49,7 @@ func runWith(ctx context.Context, a *app.App, environment map[string]string, opt
 	a.Out, a.Err, a.ConfigFile = &r.out, &r.messages, environment["CLIXNOW_CONFIG"]
 	a.Getenv = func(name string) string { return environment[name] }
 	defer a.Close()
-	cmd := command(a, func() time.Time { return noon }, opts...)
+	cmd := command(a, func() time.Time { return noon }, opts...) //nolint:contextcheck // ExecuteContext passes it
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.SetArgs(args)
 	return r, cmd.ExecuteContext(ctx)
@@ -424,6 +425,10 @@ func TestOptions(t *testing.T) {
 func TestFaultsBeforeReading(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
+	// Not a device such as /dev/null: a mistake in the program would replace it.
+	socket, err := new(net.ListenConfig).Listen(t.Context(), "unix", filepath.Join(dir, "socket"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = socket.Close() })
 	tests := []struct {
 		name  string
 		args  []string
@@ -434,7 +439,7 @@ func TestFaultsBeforeReading(t *testing.T) {
 		{"empty format", []string{"--output="}, `unknown format ""`},
 		{"page in no folder", []string{"--page", filepath.Join(dir, "no", "page.html")}, "--page: "},
 		{"page is a folder", []string{"--page", dir}, "is not a file"},
-		{"page is a device", []string{"--page", os.DevNull}, "is not a file"},
+		{"page is a socket", []string{"--page", socket.Addr().String()}, "is not a file"},
 		{"page without a name", []string{"--page="}, "is not a file"},
 		{"no sub-campaign", []string{"--top", "0"}, "--top must be at least 1"},
 		{"not a day", []string{"--from", "yesterday"}, "--from: "},
