@@ -47,6 +47,7 @@ func TestReport(t *testing.T) {
 		width        int64
 	}{{"wide", "light", 1100}, {"dark", "dark", 1100}, {"phone", "light", 390}, {"small phone", "dark", 320}} {
 		t.Run(screen.name, func(t *testing.T) {
+			t.Parallel()
 			ctx := openBrowser(t)
 			require.NoError(t, chromedp.Do(ctx, chromedp.EmulateViewport(screen.width, 1250), withScheme(screen.scheme),
 				chromedp.Navigate("file://"+file)))
@@ -61,6 +62,7 @@ func TestReport(t *testing.T) {
 		})
 	}
 	t.Run("paper", func(t *testing.T) {
+		t.Parallel()
 		ctx := openBrowser(t)
 		require.NoError(t, chromedp.Do(ctx, chromedp.Navigate("file://"+file)))
 		pdf, err := chromedp.Call(ctx, page.PrintToPDF, page.PrintToPDFParams{PreferCSSPageSize: new(true)})

@@ -425,7 +425,7 @@ func TestOptions(t *testing.T) {
 func TestFaultsBeforeReading(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	// Not a device such as /dev/null: a mistake in the program would replace it.
+	// A device such as /dev/null could be replaced by a mistake of the program.
 	socket, err := new(net.ListenConfig).Listen(t.Context(), "unix", filepath.Join(dir, "socket"))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = socket.Close() })
