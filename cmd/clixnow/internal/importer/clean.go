@@ -39,7 +39,7 @@ func (c *cleaner) clean(field, value, country string) (any, error) {
 	if field == "password" {
 		return value, nil // it may begin or end with a space
 	}
-	value, err := tidy(value)
+	value, err := Tidy(value)
 	if err != nil || value == "" {
 		return value, err
 	}
@@ -54,9 +54,9 @@ func (c *cleaner) clean(field, value, country string) (any, error) {
 	case "ipAddress":
 		return address(value)
 	case "acceptTermsAndConditions", "acceptPromotions":
-		return yesOrNo(value)
+		return YesOrNo(value)
 	case "clickId", "subCampaign", "placement", "keyword", "sub2":
-		return tracking(value)
+		return Tracking(value)
 	}
 	return value, nil
 }
@@ -70,10 +70,10 @@ var (
 	fraction   = regexp.MustCompile(`^(\d+)\.0+$`)
 )
 
-// tidy returns a value without the characters that one cannot see: those of
+// Tidy returns a value without the characters that one cannot see: those of
 // direction, width and joining, control characters, and spaces around it. It
 // keeps line breaks inside it, and the joiners that some scripts need.
-func tidy(value string) (string, error) {
+func Tidy(value string) (string, error) {
 	// ="0041" tells a spreadsheet to keep the zeros.
 	if inner, ok := strings.CutPrefix(value, `="`); ok && strings.HasSuffix(inner, `"`) {
 		value = inner[:len(inner)-1]
@@ -98,8 +98,8 @@ func tidy(value string) (string, error) {
 	return value, nil
 }
 
-// integer undoes the form in which a spreadsheet has stored a long integer.
-func integer(value string) (string, error) {
+// Integer undoes the form in which a spreadsheet has stored a long integer.
+func Integer(value string) (string, error) {
 	if parts := scientific.FindStringSubmatch(value); parts != nil {
 		if strconv.Itoa(len(parts[2])) != parts[3] {
 			return value, errors.New("was damaged: a spreadsheet has rounded this number")
@@ -109,8 +109,8 @@ func integer(value string) (string, error) {
 	return fraction.ReplaceAllString(value, "$1"), nil
 }
 
-// tracking refuses a macro, because all visitors would have the same value.
-func tracking(value string) (string, error) {
+// Tracking refuses a macro, because all visitors would have the same value.
+func Tracking(value string) (string, error) {
 	var probe clixnow.CreateLeadRequest
 	clixnow.LandingURL{ClickID: value}.Apply(&probe)
 	if probe.ClickID == "" {
@@ -119,10 +119,10 @@ func tracking(value string) (string, error) {
 	if len(value) < 6 {
 		return value, nil // "1E5" is a name
 	}
-	return integer(value)
+	return Integer(value)
 }
 
-func yesOrNo(value string) (bool, error) {
+func YesOrNo(value string) (bool, error) {
 	switch strings.ToLower(value) {
 	case "true", "yes", "y", "t", "1", "on", "wahr", "ja", "vrai", "oui", "verdadero", "sí", "si", "vero", "sì":
 		return true, nil
@@ -148,7 +148,7 @@ func address(value string) (string, error) {
 
 // phone returns a phone number in the form "+41795550190".
 func (c *cleaner) phone(value, country string) (string, error) {
-	plain, err := integer(strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(value, "'"), "p:"), "tel:"))
+	plain, err := Integer(strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(value, "'"), "p:"), "tel:"))
 	if err != nil {
 		return value, err
 	}

@@ -150,6 +150,6 @@ func TestEscapeFormula(t *testing.T) {
 		"'":            "'",
 	} {
 		assert.Equal(t, want, escapeFormula(value))
-		assert.Equal(t, value, unescapeFormula(escapeFormula(value)))
+		assert.Equal(t, value, UnescapeFormula(escapeFormula(value)))
 	}
 }

@@ -26,7 +26,7 @@ const (
 )
 
 // synonyms has a line for each field: its name, and names that other programs
-// give to it, as normalize returns them. They are only suggested, because a
+// give to it, as Normalize returns them. They are only suggested, because a
 // wrong guess would send wrong leads.
 const synonyms = `
 firstName first fname givenname forename vorname prenom prénom nombre nome voornaam imie imię förnamn fornavn
@@ -58,7 +58,7 @@ comment comments note notes notiz notizen bemerkung remark remarks description k
 // column. It returns "" if it knows no such field.
 func suggestion(column string) string {
 	for line := range strings.Lines(synonyms) {
-		if names := strings.Fields(line); len(names) > 0 && slices.Contains(names[1:], normalize(column)) {
+		if names := strings.Fields(line); len(names) > 0 && slices.Contains(names[1:], Normalize(column)) {
 			return names[0]
 		}
 	}
@@ -72,7 +72,7 @@ func columnTargets(header []string, s settings) ([]string, error) {
 		return nil, fmt.Errorf("the first row is not a header: the file must begin with the names of its columns, "+
 			"such as %s", strings.Join(missingFields(nil), ","))
 	}
-	mapping, faults := readMapping(header, s.mapping)
+	mapping, faults := ReadMapping(header, s.mapping)
 	var unknown []string
 	targets := make([]string, len(header))
 	for i, column := range header {
@@ -144,10 +144,10 @@ func unknownColumns(unknown, targets []string) ([]string, error) {
 		"\"clixnow import --help\" lists the fields", shellQuoted(strings.Join(pairs, ",")))
 }
 
-// readMapping reads pairs such as "Mobile=phone", and returns the target for
+// ReadMapping reads pairs such as "Mobile=phone", and returns the target for
 // the index of each column in them. A column with exactly that name comes
 // before columns that differ in case, spaces and hyphens.
-func readMapping(header, pairs []string) (targets map[int]string, faults []error) {
+func ReadMapping(header, pairs []string) (targets map[int]string, faults []error) {
 	targets = make(map[int]string)
 	for _, pair := range pairs {
 		end := strings.LastIndexByte(pair, '=')
@@ -158,7 +158,7 @@ func readMapping(header, pairs []string) (targets map[int]string, faults []error
 		column := strings.TrimSpace(pair[:end])
 		found := find(header, func(name string) bool { return strings.TrimSpace(name) == column })
 		if found == nil {
-			found = find(header, func(name string) bool { return normalize(name) == normalize(column) })
+			found = find(header, func(name string) bool { return Normalize(name) == Normalize(column) })
 		}
 		switch {
 		case len(found) == 0:
@@ -190,17 +190,17 @@ func find(values []string, matches func(string) bool) (found []int) {
 // returns "" if there is no such field.
 func fieldName(column string) string {
 	for _, name := range columnNames() {
-		if normalize(name) == normalize(column) {
+		if Normalize(name) == Normalize(column) {
 			return name
 		}
 	}
 	return ""
 }
 
-// normalize returns the same text for "First Name", "first_name" and
+// Normalize returns the same text for "First Name", "first_name" and
 // "firstName".
-func normalize(name string) string {
-	tidied, _ := tidy(name)
+func Normalize(name string) string {
+	tidied, _ := Tidy(name)
 	return strings.NewReplacer(" ", "", "_", "", "-", "", ".", "").Replace(strings.ToLower(tidied))
 }
 

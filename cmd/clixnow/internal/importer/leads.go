@@ -64,11 +64,11 @@ func (l *leads) records() iter.Seq2[sheet.Row, error] {
 			if _, isOfRow := errors.AsType[*sheet.RowError](err); err != nil && !isOfRow {
 				err = fmt.Errorf("read the leads: %w", err)
 			} else if err == nil {
-				err = l.checkLineBreaks(record)
+				err = l.file.CheckLineBreaks(record, l.mayHaveLineBreaks)
 			}
 			for i := range record.Values {
 				if isEscaped {
-					record.Values[i] = unescapeFormula(record.Values[i])
+					record.Values[i] = UnescapeFormula(record.Values[i])
 				}
 			}
 			if !yield(record, err) {
@@ -78,31 +78,11 @@ func (l *leads) records() iter.Seq2[sheet.Row, error] {
 	}
 }
 
-// checkLineBreaks finds rows that a quotation mark has swallowed. A line break
-// is a sign of that, unless the column may have some. In such a column it is a
-// line that has as many delimiters as a row.
-func (l *leads) checkLineBreaks(record sheet.Row) error {
-	if l.file.IsWorkbook {
-		return nil
-	}
-	for i, value := range record.Values {
-		target := l.targets[i]
-		if !strings.Contains(value, "\n") {
-			continue
-		}
-		if target == "comment" || target == leaveOut || strings.HasPrefix(target, extraPrefix) {
-			columns := len(l.targets)
-			isRow := func(line string) bool { return strings.Count(line, string(l.file.Delimiter)) >= columns-1 }
-			if columns == 1 || !slices.ContainsFunc(strings.Split(value, "\n"), isRow) {
-				continue
-			}
-		}
-		last := record.Line + strings.Count(strings.Join(record.Values, ""), "\n")
-		return &sheet.RowError{Line: record.Line, Problem: fmt.Sprintf("a value of column %d (%s) has a line break. "+
-			"A quotation mark (\") is probably not closed, so that lines %d to %d became one row", i+1,
-			l.file.Header[i], record.Line, last)}
-	}
-	return nil
+// mayHaveLineBreaks reports whether the values of a column may have several
+// lines.
+func (l *leads) mayHaveLineBreaks(column int) bool {
+	target := l.targets[column]
+	return target == "comment" || target == leaveOut || strings.HasPrefix(target, extraPrefix)
 }
 
 // row cleans and validates the values of one row.

@@ -194,8 +194,8 @@ func escapeFormula(value string) string {
 	return value
 }
 
-// unescapeFormula undoes escapeFormula.
-func unescapeFormula(value string) string {
+// UnescapeFormula undoes escapeFormula.
+func UnescapeFormula(value string) string {
 	if isFormula(value) {
 		return strings.TrimPrefix(value, "'")
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 
 	"golang.org/x/text/encoding"
@@ -103,6 +104,32 @@ func (f *File) csvRecords(in *lines, skip int) iter.Seq2[Row, error] {
 			}
 		}
 	}
+}
+
+// CheckLineBreaks finds a row that a quotation mark has swallowed. A line break
+// is a sign of that, unless the column may have some. In such a column it is a
+// line that has as many delimiters as a row. The error is a *RowError.
+func (f *File) CheckLineBreaks(row Row, mayHave func(column int) bool) error {
+	if f.IsWorkbook {
+		return nil
+	}
+	for i, value := range row.Values {
+		if !strings.Contains(value, "\n") {
+			continue
+		}
+		if mayHave(i) {
+			columns := len(f.Header)
+			isRow := func(line string) bool { return strings.Count(line, string(f.Delimiter)) >= columns-1 }
+			if columns == 1 || !slices.ContainsFunc(strings.Split(value, "\n"), isRow) {
+				continue
+			}
+		}
+		last := row.Line + strings.Count(strings.Join(row.Values, ""), "\n")
+		return &RowError{Line: row.Line, Problem: fmt.Sprintf("a value of column %d (%s) has a line break. "+
+			"A quotation mark (\") is probably not closed, so that lines %d to %d became one row", i+1,
+			f.Header[i], row.Line, last)}
+	}
+	return nil
 }
 
 // csvError returns the error of a file that cannot be read further. It names
