@@ -17,6 +17,7 @@ import (
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/lead"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/mock"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/postback"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/reconcile"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/report"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/sync"
 )
@@ -48,6 +49,7 @@ func commands(a *app.App) *cobra.Command {
 		lead.Command(a),
 		mock.Command(a),
 		postback.Command(a),
+		reconcile.Command(a),
 		report.Command(a),
 		sync.Command(a),
 	)
