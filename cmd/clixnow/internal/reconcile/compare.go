@@ -290,7 +290,7 @@ func (c *comparison) matchSimilar() {
 	forms = slices.Compact(forms)
 	c.unmatched = slices.DeleteFunc(c.unmatched, func(lead clixnow.Lead) bool {
 		found := byEmail[emailForm(lead.Email)]
-		if len(found) == 0 && !isHidden(lead.ClickID) {
+		if len(found) != 1 && !isHidden(lead.ClickID) {
 			found = similar(clickIDForm(lead.ClickID), forms, byForm)
 		}
 		contradicts := len(found) == 1 && !isMasked(lead.Email) && !isMasked(found[0].email) &&

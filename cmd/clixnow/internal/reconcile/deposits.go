@@ -73,7 +73,7 @@ func (c *comparison) testDeposits(ctx context.Context, client *clixnow.Client, c
 	for id := range unseen {
 		c.deposits.unmoved++
 		lead := c.deposits.leads[id]
-		c.report(unmovedDeposit, nil, lead, "a reading by updatedOn does not show this deposit")
+		c.report(unmovedDeposit, c.ours.byID[id], lead, "a reading by updatedOn does not show this deposit")
 	}
 	return nil
 }

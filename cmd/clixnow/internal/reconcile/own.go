@@ -58,8 +58,6 @@ type ours struct {
 	// These count what was left out: refused or never sent, without a value to
 	// compare, click ids that are macros or damaged, and other brands.
 	notSent, empty, badClickIDs, otherBrands int
-	// merged counts registrations that were there already.
-	merged int
 }
 
 func newOurs(brand string) *ours {
@@ -97,7 +95,6 @@ func (o *ours) add(r *registration) {
 		known = same
 	}
 	if known != nil {
-		o.merged++
 		known.complete(r)
 		r = known
 	} else {
@@ -123,18 +120,6 @@ func (r *registration) complete(other *registration) {
 	}
 }
 
-// The meanings of columns.
-const (
-	leadIDColumn     = "leadId"
-	clickIDColumn    = "clickId"
-	emailColumn      = "email"
-	registeredColumn = "registered"
-	depositColumn    = "deposit"
-	brandColumn      = "brand"
-	outcomeColumn    = "outcome"
-	leftOut          = "-"
-)
-
 // columnNames has a line for each meaning and its names, as importer.Normalize
 // returns them.
 const columnNames = `leadId leadid clixnowid clixnowleadid brokerleadid
@@ -152,12 +137,12 @@ func columnsOf(header, mapping []string) (map[string]int, error) {
 	for i, name := range header {
 		meaning := meaningOf(name)
 		if target, ok := mapped[i]; ok {
-			if meaning = meaningOf(target); meaning == "" && target != leftOut {
+			if meaning = meaningOf(target); meaning == "" && target != "-" {
 				faults = append(faults, fmt.Errorf("--map: %q must be leadId, clickId, email, registered, deposit, "+
 					"brand or -", target))
 			}
-		} else if name == outcomeColumn && isResults {
-			meaning = outcomeColumn
+		} else if name == "outcome" && isResults {
+			meaning = name
 		}
 		if _, twice := columns[meaning]; twice && meaning != "" {
 			faults = append(faults, fmt.Errorf("two columns mean %s: leave one out by --map 'COLUMN=-'", meaning))
@@ -165,8 +150,8 @@ func columnsOf(header, mapping []string) (map[string]int, error) {
 		columns[meaning] = i
 	}
 	delete(columns, "")
-	_, hasID := columns[leadIDColumn]
-	_, hasClickID := columns[clickIDColumn]
+	_, hasID := columns["leadId"]
+	_, hasClickID := columns["clickId"]
 	if !hasID && !hasClickID && faults == nil {
 		faults = append(faults, errors.New("there is no column of lead ids (leadId, lead_id, clixnowId) and none of "+
 			"click ids (clickId, click_id, click, externalId, transactionId): name one by --map 'COLUMN=leadId' or "+
@@ -234,10 +219,10 @@ func (o *ours) addRow(file string, row sheet.Row, columns map[string]int, zone *
 		return fmt.Errorf("line %d: column %d (%s) must be %s", row.Line, columns[meaning]+1, meaning, problem)
 	}
 	r := &registration{
-		source: fmt.Sprintf("%s:%d", file, row.Line), clickID: value(clickIDColumn), email: value(emailColumn),
-		brand: value(brandColumn),
+		source: fmt.Sprintf("%s:%d", file, row.Line), clickID: value("clickId"), email: value("email"),
+		brand: value("brand"),
 	}
-	switch outcome := value(outcomeColumn); outcome {
+	switch outcome := value("outcome"); outcome {
 	case "", "registered", "recovered":
 	case "unknown":
 		r.inDoubt = true
@@ -245,21 +230,21 @@ func (o *ours) addRow(file string, row sheet.Row, columns map[string]int, zone *
 		o.notSent++
 		return nil
 	}
-	if id, _ := importer.Integer(value(leadIDColumn)); !isNothing(id) {
+	if id, _ := importer.Integer(value("leadId")); !isNothing(id) {
 		var err error
 		if r.leadID, err = strconv.ParseInt(id, 10, 64); err != nil || r.leadID < 1 {
-			return fault(leadIDColumn, "a positive number")
+			return fault("leadId", "a positive number")
 		}
 	}
 	var ok bool
-	if text := value(registeredColumn); !isNothing(text) {
+	if text := value("registered"); !isNothing(text) {
 		if r.registered, ok = parseMoment(text, zone); !ok {
-			return fault(registeredColumn, "a time such as 2026-10-01 12:00:00, or a day such as 2026-10-01")
+			return fault("registered", "a time such as 2026-10-01 12:00:00, or a day such as 2026-10-01")
 		}
 	}
-	if _, r.deposit.isKnown = columns[depositColumn]; r.deposit.isKnown {
-		if r.deposit.isMade, r.deposit.on, ok = parseDeposit(value(depositColumn), zone); !ok {
-			return fault(depositColumn, "a time such as 2026-10-01 12:00:00, a day, yes, no or empty")
+	if _, r.deposit.isKnown = columns["deposit"]; r.deposit.isKnown {
+		if r.deposit.isMade, r.deposit.on, ok = parseDeposit(value("deposit"), zone); !ok {
+			return fault("deposit", "a time such as 2026-10-01 12:00:00, a day, yes, no or empty")
 		}
 	}
 	o.add(r)

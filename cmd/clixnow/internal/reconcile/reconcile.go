@@ -259,23 +259,28 @@ func kinds() []kindInfo {
 	}
 }
 
+// counts counts the findings by their kinds.
+func (c *comparison) counts() map[kind]int {
+	counts := make(map[kind]int)
+	for i := range c.findings {
+		counts[c.findings[i].Kind]++
+	}
+	return counts
+}
+
 // verdict returns nil, or an error whose code is that of the command.
 func (c *comparison) verdict() error {
-	codes := make(map[int]int)
+	codes, counts := make(map[int]int), c.counts()
 	for _, k := range kinds() {
-		for i := range c.findings {
-			if c.findings[i].Kind == k.kind {
-				codes[k.code]++
-			}
-		}
+		codes[k.code] += counts[k.kind]
 	}
-	switch {
-	case codes[app.CodeRefused] > 0:
+	switch different, hidden := codes[app.CodeRefused], codes[app.CodeDoubt]; {
+	case different > 0:
 		return app.WithCode(app.CodeRefused, fmt.Errorf("%s: something is missing there, or differs",
-			count(codes[app.CodeRefused], "finding")))
-	case codes[app.CodeDoubt] > 0:
+			count(different, "finding")))
+	case hidden > 0:
 		return app.WithCode(app.CodeDoubt, fmt.Errorf("%s: it cannot be told whether all is there",
-			count(codes[app.CodeDoubt], "finding")))
+			count(hidden, "finding")))
 	}
 	return nil
 }
@@ -328,10 +333,7 @@ func (c *comparison) table(out io.Writer) {
 	if c.hidden > 0 {
 		fmt.Fprintf(out, "Leads that hide when they were created: %d; unknown_here leaves them out\n", c.hidden)
 	}
-	counts := make(map[kind]int)
-	for i := range c.findings {
-		counts[c.findings[i].Kind]++
-	}
+	counts := c.counts()
 	if len(counts) > 0 {
 		fmt.Fprintln(out)
 	}
@@ -357,7 +359,6 @@ func (o *ours) leftOut(outside int) string {
 		{o.otherBrands, "of other brands"},
 		{o.notSent, "refused or not sent"},
 		{o.empty, "without lead id, click id and email"},
-		{o.merged, "repeated"},
 		{o.badClickIDs, "click ids that are macros or rounded"},
 	} {
 		if part.n > 0 {

@@ -327,6 +327,64 @@ func TestKinds(t *testing.T) {
 	}
 }
 
+// TestPairs has two kinds of findings at once, for each pair of kinds.
+func TestPairs(t *testing.T) {
+	t.Parallel()
+	unmoved := func(l *clixnow.Lead) { l.FTDDate = at(7, 9) }
+	none := func(*clixnow.Lead) {}
+	blocks := []struct {
+		kind, row string
+		// change changes the lead. nil means that there is none.
+		change func(*clixnow.Lead)
+	}{
+		{"", "N,click-N,visitorN@example.com,2021-11-05,no,acme\n", none},
+		{"missing_there", "N,click-N,visitorN@example.com,2021-11-05,no,acme\n", nil},
+		{"missing_there", ",click-N,visitorN@example.com,2021-11-05,no,acme\n", nil},
+		{"click_id_differs", "N,CLICK-N,visitorN@example.com,2021-11-05,no,acme\n", none},
+		{"click_id_differs", ",click-N-and-more,,2021-11-05,no,acme\n", none},
+		{"email_differs", ",click-N,anna@example.com,2021-11-05,no,acme\n", none},
+		{"deposit_only_here", "N,,,2021-11-05,2021-11-07,acme\n", none},
+		{"deposit_withdrawn", "N,,,2021-11-05,2021-11-05,acme\n", none},
+		{"deposit_only_there", "N,,,2021-11-05,no,acme\n", deposited(at(7, 9))},
+		{"other_brand", ",click-N,,2021-11-05,no,beta\n", none},
+		{"unknown_here", "", none},
+		{"unmoved_deposit", "N,,,2021-11-05,yes,acme\n", unmoved},
+		{"", "N,,,2021-10-05,no,acme\n", nil},
+	}
+	for i, a := range blocks {
+		for j, b := range blocks {
+			t.Run(fmt.Sprint(i, a.kind, " and ", j, b.kind), func(t *testing.T) {
+				t.Parallel()
+				brand := clixnowtest.NewServer()
+				defer brand.Close()
+				brand.AddLeads(lead(900, deposited(at(8, 0)))) // so that the brand shows deposits
+				file := "lead_id,click_id,email,registered,ftd,brand\n900,,,,yes,\n"
+				var want []string
+				for k, block := range []struct {
+					kind, row string
+					change    func(*clixnow.Lead)
+				}{a, b} {
+					id := int64(101 + k)
+					file += strings.ReplaceAll(block.row, "N", fmt.Sprint(id))
+					if block.change != nil {
+						brand.AddLeads(lead(id, block.change))
+					}
+					if block.kind != "" {
+						want = append(want, block.kind)
+					}
+				}
+				path := write(t, "f.csv", file)
+				got := run(t, brand, "--from", "2021-11-01", "--to", "2021-11-30", "-o", "json", path)
+				var kinds []string
+				for _, line := range got.findings(t) {
+					kinds = append(kinds, strings.Fields(line)[0])
+				}
+				assert.ElementsMatch(t, want, kinds, got.out)
+			})
+		}
+	}
+}
+
 // TestYoung uses the clock, because what is too young depends on it.
 func TestYoung(t *testing.T) {
 	t.Parallel()
@@ -385,8 +443,8 @@ func TestUnmovedDeposits(t *testing.T) {
 			"unmoved", []clixnow.Lead{lead(1, unmoved), lead(2, before), lead(3, deposited(at(8, 0)))}, "",
 			"2 of 3 first deposits of the period did not move updatedOn",
 			[]string{
-				"unmoved_deposit 1 click-1 a reading by updatedOn does not show this deposit",
-				"unmoved_deposit 2 click-2 a reading by updatedOn does not show this deposit",
+				"unmoved_deposit f.csv:2 1 click-1 a reading by updatedOn does not show this deposit",
+				"unmoved_deposit f.csv:3 2 click-2 a reading by updatedOn does not show this deposit",
 			},
 		},
 		{"deposits hidden", []clixnow.Lead{lead(1, unmoved)}, "ftdDate",
