@@ -306,6 +306,41 @@ var kinds = []struct {
 		}, code: 1,
 	},
 	{
+		name: "a difference outside the period",
+		file: "click_id,registered\nCLICK-1,2021-10-31 12:00\nclick-2,2021-11-05\n",
+		leads: []clixnow.Lead{
+			lead(1, func(l *clixnow.Lead) { l.CreatedOn, l.UpdatedOn = at(0, 12), at(0, 12) }), lead(2, nil),
+		},
+	},
+	{
+		name: "changed on the day of the deposit", file: "lead_id,ftd\n1,2021-11-06\n2,yes\n",
+		leads: []clixnow.Lead{lead(1, nil), lead(2, deposited(at(7, 9)))},
+		want:  []string{"deposit_only_here f.csv:2 1 click-1"}, code: 1,
+	},
+	{
+		name: "one email twice", file: "click_id,email\nCLICK-1,anna@example.com\nCLICK-2,anna@example.com\n",
+		leads: []clixnow.Lead{lead(1, email("anna@example.com")), lead(2, email("anna@example.com"))},
+		want: []string{
+			"click_id_differs f.csv:2 1 CLICK-1 click-1 only upper and lower case differ",
+			"click_id_differs f.csv:3 2 CLICK-2 click-2 only upper and lower case differ",
+		}, code: 1,
+	},
+	{
+		name:  "one click id of two people",
+		file:  "click_id,email\nclick-1,visitor1@example.com\nclick-1,anna@example.com\n",
+		leads: []clixnow.Lead{lead(1, nil)},
+		want:  []string{"missing_there f.csv:3 0 click-1 it has no time: it may be of another period"}, code: 1,
+	},
+	{
+		name: "in doubt, and registered later", file: "line,outcome,lead_id,email,click_id,error\n" +
+			"2,unknown,,,click-1,?\n3,registered,1,,click-1,\n",
+		leads: []clixnow.Lead{lead(1, nil)},
+	},
+	{
+		name: "deposit in one of two rows", file: "lead_id,ftd\n1,2021-11-07\n1,no\n",
+		leads: []clixnow.Lead{lead(1, deposited(at(7, 9)))},
+	},
+	{
 		name: "repeated", file: "lead_id,click_id,ftd\n1,click-1,\n,click-1,\n1,,2021-11-07\n",
 		leads: []clixnow.Lead{lead(1, deposited(at(7, 9)))},
 	},
@@ -446,6 +481,10 @@ func TestUnmovedDeposits(t *testing.T) {
 				"unmoved_deposit f.csv:2 1 click-1 a reading by updatedOn does not show this deposit",
 				"unmoved_deposit f.csv:3 2 click-2 a reading by updatedOn does not show this deposit",
 			},
+		},
+		{
+			"after the period", []clixnow.Lead{lead(1, func(l *clixnow.Lead) { l.FTDDate = at(31, 1) })}, "",
+			"No first deposit was made in the period", nil,
 		},
 		{"deposits hidden", []clixnow.Lead{lead(1, unmoved)}, "ftdDate",
 			"cannot be tested: the brand hides the\ndates", nil},
