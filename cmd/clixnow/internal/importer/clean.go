@@ -122,6 +122,7 @@ func Tracking(value string) (string, error) {
 	return Integer(value)
 }
 
+// YesOrNo reads a yes or a no in several languages.
 func YesOrNo(value string) (bool, error) {
 	switch strings.ToLower(value) {
 	case "true", "yes", "y", "t", "1", "on", "wahr", "ja", "vrai", "oui", "verdadero", "sí", "si", "vero", "sì":

@@ -210,7 +210,7 @@ func (c *comparison) finish(ctx context.Context, client *clixnow.Client) error {
 		case r.leadID != 0:
 			c.absent(r, "the lead was not created in the period, and was not looked up by its id")
 		case candidates > 0:
-			detail := fmt.Sprintf("it may be one of %d leads that hide what was compared", candidates)
+			detail := fmt.Sprintf("leads that hide what was compared: %d; it may be one of them", candidates)
 			c.report(cannotTell, r, nil, detail)
 		default:
 			c.absent(r, "")
@@ -261,7 +261,7 @@ func (c *comparison) unknown(lead *clixnow.Lead) {
 	case c.isYoung(lead.CreatedOn):
 		c.report(tooYoung, nil, lead, "the lead")
 	case r != nil:
-		c.report(unknownHere, nil, lead, fmt.Sprintf("%s has its click id, but another lead id", r.source))
+		c.report(unknownHere, nil, lead, r.source+" has its click id, but another lead id")
 	case elsewhere != nil:
 		c.report(otherBrand, nil, lead, fmt.Sprintf("%s says brand %s", elsewhere.source, elsewhere.brand))
 	default:

@@ -29,7 +29,7 @@ func TestOutbox(t *testing.T) {
 			}
 			db, err := sql.Open(driver, source)
 			require.NoError(t, err)
-			defer db.Close()
+			defer func() { _ = db.Close() }()
 			fillOutbox(t, db)
 
 			brand := clixnowtest.NewServer()
@@ -47,7 +47,7 @@ func TestOutbox(t *testing.T) {
 			assert.Equal(t, 8, n)
 
 			// A file adds deposits to the same registrations.
-			file := write(t, "f.csv", "click_id,ftd\nclick-1,2021-11-07\n")
+			file := write(t, "click_id,ftd\nclick-1,2021-11-07\n")
 			got = run(t, brand, "--from", "2021-11-01", "--to", "2021-11-30", "--db", address, "-o", "jsonl", file)
 			assert.Contains(t, got.out, `{"kind":"cannot_tell","source":"f.csv:2","leadId":1,`)
 

@@ -25,18 +25,22 @@ func TestFiles(t *testing.T) {
 		{"UTF-16 and tabs", utf16, ""},
 		{"numbers of a spreadsheet", "lead_id,ftd\n1.0,44507.375\n2,44507\n", ""},
 		{"seconds and milliseconds", "lead_id,ftd\n1,1636275600\n2,1636275600000\n", ""},
-		{"missing values of other programs", "lead_id,ftd\n1,2021-11-07\n2,yes\n3,NULL\n4,0000-00-00 00:00:00\n5,-\n",
-			""},
+		{
+			"missing values of other programs", "lead_id,ftd\n1,2021-11-07\n2,yes\n3,NULL\n4,0000-00-00\n5,-\n",
+			"",
+		},
 		{"CR only", "lead_id,ftd\r1,2021-11-07\r2,yes\r", ""},
-		{"other names", "Broker ID,FTD am,clickId\n1,2021-11-07,x\n2,yes,y\n",
-			"Broker ID=leadId,FTD am=deposit,clickId=-"},
+		{
+			"other names", "Broker ID,FTD am,clickId\n1,2021-11-07,x\n2,yes,y\n",
+			"Broker ID=leadId,FTD am=deposit,clickId=-",
+		},
 		{"a column that has line breaks", "lead_id,ftd,notes\n1,2021-11-07,\"a\nb\"\n2,yes,\n", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			got := run(t, filesBrand(t), "--from", "2021-11-01", "--to", "2021-11-30", "-o", "json", "--map",
 				test.flags,
-				write(t, "f.csv", test.file))
+				write(t, test.file))
 			require.Equal(t, 1, got.code, got.errs)
 			assert.NotContains(t, got.out, "missing_there")
 			lines := got.findings(t)
@@ -77,8 +81,10 @@ func TestRefusedFiles(t *testing.T) {
 				"click, externalId, transactionId): name one by --map 'COLUMN=leadId' or --map 'COLUMN=clickId'",
 		},
 		{"two columns", "lead_id,leadId\n1,1\n", "", "two columns mean leadId: leave one out by --map 'COLUMN=-'"},
-		{"wrong map", "lead_id,x\n1,1\n", "x=phone",
-			`--map: "phone" must be leadId, clickId, email, registered, deposit, brand or -`},
+		{
+			"wrong map", "lead_id,x\n1,1\n", "x=phone",
+			`--map: "phone" must be leadId, clickId, email, registered, deposit, brand or -`,
+		},
 		{"map of no column", "lead_id\n1\n", "x=email", `--map: there is no column "x"`},
 		{"lead id", "lead_id\n1\nanna@example.com\n", "", "line 3: column 1 (leadId) must be a positive number"},
 		{
@@ -100,7 +106,7 @@ func TestRefusedFiles(t *testing.T) {
 			t.Parallel()
 			brand := clixnowtest.NewServer()
 			defer brand.Close()
-			path := write(t, "f.csv", test.file)
+			path := write(t, test.file)
 			got := run(t, brand, "--from", "2021-11-01", "--map", test.flags, path)
 			assert.Equal(t, "clixnow: "+path+": "+test.want+"\n", got.errs)
 			assert.Equal(t, 2, got.code)

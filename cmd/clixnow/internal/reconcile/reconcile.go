@@ -359,7 +359,7 @@ func (o *ours) leftOut(outside int) string {
 		{o.otherBrands, "of other brands"},
 		{o.notSent, "refused or not sent"},
 		{o.empty, "without lead id, click id and email"},
-		{o.badClickIDs, "click ids that are macros or rounded"},
+		{o.badClickIDs, "with a click id that is a macro or rounded"},
 	} {
 		if part.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.what))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ func run(t *testing.T, brand *clixnowtest.Server, args ...string) result {
 		In: strings.NewReader(""), Out: &out, Err: &errs, Getenv: func(name string) string { return env[name] },
 	}
 	defer a.Close()
-	root := app.Root(a, reconcile.Command(a)) //nolint:contextcheck // ExecuteContext passes it
+	root := app.Root(a, reconcile.Command(a))
 	root.SetArgs(append([]string{"reconcile"}, args...))
 	err := root.ExecuteContext(t.Context())
 	if err != nil {
@@ -64,9 +65,10 @@ func (r result) findings(t *testing.T) (lines []string) {
 	return lines
 }
 
-func write(t *testing.T, name, content string) string {
+// write writes f.csv, and returns its path.
+func write(t *testing.T, content string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
+	path := filepath.Join(t.TempDir(), "f.csv")
 	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 	return path
 }
@@ -187,8 +189,10 @@ var kinds = []struct {
 	{
 		name: "similar click id of another email", file: "click_id,email\nCLICK-1,anna@example.com\n",
 		leads: []clixnow.Lead{lead(1, nil)},
-		want: []string{"missing_there f.csv:2 0 CLICK-1 it has no time: it may be of another period",
-			"unknown_here 1 click-1"}, code: 1,
+		want: []string{
+			"missing_there f.csv:2 0 CLICK-1 it has no time: it may be of another period",
+			"unknown_here 1 click-1",
+		}, code: 1,
 	},
 	{
 		name: "click id hidden, lead id known", file: "lead_id,click_id\n1,click-1\n",
@@ -201,15 +205,18 @@ var kinds = []struct {
 		name: "click id hidden, lead id unknown", file: "click_id\nclick-1\n",
 		leads: []clixnow.Lead{lead(1, nil)}, opts: []clixnowtest.Option{clixnowtest.WithHiddenFields("clickId")},
 		want: []string{
-			"unknown_here 1", "cannot_tell f.csv:2 0 click-1 it may be one of 1 leads that hide what was compared",
+			"unknown_here 1",
+			"cannot_tell f.csv:2 0 click-1 leads that hide what was compared: 1; it may be one of them",
 		}, code: 5,
 	},
 	{
 		name:  "click id hidden, but the emails of all leads are known",
 		file:  "click_id,email\nclick-3,anna@example.com\n",
 		leads: []clixnow.Lead{lead(1, nil)}, opts: []clixnowtest.Option{clixnowtest.WithHiddenFields("clickId")},
-		want: []string{"missing_there f.csv:2 0 click-3 it has no time: it may be of another period",
-			"unknown_here 1"}, code: 1,
+		want: []string{
+			"missing_there f.csv:2 0 click-3 it has no time: it may be of another period",
+			"unknown_here 1",
+		}, code: 1,
 	},
 	{
 		name: "click id hidden, found by email", file: "click_id,email\nclick-1,visitor1@example.com\n",
@@ -355,7 +362,7 @@ func TestKinds(t *testing.T) {
 			defer brand.Close()
 			brand.AddLeads(test.leads...)
 			got := run(t, brand, "--from", "2021-11-01", "--to", "2021-11-30", "-o", "json",
-				write(t, "f.csv", test.file))
+				write(t, test.file))
 			assert.Equal(t, test.want, got.findings(t))
 			assert.Equal(t, test.code, got.code, got.errs)
 		})
@@ -393,14 +400,14 @@ func TestPairs(t *testing.T) {
 				brand := clixnowtest.NewServer()
 				defer brand.Close()
 				brand.AddLeads(lead(900, deposited(at(8, 0)))) // so that the brand shows deposits
-				file := "lead_id,click_id,email,registered,ftd,brand\n900,,,,yes,\n"
+				file := []string{"lead_id,click_id,email,registered,ftd,brand\n900,,,,yes,\n"}
 				var want []string
 				for k, block := range []struct {
 					kind, row string
 					change    func(*clixnow.Lead)
 				}{a, b} {
 					id := int64(101 + k)
-					file += strings.ReplaceAll(block.row, "N", fmt.Sprint(id))
+					file = append(file, strings.ReplaceAll(block.row, "N", strconv.FormatInt(id, 10)))
 					if block.change != nil {
 						brand.AddLeads(lead(id, block.change))
 					}
@@ -408,7 +415,7 @@ func TestPairs(t *testing.T) {
 						want = append(want, block.kind)
 					}
 				}
-				path := write(t, "f.csv", file)
+				path := write(t, strings.Join(file, ""))
 				got := run(t, brand, "--from", "2021-11-01", "--to", "2021-11-30", "-o", "json", path)
 				var kinds []string
 				for _, line := range got.findings(t) {
@@ -435,10 +442,9 @@ func TestYoung(t *testing.T) {
 		lead(3, func(l *clixnow.Lead) { l.CreatedOn, l.UpdatedOn, l.FTDDate = old, young, young }),
 		lead(4, created(old)),
 	)
-	file := write(t, "f.csv",
-		fmt.Sprintf("click_id,registered,ftd\nclick-3,%s,no\nclick-4,%s,%s\nclick-5,%s,no\nclick-6,%s,no\n",
-			old.Format(time.RFC3339), old.Format(time.RFC3339), young.Format(time.RFC3339), young.Format(time.RFC3339),
-			old.Format(time.RFC3339)))
+	oldTime, youngTime := old.Format(time.RFC3339), young.Format(time.RFC3339)
+	file := write(t, "click_id,registered,ftd\nclick-3,"+oldTime+",no\nclick-4,"+oldTime+","+youngTime+"\n"+
+		"click-5,"+youngTime+",no\nclick-6,"+oldTime+",no\n")
 	from := old.AddDate(0, 0, -1).Format(time.DateOnly)
 	got := run(t, brand, "--from", from, "-o", "json", file)
 	assert.Equal(t, []string{
@@ -462,8 +468,12 @@ func TestUnmovedDeposits(t *testing.T) {
 		found []string
 	}{
 		{"none", []clixnow.Lead{lead(1, nil)}, "", "No first deposit was made in the period", nil},
-		{"moved", []clixnow.Lead{lead(1, deposited(at(7, 9)))}, "",
-			"Each first deposit of the period (1) is also found", nil},
+		{
+			"moved",
+			[]clixnow.Lead{lead(1, deposited(at(7, 9)))},
+			"",
+			"Each first deposit of the period (1) is also found", nil,
+		},
 		{
 			"within the tolerance", []clixnow.Lead{lead(1, func(l *clixnow.Lead) {
 				l.FTDDate, l.UpdatedOn = at(7, 9), at(7, 9).Add(-time.Minute)
@@ -475,7 +485,9 @@ func TestUnmovedDeposits(t *testing.T) {
 			"", "Each first deposit of the period (1) is also found", nil,
 		},
 		{
-			"unmoved", []clixnow.Lead{lead(1, unmoved), lead(2, before), lead(3, deposited(at(8, 0)))}, "",
+			"unmoved",
+			[]clixnow.Lead{lead(1, unmoved), lead(2, before), lead(3, deposited(at(8, 0)))},
+			"",
 			"2 of 3 first deposits of the period did not move updatedOn",
 			[]string{
 				"unmoved_deposit f.csv:2 1 click-1 a reading by updatedOn does not show this deposit",
@@ -483,20 +495,30 @@ func TestUnmovedDeposits(t *testing.T) {
 			},
 		},
 		{
-			"after the period", []clixnow.Lead{lead(1, func(l *clixnow.Lead) { l.FTDDate = at(31, 1) })}, "",
+			"after the period",
+			[]clixnow.Lead{lead(1, func(l *clixnow.Lead) { l.FTDDate = at(31, 1) })},
+			"",
 			"No first deposit was made in the period", nil,
 		},
-		{"deposits hidden", []clixnow.Lead{lead(1, unmoved)}, "ftdDate",
-			"cannot be tested: the brand hides the\ndates", nil},
-		{"changes hidden", []clixnow.Lead{lead(1, unmoved)}, "updatedOn",
-			"cannot be tested: the brand hides\nupdatedOn", nil},
+		{
+			"deposits hidden",
+			[]clixnow.Lead{lead(1, unmoved)},
+			"ftdDate",
+			"cannot be tested: the brand hides the\ndates", nil,
+		},
+		{
+			"changes hidden",
+			[]clixnow.Lead{lead(1, unmoved)},
+			"updatedOn",
+			"cannot be tested: the brand hides\nupdatedOn", nil,
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			brand := clixnowtest.NewServer(clixnowtest.WithHiddenFields(test.hide))
 			defer brand.Close()
 			brand.AddLeads(test.leads...)
-			file := write(t, "f.csv", "lead_id\n1\n2\n3\n"[:len("lead_id\n")+2*len(test.leads)])
+			file := write(t, "lead_id\n1\n2\n3\n"[:len("lead_id\n")+2*len(test.leads)])
 			got := run(t, brand, "--from", "2021-11-01", "--to", "2021-11-30", "-o", "json", file)
 			assert.Equal(t, test.found, got.findings(t))
 			assert.Contains(t, got.errs, test.want)
@@ -510,7 +532,7 @@ func TestEmails(t *testing.T) {
 	brand := clixnowtest.NewServer()
 	defer brand.Close()
 	brand.AddLeads(lead(1, nil))
-	file := write(t, "f.csv", "lead_id,email,password\n1,anna@example.com,Secret-1!\n2,,Secret-2!\n")
+	file := write(t, "lead_id,email,password\n1,anna@example.com,Secret-1!\n2,,Secret-2!\n")
 	for _, format := range []string{"table", "csv", "json", "jsonl"} {
 		got := run(t, brand, "--from", "2021-11-01", "--to", "2021-11-30", file, "-o", format)
 		assert.NotContains(t, got.out+got.errs, "@")
@@ -531,7 +553,7 @@ func TestLookups(t *testing.T) {
 	for i := range 300 {
 		fmt.Fprintf(&file, "%d,%s\n", i+1, []string{"2021-11-05", ""}[i%2])
 	}
-	got := run(t, brand, "--from", "2021-11-01", "--to", "2021-11-30", "-o", "json", write(t, "f.csv", file.String()))
+	got := run(t, brand, "--from", "2021-11-01", "--to", "2021-11-30", "-o", "json", write(t, file.String()))
 	lines := strings.Join(got.findings(t), "\n")
 	assert.Equal(t, 250, strings.Count(lines, "missing_there"))
 	assert.Equal(t, 50, strings.Count(lines, "and was not looked up by its id"))
@@ -561,7 +583,7 @@ func TestManyRegistrations(t *testing.T) {
 		fmt.Fprintf(&file, "%s,%s,\n", id, leads[i].Email)
 	}
 	brand.AddLeads(leads...)
-	path := write(t, "f.csv", file.String())
+	path := write(t, file.String())
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
