@@ -157,7 +157,7 @@ func (m *Mirror) query(ctx context.Context, statement string, args, targets []an
 }
 
 // lead returns the lead of a record of leadTable.
-func (r record) lead() (clixnow.Lead, error) {
+func (r *record) lead() (clixnow.Lead, error) {
 	t := r.texts
 	lead := clixnow.Lead{
 		ID: r.ints[0], BrandID: r.ints[1],
@@ -173,7 +173,7 @@ func (r record) lead() (clixnow.Lead, error) {
 	return lead, err
 }
 
-func (r record) event(brand string) Event {
+func (r *record) event(brand string) Event {
 	t := r.texts
 	return Event{
 		ID: r.ints[0], Brand: brand, LeadID: r.ints[1], Kind: clixnow.LeadEvent(t[0]), StatusBefore: t[1], Status: t[2],

@@ -95,7 +95,7 @@ func (m *Mirror) Run(ctx context.Context, opts RunOptions) error {
 		brandsDone.Go(func() { errs[i] = f.run(ctx) })
 	}
 	brandsDone.Wait()
-	if r.fatal != nil {
+	if !opts.Once {
 		return r.fatal
 	}
 	return errors.Join(errs...)
@@ -141,16 +141,12 @@ type result struct {
 // run follows the brand until ctx is done. With Once it returns when the brand
 // has caught up or has failed.
 func (f *follower) run(ctx context.Context) error {
-	for {
-		err := f.follow(ctx)
-		switch {
-		case f.opts.Once:
-			return err
-		case ctx.Err() != nil:
-			return nil
-		}
+	err := f.follow(ctx)
+	for !f.opts.Once && ctx.Err() == nil {
 		sleep(ctx, f.failed(ctx, err))
+		err = f.follow(ctx)
 	}
+	return err
 }
 
 // follow reads one sequence of changes until it ends, and returns the error

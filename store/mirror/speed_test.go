@@ -2,7 +2,6 @@ package mirror_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -58,7 +57,7 @@ func newFake(t *testing.T, leads int, shuffled bool) *history {
 		require.NoError(t, json.Unmarshal(h.append(nil, i), &all[i]))
 	}
 	server.AddLeads(all...)
-	h.Server.Config.Handler = server
+	h.Config.Handler = server
 	return h
 }
 
@@ -191,7 +190,7 @@ func syncAll(t *testing.T, h *history, k kind) func() {
 		require.NoError(t, m.Run(t.Context(), opts))
 		t.Logf("%s: memory of the process %d MiB after 100,000 leads, at most %d MiB", k.dialect, first>>20, heap>>20)
 		require.Equal(t, []string{strconv.Itoa(h.leads)}, query(t, m, "SELECT count(*) FROM leads"))
-		events := fmt.Sprint(h.leads + (h.leads+15)/20)
+		events := strconv.Itoa(h.leads + (h.leads+15)/20)
 		require.Equal(t, []string{events}, query(t, m, "SELECT count(*) FROM lead_events"))
 		if k.dialect == mirror.SQLite {
 			var file string

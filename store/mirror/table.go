@@ -55,12 +55,13 @@ var (
 )
 
 // texts returns the names of the columns of texts, each after a comma.
-func (t table) texts() (list string) {
+func (t table) texts() string {
+	var list strings.Builder
 	for _, column := range t.columns {
 		name, _, _ := strings.Cut(column, " ")
-		list += ", " + name
+		list.WriteString(", " + name)
 	}
-	return list
+	return list.String()
 }
 
 func isNullable(column string) bool { return strings.Contains(column, " ") }
@@ -102,9 +103,10 @@ func (m *Mirror) stored(ctx context.Context, tx *sql.Tx, brand string, leads []c
 		if err != nil {
 			return nil, err
 		}
-		// CROSS JOIN makes SQLite look up each id, and not read the whole brand.
+		// CROSS JOIN makes SQLite look up each id instead of reading all leads.
 		from, arg = "json_each($2) AS j CROSS JOIN leads AS l WHERE l.id = j.value", string(list)
 	}
+	//nolint:gosec // G202: only names of columns are appended
 	statement := "SELECT brand, l.id, brand_id" + leadTable.texts() + " FROM " + from + " AND brand = $1"
 	rows, err := tx.QueryContext(ctx, statement, brand, arg)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -92,7 +93,8 @@ func isLoopback(host string) bool { return host == "localhost" || net.ParseIP(ho
 func (m *monitor) health(w http.ResponseWriter, _ *http.Request) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	text, code := "", http.StatusOK
+	var text strings.Builder
+	code := http.StatusOK
 	for _, brand := range slices.Sorted(maps.Keys(m.brands)) {
 		state := "ok"
 		switch s := m.brands[brand]; {
@@ -101,8 +103,8 @@ func (m *monitor) health(w http.ResponseWriter, _ *http.Request) {
 		case s.CaughtUpAt.IsZero():
 			state = fmt.Sprintf("catching up, %d leads read", s.Leads)
 		}
-		text += brand + ": " + state + "\n"
+		text.WriteString(brand + ": " + state + "\n")
 	}
 	w.WriteHeader(code)
-	_, _ = fmt.Fprint(w, text)
+	_, _ = fmt.Fprint(w, text.String())
 }

@@ -20,7 +20,7 @@ CREATE TABLE leads (
 	client_type  TEXT NOT NULL,
 	extra        TEXT,
 	PRIMARY KEY (brand, id)
-) WITHOUT ROWID;
+);
 CREATE INDEX leads_by_created_on ON leads (created_on);
 CREATE INDEX leads_by_ftd_date ON leads (ftd_date) WHERE ftd_date IS NOT NULL;
 
