@@ -94,6 +94,9 @@ type Mirror struct {
 	// owner is the number of this process in mirror_owner. 0 means that it only
 	// reads.
 	owner int64
+	// quietInterval is how often a brand without changes is saved, so that
+	// readers can tell a quiet brand from one that is not read.
+	quietInterval time.Duration
 	// saving is held by a transaction of Transact. SQLite would let others wait
 	// by polling.
 	saving sync.Mutex
@@ -116,7 +119,7 @@ const (
 // no lock, so a killed process does not hold up the next one. Open does not
 // take over db, and nothing closes it.
 func Open(ctx context.Context, db *sql.DB, dialect Dialect) (*Mirror, error) {
-	m := &Mirror{db: db, dialect: dialect}
+	m := &Mirror{db: db, dialect: dialect, quietInterval: time.Hour}
 	found, err := m.Migrate(ctx, migrations, versionTable)
 	if err = cmp.Or(err, checkVersion(found)); err != nil {
 		return nil, err

@@ -110,6 +110,7 @@ func (k kind) test(t *testing.T) {
 	t.Run("stop", k.stop)
 	t.Run("polling", k.polling)
 	t.Run("idle", k.idle)
+	t.Run("quiet brand", k.quiet)
 	t.Run("take over", k.takeOver)
 	t.Run("brands fail alone", k.brandsFailAlone)
 	t.Run("all brands refuse", k.allRefuse)

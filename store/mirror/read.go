@@ -119,8 +119,8 @@ type Position struct {
 	// ReadTo is the time before which all changes were read. A zero time means
 	// that none were read.
 	ReadTo time.Time
-	// CaughtUpAt is when all changes had been saved last. It does not move
-	// while nothing changes. A zero time means that the history was not read
+	// CaughtUpAt is when all changes had been saved last. While nothing
+	// changes, it moves once in an hour. A zero time means that the history was not read
 	// completely.
 	CaughtUpAt time.Time
 }

@@ -125,6 +125,9 @@ type follower struct {
 	// failures is the number of failures since the brand was read last.
 	failures int
 
+	// caughtUpSaved is when caught_up_at was saved last. A zero time means not
+	// yet.
+	caughtUpSaved time.Time
 	// batch has the leads that were read since the last checkpoint.
 	batch []clixnow.Lead
 	// saving gives the result of the transaction that runs. It may be nil.
@@ -187,7 +190,7 @@ func (f *follower) checkpoint(ctx context.Context, position time.Time, caughtUp 
 		return err
 	}
 	f.status.Leads += int64(len(f.batch))
-	if len(f.batch) == 0 && caughtUp && !f.status.CaughtUpAt.IsZero() {
+	if len(f.batch) == 0 && caughtUp && time.Since(f.caughtUpSaved) < f.mirror.quietInterval {
 		// Without changes the saved position is as good.
 		err := f.mirror.checkOwner(ctx)
 		if err == nil {
@@ -201,6 +204,7 @@ func (f *follower) checkpoint(ctx context.Context, position time.Time, caughtUp 
 	}
 	err := f.saved()
 	if err == nil {
+		f.caughtUpSaved = time.Now()
 		f.succeeded(true)
 	}
 	return err

@@ -200,6 +200,27 @@ func (k kind) polling(t *testing.T) {
 	assert.Equal(t, 1, strings.Count(run.logs.String(), "caught up"), run.logs)
 }
 
+// quiet checks that a brand without changes is saved again after the quiet
+// interval, so that readers see that it is still read.
+func (k kind) quiet(t *testing.T) {
+	t.Parallel()
+	m := k.mirror(t)
+	m.SetQuietInterval(0)
+	saved := func() time.Time {
+		all, err := m.Positions(t.Context())
+		require.NoError(t, err)
+		if len(all) == 0 {
+			return time.Time{}
+		}
+		return all[0].CaughtUpAt
+	}
+	run := start(t, m, 10*time.Millisecond, newServer(t))
+	eventually(t, func() bool { return !saved().IsZero() })
+	first := saved()
+	eventually(t, func() bool { return saved().After(first) })
+	require.NoError(t, run.stop())
+}
+
 // idle checks that a poll without changes costs one request and no write.
 func (k kind) idle(t *testing.T) {
 	t.Parallel()

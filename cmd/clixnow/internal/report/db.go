@@ -30,7 +30,7 @@ func fromMirror(ctx context.Context, a *app.App, address, brand string, now time
 				"the database does not have all leads of %q yet; run \"clixnow sync\" until it has caught up", p.Brand))
 			break
 		}
-		if now.Sub(p.CaughtUpAt) > 24*time.Hour {
+		if now.Sub(p.CaughtUpAt) > 2*time.Hour {
 			fmt.Fprintf(a.Err,
 				"clixnow: warning: the database has had no news of %q since %s; does \"clixnow sync\" run?\n",
 				p.Brand, p.CaughtUpAt.UTC().Format(time.RFC3339))

@@ -73,7 +73,7 @@ COMMENT ON TABLE mirror_brands IS 'How far each brand was read';
 COMMENT ON COLUMN mirror_brands.brand IS 'The name of the brand at Clixnow';
 COMMENT ON COLUMN mirror_brands.position IS 'All changes before this time were read. NULL: none were read';
 COMMENT ON COLUMN mirror_brands.caught_up_at IS
-	'When all changes had been saved last. It does not move while nothing changes. NULL: the history was not read completely';
+	'When all changes had been saved last. While nothing changes, it moves once in an hour. NULL: the history was not read completely';
 
 CREATE TABLE mirror_owner (
 	only_row   BIGINT PRIMARY KEY CHECK (only_row = 1),
