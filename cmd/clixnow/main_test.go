@@ -128,7 +128,7 @@ func (tr *tracker) setRefuse(refuse bool) {
 func dayLater(ts *testscript.TestScript, file string) {
 	db, err := database.Open(ts.MkAbs(file))
 	ts.Check(err)
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	earlier := func(column string) string {
 		return column + " = strftime('%Y-%m-%dT%H:%M:%S.000000Z', " + column + ", '-25 hours')"
 	}

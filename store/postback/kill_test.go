@@ -121,7 +121,7 @@ func killRepeatedly(t *testing.T, w *world, kills int) {
 		var found int
 		f := r.Form
 		id, _ := strconv.ParseInt(f.Get("lead"), 10, 64)
-		err := w.mirror.DB().QueryRowContext(context.Background(), find, f.Get("brand"), id, f.Get("event"),
+		err := w.mirror.DB().QueryRowContext(r.Context(), find, f.Get("brand"), id, f.Get("event"),
 			f.Get("status")).Scan(&found)
 		mu.Lock()
 		defer mu.Unlock()
@@ -162,7 +162,7 @@ func killRepeatedly(t *testing.T, w *world, kills int) {
 	}
 	logs, err := os.Create(filepath.Join(t.TempDir(), "logs"))
 	require.NoError(t, err)
-	defer logs.Close()
+	defer func() { _ = logs.Close() }()
 	text := func() string {
 		text, _ := os.ReadFile(logs.Name())
 		return string(text)

@@ -4,10 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,23 +25,26 @@ import (
 // fakeTracker answers requests without a network, so that time can be faked.
 type fakeTracker struct {
 	mu     sync.Mutex
-	answer func(r *http.Request) *http.Response
+	answer answer
 	times  []time.Time
 }
+
+// answer sets the status and the header of the response to a request.
+type answer func(*http.Request, *http.Response)
 
 func (f *fakeTracker) RoundTrip(r *http.Request) (*http.Response, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.times = append(f.times, time.Now())
-	response := f.answer(r)
-	response.Body, response.Request = io.NopCloser(strings.NewReader("")), r
+	response := &http.Response{Header: make(http.Header), Body: http.NoBody, Request: r}
+	f.answer(r, response)
 	return response, nil
 }
 
-func (f *fakeTracker) setAnswer(answer func(*http.Request) *http.Response) {
+func (f *fakeTracker) setAnswer(a answer) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.answer = answer
+	f.answer = a
 }
 
 // taken returns the times of the requests since the last call.
@@ -53,13 +56,12 @@ func (f *fakeTracker) taken() []time.Time {
 	return times
 }
 
-func respond(status int, header ...string) func(*http.Request) *http.Response {
-	return func(*http.Request) *http.Response {
-		response := &http.Response{StatusCode: status, Header: make(http.Header)}
-		if len(header) > 0 {
-			response.Header.Set("Retry-After", header[0])
+func respond(status int, retryAfter ...string) answer {
+	return func(_ *http.Request, response *http.Response) {
+		response.StatusCode = status
+		if len(retryAfter) > 0 {
+			response.Header.Set("Retry-After", retryAfter[0])
 		}
-		return response
 	}
 }
 
@@ -75,8 +77,7 @@ func inBubble(t *testing.T, poll time.Duration, test func(*setup)) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "leads.db")
 	synctest.Test(t, func(t *testing.T) {
-		db,
-			err := sql.Open("sqlite",
+		db, err := sql.Open("sqlite",
 			"file:"+file+"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)")
 		require.NoError(t, err)
 		db.SetMaxOpenConns(1)
@@ -132,7 +133,7 @@ func TestBackoff(t *testing.T) {
 	t.Parallel()
 	const poll = 5 * time.Second
 	for _, code := range []int{404, 503} {
-		t.Run(fmt.Sprint(code), func(t *testing.T) {
+		t.Run(strconv.Itoa(code), func(t *testing.T) {
 			t.Parallel()
 			inBubble(t, poll, func(s *setup) {
 				s.setAnswer(respond(code))
@@ -204,12 +205,11 @@ func TestOutage(t *testing.T) {
 func TestRefusedEvents(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 5*time.Second, func(s *setup) {
-		s.setAnswer(func(r *http.Request) *http.Response {
-			status := 200
+		s.setAnswer(func(r *http.Request, response *http.Response) {
+			response.StatusCode = 200
 			if r.URL.Query().Get("id") < "click5" {
-				status = 500 // the tracker fails at these click ids
+				response.StatusCode = 500 // the tracker fails at these click ids
 			}
-			return respond(status)(r)
 		})
 		for id := range int64(10) {
 			s.deposit(id)

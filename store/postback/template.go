@@ -72,7 +72,7 @@ func unknownMacro(found string) error {
 }
 
 // errDotSegment is returned for a path that servers read as another path.
-var errDotSegment = errors.New("the path of the url would have a segment . or ..")
+var errDotSegment = errors.New("the path of the url would have the segment \".\" or \"..\"")
 
 func hasDotSegment(address string) bool {
 	path, _, _ := strings.Cut(address, "?")

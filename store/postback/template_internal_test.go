@@ -84,7 +84,7 @@ func TestTemplateErrors(t *testing.T) {
 		{"line break", "https://a.example/\nSECRET", "cannot be parsed"},
 		{"not ASCII", "https://a.example/?ü=SECRET", "ASCII"},
 		{"bad escape", "https://a.example/%zzSECRET", "cannot be parsed"},
-		{"dot segment", "https://a.example/SECRET/../x", "segment . or .."},
+		{"dot segment", "https://a.example/SECRET/../x", `segment "." or ".."`},
 		{"empty", "", "must begin with https://"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -2,6 +2,7 @@
 package postback
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -88,7 +89,7 @@ failed events of the postback. "clixnow sync" sends them.`,
 		_, err = fmt.Fprintf(a.Out, "%d events of %s are sent again by \"clixnow sync\"\n", number, args[0])
 		if err == nil && number < int64(max(len(ids), 1)) {
 			return app.WithCode(app.CodeRefused,
-				fmt.Errorf("not all of them have failed; see \"clixnow postback list\""))
+				errors.New("not all of them have failed; see \"clixnow postback list\""))
 		}
 		return err
 	}
