@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 
@@ -71,6 +72,8 @@ type comparison struct {
 	// not made in the period.
 	leads, hidden, found, agree, outside int
 	deposits                             deposits
+	// here and there are the lengths of the click ids of both sides.
+	here, there lengths
 	// showsDeposits means that a lead shows a first deposit.
 	showsDeposits bool
 }
@@ -247,6 +250,8 @@ func (c *comparison) absent(r *registration, detail string) {
 		c.report(inDoubt, r, nil, "the lead is not there")
 	case c.isYoung(r.registered.last):
 		c.report(tooYoung, r, nil, "the registration")
+	case r.similar != "":
+		c.report(missingThere, r, nil, "the brand has a lead with the similar click id "+r.similar)
 	case r.leadID == 0 && r.registered.isZero():
 		c.report(missingThere, r, nil, "it has no time: it may be of another period")
 	default:
@@ -275,6 +280,7 @@ func (c *comparison) matchSimilar() {
 	byEmail, byForm := make(map[string][]*registration), make(map[string][]*registration)
 	var forms []string
 	for _, r := range c.ours.all {
+		c.here.add(r.clickID)
 		if r.settled || r.leadID != 0 {
 			continue
 		}
@@ -290,7 +296,8 @@ func (c *comparison) matchSimilar() {
 	forms = slices.Compact(forms)
 	c.unmatched = slices.DeleteFunc(c.unmatched, func(lead clixnow.Lead) bool {
 		found := byEmail[emailForm(lead.Email)]
-		if len(found) != 1 && !isHidden(lead.ClickID) {
+		hasEmail := len(found) == 1
+		if !hasEmail && !isHidden(lead.ClickID) && !c.ours.hasClickID(lead.ClickID) {
 			found = similar(clickIDForm(lead.ClickID), forms, byForm)
 		}
 		contradicts := len(found) == 1 && !isMasked(lead.Email) && !isMasked(found[0].email) &&
@@ -298,9 +305,43 @@ func (c *comparison) matchSimilar() {
 		if len(found) != 1 || found[0].settled || contradicts {
 			return false
 		}
+		if !hasEmail && !c.isCut(found[0], &lead) {
+			found[0].similar = lead.ClickID
+			return false
+		}
 		c.compare(found[0], &lead)
 		return true
 	})
+}
+
+// lengths counts the longest click ids of one side, in characters.
+type lengths struct{ longest, count int }
+
+func (l *lengths) add(clickID string) {
+	switch n := utf8.RuneCountInString(clickID); {
+	case n > l.longest:
+		l.longest, l.count = n, 1
+	case n == l.longest:
+		l.count++
+	}
+}
+
+// isCut reports whether the click id of a lead is that of r, changed on the
+// way, where one begins with the other or both have the same form. A common
+// beginning alone proves nothing: click-1 is no cut click-112.
+func (c *comparison) isCut(r *registration, lead *clixnow.Lead) bool {
+	const long, digits = 20, "0123456789"
+	form, whole := clickIDForm(lead.ClickID), clickIDForm(r.clickID)
+	if form == whole || !isMasked(r.email) && emailForm(r.email) == emailForm(lead.Email) {
+		return true
+	}
+	length, side := utf8.RuneCountInString(lead.ClickID), c.there
+	if len(form) > len(whole) {
+		form, whole = whole, form
+		length, side = utf8.RuneCountInString(r.clickID), c.here
+	}
+	isOtherNumber := strings.ContainsAny(form[len(form)-1:], digits) && strings.Trim(whole[len(form):], digits) == ""
+	return length >= long || length == side.longest && side.count > 1 && !isOtherNumber
 }
 
 // similar returns the registrations whose click id has this form, or begins

@@ -28,6 +28,9 @@ type registration struct {
 	deposit    deposit
 	// inDoubt means that our side does not know whether the lead exists.
 	inDoubt bool
+	// similar is a click id of a lead that may be another one. "" means that
+	// there is none.
+	similar string
 	// settled means that its lead was found, or is missing. differs means that
 	// there is a finding about it.
 	settled, differs bool
@@ -107,6 +110,9 @@ func (o *ours) add(r *registration) {
 		o.byClickID[r.clickID] = r
 	}
 }
+
+// hasClickID reports whether a registration has exactly this click id.
+func (o *ours) hasClickID(id string) bool { return o.byClickID[id] != nil || o.elsewhere[id] != nil }
 
 // complete takes over what r does not know yet.
 func (r *registration) complete(other *registration) {

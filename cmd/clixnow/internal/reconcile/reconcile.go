@@ -207,6 +207,7 @@ func (c *comparison) run(ctx context.Context, client *clixnow.Client, count func
 			return err
 		}
 		count()
+		c.there.add(lead.ClickID)
 		switch {
 		case lead.CreatedOn.IsZero():
 			c.hidden++

@@ -162,12 +162,87 @@ var kinds = []struct {
 		want:  []string{"click_id_differs f.csv:2 1 CLICK-1 click-1 only upper and lower case differ"}, code: 1,
 	},
 	{
-		name: "click id cut there", file: "click_id\nclick-1-and-more\n", leads: []clixnow.Lead{lead(1, nil)},
-		want: []string{"click_id_differs f.csv:2 1 click-1-and-more click-1 cut there after 7 characters"}, code: 1,
+		name: "long click id cut there", file: "click_id\na-click-id-of-20-xxx-and-more\n",
+		leads: []clixnow.Lead{lead(1, clickID("a-click-id-of-20-xxx"))},
+		want: []string{
+			"click_id_differs f.csv:2 1 a-click-id-of-20-xxx-and-more a-click-id-of-20-xxx cut there after 20 characters",
+		}, code: 1,
 	},
 	{
-		name: "click id cut here", file: "click_id\nclick-\n", leads: []clixnow.Lead{lead(1, nil)},
-		want: []string{"click_id_differs f.csv:2 1 click- click-1 cut here after 6 characters"}, code: 1,
+		name: "long click id cut here", file: "click_id\na-click-id-of-20-xxx\n",
+		leads: []clixnow.Lead{lead(1, clickID("a-click-id-of-20-xxx-and-more"))},
+		want: []string{
+			"click_id_differs f.csv:2 1 a-click-id-of-20-xxx a-click-id-of-20-xxx-and-more cut here after 20 characters",
+		}, code: 1,
+	},
+	{
+		name: "cut where others are cut", file: "click_id\nabcdefgh-1\nbcdefghi-2\nclick-3\n",
+		leads: []clixnow.Lead{
+			lead(1, clickID("abcdefgh")), lead(2, clickID("bcdefghi")), lead(3, nil),
+		},
+		want: []string{
+			"click_id_differs f.csv:2 1 abcdefgh-1 abcdefgh cut there after 8 characters",
+			"click_id_differs f.csv:3 2 bcdefghi-2 bcdefghi cut there after 8 characters",
+		}, code: 1,
+	},
+	{
+		name:  "short beginning there",
+		file:  "click_id\nclick-1-and-more\n",
+		leads: []clixnow.Lead{lead(1, nil)},
+		want: []string{
+			"missing_there f.csv:2 0 click-1-and-more the brand has a lead with the similar click id click-1",
+			"unknown_here 1 click-1",
+		}, code: 1,
+	},
+	{
+		name:  "short beginning here",
+		file:  "click_id\nclick-\n",
+		leads: []clixnow.Lead{lead(1, nil)},
+		want: []string{
+			"missing_there f.csv:2 0 click- the brand has a lead with the similar click id click-1",
+			"unknown_here 1 click-1",
+		}, code: 1,
+	},
+	{
+		name:  "click ids that count",
+		file:  "click_id\nclick-112\nclick-12\n",
+		leads: []clixnow.Lead{lead(1, nil), lead(12, nil)},
+		want: []string{
+			"missing_there f.csv:2 0 click-112 the brand has a lead with the similar click id click-1",
+			"unknown_here 1 click-1",
+		}, code: 1,
+	},
+	{
+		name:  "click ids that count, all of one length",
+		file:  "click_id\nclick-112\n",
+		leads: []clixnow.Lead{lead(11, nil), lead(12, nil)},
+		want: []string{
+			"missing_there f.csv:2 0 click-112 the brand has a lead with the similar click id click-11",
+			"unknown_here 11 click-11", "unknown_here 12 click-12",
+		}, code: 1,
+	},
+	{
+		name: "similar to the click id of another registration",
+		file: "lead_id,click_id\n,a-click-id-of-20-xxx-and-more\n2,a-click-id-of-20-xxx\n",
+		leads: []clixnow.Lead{
+			lead(1, clickID("a-click-id-of-20-xxx")), lead(2, clickID("a-click-id-of-20-xxx")),
+		},
+		want: []string{
+			"missing_there f.csv:2 0 a-click-id-of-20-xxx-and-more it has no time: it may be of another period",
+			"unknown_here 1 a-click-id-of-20-xxx f.csv:3 has its click id, but another lead id",
+		}, code: 1,
+	},
+	{
+		name: "short click id cut there, and the email agrees",
+		file: "click_id,email\nclick-1-a,anna@example.com\nclick-2,anna@example.com\n",
+		leads: []clixnow.Lead{
+			lead(1, email("anna@example.com")), lead(22, nil),
+		},
+		want: []string{
+			"missing_there f.csv:3 0 click-2 it has no time: it may be of another period",
+			"click_id_differs f.csv:2 1 click-1-a click-1 cut there after 7 characters",
+			"unknown_here 22 click-22",
+		}, code: 1,
 	},
 	{
 		name: "cut so that it fits two", file: "click_id\nclick-1a\nclick-1b\n", leads: []clixnow.Lead{lead(1, nil)},
