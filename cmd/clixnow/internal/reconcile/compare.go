@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -74,14 +75,16 @@ type comparison struct {
 	deposits                             deposits
 	// here and there are the lengths of the click ids of both sides.
 	here, there lengths
-	// showsDeposits means that a lead shows a first deposit.
-	showsDeposits bool
+	// These mean that a lead shows a first deposit, a click id or an email.
+	showsDeposits, showsClickIDs, showsEmails bool
 }
 
 // add compares a lead with the registration that has its id or its click id. It
 // reports whether there is one.
 func (c *comparison) add(lead *clixnow.Lead) bool {
 	c.showsDeposits = c.showsDeposits || lead.HasFTD()
+	c.showsClickIDs = c.showsClickIDs || !isHidden(lead.ClickID)
+	c.showsEmails = c.showsEmails || !isMasked(lead.Email)
 	r := c.ours.byID[lead.ID]
 	if r == nil {
 		if r = c.ours.byClickID[lead.ClickID]; r != nil && r.leadID != 0 {
@@ -198,12 +201,11 @@ func (c *comparison) finish(ctx context.Context, client *clixnow.Client) error {
 			return err
 		}
 	}
-	hidden := make(map[[2]bool]int) // leads by whether they hide click id and email
-	for i := range c.unmatched {
-		hidden[[2]bool{isHidden(c.unmatched[i].ClickID), isMasked(c.unmatched[i].Email)}]++
-	}
+	candidates := newCandidates(c.unmatched)
+	// The one that ends first takes a lead first, so that the leads are enough
+	// for as many registrations as possible.
+	slices.SortStableFunc(c.ours.all, func(a, b *registration) int { return a.registered.compare(b.registered) })
 	for _, r := range c.ours.all {
-		candidates := r.countIn(hidden)
 		switch {
 		case r.settled:
 		case !c.isJudged(r):
@@ -212,10 +214,12 @@ func (c *comparison) finish(ctx context.Context, client *clixnow.Client) error {
 			c.report(cannotTell, r, nil, "the lead was not created in the period, and was not looked up")
 		case r.leadID != 0:
 			c.absent(r, "the lead was not created in the period, and was not looked up by its id")
-		case candidates > 0:
-			detail := fmt.Sprintf("leads that hide what was compared: %d; it may be one of them", candidates)
-			c.report(cannotTell, r, nil, detail)
 		default:
+			if n := candidates.take(r, c.hidesAll(r)); n > 0 {
+				detail := fmt.Sprintf("leads that hide what was compared: %d; it may be one of them", n)
+				c.report(cannotTell, r, nil, detail)
+				continue
+			}
 			c.absent(r, "")
 		}
 	}
@@ -363,12 +367,60 @@ func similar(form string, forms []string, byForm map[string][]*registration) []*
 	return found
 }
 
-// countIn counts the leads that may be that of r, because they hide what could
-// tell them apart.
-func (r *registration) countIn(hidden map[[2]bool]int) (n int) {
-	for hides, leads := range hidden {
-		if (r.clickID == "" || hides[0]) && (isMasked(r.email) || hides[1]) {
-			n += leads
+// hidesAll reports whether the brand shows nothing of any lead by which r could
+// be found.
+func (c *comparison) hidesAll(r *registration) bool {
+	return (r.clickID == "" || !c.showsClickIDs) && (isMasked(r.email) || !c.showsEmails)
+}
+
+// candidates has when leads without a registration were created, in seconds
+// since 1970 and in order. 0 means that the lead hides it. The index adds
+// hidesClickID and hidesEmail.
+type candidates [4][]int64
+
+const hidesClickID, hidesEmail = 1, 2
+
+func newCandidates(leads []clixnow.Lead) (found candidates) {
+	for i := range leads {
+		hides := 0
+		if isHidden(leads[i].ClickID) {
+			hides += hidesClickID
+		}
+		if isMasked(leads[i].Email) {
+			hides += hidesEmail
+		}
+		found[hides] = append(found[hides], max(0, leads[i].CreatedOn.Unix()))
+	}
+	for i := range found {
+		slices.Sort(found[i])
+	}
+	return found
+}
+
+// take counts the leads that may be that of r: they hide what could tell them
+// apart, and were created within a day of it. Unless the brand hides that of
+// all leads, take removes one of them, so that no lead stands for two
+// registrations.
+func (found *candidates) take(r *registration, hidesAll bool) (n int) {
+	const day = 24 * 60 * 60
+	first, last := int64(1), int64(math.MaxInt64)
+	if !r.registered.isZero() {
+		first, last = r.registered.first.Unix()-day, r.registered.last.Unix()+day+1
+	}
+	isTaken := hidesAll
+	for hides, times := range found {
+		if r.clickID != "" && hides&hidesClickID == 0 || !isMasked(r.email) && hides&hidesEmail == 0 {
+			continue
+		}
+		undated, _ := slices.BinarySearch(times, 1)
+		begin, _ := slices.BinarySearch(times, first)
+		end, _ := slices.BinarySearch(times, last)
+		count := undated + end - begin
+		if n += count; count > 0 && !isTaken {
+			if begin == end {
+				begin = 0
+			}
+			isTaken, found[hides] = true, slices.Delete(times, begin, begin+1)
 		}
 	}
 	return n

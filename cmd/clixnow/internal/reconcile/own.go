@@ -49,6 +49,17 @@ type moment struct{ first, last time.Time }
 
 func (m moment) isZero() bool { return m.first.IsZero() }
 
+// compare orders moments by their ends. Those that are not known come last.
+func (m moment) compare(other moment) int {
+	switch {
+	case m.isZero() == other.isZero():
+		return m.last.Compare(other.last)
+	case m.isZero():
+		return 1
+	}
+	return -1
+}
+
 // ours holds our registrations.
 type ours struct {
 	all []*registration

@@ -162,17 +162,17 @@ var kinds = []struct {
 		want:  []string{"click_id_differs f.csv:2 1 CLICK-1 click-1 only upper and lower case differ"}, code: 1,
 	},
 	{
-		name: "long click id cut there", file: "click_id\na-click-id-of-20-xxx-and-more\n",
+		name: "long click id cut there", file: "click_id\na-click-id-of-20-xxx-more\n",
 		leads: []clixnow.Lead{lead(1, clickID("a-click-id-of-20-xxx"))},
 		want: []string{
-			"click_id_differs f.csv:2 1 a-click-id-of-20-xxx-and-more a-click-id-of-20-xxx cut there after 20 characters",
+			"click_id_differs f.csv:2 1 a-click-id-of-20-xxx-more a-click-id-of-20-xxx cut there after 20 characters",
 		}, code: 1,
 	},
 	{
 		name: "long click id cut here", file: "click_id\na-click-id-of-20-xxx\n",
-		leads: []clixnow.Lead{lead(1, clickID("a-click-id-of-20-xxx-and-more"))},
+		leads: []clixnow.Lead{lead(1, clickID("a-click-id-of-20-xxx-more"))},
 		want: []string{
-			"click_id_differs f.csv:2 1 a-click-id-of-20-xxx a-click-id-of-20-xxx-and-more cut here after 20 characters",
+			"click_id_differs f.csv:2 1 a-click-id-of-20-xxx a-click-id-of-20-xxx-more cut here after 20 characters",
 		}, code: 1,
 	},
 	{
@@ -223,12 +223,12 @@ var kinds = []struct {
 	},
 	{
 		name: "similar to the click id of another registration",
-		file: "lead_id,click_id\n,a-click-id-of-20-xxx-and-more\n2,a-click-id-of-20-xxx\n",
+		file: "lead_id,click_id\n,a-click-id-of-20-xxx-more\n2,a-click-id-of-20-xxx\n",
 		leads: []clixnow.Lead{
 			lead(1, clickID("a-click-id-of-20-xxx")), lead(2, clickID("a-click-id-of-20-xxx")),
 		},
 		want: []string{
-			"missing_there f.csv:2 0 a-click-id-of-20-xxx-and-more it has no time: it may be of another period",
+			"missing_there f.csv:2 0 a-click-id-of-20-xxx-more it has no time: it may be of another period",
 			"unknown_here 1 a-click-id-of-20-xxx f.csv:3 has its click id, but another lead id",
 		}, code: 1,
 	},
@@ -283,6 +283,46 @@ var kinds = []struct {
 			"unknown_here 1",
 			"cannot_tell f.csv:2 0 click-1 leads that hide what was compared: 1; it may be one of them",
 		}, code: 5,
+	},
+	{
+		name: "click id hidden, and more registrations than leads", file: "click_id\nclick-8\nclick-9\n",
+		leads: []clixnow.Lead{lead(1, nil)}, opts: []clixnowtest.Option{clixnowtest.WithHiddenFields("clickId")},
+		want: []string{
+			"unknown_here 1",
+			"cannot_tell f.csv:2 0 click-8 leads that hide what was compared: 1; it may be one of them",
+			"cannot_tell f.csv:3 0 click-9 leads that hide what was compared: 1; it may be one of them",
+		}, code: 5,
+	},
+	{
+		name:  "one lead without click id, and others with one",
+		file:  "click_id\nclick-1\nclick-8\nclick-9\n",
+		leads: []clixnow.Lead{lead(1, nil), lead(2, clickID(""))},
+		want: []string{
+			"missing_there f.csv:4 0 click-9 it has no time: it may be of another period", "unknown_here 2",
+			"cannot_tell f.csv:3 0 click-8 leads that hide what was compared: 1; it may be one of them",
+		}, code: 1,
+	},
+	{
+		name: "leads without click id of other days",
+		file: "click_id,registered\nclick-1,\nclick-7,2021-11-04\nclick-8,2021-11-20\nclick-9,2021-11-05\n" +
+			"click-6,2021-11-01\n",
+		leads: []clixnow.Lead{
+			lead(1, nil), lead(2, clickID("")),
+			lead(3, func(l *clixnow.Lead) { l.CreatedOn, l.ClickID = at(6, 12), "0" }),
+		},
+		want: []string{
+			"missing_there f.csv:4 0 click-8", "missing_there f.csv:6 0 click-6", "unknown_here 2", "unknown_here 3 0",
+			"cannot_tell f.csv:3 0 click-7 leads that hide what was compared: 1; it may be one of them",
+			"cannot_tell f.csv:5 0 click-9 leads that hide what was compared: 1; it may be one of them",
+		}, code: 1,
+	},
+	{
+		name:  "lead without click id of another email",
+		file:  "click_id,email\nclick-1,\nclick-9,anna@example.com\n",
+		leads: []clixnow.Lead{lead(1, nil), lead(2, clickID(""))},
+		want: []string{
+			"missing_there f.csv:3 0 click-9 it has no time: it may be of another period", "unknown_here 2",
+		}, code: 1,
 	},
 	{
 		name:  "click id hidden, but the emails of all leads are known",
