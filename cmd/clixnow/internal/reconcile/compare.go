@@ -25,6 +25,7 @@ const (
 	depositOnlyHere  kind = "deposit_only_here"
 	depositWithdrawn kind = "deposit_withdrawn"
 	depositOnlyThere kind = "deposit_only_there"
+	depositDate      kind = "deposit_date_differs"
 	otherBrand       kind = "other_brand"
 	unknownHere      kind = "unknown_here"
 	inDoubt          kind = "in_doubt"
@@ -132,6 +133,10 @@ func (c *comparison) compareDeposits(r *registration, lead *clixnow.Lead) {
 	on := r.deposit.on
 	switch {
 	case r.deposit.isMade == lead.HasFTD():
+		const day = 24 * time.Hour
+		if !on.isZero() && (lead.FTDDate.Before(on.first.Add(-day)) || lead.FTDDate.After(on.last.Add(day))) {
+			c.report(depositDate, r, lead, "")
+		}
 	case c.isYoung(lead.FTDDate), c.isYoung(on.last):
 		c.report(tooYoung, r, lead, "the first deposit")
 	case lead.HasFTD():

@@ -125,6 +125,17 @@ func (o *ours) add(r *registration) {
 // hasClickID reports whether a registration has exactly this click id.
 func (o *ours) hasClickID(id string) bool { return o.byClickID[id] != nil || o.elsewhere[id] != nil }
 
+// withoutDeposits counts the registrations of which no deposit is known or ruled
+// out.
+func (o *ours) withoutDeposits() (n int) {
+	for _, r := range o.all {
+		if !r.deposit.isKnown {
+			n++
+		}
+	}
+	return n
+}
+
 // complete takes over what r does not know yet.
 func (r *registration) complete(other *registration) {
 	r.leadID = cmp.Or(r.leadID, other.leadID)

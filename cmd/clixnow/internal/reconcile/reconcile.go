@@ -251,6 +251,7 @@ func kinds() []kindInfo {
 		{depositOnlyHere, "a first deposit here, and none there", app.CodeRefused},
 		{depositWithdrawn, "a first deposit here, and withdrawn there", app.CodeRefused},
 		{depositOnlyThere, "a first deposit there, and none here", app.CodeRefused},
+		{depositDate, "the first deposits lie more than a day apart", app.CodeRefused},
 		{otherBrand, "shown there, and here it is of another brand", app.CodeRefused},
 		{unknownHere, "shown there, and not registered here", app.CodeDone},
 		{inDoubt, "our side did not know whether it arrived", app.CodeDone},
@@ -330,6 +331,9 @@ func (c *comparison) table(out io.Writer) {
 		count(c.leads, "lead"), c.found, c.agree)
 	if text := c.ours.leftOut(c.outside); text != "" {
 		fmt.Fprintln(out, "Not compared:", text)
+	}
+	if n := c.ours.withoutDeposits(); n > 0 {
+		fmt.Fprintf(out, "Deposits not compared: %s; the file has no such column\n", count(n, "registration"))
 	}
 	if c.hidden > 0 {
 		fmt.Fprintf(out, "Leads that hide when they were created: %d; unknown_here leaves them out\n", c.hidden)

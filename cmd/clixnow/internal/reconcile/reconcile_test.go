@@ -374,6 +374,18 @@ var kinds = []struct {
 		want:  []string{"deposit_only_there f.csv:2 1 click-1", "deposit_only_there f.csv:3 2 click-2"}, code: 1,
 	},
 	{
+		name: "deposit of another date",
+		file: "lead_id,ftd\n1,2021-11-05\n2,2021-11-09\n3,2021-11-06\n4,2021-11-08\n5,2021-11-08 09:01\n6,yes\n",
+		leads: []clixnow.Lead{
+			lead(1, deposited(at(7, 9))), lead(2, deposited(at(7, 9))), lead(3, deposited(at(7, 9))),
+			lead(4, deposited(at(7, 9))), lead(5, deposited(at(7, 9))), lead(6, deposited(at(7, 9))),
+		},
+		want: []string{
+			"deposit_date_differs f.csv:2 1 click-1", "deposit_date_differs f.csv:3 2 click-2",
+			"deposit_date_differs f.csv:6 5 click-5",
+		}, code: 1,
+	},
+	{
 		name: "no column of deposits", file: "lead_id\n1\n", leads: []clixnow.Lead{lead(1, deposited(at(7, 9)))},
 	},
 	{
@@ -503,6 +515,7 @@ func TestPairs(t *testing.T) {
 		{"deposit_only_here", "N,,,2021-11-05,2021-11-07,acme\n", none},
 		{"deposit_withdrawn", "N,,,2021-11-05,2021-11-05,acme\n", none},
 		{"deposit_only_there", "N,,,2021-11-05,no,acme\n", deposited(at(7, 9))},
+		{"deposit_date_differs", "N,,,2021-11-05,2021-11-05,acme\n", deposited(at(7, 9))},
 		{"other_brand", ",click-N,,2021-11-05,no,beta\n", none},
 		{"unknown_here", "", none},
 		{"unmoved_deposit", "N,,,2021-11-05,yes,acme\n", unmoved},
