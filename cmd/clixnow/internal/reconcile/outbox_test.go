@@ -49,7 +49,7 @@ func TestOutbox(t *testing.T) {
 			// A file adds deposits to the same registrations.
 			file := write(t, "click_id,ftd\nclick-1,2021-11-07\n")
 			got = run(t, brand, "--from", "2021-11-01", "--to", "2021-11-30", "--db", address, "-o", "jsonl", file)
-			assert.Contains(t, got.out, `{"kind":"cannot_tell","source":"f.csv:2","leadId":1,`)
+			assert.Contains(t, got.out, `{"kind":"cannot_tell","source":"`+file+`:2","leadId":1,`)
 
 			_, err = db.ExecContext(t.Context(), `DROP TABLE signups`)
 			require.NoError(t, err)

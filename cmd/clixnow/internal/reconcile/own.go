@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -125,8 +124,7 @@ func (o *ours) add(r *registration) {
 // hasClickID reports whether a registration has exactly this click id.
 func (o *ours) hasClickID(id string) bool { return o.byClickID[id] != nil || o.elsewhere[id] != nil }
 
-// withoutDeposits counts the registrations of which no deposit is known or ruled
-// out.
+// withoutDeposits counts the registrations whose deposits are not compared.
 func (o *ours) withoutDeposits() (n int) {
 	for _, r := range o.all {
 		if !r.deposit.isKnown {
@@ -198,8 +196,9 @@ func meaningOf(name string) string {
 	return ""
 }
 
-// readFile adds the registrations of a CSV or .xlsx file.
-func (o *ours) readFile(path string, mapping []string, zone *time.Location) error {
+// readFile adds the registrations of a CSV or .xlsx file. name is how findings
+// call it.
+func (o *ours) readFile(path, name string, mapping []string, zone *time.Location) error {
 	file, err := sheet.Open(path, sheet.Options{})
 	if err != nil {
 		return fileError(path, err)
@@ -218,7 +217,7 @@ func (o *ours) readFile(path string, mapping []string, zone *time.Location) erro
 			err = file.CheckLineBreaks(row, func(column int) bool { return !isUsed[column] })
 		}
 		if err == nil {
-			err = o.addRow(filepath.Base(path), row, columns, zone)
+			err = o.addRow(name, row, columns, zone)
 		}
 		if err != nil {
 			return fileError(path, err)

@@ -138,9 +138,12 @@ func (s *settings) run(ctx context.Context, a *app.App, c *comparison, format st
 			return fmt.Errorf("make a folder for the demo: %w", err)
 		}
 		defer func() { _ = os.RemoveAll(folder) }()
-		files = []string{filepath.Join(folder, "demo.csv")}
-		if err := os.WriteFile(files[0], demo, 0o600); err != nil {
+		path := filepath.Join(folder, "demo.csv")
+		if err := os.WriteFile(path, demo, 0o600); err != nil {
 			return fmt.Errorf("write the demo: %w", err)
+		}
+		if err := c.ours.readFile(path, "demo.csv", s.mapping, c.from.Location()); err != nil {
+			return err
 		}
 	}
 	if err := s.readOurs(ctx, c, files); err != nil {
@@ -165,7 +168,7 @@ func (s *settings) run(ctx context.Context, a *app.App, c *comparison, format st
 
 func (s *settings) readOurs(ctx context.Context, c *comparison, files []string) error {
 	for _, file := range files {
-		if err := c.ours.readFile(file, s.mapping, c.from.Location()); err != nil {
+		if err := c.ours.readFile(file, file, s.mapping, c.from.Location()); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -49,9 +50,11 @@ func run(t *testing.T, brand *clixnowtest.Server, args ...string) result {
 	return result{code: app.Code(err), out: out.String(), errs: errs.String()}
 }
 
-// findings returns a line for each finding of -o json.
+// findings returns a line for each finding of -o json, without the folders of
+// test files.
 func (r result) findings(t *testing.T) (lines []string) {
 	t.Helper()
+	folder := regexp.MustCompile(regexp.QuoteMeta(os.TempDir()) + `\S*/`)
 	var findings []struct {
 		Kind, Source, ClickID, ClickIDThere, Detail, Email string
 		LeadID                                             int64
@@ -59,6 +62,7 @@ func (r result) findings(t *testing.T) (lines []string) {
 	require.NoError(t, json.Unmarshal([]byte(r.out), &findings), r.errs)
 	for _, f := range findings {
 		line := fmt.Sprintf("%s %s %d %s %s %s", f.Kind, f.Source, f.LeadID, f.ClickID, f.ClickIDThere, f.Detail)
+		line = folder.ReplaceAllString(line, "")
 		lines = append(lines, strings.Join(strings.Fields(line), " "))
 		assert.Empty(t, f.Email)
 	}
