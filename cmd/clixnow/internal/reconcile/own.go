@@ -180,8 +180,8 @@ func columnsOf(header, mapping []string) (map[string]int, error) {
 	_, hasClickID := columns["clickId"]
 	if !hasID && !hasClickID && faults == nil {
 		faults = append(faults, errors.New("there is no column of lead ids (leadId, lead_id, clixnowId) and none of "+
-			"click ids (clickId, click_id, click, externalId, transactionId): name one by --map 'COLUMN=leadId' or "+
-			"--map 'COLUMN=clickId'"))
+			"click ids (clickId, click_id, click, externalId, transactionId). Row 1 was read as the header: add a "+
+			"header row if the file has none, or name a column by --map 'COLUMN=leadId' or --map 'COLUMN=clickId'"))
 	}
 	return columns, errors.Join(faults...)
 }

@@ -74,12 +74,12 @@ func filesBrand(t *testing.T) *clixnowtest.Server {
 
 func TestRefusedFiles(t *testing.T) {
 	t.Parallel()
+	const noColumn = "there is no column of lead ids (leadId, lead_id, clixnowId) and none of click ids (clickId, " +
+		"click_id, click, externalId, transactionId). Row 1 was read as the header: add a header row if the file " +
+		"has none, or name a column by --map 'COLUMN=leadId' or --map 'COLUMN=clickId'"
 	for _, test := range []struct{ name, file, flags, want string }{
-		{
-			"no usable column", "name,id\nAnna,1\n", "",
-			"there is no column of lead ids (leadId, lead_id, clixnowId) and none of click ids (clickId, click_id, " +
-				"click, externalId, transactionId): name one by --map 'COLUMN=leadId' or --map 'COLUMN=clickId'",
-		},
+		{"no usable column", "name,id\nAnna,1\n", "", noColumn},
+		{"no header", "click-1\nclick-2\n", "", noColumn},
 		{"two columns", "lead_id,leadId\n1,1\n", "", "two columns mean leadId: leave one out by --map 'COLUMN=-'"},
 		{
 			"wrong map", "lead_id,x\n1,1\n", "x=phone",

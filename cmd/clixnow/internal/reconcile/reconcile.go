@@ -116,6 +116,8 @@ func (s *settings) period(now time.Time, isDemo bool) (*comparison, error) {
 		return nil, app.Usage("--from: %q is not a day; write it as 2026-10-01", from)
 	case errTo != nil:
 		return nil, app.Usage("--to: %q is not a day; write it as 2026-10-31", to)
+	case first.After(now):
+		return nil, app.Usage("--from: %s is in the future", from)
 	case last.Before(first):
 		return nil, app.Usage("--to must not be before --from")
 	case s.lag < 0:
