@@ -22,15 +22,14 @@ import (
 	"syscall"
 	"time"
 
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
+	shared "github.com/clixnow/clixnow-go/cmd/clixnow/internal/telemetry"
 )
 
 func main() {
@@ -84,10 +83,7 @@ func newObserved(t *telemetry, brand, token string, opts ...clixnow.Option) (*ob
 		return nil, fmt.Errorf("create the counter of creates: %w", err)
 	}
 	observeAttempts := func(next http.RoundTripper) http.RoundTripper {
-		return otelhttp.NewTransport(maskingTransport{next},
-			otelhttp.WithTracerProvider(t.traces), otelhttp.WithMeterProvider(t.meters),
-			// Trace ids are not sent to the API.
-			otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator()))
+		return shared.Transport(next, t.traces, t.meters)
 	}
 	opts = append(opts, clixnow.WithTransport(observeAttempts), clixnow.WithLogger(t.logger))
 	client, err := clixnow.NewClient(brand, token, opts...)

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
-	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
@@ -62,36 +60,3 @@ func (h traceHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 func (h traceHandler) WithGroup(name string) slog.Handler {
 	return traceHandler{h.Handler.WithGroup(name)}
 }
-
-// maskingTransport masks errors that quote the server's response, because a
-// response may repeat the request, and otelhttp exports the error texts.
-// errors.Is and errors.As still find the original error.
-type maskingTransport struct{ next http.RoundTripper }
-
-func (t maskingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := t.next.RoundTrip(r)
-	if err == nil {
-		resp.Body = maskingBody{resp.Body}
-	}
-	return resp, mask(err)
-}
-
-type maskingBody struct{ io.ReadCloser }
-
-func (b maskingBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	return n, mask(err)
-}
-
-// mask replaces the text of an error that has a quotation mark.
-func mask(err error) error {
-	if err != nil && strings.Contains(err.Error(), `"`) {
-		return maskedError{err}
-	}
-	return err
-}
-
-type maskedError struct{ error }
-
-func (maskedError) Error() string   { return "the response is not valid HTTP" }
-func (e maskedError) Unwrap() error { return e.error }

@@ -33,9 +33,7 @@ func (s *syncer) postbacks(ctx context.Context, destinations []postback.Destinat
 	if err != nil {
 		return nil, err
 	}
-	if s.monitor != nil {
-		s.monitor.registry.MustRegister(&postbackMetrics{ctx, sender})
-	}
+	s.monitor.registry.MustRegister(&postbackMetrics{context.WithoutCancel(ctx), sender})
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
 		if s.app.Getenv(name) != "" {
 			s.log.Warn("postbacks do not use the proxy of the environment", "variable", name)
@@ -60,7 +58,8 @@ func (s *syncer) postbacks(ctx context.Context, destinations []postback.Destinat
 
 // postbackMetrics reads the state of postbacks when it is asked for.
 type postbackMetrics struct {
-	// ctx ends with the command. Prometheus gives none.
+	// ctx does not end, because the last metrics are exported after the end of
+	// the command's. Prometheus gives none.
 	ctx    context.Context
 	sender *postback.Sender
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/database"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/telemetry"
 	"github.com/clixnow/clixnow-go/store/mirror"
 )
 
@@ -78,10 +79,6 @@ their tokens. Without --once, it retries what fails.`,
 }
 
 func run(ctx context.Context, a *app.App, set settings) error {
-	clients, err := a.Clients(ctx)
-	if err != nil {
-		return err
-	}
 	destinations, err := a.Postbacks()
 	if err != nil {
 		return err
@@ -96,21 +93,30 @@ func run(ctx context.Context, a *app.App, set settings) error {
 		defer func() { _ = os.RemoveAll(folder) }()
 		set.database = cmp.Or(set.database, filepath.Join(folder, "leads.db"))
 		set.poll = min(set.poll, time.Second)
-		go a.ChangeDemo(ctx)
 	}
 	db, err := database.Open(cmp.Or(set.database, "leads.db"))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = db.Close() }()
+	log, monitor := slog.New(slog.NewTextHandler(a.Err, nil)), newMonitor()
+	exports := telemetry.Start(ctx, a.Getenv, monitor.registry, log)
+	defer exports.Close(ctx) // before the database is closed, from which metrics are read
+	clients, err := a.Clients(ctx, clixnow.WithTransport(exports.Transport))
+	if err != nil {
+		return err
+	}
+	if a.Demo {
+		go a.ChangeDemo(ctx)
+	}
 	m, err := mirror.Open(ctx, db.DB, db.Dialect)
 	if err != nil {
 		return database.Error(err)
 	}
-	s := &syncer{app: a, settings: set, mirror: m, stop: stop, progress: a.Progress("leads read")}
-	s.log = slog.New(slog.NewTextHandler(a.Err, nil))
+	s := &syncer{
+		app: a, settings: set, mirror: m, stop: stop, progress: a.Progress("leads read"), log: log, monitor: monitor,
+	}
 	if set.listen != "" {
-		s.monitor = newMonitor()
 		closeServer, err := s.monitor.listen(ctx, set.listen, s.log)
 		if err != nil {
 			return err
@@ -141,8 +147,7 @@ type syncer struct {
 	log      *slog.Logger
 	stop     func()
 	progress *progressbar.ProgressBar
-	// monitor is nil without --listen.
-	monitor *monitor
+	monitor  *monitor
 
 	// shown is when a line of progress was logged last.
 	shown time.Time
@@ -190,9 +195,7 @@ func (s *syncer) run(ctx context.Context, clients []*clixnow.Client, tasks ...ta
 
 // show shows the progress of a brand.
 func (s *syncer) show(status mirror.Status) {
-	if s.monitor != nil {
-		s.monitor.set(status)
-	}
+	s.monitor.set(status)
 	_ = s.progress.Add64(status.Leads - s.read[status.Brand])
 	s.read[status.Brand] = status.Leads
 	if !status.CaughtUpAt.IsZero() {

@@ -48,6 +48,9 @@ func (l *lines) String() string {
 // run runs the command.
 func run(ctx context.Context, server *clixnowtest.Server, out, errs io.Writer, args ...string) error {
 	getenv := func(name string) string {
+		if strings.HasPrefix(name, "OTEL_") {
+			return os.Getenv(name)
+		}
 		return map[string]string{
 			"CLIXNOW_BRAND": server.Brand, "CLIXNOW_BASE_URL": server.URL, "CLIXNOW_TOKEN": server.Token,
 		}[name]
@@ -156,6 +159,40 @@ func TestPostbackMetrics(t *testing.T) {
 	require.NoError(t, <-ended)
 	assert.NotContains(t, errs.String(), "SECRET")
 	assert.NotContains(t, errs.String(), "CLICK")
+}
+
+// TestOpenTelemetry exports to a collector, and searches what it received for
+// secrets.
+func TestOpenTelemetry(t *testing.T) {
+	var received lines
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		assert.NoError(t, err)
+		_, _ = received.Write(body)
+	}))
+	defer collector.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+	server := clixnowtest.NewServer(clixnowtest.WithToken("TOKEN"))
+	defer server.Close()
+	server.AddLeads(clixnow.Lead{Email: "visitor@example.com", ClickID: "CLICK", FTDDate: time.Now()})
+	tracker := httptest.NewServer(http.NotFoundHandler())
+	defer tracker.Close()
+	config := filepath.Join(t.TempDir(), "config.toml")
+	require.NoError(t, os.WriteFile(config, []byte("[[postbacks]]\nname = \"mine\"\nurl = \""+tracker.URL+
+		"/SECRET?{clickId}\"\nallow_private = [\"127.0.0.1\"]\nevents = [\"deposited\"]\n"), 0o600))
+	var out, errs lines
+	_ = run(t.Context(), server, &out, &errs, "--db", filepath.Join(t.TempDir(), "leads.db"), "--once",
+		"--config", config, "--postbacks-from", "2020-01-01T00:00:00Z")
+	for _, want := range []string{
+		"HTTP GET", "http.response.status_code", "http.client.request.duration", "clixnow_sync_leads_read", "acme",
+		"clixnow_postback_waiting", "mine",
+	} {
+		assert.Contains(t, received.String(), want)
+	}
+	for _, secret := range []string{"TOKEN", "visitor", "example.com", "CLICK", "SECRET", "UpdatedOn"} {
+		assert.NotContains(t, received.String(), secret)
+	}
+	assert.NotContains(t, errs.String(), "exported")
 }
 
 func eventually(t *testing.T, condition func() bool) {
