@@ -45,7 +45,8 @@ is printed at least once. A line begins with the id of the event, by which a
 reader can skip events that it has seen. docs/mirror.md describes the tables.
 
 If the configuration file has [[postbacks]], it tells these trackers about
-first deposits or other events. See docs/postbacks.md.
+first deposits or other events. See docs/postbacks.md. If the environment has
+OTEL_EXPORTER_OTLP_ENDPOINT, it exports traces and metrics by OpenTelemetry.
 
 Put the password of a PostgreSQL database into PGPASSWORD or ~/.pgpass,
 because other users of the machine can see flags.

@@ -5,12 +5,14 @@ package telemetry
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
 	bridge "go.opentelemetry.io/contrib/bridges/prometheus"
 	"go.opentelemetry.io/otel"
@@ -48,6 +50,9 @@ func Start(
 	// For example, metrics cannot be read, or the collector refuses some spans.
 	other := &state{log: log, name: "a part of the telemetry"}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { _ = other.report(err) }))
+	// Its arguments are left out. A mistake in a variable may quote a key.
+	otel.SetLogger(funcr.New(func(_, text string) { _ = other.report(errors.New(text)) },
+		funcr.Options{RenderArgsHook: func([]any) []any { return nil }}))
 	// The arguments of the process are left out. They may have a password.
 	about, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithAttributes(
 		attribute.String("service.name", "clixnow"), attribute.String("service.version", clixnow.Version)),
@@ -64,8 +69,9 @@ func Start(
 	if exportsMetrics {
 		exporter, err := otlpmetrichttp.New(ctx)
 		if _ = t.metrics.report(err); err == nil {
-			meters = append(meters, sdkmetric.WithReader(sdkmetric.NewPeriodicReader(metricExporter{exporter, t.metrics},
-				sdkmetric.WithProducer(bridge.NewMetricProducer(bridge.WithGatherer(registry))))))
+			producer := sdkmetric.WithProducer(bridge.NewMetricProducer(bridge.WithGatherer(registry)))
+			reader := sdkmetric.NewPeriodicReader(metricExporter{exporter, t.metrics}, producer)
+			meters = append(meters, sdkmetric.WithReader(reader))
 		}
 	}
 	t.traces, t.meters = sdktrace.NewTracerProvider(traces...), sdkmetric.NewMeterProvider(meters...)
@@ -81,7 +87,7 @@ func wanted(getenv func(string) string, signal string, log *slog.Logger) bool {
 	case exporter+endpoint == "", exporter == "none", strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true"):
 		return false
 	case cmp.Or(exporter, "otlp") != "otlp", protocol != "http/protobuf":
-		log.Warn("this signal of OpenTelemetry is not exported: only exporter otlp and protocol http/protobuf are supported",
+		log.Warn("OpenTelemetry is not used: only the exporter otlp and the protocol http/protobuf are supported",
 			"signal", strings.ToLower(signal), "exporter", exporter, "protocol", protocol)
 		return false
 	}
@@ -128,6 +134,8 @@ func (s *state) report(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
+	case errors.Is(err, context.Canceled):
+		return nil // Close has stopped it to export all that is left
 	case err != nil && !s.failing:
 		s.log.Warn(s.name+" cannot be exported", "error", err)
 	case err == nil && s.failing:

@@ -168,7 +168,7 @@ func TestSignals(t *testing.T) {
 		log             string
 	}{
 		"no variable":        {},
-		"no endpoint":        {variables: map[string]string{"OTEL_SERVICE_NAME": "x", "OTEL_EXPORTER_OTLP_HEADERS": "a=b"}},
+		"no endpoint":        {variables: map[string]string{"OTEL_SERVICE_NAME": "x"}},
 		"disabled":           {variables: map[string]string{endpoint: c.URL, "OTEL_SDK_DISABLED": "True"}},
 		"both":               {variables: map[string]string{endpoint: c.URL}, traces: true, metrics: true},
 		"endpoint of traces": {variables: map[string]string{traces: c.URL + "/v1/traces"}, traces: true},
@@ -261,7 +261,7 @@ func TestFailure(t *testing.T) {
 	assert.Equal(t, 6, strings.Count(log.String(), "\n"), log.String())
 }
 
-// TestUnreadableMetrics checks that metrics that cannot be read are logged once.
+// TestUnreadableMetrics checks that unreadable metrics are logged once.
 func TestUnreadableMetrics(t *testing.T) {
 	c := newCollector(t)
 	setenv(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": c.URL, "OTEL_METRIC_EXPORT_INTERVAL": "5"})
@@ -276,6 +276,26 @@ func TestUnreadableMetrics(t *testing.T) {
 	tel.Close(t.Context())
 	assert.Equal(t, 1, strings.Count(log.String(), "no database"), log.String())
 	assert.Equal(t, 1, strings.Count(log.String(), "\n"), log.String())
+}
+
+// TestMistakes checks that a wrong variable is logged without its value.
+func TestMistakes(t *testing.T) {
+	c := newCollector(t)
+	for name, test := range map[string]struct{ value, log string }{
+		"OTEL_EXPORTER_OTLP_HEADERS": {"s3cr3t", "parse headers"},
+		"OTEL_EXPORTER_OTLP_TIMEOUT": {"long", "parse duration"},
+		"OTEL_RESOURCE_ATTRIBUTES":   {"zurich", "missing value"},
+		"OTEL_TRACES_SAMPLER":        {"often", "unsupported sampler"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			setenv(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": c.URL, name: test.value})
+			var log lines
+			start(t, &log).Close(t.Context())
+			assert.Contains(t, log.String(), test.log)
+			assert.NotContains(t, log.String(), "s3cr3t")
+			assert.Equal(t, 1, strings.Count(log.String(), "\n"), log.String())
+		})
+	}
 }
 
 // TestHangingCollector checks that Close ends without an answer.
