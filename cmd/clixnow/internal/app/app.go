@@ -91,6 +91,19 @@ func (a *App) Clients(ctx context.Context, opts ...clixnow.Option) ([]*clixnow.C
 	return clients, nil
 }
 
+// Brands returns the name of each configured brand, or only that of the brand
+// that --brand or the environment names. Without a configuration there is none.
+func (a *App) Brands() ([]string, error) {
+	if brand := cmp.Or(a.Brand, a.Getenv("CLIXNOW_BRAND")); brand != "" {
+		return []string{brand}, nil
+	}
+	file, _, err := a.load()
+	if len(file.Brands) == 0 && file.Brand != "" {
+		return []string{file.Brand}, err
+	}
+	return slices.Sorted(maps.Keys(file.Brands)), err
+}
+
 // Interactive reports whether Err is a terminal. Only then do commands draw
 // progress or ask questions.
 func (a *App) Interactive() bool {

@@ -2,6 +2,8 @@ package report
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -105,6 +107,61 @@ func TestMirror(t *testing.T) {
 	}
 }
 
+// TestBrandsOfMirror checks which brands of a database are reported.
+func TestBrandsOfMirror(t *testing.T) {
+	t.Parallel()
+	both := "[brands.acme]\ntoken_env = \"A\"\n[brands.beta]\ntoken_env = \"B\"\n"
+	tests := []struct {
+		name, brand, config, title string
+		leads                      int
+		warning, fault             string
+	}{
+		{"no configuration", "", "", "acme, beta, demo", 3, "", ""},
+		{"configuration without demo", "", both, "acme, beta", 2, `the configuration does not have "demo"`, ""},
+		{"one brand", "beta", both, "beta", 1, "", ""},
+		{"brand of the database that is not configured", "demo", both, "demo", 1, "", ""},
+		{
+			"one configured brand", "", "[brands.acme]\ntoken_env = \"A\"\n",
+			"acme", 1, `does not have "beta", "demo"`, "",
+		},
+		{"default brand only", "", "brand = \"acme\"\n", "acme", 1, `does not have "beta", "demo"`, ""},
+		{
+			"configured brand that was never synced", "", both + "[brands.gamma]\ntoken_env = \"G\"\n", "", 0, "",
+			`the database has no brand "gamma"; run "clixnow sync" for it, or select another one by --brand; ` +
+				"nothing was written",
+		},
+		{"wrong configuration", "", "[brands", "", 0, "", "config.toml:1"},
+	}
+	file := filepath.Join(t.TempDir(), "mirror.db")
+	for _, brand := range []string{"acme", "beta", "demo"} {
+		lead := clixnow.Lead{Email: "a@example.com", CreatedOn: noon.AddDate(0, 0, -1)}
+		synchronize(t, file, serve(t, []clixnow.Lead{lead}, clixnowtest.WithBrand(brand)))
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			config := filepath.Join(t.TempDir(), "config.toml")
+			require.NoError(t, os.WriteFile(config, []byte(test.config), 0o600))
+			environment := map[string]string{"CLIXNOW_CONFIG": config}
+			r, err := runWith(t.Context(), &app.App{Brand: test.brand}, environment, nil, "--db", file)
+			if test.fault != "" {
+				require.ErrorContains(t, err, test.fault)
+				assert.Equal(t, app.CodeUsage, app.Code(err))
+				assert.Empty(t, r.out.String())
+				return
+			}
+			require.NoError(t, err)
+			assert.Contains(t, r.out.String(), test.title+": leads of ")
+			assert.Regexp(t, fmt.Sprintf(`\n Leads signed up +%d `, test.leads), r.out.String())
+			if test.warning == "" {
+				assert.Empty(t, r.messages.String())
+			} else {
+				assert.Contains(t, r.messages.String(), test.warning)
+			}
+		})
+	}
+}
+
 func TestMirrorFaults(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "mirror.db")
@@ -112,6 +169,12 @@ func TestMirrorFaults(t *testing.T) {
 	require.ErrorContains(t, err, "give another --db")
 	assert.Equal(t, app.CodeUsage, app.Code(err))
 	assert.NoFileExists(t, file)
+
+	synchronize(t, file)
+	_, err = run(t.Context(), false, nil, nil, "--db", file)
+	require.EqualError(t, err, "the database has no leads yet; run \"clixnow sync\" until it has caught up; "+
+		"nothing was written")
+	assert.Equal(t, app.CodeLater, app.Code(err))
 
 	synchronize(t, file, serve(t, nil, clixnowtest.WithBrand("beta")))
 	_, err = runWith(t.Context(), &app.App{Brand: "alpine"}, nil, nil, "--db", file)

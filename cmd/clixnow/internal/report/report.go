@@ -5,7 +5,6 @@ package report
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,8 +44,9 @@ func command(a *app.App, now func() time.Time, opts ...clixnow.Option) *cobra.Co
 deposit (FTD): in total, by brand, sub-campaign, status and day. All is
 compared with the period of the same length before.
 
-The report is about all configured brands, or the one of --brand. It is
-printed when all leads have been read. If that fails, nothing is written.
+The report is about all configured brands, or the one of --brand. Without a
+configuration, --db reads all brands of the database. The report is printed
+when all leads have been read. If that fails, nothing is written.
 Deposits that were withdrawn are not counted.`,
 		Example: `  clixnow report --demo --page report.html
   clixnow report --from 2026-10-01 --to 2026-10-31 --zone Europe/Zurich
@@ -136,7 +136,11 @@ type data struct {
 
 func (o *options) open(ctx context.Context, a *app.App, now time.Time, opts []clixnow.Option) (data, error) {
 	if o.db != "" {
-		return fromMirror(ctx, a, o.db, cmp.Or(a.Brand, a.Getenv("CLIXNOW_BRAND")), now)
+		brands, err := a.Brands()
+		if err != nil {
+			return data{}, err
+		}
+		return fromMirror(ctx, a, o.db, brands, now)
 	}
 	if a.Demo {
 		clients, closeServers := demo(now)

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -46,7 +47,8 @@ func runWith(ctx context.Context, a *app.App, environment map[string]string, opt
 	args ...string,
 ) (*result, error) {
 	r := new(result)
-	a.Out, a.Err, a.ConfigFile = &r.out, &r.messages, environment["CLIXNOW_CONFIG"]
+	a.Out, a.Err = &r.out, &r.messages
+	a.ConfigFile = cmp.Or(environment["CLIXNOW_CONFIG"], os.DevNull)
 	a.Getenv = func(name string) string { return environment[name] }
 	defer a.Close()
 	cmd := command(a, func() time.Time { return noon }, opts...) //nolint:contextcheck // ExecuteContext passes it

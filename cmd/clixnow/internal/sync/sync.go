@@ -86,6 +86,7 @@ func run(ctx context.Context, a *app.App, set settings) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	isKept := set.database != ""
 	if a.Demo {
 		folder, err := os.MkdirTemp("", "clixnow-sync-")
 		if err != nil {
@@ -123,6 +124,9 @@ func run(ctx context.Context, a *app.App, set settings) error {
 			return err
 		}
 		defer closeServer()
+	}
+	if a.Demo && isKept {
+		s.log.Warn("the database keeps made-up leads of the brand \"demo\"", "database", db.Name)
 	}
 	s.log.Info("opened the database", "database", db.Name, "brands", len(clients), "postbacks", len(destinations))
 	tasks := []task{s.printEvents}
