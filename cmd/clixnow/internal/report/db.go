@@ -73,8 +73,9 @@ func (d *data) addBrands(a *app.App, positions []mirror.Position, configured []s
 			fmt.Fprintf(a.Err,
 				"clixnow: warning: the database has had no news of %q since %s; does \"clixnow sync\" run?\n",
 				p.Brand, p.CaughtUpAt.UTC().Format(time.RFC3339))
+			d.old = append(d.old, p)
 		}
-		if p.CaughtUpAt.After(d.asOf) {
+		if d.asOf.IsZero() || p.CaughtUpAt.Before(d.asOf) {
 			d.asOf = p.CaughtUpAt
 		}
 		d.brands = append(d.brands, p.Brand)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,11 +92,21 @@ func TestMirror(t *testing.T) {
 			assert.Regexp(t, `\n FTDs of these leads +0 `, r.out.String())
 
 			execute(t, db, "UPDATE mirror_brands SET caught_up_at = '2026-11-24T11:59:59.000000Z' WHERE brand = 'beta'")
-			r, err = run(t.Context(), false, nil, nil, "--db", address)
+			page := filepath.Join(t.TempDir(), "report.html")
+			r, err = run(t.Context(), false, nil, nil, "--db", address, "--page", page)
 			require.NoError(t, err)
 			assert.Contains(t, r.messages.String(),
 				`no news of "beta" since 2026-11-24T11:59:59Z; does "clixnow sync" run?`)
-			assert.Contains(t, r.out.String(), "As of 25 Nov 2026, 12:00")
+			html, err := os.ReadFile(page)
+			require.NoError(t, err)
+			for _, text := range []string{r.out.String(), string(html)} {
+				text = strings.ReplaceAll(text, "\n", " ")
+				assert.Contains(t, text, "As of 24 Nov 2026, 11:59 (UTC).")
+				assert.Contains(t, text, "no news of beta since 24 Nov 2026, 11:59.")
+			}
+			r, err = run(t.Context(), false, nil, nil, "--db", address, "-o", "json")
+			require.NoError(t, err)
+			assert.Contains(t, r.out.String(), `"asOf":"2026-11-24T11:59:59Z"`)
 
 			// A part of the leads would look complete.
 			execute(t, db, "UPDATE mirror_brands SET caught_up_at = NULL WHERE brand = 'beta'")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
+	"github.com/clixnow/clixnow-go/store/mirror"
 )
 
 // period is a number of whole days in one time zone.
@@ -160,6 +161,8 @@ type funnel struct {
 	period
 	// asOf is the time of the numbers.
 	asOf time.Time
+	// old has the brands whose news are too old.
+	old []mirror.Position
 	// past means that what happened after asOf is not counted.
 	past                           bool
 	Total                          group

@@ -19,6 +19,7 @@ import (
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
+	"github.com/clixnow/clixnow-go/store/mirror"
 )
 
 // options are the flags of the command.
@@ -129,8 +130,11 @@ func checkWritable(file string) error {
 type data struct {
 	brands []string
 	leads  source
-	// asOf is the time of the data.
-	asOf  time.Time
+	// asOf is the time of the data. It is that of the brand with the oldest
+	// news.
+	asOf time.Time
+	// old has the brands whose news are older than two hours.
+	old   []mirror.Position
 	close func()
 }
 
@@ -186,6 +190,7 @@ func fromClients(clients []*clixnow.Client, now time.Time, closeServers func()) 
 // nothing, because a report with a part of the leads would look complete.
 func (o *options) write(ctx context.Context, a *app.App, from data) error {
 	f := newFunnel(o.period, from.asOf, from.brands...)
+	f.old = from.old
 	progress := a.Progress("leads read")
 	err := f.read(ctx, from.leads, func() { _ = progress.Add(1) })
 	_ = progress.Finish()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -38,12 +39,25 @@ func (r report) Title() string {
 	return fmt.Sprintf("%s: leads of %s", strings.Join(names, ", "), r.period)
 }
 
+const timeLayout = "2 Jan 2006, 15:04"
+
 // Notes says what the days and the comparison are.
 func (r report) Notes() string {
-	const layout = "2 Jan 2006, 15:04"
 	before := r.before()
-	return fmt.Sprintf("As of %s (%s). Before: %s, as of %s.", r.asOf.Format(layout), r.zone, before.period,
-		before.asOf.Format(layout))
+	return fmt.Sprintf("As of %s (%s). Before: %s, as of %s.", r.asOf.Format(timeLayout), r.zone, before.period,
+		before.asOf.Format(timeLayout))
+}
+
+// Old says which brands have had no news for more than two hours.
+func (r report) Old() string {
+	var brands []string
+	for _, p := range r.old {
+		brands = append(brands, printable(p.Brand)+" since "+p.CaughtUpAt.In(r.zone).Format(timeLayout))
+	}
+	if len(brands) == 0 {
+		return ""
+	}
+	return "There has been no news of " + strings.Join(brands, ", of ") + ". What happened since then is not counted."
 }
 
 // Empty reports whether there are no leads and no deposits.
@@ -117,6 +131,7 @@ type row struct {
 	FTDsBefore *int           `json:"ftdsBefore,omitempty"`
 	MadeBefore *int           `json:"ftdsMadeBefore,omitempty"`
 	Statuses   map[string]int `json:"statuses,omitempty"`
+	AsOf       time.Time      `json:"asOf,omitzero"`
 }
 
 // rows returns all groups: those of days are never weeks, and all
@@ -139,6 +154,7 @@ func (r report) rows() (rows []row) {
 		}
 	}
 	all("total", r.Total)
+	rows[0].AsOf = r.asOf.UTC().Truncate(time.Second)
 	all("brand", r.Brands...)
 	all("subCampaign", r.subCampaigns.sorted()...)
 	all("status", r.Statuses...)
@@ -168,6 +184,9 @@ func (r report) printTables(out io.Writer, width int) {
 	printText := func(words string) { fmt.Fprintln(out, text.WrapSoft(words, width)) }
 	printText(r.Title())
 	printText(r.Notes())
+	if old := r.Old(); old != "" {
+		printText(old)
+	}
 	fmt.Fprintln(out)
 	if r.Empty() {
 		printText("No lead signed up or deposited in these periods.")
