@@ -55,7 +55,7 @@ Deposits that were withdrawn are not counted.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.from, "from", "", "the first `DAY`, as 2026-10-01 (default 29 days before the last day)")
-	flags.StringVar(&o.to, "to", "", "the last `DAY`, included (default today)")
+	flags.StringVar(&o.to, "to", "", "the last `DAY`, included, not after today (default today)")
 	flags.StringVar(&o.zone, "zone", "UTC", "the time `ZONE` of the days, as Europe/Zurich")
 	flags.IntVar(&o.top, "top", 10, "show the `N` sub-campaigns with the most leads by name; data has all")
 	flags.StringVar(&o.page, "page", "", "write a page with charts to this `FILE`, readable only by you")
@@ -63,6 +63,9 @@ Deposits that were withdrawn are not counted.`,
 	format := app.FormatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		o.format, o.hasPage = *format, flags.Changed("page")
+		if a.Demo && o.db != "" {
+			return app.Usage("--demo has leads of its own: leave out --db, or leave out --demo")
+		}
 		now := now()
 		if err := o.check(now); err != nil {
 			return err
@@ -83,7 +86,8 @@ func (o *options) check(now time.Time) error {
 	if err != nil || o.zone == "" {
 		return app.Usage("--zone: unknown time zone %q; give a name such as Europe/Zurich", o.zone)
 	}
-	last, err := parseDay(o.to, date(now, zone))
+	today := date(now, zone)
+	last, err := parseDay(o.to, today)
 	if err != nil {
 		return app.Usage("--to: %w", err)
 	}
@@ -93,6 +97,9 @@ func (o *options) check(now time.Time) error {
 	}
 	o.period = period{first: first, days: int(last.Sub(first).Hours())/24 + 1, zone: zone}
 	switch {
+	case last.After(today), first.After(today):
+		return app.Usage("--from and --to: the period must not end in the future; today is %s in %s",
+			today.Format(time.DateOnly), zone)
 	case o.period.days < 1 || o.period.days > 2*366:
 		return app.Usage("--from and --to: the period must be one day to two years long")
 	case o.top < 1:

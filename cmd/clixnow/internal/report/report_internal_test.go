@@ -177,7 +177,7 @@ func TestTextsOfTheServer(t *testing.T) {
 		})
 	}
 	file := filepath.Join(t.TempDir(), "report.html")
-	table := reportOn(t, serve(t, leads), file, "--to", "2026-11-30")
+	table := reportOn(t, serve(t, leads), file)
 	assert.NotContains(t, table, "\x1b")
 	assert.NotContains(t, table, "\u202e")
 	assert.Contains(t, table, "�]0;owned��[2J")
@@ -398,8 +398,14 @@ func TestOptions(t *testing.T) {
 		{"one day", "2026-11-25", "", "UTC", "2026-11-25", 1, ""},
 		{"month", "2026-10-01", "2026-10-31", "UTC", "2026-10-01", 31, ""},
 		{"month with 25 hours in a day", "2026-10-01", "2026-10-31", "Europe/Zurich", "2026-10-01", 31, ""},
-		{"two years", "2025-01-01", "2026-12-31", "UTC", "2025-01-01", 730, ""},
-		{"from after to", "2026-11-26", "", "UTC", "", 0, "one day to two years"},
+		{"two years", "2024-11-26", "", "UTC", "2024-11-26", 730, ""},
+		{"from after to", "2026-11-25", "2026-11-24", "UTC", "", 0, "one day to two years"},
+		{
+			"end in the future", "", "2026-11-26", "UTC", "", 0,
+			"--from and --to: the period must not end in the future; today is 2026-11-25 in UTC",
+		},
+		{"end that is today in the zone", "", "2026-11-26", "Europe/Zurich", "2026-10-28", 30, ""},
+		{"start in the future", "2026-12-01", "", "UTC", "", 0, "must not end in the future"},
 		{"too long", "2020-01-01", "", "UTC", "", 0, "one day to two years"},
 		{"not a day", "1.10.2026", "", "UTC", "", 0, `--from: "1.10.2026" is not a day; write it as 2026-10-01`},
 		{"day that does not exist", "", "2026-02-30", "UTC", "", 0, "--to: "},
@@ -445,6 +451,7 @@ func TestFaultsBeforeReading(t *testing.T) {
 		{"page without a name", []string{"--page="}, "is not a file"},
 		{"no sub-campaign", []string{"--top", "0"}, "--top must be at least 1"},
 		{"not a day", []string{"--from", "yesterday"}, "--from: "},
+		{"end in the future", []string{"--to", "2026-11-26"}, "must not end in the future"},
 		{"argument", []string{"october"}, `unexpected argument "october"`},
 		{"token", []string{"--token", "x"}, "unknown flag: --token"},
 	}
@@ -516,12 +523,11 @@ func TestDaysWithoutLeads(t *testing.T) {
 		{Email: "b@example.com", CreatedOn: noon.AddDate(0, 0, -1), FTDDate: noon},
 	}
 	file := filepath.Join(t.TempDir(), "report.html")
-	table := reportOn(t, serve(t, leads), file, "--to", "2026-11-27")
+	table := reportOn(t, serve(t, leads), file)
 	page, err := os.ReadFile(file)
 	require.NoError(t, err)
 	for day, conversion := range map[string]string{
 		"2026-11-01": "-", "2026-11-23": `0\.0 %`, "2026-11-24": `100\.0 %`, "2026-11-25": "-",
-		"2026-11-27": "-",
 	} {
 		assert.Regexp(t, `\n `+day+` +\d +\d +`+conversion+" ", table)
 		assert.Regexp(t, `<th scope="row">`+day+`<td>\d<td>\d<td>`+conversion+`<td>`, string(page))
