@@ -1,10 +1,12 @@
 package app
 
 import (
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -152,16 +154,39 @@ func (a *App) Progress(what string) *progressbar.ProgressBar {
 }
 
 // WriteFile replaces a file in one step. After a crash the file holds the old
-// or the new data.
+// or the new data. Its errors name the path, not the temporary file.
 func WriteFile(path string, data []byte) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
-		return err
+		return &fs.PathError{Op: "write", Path: path, Err: Cause(err)}
 	}
 	defer func() { _ = os.Remove(temp.Name()) }()
-	_, err = temp.Write(data)
-	if err := errors.Join(err, temp.Sync(), temp.Close()); err != nil {
-		return err
+	if err = save(temp, data); err == nil {
+		err = os.Rename(temp.Name(), path)
 	}
-	return os.Rename(temp.Name(), path)
+	if err != nil {
+		return &fs.PathError{Op: "write", Path: path, Err: Cause(err)}
+	}
+	return nil
+}
+
+// save writes data into a file and closes it. It returns the first error,
+// because the next ones have the same cause.
+func save(file *os.File, data []byte) error {
+	_, err := file.Write(data)
+	if err == nil {
+		err = file.Sync()
+	}
+	return cmp.Or(err, file.Close())
+}
+
+// Cause returns the cause of an error of a file, without the name of the file.
+func Cause(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return e.Err
+	}
+	return err
 }

@@ -123,12 +123,12 @@ func parseDay(text string, fallback time.Time) (time.Time, error) {
 
 // checkWritable checks that the page can be written.
 func checkWritable(file string) error {
-	if info, err := os.Stat(file); file == "" || err == nil && !info.Mode().IsRegular() {
+	if info, err := os.Stat(file); file == "" || file == "-" || err == nil && !info.Mode().IsRegular() {
 		return app.Usage("--page: %q is not a file", file)
 	}
 	test, err := os.CreateTemp(filepath.Dir(file), ".report-*")
 	if err != nil {
-		return app.Usage("--page: %w", err)
+		return app.Usage("--page: %s cannot be written: %w", file, app.Cause(err))
 	}
 	return errors.Join(test.Close(), os.Remove(test.Name()))
 }
@@ -211,7 +211,7 @@ func (o *options) write(ctx context.Context, a *app.App, from data) error {
 			return fmt.Errorf("draw the page: %w", err)
 		}
 		if err := app.WriteFile(o.page, page); err != nil {
-			return app.Usage("write the page: %w", err)
+			return app.Usage("--page: %w", err)
 		}
 	}
 	if o.format != "table" {

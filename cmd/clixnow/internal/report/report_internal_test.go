@@ -445,7 +445,12 @@ func TestFaultsBeforeReading(t *testing.T) {
 		{"unknown format", []string{"-o", "xml"}, `unknown format "xml"`},
 		{"format with upper case", []string{"-o", "JSON"}, `unknown format "JSON"`},
 		{"empty format", []string{"--output="}, `unknown format ""`},
-		{"page in no folder", []string{"--page", filepath.Join(dir, "no", "page.html")}, "--page: "},
+		{
+			"page in no folder",
+			[]string{"--page", filepath.Join(dir, "no", "page.html")},
+			"--page: " + filepath.Join(dir, "no", "page.html") + " cannot be written: no such file or directory",
+		},
+		{"page on standard output", []string{"--page", "-"}, `--page: "-" is not a file`},
 		{"page is a folder", []string{"--page", dir}, "is not a file"},
 		{"page is a socket", []string{"--page", socket.Addr().String()}, "is not a file"},
 		{"page without a name", []string{"--page="}, "is not a file"},
