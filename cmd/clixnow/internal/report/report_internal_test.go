@@ -535,15 +535,74 @@ func TestDaysWithoutLeads(t *testing.T) {
 	page, err := os.ReadFile(file)
 	require.NoError(t, err)
 	for day, conversion := range map[string]string{
-		"2026-11-01": "-", "2026-11-23": `0\.0 %`, "2026-11-24": `100\.0 %`, "2026-11-25": "-",
+		"2026-11-23": `0\.0 %`, "2026-11-24": `100\.0 %`, "2026-11-25": "-",
 	} {
 		assert.Regexp(t, `\n `+day+` +\d +\d +`+conversion+" ", table)
 		assert.Regexp(t, `<th scope="row">`+day+`<td>\d<td>\d<td>`+conversion+`<td>`, string(page))
 	}
+	assert.Regexp(t, `\n 1 to 22 Nov +none `, table)
+	assert.Contains(t, string(page), `<th scope="row">1 to 22 Nov<td>none<`)
+	assert.NotContains(t, table+string(page), "2026-11-22")
 	assert.Regexp(t, `\n Conversion +50\.0 % +- +\n`, table, "the period before has no leads")
 	data := reportOn(t, serve(t, leads), "", "-o", "csv")
 	assert.Contains(t, data, "\nday,2026-11-01,0,0,,,,0,0,,,\n")
 	assert.Contains(t, data, "\nday,2026-11-23,1,0,0,0,0.793")
+}
+
+// TestLines checks that several days or weeks without leads are one line.
+func TestLines(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, first string
+		days        int
+		leads       []string
+		want        []string
+	}{
+		{
+			"at both ends", "2026-11-01", 9,
+			[]string{"2026-11-04"},
+			[]string{"1 to 3 Nov: none", "2026-11-04", "5 to 9 Nov: none"},
+		},
+		{
+			"two days are not many", "2026-11-01", 5,
+			[]string{"2026-11-03"},
+			[]string{"2026-11-01", "2026-11-02", "2026-11-03", "2026-11-04", "2026-11-05"},
+		},
+		{
+			"in the middle", "2026-10-29", 5,
+			[]string{"2026-10-29", "2026-11-02"},
+			[]string{"2026-10-29", "30 Oct to 1 Nov: none", "2026-11-02"},
+		},
+		{"all", "2026-11-01", 30, nil, []string{"1 to 30 Nov: none"}},
+		{"two years", "2025-12-30", 4, nil, []string{"30 Dec 2025 to 2 Jan 2026: none"}},
+		{
+			"one of two years", "2025-12-30", 8,
+			[]string{"2025-12-30", "2026-01-02"},
+			[]string{"2025-12-30", "2025-12-31", "2026-01-01", "2026-01-02", "3 to 6 Jan 2026: none"},
+		},
+		{
+			"weeks", "2026-01-05", 70,
+			[]string{"2026-01-05", "2026-02-03"},
+			[]string{"2026-01-05", "12 Jan to 1 Feb: none", "2026-02-02", "9 Feb to 15 Mar: none"},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFunnel(newPeriod(t, "UTC", test.first, test.days), noon)
+			for _, day := range test.leads {
+				f.addLead(entry{"acme", clixnow.Lead{CreatedOn: instant(t, day+"T10:00:00Z")}})
+			}
+			var lines []string
+			for _, line := range newReport(f, 10).Lines() {
+				if line.None {
+					line.Name += ": none"
+				}
+				lines = append(lines, line.Name)
+			}
+			assert.Equal(t, test.want, lines)
+		})
+	}
 }
 
 // TestDates checks that axes have years if the period spans several.

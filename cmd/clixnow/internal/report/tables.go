@@ -116,6 +116,58 @@ func formatDays(n int) string {
 	return strconv.Itoa(n) + " days"
 }
 
+// line is a line of the table of days. It is about a day or week, or about
+// several ones without leads and deposits.
+type line struct {
+	group
+	MayGrow, None bool
+}
+
+// Lines returns the lines of the table of days. Three or more days or weeks
+// without leads and deposits become one line.
+func (r report) Lines() (lines []line) {
+	for i := 0; i < len(r.Days); {
+		end := i
+		for end < len(r.Days) && r.Days[end].counts == (counts{}) {
+			end++
+		}
+		if end-i < 3 {
+			lines = append(lines, line{group: r.Days[i], MayGrow: r.MayGrow(r.Days[i])})
+			i++
+			continue
+		}
+		last := r.date(r.days - 1)
+		if end < len(r.Days) {
+			last = r.start(end).AddDate(0, 0, -1)
+		}
+		lines = append(lines, line{group: group{Name: r.formatDates(r.start(i), last)}, None: true})
+		i = end
+	}
+	return lines
+}
+
+// start returns the first day of an element of Days.
+func (r report) start(n int) time.Time {
+	day, _ := time.Parse(time.DateOnly, r.Days[n].Name)
+	return day
+}
+
+// formatDates returns the first and the last day. They have the year if the
+// period spans several.
+func (r report) formatDates(first, last time.Time) string {
+	from, to := "2 Jan", "2 Jan"
+	if r.first.Year() != r.date(r.days-1).Year() {
+		to = "2 Jan 2006"
+	}
+	switch {
+	case first.Year() != last.Year():
+		from = to
+	case first.Month() == last.Month():
+		from = "2"
+	}
+	return first.Format(from) + " to " + last.Format(to)
+}
+
 // row is a group in JSON and CSV.
 type row struct {
 	Group      string         `json:"group"`
@@ -250,16 +302,24 @@ func (r report) dayTable(width int) string {
 	if r.Weekly() {
 		first = "Week from"
 	}
+	lines, longest := r.Lines(), 0
+	for _, line := range lines {
+		longest = max(longest, len(line.Name))
+	}
 	most := slices.MaxFunc(r.Days, func(a, b group) int { return a.Leads - b.Leads }).Leads
 	t := newTable(width, 0, first, "Leads", "FTDs", "Conversion", "FTDs made", "By earlier", "")
-	for _, day := range r.Days {
+	for _, day := range lines {
+		if day.None {
+			t.AppendRow(table.Row{day.Name, "none"})
+			continue
+		}
 		mark := " "
-		if r.MayGrow(day) {
+		if day.MayGrow {
 			mark = "*"
 		}
 		t.AppendRow(table.Row{
 			day.Name, number(day.Leads), number(day.FTDs), share(day.FTDs, day.Leads) + mark, number(day.Made),
-			number(day.Earlier), bar(day.Leads, most, width-64),
+			number(day.Earlier), bar(day.Leads, most, width-longest-54),
 		})
 	}
 	return t.Render()
