@@ -43,7 +43,7 @@ func (k kind) questions(t *testing.T) {
 		lead(7, 30, "Customer", "autumn", "page-1", 1), // created in December
 	)
 	later := withdrawn
-	later.Status, later.FTDDate = "Chargeback", time.Time{}
+	later.Status, later.FTDDate, later.UpdatedOn = "Chargeback", time.Time{}, november.Add(4*24*time.Hour+10*time.Hour)
 	without := returned
 	without.FTDDate = time.Time{}
 	apply(t, m, "acme", later, without)
@@ -66,10 +66,12 @@ func (k kind) questions(t *testing.T) {
 		"2026-11-01|1; 2026-11-12|1; 2026-11-13|1",
 		"beta|6|click-6; acme|3|click-3; beta|7|click-7",
 		"acme|4; beta|1.5",
-		"Customer|3; New|2; Chargeback|1",
+		"autumn|2; spring|1",
 		"acme|2|click-2",
-		"created||Customer; deposited||Customer; status changed|Customer|Chargeback; " +
-			"deposit withdrawn|Customer|Chargeback",
+		"2026-11-04|acme|2|created||Customer; 2026-11-04|acme|2|deposited||Customer; " +
+			"2026-11-04T12:00:00.000000Z|beta|2|created||New; " +
+			"2026-11-05T10:00:00.000000Z|acme|2|status changed|Customer|Chargeback; " +
+			"2026-11-05T10:00:00.000000Z|acme|2|deposit withdrawn|Customer|Chargeback",
 		"page-2|2; page-3|1",
 		"acme|1; beta|1",
 	}, got[:10])
