@@ -121,8 +121,8 @@ func killRepeatedly(t *testing.T, w *world, kills int) {
 		var found int
 		f := r.Form
 		id, _ := strconv.ParseInt(f.Get("lead"), 10, 64)
-		err := w.mirror.DB().QueryRowContext(context.WithoutCancel(r.Context()), find, f.Get("brand"), id, f.Get("event"),
-			f.Get("status")).Scan(&found)
+		err := w.mirror.DB().QueryRowContext(context.WithoutCancel(r.Context()), find,
+			f.Get("brand"), id, f.Get("event"), f.Get("status")).Scan(&found)
 		mu.Lock()
 		defer mu.Unlock()
 		if err != nil || found == 0 {

@@ -110,7 +110,7 @@ const token = "CfDJ8-s3cr3t-t0ken"
 // changes.
 var secrets = []string{"s3cr3t", "visitor", "example.com", "CLICK", "Password123", "4179555", "Allison", "dbpass"}
 
-func TestExport(t *testing.T) {
+func TestExport(t *testing.T) { //nolint:paralleltest // the hooks of OpenTelemetry are global
 	c := newCollector(t)
 	setenv(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": c.URL, "OTEL_RESOURCE_ATTRIBUTES": "site=zurich"})
 	server := clixnowtest.NewServer(clixnowtest.WithToken(token))
@@ -153,12 +153,12 @@ func TestExport(t *testing.T) {
 	assert.NotContains(t, traces, "/leads/search?")
 	assert.Empty(t, log.String())
 	for _, request := range server.Requests() {
-		assert.Empty(t, request.Header.Get("traceparent"))
+		assert.Empty(t, request.Header.Get("Traceparent"))
 	}
 }
 
 // TestSignals checks which variables start which export.
-func TestSignals(t *testing.T) {
+func TestSignals(t *testing.T) { //nolint:paralleltest // the hooks of OpenTelemetry are global
 	c := newCollector(t)
 	const endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT"
 	traces, metrics := "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
@@ -195,7 +195,7 @@ func TestSignals(t *testing.T) {
 			log: "signal=metrics exporter=\"\" protocol=grpc",
 		},
 	}
-	for name, test := range tests {
+	for name, test := range tests { //nolint:paralleltest // see above
 		t.Run(name, func(t *testing.T) {
 			c.mu.Lock()
 			clear(c.bodies)
@@ -221,7 +221,7 @@ func TestSignals(t *testing.T) {
 
 // TestFailure checks that a collector that fails is logged once, and that the
 // requests do not fail.
-func TestFailure(t *testing.T) {
+func TestFailure(t *testing.T) { //nolint:paralleltest // the hooks of OpenTelemetry are global
 	c := newCollector(t)
 	setenv(t, map[string]string{
 		"OTEL_EXPORTER_OTLP_ENDPOINT": c.URL, "OTEL_BSP_SCHEDULE_DELAY": "5", "OTEL_METRIC_EXPORT_INTERVAL": "5",
@@ -262,7 +262,7 @@ func TestFailure(t *testing.T) {
 }
 
 // TestUnreadableMetrics checks that unreadable metrics are logged once.
-func TestUnreadableMetrics(t *testing.T) {
+func TestUnreadableMetrics(t *testing.T) { //nolint:paralleltest // the hooks of OpenTelemetry are global
 	c := newCollector(t)
 	setenv(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": c.URL, "OTEL_METRIC_EXPORT_INTERVAL": "5"})
 	var log lines
@@ -279,9 +279,9 @@ func TestUnreadableMetrics(t *testing.T) {
 }
 
 // TestMistakes checks that a wrong variable is logged without its value.
-func TestMistakes(t *testing.T) {
+func TestMistakes(t *testing.T) { //nolint:paralleltest // the hooks of OpenTelemetry are global
 	c := newCollector(t)
-	for name, test := range map[string]struct{ value, log string }{
+	for name, test := range map[string]struct{ value, log string }{ //nolint:paralleltest // see above
 		"OTEL_EXPORTER_OTLP_HEADERS": {"s3cr3t", "parse headers"},
 		"OTEL_EXPORTER_OTLP_TIMEOUT": {"long", "parse duration"},
 		"OTEL_RESOURCE_ATTRIBUTES":   {"zurich", "missing value"},
@@ -299,7 +299,7 @@ func TestMistakes(t *testing.T) {
 }
 
 // TestHangingCollector checks that Close ends without an answer.
-func TestHangingCollector(t *testing.T) {
+func TestHangingCollector(t *testing.T) { //nolint:paralleltest // the hooks of OpenTelemetry are global
 	ctx, release := context.WithCancel(t.Context())
 	hanging := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-ctx.Done() }))
 	defer hanging.Close()
