@@ -49,8 +49,8 @@ var (
 	// ErrTakenOver means that another process has opened the mirror later. Only
 	// the newest one may save.
 	ErrTakenOver = errors.New("another process has taken over the mirror")
-	// ErrWrongDatabase means that the database has no mirror, or one of a newer
-	// version of this package.
+	// ErrWrongDatabase means that the database has no mirror, or one of another
+	// version of this package, or leads of another API.
 	ErrWrongDatabase = errors.New("this database cannot be used")
 	// ErrDatabase means that the database failed. What was being saved may or
 	// may not have been saved.
@@ -185,6 +185,38 @@ func checkVersion(found int64) error {
 	}
 	return fmt.Errorf("%w: its tables have version %d, but this program needs version %d", ErrWrongDatabase, found,
 		version)
+}
+
+// Claim saves the address of the API that a brand is read from. If the mirror
+// has leads of the brand from another address, it returns ErrWrongDatabase,
+// because the leads of the two would be mixed. Call it before Run.
+func (m *Mirror) Claim(ctx context.Context, brand, address string) error {
+	const insert = "INSERT INTO mirror_brands (brand, base_url) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+	const read = "SELECT base_url, EXISTS (SELECT 1 FROM leads WHERE leads.brand = $1) FROM mirror_brands " +
+		"WHERE mirror_brands.brand = $1"
+	const complete = "UPDATE mirror_brands SET base_url = $2 WHERE brand = $1"
+	// Without leads, the address may have been a mistake. The position is one
+	// of that address.
+	const replace = "UPDATE mirror_brands SET base_url = $2, position = NULL, caught_up_at = NULL WHERE brand = $1"
+	saved, hasLeads := "", false
+	err := m.Transact(ctx, "save the address of brand "+brand, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, insert, brand, address)
+		if err == nil {
+			err = tx.QueryRowContext(ctx, read, brand).Scan(&saved, &hasLeads)
+		}
+		switch {
+		case err != nil || saved == address:
+		case saved == "":
+			_, err = tx.ExecContext(ctx, complete, brand, address)
+		case !hasLeads:
+			_, err = tx.ExecContext(ctx, replace, brand, address)
+		}
+		return err
+	})
+	if err == nil && saved != "" && saved != address && hasLeads {
+		err = fmt.Errorf("%w: it has leads of brand %q from %s, not from %s", ErrWrongDatabase, brand, saved, address)
+	}
+	return err
 }
 
 // DB returns the database that was given to Open.

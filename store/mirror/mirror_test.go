@@ -105,6 +105,7 @@ func (k kind) test(t *testing.T) {
 	t.Run("read only", k.readOnly)
 	t.Run("opened at once", k.openedAtOnce)
 	t.Run("wrong database", k.wrongDatabase)
+	t.Run("another address", k.anotherAddress)
 	t.Run("foreign tables", k.foreignTables)
 	t.Run("resume", k.resume)
 	t.Run("stop", k.stop)
@@ -482,4 +483,29 @@ func lastMonth(n int) []clixnow.Lead {
 		leads[i] = clixnow.Lead{ID: int64(i + 1), Status: "New", CreatedOn: at, UpdatedOn: at}
 	}
 	return leads
+}
+
+// anotherAddress checks that leads of two APIs are not mixed.
+func (k kind) anotherAddress(t *testing.T) {
+	t.Parallel()
+	m, server := k.mirror(t), newServer(t)
+	read := "SELECT coalesce(base_url, '') FROM mirror_brands WHERE position IS NOT NULL"
+	require.NoError(t, m.Claim(t.Context(), "acme", "https://typo.example"))
+	require.NoError(t, once(t, m, server))
+	assert.Equal(t, []string{"https://typo.example"}, query(t, m, read))
+	require.NoError(t, m.Claim(t.Context(), "acme", "https://one.example"), "there are no leads")
+	assert.Empty(t, query(t, m, read), "the position is one of the other API")
+	server.AddLeads(clixnow.Lead{})
+	require.NoError(t, once(t, m, server))
+	require.NoError(t, m.Claim(t.Context(), "acme", "https://one.example"))
+	require.NoError(t, m.Claim(t.Context(), "beta", "https://two.example"))
+	err := m.Claim(t.Context(), "acme", "https://two.example")
+	require.ErrorIs(t, err, mirror.ErrWrongDatabase)
+	require.NotErrorIs(t, err, mirror.ErrDatabase)
+	require.ErrorContains(t, err, `leads of brand "acme" from https://one.example, not from https://two.example`)
+	assert.Equal(t, []string{"https://one.example"}, query(t, m, read))
+	_, err = m.DB().ExecContext(t.Context(), "UPDATE mirror_brands SET base_url = ''")
+	require.NoError(t, err)
+	require.NoError(t, m.Claim(t.Context(), "acme", "https://three.example"), "it was not claimed before")
+	assert.Equal(t, []string{"https://three.example"}, query(t, m, read), "the position stays")
 }

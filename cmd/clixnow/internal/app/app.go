@@ -104,6 +104,13 @@ func (a *App) Brands() ([]string, error) {
 	return slices.Sorted(maps.Keys(file.Brands)), err
 }
 
+// SettingsOf returns the settings of a brand.
+func (a *App) SettingsOf(brand string) (Settings, error) {
+	one := *a
+	one.Brand = brand
+	return one.Settings()
+}
+
 // Interactive reports whether Err is a terminal. Only then do commands draw
 // progress or ask questions.
 func (a *App) Interactive() bool {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -115,6 +116,9 @@ func run(ctx context.Context, a *app.App, set settings) error {
 	if err != nil {
 		return database.Error(err)
 	}
+	if err := claim(ctx, a, m, clients); err != nil {
+		return database.Error(err)
+	}
 	s := &syncer{
 		app: a, settings: set, mirror: m, stop: stop, progress: a.Progress("leads read"), log: log, monitor: monitor,
 	}
@@ -142,6 +146,25 @@ func run(ctx context.Context, a *app.App, set settings) error {
 		return app.WithCode(app.CodeLater, errors.New("stopped before all changes were read; run it again"))
 	}
 	return database.Error(err)
+}
+
+// claim saves where the brands are read from. It returns an error if the
+// database has leads from elsewhere.
+func claim(ctx context.Context, a *app.App, m *mirror.Mirror, clients []*clixnow.Client) error {
+	for _, client := range clients {
+		settings, err := a.SettingsOf(client.Brand())
+		if err != nil {
+			return err
+		}
+		address := strings.TrimRight(settings.Address(), "/")
+		if a.Demo {
+			address = "the demo" // its port changes
+		}
+		if err := m.Claim(ctx, client.Brand(), address); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // syncer is one run of the command.

@@ -66,11 +66,13 @@ COMMENT ON COLUMN lead_events.recorded_at IS 'When the event was saved';
 
 CREATE TABLE mirror_brands (
 	brand        TEXT PRIMARY KEY,
+	base_url     TEXT NOT NULL DEFAULT '',
 	position     TIMESTAMPTZ,
 	caught_up_at TIMESTAMPTZ
 );
 COMMENT ON TABLE mirror_brands IS 'How far each brand was read';
 COMMENT ON COLUMN mirror_brands.brand IS 'The name of the brand at Clixnow';
+COMMENT ON COLUMN mirror_brands.base_url IS 'The address of the API that the leads are from. Empty: unknown';
 COMMENT ON COLUMN mirror_brands.position IS 'All changes before this time were read. NULL: none were read';
 COMMENT ON COLUMN mirror_brands.caught_up_at IS
 	'When all changes had been saved last. While nothing changes, it moves once in an hour. NULL: the history was not read completely';

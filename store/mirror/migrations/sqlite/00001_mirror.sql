@@ -39,6 +39,7 @@ CREATE INDEX lead_events_by_lead ON lead_events (lead_id);
 
 CREATE TABLE mirror_brands (
 	brand        TEXT PRIMARY KEY,
+	base_url     TEXT NOT NULL DEFAULT '',
 	position     TEXT,
 	caught_up_at TEXT
 );
