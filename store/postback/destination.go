@@ -85,6 +85,15 @@ type destination struct {
 	failingSince, pausedUntil time.Time
 	// logged is when each failure was logged last.
 	logged map[string]time.Time
+	// warned means that a failure of the tracker was logged since it worked.
+	warned bool
+	// refusing means that a refused event was logged, and that the tracker has
+	// not accepted all events since.
+	refusing bool
+	// givenUp is the number of events that were given up since it was logged,
+	// at givenUpLogged.
+	givenUp       int64
+	givenUpLogged time.Time
 }
 
 func compileAll(all []Destination) ([]*destination, error) {

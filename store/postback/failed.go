@@ -98,8 +98,11 @@ type Health struct {
 	// none waits.
 	Oldest time.Time
 	// FailingSince is the time since which the tracker fails. A zero time means
-	// that it works.
+	// that it works, unless Refusing is set.
 	FailingSince time.Time
+	// Refusing means that events failed, and that the tracker has never
+	// accepted one.
+	Refusing bool
 	// Sent is the number of events that the tracker has accepted.
 	Sent int64
 	// SkippedBeforeStart and SkippedNoClickID are numbers of events that are
@@ -109,20 +112,28 @@ type Health struct {
 
 // Health returns the state of each destination.
 func (s *Sender) Health(ctx context.Context) ([]Health, error) {
+	all, err := ListHealth(ctx, s.mirror)
+	return slices.DeleteFunc(all, func(h Health) bool {
+		return !slices.ContainsFunc(s.destinations, func(d *destination) bool { return d.Name == h.Name })
+	}), err
+}
+
+// ListHealth returns the state of each destination that the database knows, in
+// the order of their names. m need not be the owner of the mirror.
+func ListHealth(ctx context.Context, m *mirror.Mirror) ([]Health, error) {
 	const statement = `
 SELECT d.name, d.failing_since, d.sent, d.skipped_before_start, d.skipped_no_click_id,
 	count(CASE WHEN q.state = 'waiting' THEN 1 END), count(CASE WHEN q.state = 'failed' THEN 1 END),
-	min(CASE WHEN q.state = 'waiting' THEN q.waiting_since END)
+	min(CASE WHEN q.state = 'waiting' THEN q.waiting_since END),
+	d.sent = 0 AND count(CASE WHEN q.attempts > 0 THEN 1 END) > 0
 FROM postback_destinations d LEFT JOIN postback_queue q ON q.destination = d.name
 GROUP BY d.name ORDER BY d.name`
 	var all []Health
-	err := query(ctx, s.mirror.DB(), statement, nil, func(rows *sql.Rows) error {
+	err := query(ctx, m.DB(), statement, nil, func(rows *sql.Rows) error {
 		var h Health
 		err := rows.Scan(&h.Name, (*moment)(&h.FailingSince), &h.Sent, &h.SkippedBeforeStart, &h.SkippedNoClickID,
-			&h.Waiting, &h.Failed, (*moment)(&h.Oldest))
-		if slices.ContainsFunc(s.destinations, func(d *destination) bool { return d.Name == h.Name }) {
-			all = append(all, h)
-		}
+			&h.Waiting, &h.Failed, (*moment)(&h.Oldest), &h.Refusing)
+		all = append(all, h)
 		return err
 	})
 	return all, err

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -138,6 +139,7 @@ func (s *Sender) each(ctx context.Context, do func(context.Context, *destination
 // drain queues the new events of a destination, and sends what is due. With
 // once it does not wait for a database that fails.
 func (s *Sender) drain(ctx context.Context, d *destination, once bool) error {
+	defer s.logGivenUp(d)
 	var last int64
 	if err := s.mirror.DB().QueryRowContext(ctx, selectLastEvent).Scan(&last); err != nil {
 		return fmt.Errorf("%w: read the last event: %w", mirror.ErrDatabase, err)
@@ -181,6 +183,9 @@ func (s *Sender) attempt(ctx context.Context, d *destination, items []item, once
 		// The results are saved even if ctx is done.
 		saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		err := s.save(saving, d, items, outcomes, now)
+		if err == nil && d.refusing {
+			s.checkRefusing(saving, d, outcomes)
+		}
 		cancel()
 		if err == nil || errors.Is(err, mirror.ErrTakenOver) || once || ctx.Err() != nil {
 			return err
@@ -209,12 +214,14 @@ func (s *Sender) note(d *destination, outcomes []outcome, now time.Time) {
 		}
 	}
 	log := s.log.With("postback", d.Name, "host", d.template.origin)
-	for _, err := range []error{broken, refused} {
+	warn := func(text string, err error, state *bool) {
 		if err != nil && now.Sub(d.logged[err.Error()]) >= time.Hour {
-			d.logged[err.Error()] = now
-			log.Warn("the tracker does not accept postbacks; they are retried for a day", "error", err)
+			d.logged[err.Error()], *state = now, true
+			log.Warn(text, "error", err)
 		}
 	}
+	warn("the tracker does not accept postbacks; they wait and are retried", broken, &d.warned)
+	warn("the tracker refused an event; it is retried, and does not hold up others", refused, &d.refusing)
 	switch {
 	case broken != nil:
 		if d.failures == 0 || succeeded {
@@ -222,12 +229,44 @@ func (s *Sender) note(d *destination, outcomes []outcome, now time.Time) {
 		}
 		d.failures++
 		d.pausedUntil = now.Add(max(backoff(d.failures), retryAfter))
-	case d.failures > 0 && (succeeded || refused != nil):
-		if now.Sub(d.failingSince) >= time.Minute {
+	case succeeded && !d.failingSince.IsZero():
+		long := now.Sub(d.failingSince) >= time.Minute
+		if long || d.warned {
 			log.Info("the tracker works again")
+		}
+		if long {
 			clear(d.logged)
 		}
+		d.warned = false
 		d.failures, d.failingSince, d.pausedUntil = 0, time.Time{}, time.Time{}
+	case refused != nil:
+		// It answers, so nothing is held up. It fails until it accepts one.
+		d.failures, d.pausedUntil = 0, time.Time{}
+	}
+}
+
+// logGivenUp logs the number of events that were given up, once in an hour.
+func (s *Sender) logGivenUp(d *destination) {
+	if d.givenUp == 0 || time.Since(d.givenUpLogged) < time.Hour {
+		return
+	}
+	s.log.Error("events have failed for a day and are given up; see \"clixnow postback list\"",
+		"postback", d.Name, "events", d.givenUp)
+	d.givenUp, d.givenUpLogged = 0, time.Now()
+}
+
+// checkRefusing logs that no event is refused any more.
+func (s *Sender) checkRefusing(ctx context.Context, d *destination, outcomes []outcome) {
+	const statement = "SELECT count(*) FROM postback_queue WHERE destination = $1 AND state = 'waiting' " +
+		"AND attempts > 0"
+	if !slices.ContainsFunc(outcomes, func(o outcome) bool { return o.err == nil && !o.stopped }) {
+		return
+	}
+	var waiting int64
+	err := s.mirror.DB().QueryRowContext(ctx, statement, d.Name).Scan(&waiting)
+	if err == nil && waiting == 0 { // after an error, the next success shows it
+		s.log.Info("the tracker accepts all events again", "postback", d.Name)
+		d.refusing = false
 	}
 }
 

@@ -308,7 +308,8 @@ func (s *Sender) save(ctx context.Context, d *destination, items []item, outcome
 		"paused_until = $5 WHERE name = $1"
 	const expire = "UPDATE postback_queue SET state = 'failed', error = $2 " +
 		"WHERE destination = $1 AND state = 'waiting' AND waiting_since <= $3"
-	return s.mirror.Transact(ctx, "save results of postbacks", func(ctx context.Context, tx *sql.Tx) error {
+	var givenUp int64
+	err := s.mirror.Transact(ctx, "save results of postbacks", func(ctx context.Context, tx *sql.Tx) error {
 		sent := 0
 		for i, item := range items {
 			o := outcomes[i]
@@ -325,6 +326,7 @@ func (s *Sender) save(ctx context.Context, d *destination, items []item, outcome
 				}
 				if now.Sub(since) >= giveUpAfter {
 					state = "failed"
+					givenUp++
 				}
 				due := now.Add(max(backoff(item.attempts+1), o.retryAfter))
 				_, err = tx.ExecContext(ctx, refused, d.Name, item.eventID, item.attempts+1, momentOf(since),
@@ -340,7 +342,17 @@ func (s *Sender) save(ctx context.Context, d *destination, items []item, outcome
 		if err != nil || broken < 0 || d.failures == 0 || now.Sub(d.failingSince) < giveUpAfter {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, expire, d.Name, outcomes[broken].err.Error(), momentOf(now.Add(-giveUpAfter)))
+		result, err := tx.ExecContext(ctx, expire, d.Name, outcomes[broken].err.Error(),
+			momentOf(now.Add(-giveUpAfter)))
+		if err != nil {
+			return err
+		}
+		expired, err := result.RowsAffected()
+		givenUp += expired
 		return err
 	})
+	if err == nil {
+		d.givenUp += givenUp
+	}
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -153,6 +154,8 @@ func TestBackoff(t *testing.T) {
 				h := s.health()
 				assert.Equal(t, []int64{0, 1}, []int64{h.Waiting, h.Failed})
 				assert.LessOrEqual(t, strings.Count(s.logs.String(), "\n"), 30, "one line in an hour")
+				assert.Equal(t, 1, strings.Count(s.logs.String(), "are given up"))
+				assert.True(t, h.Refusing, "nothing was ever accepted")
 
 				s.setAnswer(respond(200))
 				number, err := Retry(s.t.Context(), s.mirror, "a")
@@ -161,6 +164,7 @@ func TestBackoff(t *testing.T) {
 				time.Sleep(2 * time.Hour)
 				assert.Len(t, s.taken(), 1)
 				assert.Equal(t, Health{Name: "a", Sent: 1}, s.health())
+				assert.Equal(t, 1, strings.Count(s.logs.String(), " again\""), "it works again")
 			})
 		})
 	}
@@ -334,5 +338,76 @@ func TestIdle(t *testing.T) {
 		time.Sleep(time.Hour)
 		assert.Equal(t, before, changes())
 		assert.Empty(t, s.logs.String())
+	})
+}
+
+// TestGivenUpLog checks that events that are given up do not fill the log, and
+// that none is missing in the numbers.
+func TestGivenUpLog(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 30*time.Second, func(s *setup) {
+		s.setAnswer(respond(404))
+		for id := range int64(40) {
+			s.deposit(id)
+			time.Sleep(5 * time.Minute)
+		}
+		time.Sleep(36 * time.Hour)
+		assert.EqualValues(t, 40, s.health().Failed)
+		lines := regexp.MustCompile(`are given up.* events=(\d+)`).FindAllStringSubmatch(s.logs.String(), -1)
+		assert.LessOrEqual(t, len(lines), 6)
+		sum := 0
+		for _, line := range lines {
+			number, err := strconv.Atoi(line[1])
+			require.NoError(t, err)
+			sum += number
+		}
+		assert.Equal(t, 40, sum)
+	})
+}
+
+// TestWorksAgainLog checks that each state of failure that was logged ends in
+// the log, and how long the metric shows it.
+func TestWorksAgainLog(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		code int
+		want string
+	}{
+		{"the tracker fails for seconds", 503, "the tracker works again"},
+		{"the tracker refuses an event", 404, "the tracker accepts all events again"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, time.Second, func(s *setup) {
+				s.setAnswer(respond(test.code))
+				s.deposit(1)
+				time.Sleep(1500 * time.Millisecond)
+				assert.Equal(t, 1, strings.Count(s.logs.String(), "level=WARN"))
+				assert.NotContains(t, s.logs.String(), " again\"")
+				s.setAnswer(respond(200))
+				time.Sleep(10 * time.Second)
+				assert.Equal(t, 1, strings.Count(s.logs.String(), test.want))
+				assert.Equal(t, 2, strings.Count(s.logs.String(), "\n"))
+			})
+		})
+	}
+	t.Run("a refusal after an outage", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, time.Second, func(s *setup) {
+			s.deposit(1)
+			time.Sleep(2 * time.Second)
+			s.setAnswer(respond(503))
+			s.deposit(2)
+			time.Sleep(10 * time.Minute)
+			s.setAnswer(respond(404))
+			time.Sleep(20 * time.Minute)
+			assert.False(t, s.health().FailingSince.IsZero(), "nothing was accepted since")
+			assert.NotContains(t, s.logs.String(), " again\"")
+			s.setAnswer(respond(200))
+			time.Sleep(time.Hour)
+			assert.Equal(t, Health{Name: "a", Sent: 2}, s.health())
+			assert.Equal(t, 2, strings.Count(s.logs.String(), " again\""))
+		})
 	})
 }

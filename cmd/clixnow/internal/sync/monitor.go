@@ -17,6 +17,7 @@ import (
 
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 	"github.com/clixnow/clixnow-go/store/mirror"
+	"github.com/clixnow/clixnow-go/store/postback"
 )
 
 // monitor serves the state of the brands.
@@ -26,6 +27,8 @@ type monitor struct {
 
 	mu     sync.Mutex
 	brands map[string]mirror.Status
+	// sender is nil without postbacks.
+	sender *postback.Sender
 }
 
 func newMonitor() *monitor {
@@ -59,6 +62,12 @@ func (m *monitor) set(s mirror.Status) {
 	m.caughtUp.WithLabelValues(s.Brand).Set(caughtUp)
 }
 
+func (m *monitor) setSender(sender *postback.Sender) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sender = sender
+}
+
 // listen serves /healthz and /metrics.
 func (m *monitor) listen(ctx context.Context, address string, log *slog.Logger) (closeServer func(), err error) {
 	host, _, err := net.SplitHostPort(address)
@@ -89,8 +98,16 @@ func (m *monitor) listen(ctx context.Context, address string, log *slog.Logger) 
 
 func isLoopback(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
 
-// health answers 200 if each brand can be followed, and else 503.
-func (m *monitor) health(w http.ResponseWriter, _ *http.Request) {
+// health answers 200 if each brand can be followed, and else 503. It also shows
+// the state of each postback.
+func (m *monitor) health(w http.ResponseWriter, r *http.Request) {
+	m.mu.Lock()
+	sender := m.sender
+	m.mu.Unlock()
+	postbacks := ""
+	if sender != nil {
+		postbacks = postbackStates(r.Context(), sender)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var text strings.Builder
@@ -99,12 +116,14 @@ func (m *monitor) health(w http.ResponseWriter, _ *http.Request) {
 		state := "ok"
 		switch s := m.brands[brand]; {
 		case s.Err != nil:
-			state, code = app.Printable(app.Text(s.Err)), http.StatusServiceUnavailable
+			// The text begins with the brand too.
+			state = strings.TrimPrefix(app.Printable(app.Text(s.Err)), brand+": ")
+			code = http.StatusServiceUnavailable
 		case s.CaughtUpAt.IsZero():
 			state = fmt.Sprintf("catching up, %d leads read", s.Leads)
 		}
 		text.WriteString(brand + ": " + state + "\n")
 	}
 	w.WriteHeader(code)
-	_, _ = fmt.Fprint(w, text.String())
+	_, _ = fmt.Fprint(w, text.String()+postbacks)
 }

@@ -3,11 +3,14 @@ package sync
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 	"github.com/clixnow/clixnow-go/store/postback"
 )
 
@@ -33,7 +36,9 @@ func (s *syncer) postbacks(ctx context.Context, destinations []postback.Destinat
 	if err != nil {
 		return nil, err
 	}
+	s.sender = sender
 	s.monitor.registry.MustRegister(&postbackMetrics{context.WithoutCancel(ctx), sender})
+	s.monitor.setSender(sender)
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
 		if s.app.Getenv(name) != "" {
 			s.log.Warn("postbacks do not use the proxy of the environment", "variable", name)
@@ -54,6 +59,41 @@ func (s *syncer) postbacks(ctx context.Context, destinations []postback.Destinat
 		}()
 		return sender.Run(ctx)
 	}, nil
+}
+
+// waiting returns an error if postbacks wait. After Once, all that wait have
+// failed.
+func waiting(ctx context.Context, sender *postback.Sender) error {
+	all, err := sender.Health(ctx)
+	for _, h := range all {
+		if h.Waiting > 0 {
+			err = errors.Join(err, app.WithCode(app.CodeLater,
+				fmt.Errorf("postback %s: events wait after a failure (%d); run the command again", h.Name, h.Waiting)))
+		}
+	}
+	return err
+}
+
+// works reports whether a tracker works.
+func works(h postback.Health) bool { return h.FailingSince.IsZero() && !h.Refusing }
+
+// postbackStates returns a line for each postback.
+func postbackStates(ctx context.Context, sender *postback.Sender) string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	all, err := sender.Health(ctx)
+	if err != nil {
+		return "postbacks: the database does not answer\n"
+	}
+	var text strings.Builder
+	for _, h := range all {
+		state := "ok"
+		if !works(h) {
+			state = "the tracker does not accept events"
+		}
+		fmt.Fprintf(&text, "postback %s: %s, %d wait, %d failed\n", h.Name, state, h.Waiting, h.Failed)
+	}
+	return text.String()
 }
 
 // postbackMetrics reads the state of postbacks when it is asked for.
@@ -88,7 +128,7 @@ func (m *postbackMetrics) Collect(out chan<- prometheus.Metric) {
 			out <- prometheus.MustNewConstMetric(desc, kind, value)
 		}
 		working, oldest := 1.0, 0.0
-		if !h.FailingSince.IsZero() {
+		if !works(h) {
 			working = 0
 		}
 		if !h.Oldest.IsZero() {

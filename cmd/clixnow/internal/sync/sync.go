@@ -21,6 +21,7 @@ import (
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/database"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/telemetry"
 	"github.com/clixnow/clixnow-go/store/mirror"
+	"github.com/clixnow/clixnow-go/store/postback"
 )
 
 // settings are the flags of the command.
@@ -53,8 +54,9 @@ Put the password of a PostgreSQL database into PGPASSWORD or ~/.pgpass,
 because other users of the machine can see flags.
 
 Exit codes: 1 if another process has taken over the database, 2 if the
-database cannot be used, 3 if it fails with --once, and 4 if all brands refuse
-their tokens. Without --once, it retries what fails.`,
+database cannot be used, 3 if it fails or postbacks wait after a failure, both
+with --once, and 4 if all brands refuse their tokens. Without --once, it
+retries what fails.`,
 		Example: `  clixnow sync --demo
   clixnow sync --db leads.db --once -o jsonl >events.jsonl
   clixnow sync --db postgres://sync@db.example/leads --listen 127.0.0.1:9100`,
@@ -145,6 +147,9 @@ func run(ctx context.Context, a *app.App, set settings) error {
 	if errors.Is(err, context.Canceled) && set.once {
 		return app.WithCode(app.CodeLater, errors.New("stopped before all changes were read; run it again"))
 	}
+	if err == nil && set.once && s.sender != nil {
+		err = waiting(ctx, s.sender)
+	}
 	return database.Error(err)
 }
 
@@ -176,6 +181,8 @@ type syncer struct {
 	stop     func()
 	progress *progressbar.ProgressBar
 	monitor  *monitor
+	// sender is nil without postbacks.
+	sender *postback.Sender
 
 	// shown is when a line of progress was logged last.
 	shown time.Time

@@ -111,6 +111,7 @@ func TestListen(t *testing.T) {
 	server.Inject(clixnowtest.Fault{Status: 503, Times: 1_000_000})
 	eventually(t, func() bool { code, text = get("/healthz", address); return code == http.StatusServiceUnavailable })
 	assert.Contains(t, text, "503")
+	assert.NotContains(t, text, "acme: acme")
 	_, text = get("/metrics", address)
 	assert.Contains(t, text, `clixnow_sync_up{brand="acme"} 0`)
 	server.ClearFaults()
@@ -136,24 +137,33 @@ func TestPostbackMetrics(t *testing.T) {
 		ended <- run(ctx, server, &out, &errs, "--db", filepath.Join(t.TempDir(), "leads.db"), "--poll", "20ms",
 			"--listen", "127.0.0.1:0", "--config", config, "--postbacks-from", "2020-01-01T00:00:00Z")
 	}()
-	eventually(t, func() bool { return strings.Contains(errs.String(), "does not accept postbacks") })
+	eventually(t, func() bool { return strings.Contains(errs.String(), "the tracker refused an event") })
 	address := regexp.MustCompile(`address=(\S+)`).FindStringSubmatch(errs.String())[1]
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/metrics", http.NoBody)
-	require.NoError(t, err)
-	req.Close = true
-	resp, err := http.DefaultClient.Do(req)
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
+	get := func(path string) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, http.NoBody)
+		require.NoError(t, err)
+		req.Close = true
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp.StatusCode, string(text)
+	}
+	// The log comes before the result is saved.
+	eventually(t, func() bool { _, text := get("/healthz"); return strings.Contains(text, "not accept") })
+	code, text := get("/healthz")
+	assert.Equal(t, http.StatusOK, code)
+	assert.Equal(t, "acme: ok\npostback mine: the tracker does not accept events, 2 wait, 0 failed\n", text)
+	_, text = get("/metrics")
 	for _, want := range []string{
-		`clixnow_postback_up{postback="mine"} 1`, `clixnow_postback_waiting{postback="mine"} 2`,
+		`clixnow_postback_up{postback="mine"} 0`, `clixnow_postback_waiting{postback="mine"} 2`,
 		`clixnow_postback_failed{postback="mine"} 0`, `clixnow_postback_oldest_timestamp_seconds{postback="mine"} 1.`,
 		`clixnow_postback_sent_total{postback="mine"} 0`,
 		`clixnow_postback_skipped_total{postback="mine",reason="no click id"} 3`,
 		`clixnow_postback_skipped_total{postback="mine",reason="before the start"} 0`,
 	} {
-		assert.Contains(t, string(text), want)
+		assert.Contains(t, text, want)
 	}
 	cancel()
 	require.NoError(t, <-ended)
