@@ -143,6 +143,10 @@ func (d Destination) compile() (*destination, error) {
 	if err := g.checkHost(t.host); err != nil {
 		return nil, fmt.Errorf("host %s: %w", t.host, err)
 	}
+	if !strings.Contains(t.raw, "{clickId}") {
+		return nil, errors.New("the url must have the macro {clickId}: " +
+			"without it the tracker could not tell whose deposit it is")
+	}
 	return &destination{
 		Destination: d, template: t, preset: chosen, client: newClient(g, d.Concurrency, nil),
 		logged: make(map[string]time.Time),

@@ -75,11 +75,13 @@ func TestHosts(t *testing.T) {
 		"a.example", "A.EXAMPLE:8443", "1.1.1.1", "[2606:4700::1111]:443",
 		"xn--bcher-kva.example",
 	} {
-		assert.NoError(t, Check([]Destination{{Name: "a", URL: "https://" + host + "/"}}), host)
+		assert.NoError(t, Check([]Destination{{Name: "a", URL: "https://" + host + "/{clickId}"}}), host)
 	}
-	allowed := []Destination{{Name: "a", URL: "https://Tracker.LAN/", AllowPrivate: []string{"other", "tracker.lan"}}}
+	allowed := []Destination{
+		{Name: "a", URL: "https://Tracker.LAN/{clickId}", AllowPrivate: []string{"other", "tracker.lan"}},
+	}
 	assert.NoError(t, Check(allowed))
-	allowed = []Destination{{Name: "a", URL: "https://10.0.0.1/", AllowPrivate: []string{"10.0.0.1"}}}
+	allowed = []Destination{{Name: "a", URL: "https://10.0.0.1/{clickId}", AllowPrivate: []string{"10.0.0.1"}}}
 	assert.NoError(t, Check(allowed))
 }
 
@@ -218,7 +220,7 @@ func TestClient(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	d := compiled(t, Destination{Name: "a", URL: server.URL, AllowPrivate: []string{"127.0.0.1"}})
+	d := compiled(t, Destination{Name: "a", URL: server.URL + "/?{clickId}", AllowPrivate: []string{"127.0.0.1"}})
 	defer d.client.CloseIdleConnections()
 	assert.NoError(t, d.send(t.Context(), &item{values: "{}"}).err)
 	assert.Less(t, sent.Load(), int64(64<<20))
@@ -227,7 +229,7 @@ func TestClient(t *testing.T) {
 	secure := httptest.NewTLSServer(http.NotFoundHandler())
 	defer secure.Close()
 	secure.Config.ErrorLog = nil
-	d = compiled(t, Destination{Name: "a", URL: secure.URL, AllowPrivate: []string{"127.0.0.1"}})
+	d = compiled(t, Destination{Name: "a", URL: secure.URL + "/?{clickId}", AllowPrivate: []string{"127.0.0.1"}})
 	o := d.send(t.Context(), &item{values: "{}"})
 	require.ErrorContains(t, o.err, "certificate")
 	assert.True(t, o.everyone)

@@ -81,7 +81,7 @@ func killDestinations(tracker string) (all []postback.Destination) {
 		all = append(all, postback.Destination{
 			Name: fmt.Sprint("to", i), AllowPrivate: []string{"127.0.0.1"}, Concurrency: 2,
 			URL: fmt.Sprint(tracker, "/?to=", i,
-				"&brand={brand}&lead={leadId}&event={event}&status={status}&id={eventId}"),
+				"&click={clickId}&brand={brand}&lead={leadId}&event={event}&status={status}&id={eventId}"),
 			Events: []clixnow.LeadEvent{
 				clixnow.LeadCreated, clixnow.LeadStatusChanged, clixnow.LeadDeposited, clixnow.LeadDepositWithdrawn,
 			},

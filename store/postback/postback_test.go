@@ -441,7 +441,7 @@ func TestFailedAndRetry(t *testing.T) {
 // TestCheck checks the errors of a configuration.
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	const address = "https://a.example/?key=SECRET"
+	const address = "https://a.example/?key=SECRET&c={clickId}"
 	for _, test := range []struct {
 		name string
 		bad  postback.Destination
@@ -482,6 +482,16 @@ func TestCheck(t *testing.T) {
 			"events that the tracker cannot tell apart", postback.Destination{
 				Name: "x", URL: address, Preset: "voluum", Events: []clixnow.LeadEvent{"created", "deposited"},
 			}, `postback "x": voluum would count each of these events as a conversion; add the parameter et to the url`,
+		},
+		{
+			"no click id",
+			postback.Destination{Name: "x", URL: "https://a.example/?k=SECRET&lead={leadId}"},
+			`postback "x": the url must have the macro {clickId}: without it the tracker could not tell whose`,
+		},
+		{
+			"a preset with a fixed click id",
+			postback.Destination{Name: "x", URL: "https://a.example/SECRET?subid=REPLACE", Preset: "keitaro"},
+			`postback "x": the url must have the macro {clickId}`,
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
