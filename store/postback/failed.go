@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/clixnow/clixnow-go/store/mirror"
@@ -57,6 +58,13 @@ func Retry(ctx context.Context, m *mirror.Mirror, name string, ids ...int64) (nu
 	if err := checkTables(ctx, m); err != nil {
 		return 0, err
 	}
+	known, err := names(ctx, m)
+	if err != nil {
+		return 0, err
+	}
+	if !slices.Contains(known, name) {
+		return 0, fmt.Errorf("unknown postback %q; the database has %s", name, strings.Join(known, ", "))
+	}
 	now := momentOf(time.Now())
 	exec := func(statement string, args ...any) error {
 		result, err := m.DB().ExecContext(ctx, statement, args...)
@@ -75,6 +83,17 @@ func Retry(ctx context.Context, m *mirror.Mirror, name string, ids ...int64) (nu
 		err = errors.Join(err, exec(all+" AND event_id = $3", now, name, id))
 	}
 	return number, err
+}
+
+// names returns the names of the destinations that the database knows.
+func names(ctx context.Context, m *mirror.Mirror) (all []string, err error) {
+	err = query(ctx, m.DB(), "SELECT name FROM postback_destinations ORDER BY name", nil, func(rows *sql.Rows) error {
+		var name string
+		err := rows.Scan(&name)
+		all = append(all, name)
+		return err
+	})
+	return all, err
 }
 
 // checkTables returns mirror.ErrWrongDatabase if no postback was ever

@@ -426,7 +426,7 @@ func TestFailedAndRetry(t *testing.T) {
 		w.once(s)
 		assert.Equal(t, []string{"created", "status changed"}, w.taken("event"), "in order again")
 		number, err = postback.Retry(t.Context(), w.mirror, "other")
-		require.NoError(t, err)
+		require.EqualError(t, err, `unknown postback "other"; the database has tracker`)
 		assert.Zero(t, number)
 		number, err = postback.Retry(t.Context(), w.mirror, "tracker")
 		require.NoError(t, err)

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -49,6 +50,9 @@ func Open(address string) (*Database, error) {
 	if _, err := os.Stat(filepath.Dir(address)); err != nil {
 		return nil, app.Usage("--db: %w", err)
 	}
+	if err := checkFile(address); err != nil {
+		return nil, err
+	}
 	file := url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(address)}).EscapedPath()}
 	file.RawQuery = url.Values{
 		// With WAL, other processes can read during a write.
@@ -57,6 +61,26 @@ func Open(address string) (*Database, error) {
 	}.Encode()
 	db, err := sql.Open("sqlite", file.String())
 	return &Database{db, mirror.SQLite, address}, err
+}
+
+// checkFile returns an error if a file exists and is no SQLite database. An
+// empty file is one.
+func checkFile(path string) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 && info.Mode().IsRegular() {
+		return nil
+	}
+	const magic = "SQLite format 3\x00"
+	file, err := os.Open(path) //nolint:gosec // the user names the file
+	if err != nil {
+		return app.Usage("--db: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	begin := make([]byte, len(magic))
+	if _, err := io.ReadFull(file, begin); err != nil || string(begin) != magic {
+		return app.Usage("%s is not a database of \"clixnow sync\"; give another --db", path)
+	}
+	return nil
 }
 
 // Read opens the mirror at an address to read from it. Another process may be

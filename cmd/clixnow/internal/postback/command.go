@@ -86,8 +86,12 @@ failed events of the postback. "clixnow sync" sends them.`,
 		if err != nil {
 			return database.Error(err)
 		}
+		if number == 0 && len(ids) == 0 {
+			_, err = fmt.Fprintf(a.Out, "nothing of %s has failed\n", args[0])
+			return err
+		}
 		_, err = fmt.Fprintf(a.Out, "%d events of %s are sent again by \"clixnow sync\"\n", number, args[0])
-		if err == nil && number < int64(max(len(ids), 1)) {
+		if err == nil && number < int64(len(ids)) {
 			return app.WithCode(app.CodeRefused,
 				errors.New("not all of them have failed; see \"clixnow postback list\""))
 		}
