@@ -5,6 +5,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -29,6 +30,9 @@ type App struct {
 	// --config and --demo. The zero value means that the flag was not given.
 	Brand, BaseURL, TokenFile, ConfigFile string
 	Demo                                  bool
+	// RetryTokens means that Clients only warns of a token that cannot be read,
+	// unless none can be read. The clients read it again for each request.
+	RetryTokens bool
 
 	// demo is the fake brand of --demo. It is nil until the first use.
 	demo *clixnowtest.Server
@@ -50,14 +54,19 @@ func (a *App) Client(ctx context.Context, opts ...clixnow.Option) (*clixnow.Clie
 	if _, err := settings.Token(ctx); err != nil {
 		return nil, err
 	}
-	all := []clixnow.Option{clixnow.WithUserAgent("clixnow-cli"), clixnow.WithTokenSource(settings.Token)}
-	if settings.BaseURL != "" {
-		all = append(all, clixnow.WithBaseURL(settings.BaseURL))
+	return settings.client(opts)
+}
+
+// client returns a client with these settings.
+func (s Settings) client(opts []clixnow.Option) (*clixnow.Client, error) {
+	all := []clixnow.Option{clixnow.WithUserAgent("clixnow-cli"), clixnow.WithTokenSource(s.Token)}
+	if s.BaseURL != "" {
+		all = append(all, clixnow.WithBaseURL(s.BaseURL))
 	}
-	if settings.Rate > 0 {
-		all = append(all, clixnow.WithRateLimiter(rate.NewLimiter(rate.Limit(settings.Rate), 1)))
+	if s.Rate > 0 {
+		all = append(all, clixnow.WithRateLimiter(rate.NewLimiter(rate.Limit(s.Rate), 1)))
 	}
-	client, err := clixnow.NewClient(settings.Brand, "", append(all, opts...)...)
+	client, err := clixnow.NewClient(s.Brand, "", append(all, opts...)...)
 	if err != nil {
 		return nil, WithCode(CodeUsage, err)
 	}
@@ -79,14 +88,28 @@ func (a *App) Clients(ctx context.Context, opts ...clixnow.Option) ([]*clixnow.C
 			"has several: give --brand", path)
 	}
 	var clients []*clixnow.Client
+	var faults []error
 	for _, brand := range slices.Sorted(maps.Keys(file.Brands)) {
 		one := *a
 		one.Brand = brand
-		client, err := one.Client(ctx, opts...)
+		settings, err := one.Settings()
+		if err != nil {
+			return nil, err
+		}
+		if _, err := settings.Token(ctx); err != nil {
+			faults = append(faults, err)
+		}
+		client, err := settings.client(opts)
 		if err != nil {
 			return nil, err
 		}
 		clients = append(clients, client)
+	}
+	if len(faults) > 0 && (!a.RetryTokens || len(faults) == len(clients)) {
+		return nil, faults[0]
+	}
+	for _, err := range faults {
+		fmt.Fprintf(a.Err, "clixnow: warning: %s; it is retried\n", Text(err))
 	}
 	return clients, nil
 }

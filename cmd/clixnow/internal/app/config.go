@@ -145,6 +145,14 @@ func (s Settings) Token(context.Context) (string, error) {
 	return token, nil
 }
 
+// TokenFrom returns where the token comes from.
+func (s Settings) TokenFrom() string {
+	if s.TokenFile != "" {
+		return s.TokenFile
+	}
+	return "the environment variable " + s.TokenEnv
+}
+
 // ReadSecret reads a file of one line.
 func ReadSecret(path string) (string, error) {
 	data, err := os.ReadFile(path) //nolint:gosec // the user names the file

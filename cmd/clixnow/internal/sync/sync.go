@@ -83,6 +83,7 @@ retries what fails.`,
 }
 
 func run(ctx context.Context, a *app.App, set settings) error {
+	a.RetryTokens = true
 	destinations, err := a.Postbacks()
 	if err != nil {
 		return err
@@ -118,9 +119,11 @@ func run(ctx context.Context, a *app.App, set settings) error {
 	if err != nil {
 		return database.Error(err)
 	}
-	if err := claim(ctx, a, m, clients); err != nil {
+	tokens, err := claim(ctx, a, m, clients)
+	if err != nil {
 		return database.Error(err)
 	}
+	log = slog.New(&handler{log.Handler(), tokens})
 	s := &syncer{
 		app: a, settings: set, mirror: m, stop: stop, progress: a.Progress("leads read"), log: log, monitor: monitor,
 	}
@@ -153,23 +156,27 @@ func run(ctx context.Context, a *app.App, set settings) error {
 	return database.Error(err)
 }
 
-// claim saves where the brands are read from. It returns an error if the
-// database has leads from elsewhere.
-func claim(ctx context.Context, a *app.App, m *mirror.Mirror, clients []*clixnow.Client) error {
+// claim saves where the brands are read from, and returns where their tokens
+// come from. It returns an error if the database has leads from elsewhere.
+func claim(
+	ctx context.Context, a *app.App, m *mirror.Mirror, clients []*clixnow.Client,
+) (tokens map[string]string, err error) {
+	tokens = make(map[string]string)
 	for _, client := range clients {
 		settings, err := a.SettingsOf(client.Brand())
 		if err != nil {
-			return err
+			return nil, err
 		}
 		address := strings.TrimRight(settings.Address(), "/")
 		if a.Demo {
 			address = "the demo" // its port changes
 		}
 		if err := m.Claim(ctx, client.Brand(), address); err != nil {
-			return err
+			return nil, err
 		}
+		tokens[client.Brand()] = settings.TokenFrom()
 	}
-	return nil
+	return tokens, nil
 }
 
 // syncer is one run of the command.
