@@ -130,7 +130,8 @@ func (d Destination) compile() (*destination, error) {
 	}
 	for _, event := range d.Events {
 		if !slices.Contains(events, event) {
-			return nil, fmt.Errorf("unknown event %q; the events are %q", string(event), events)
+			return nil, fmt.Errorf("unknown event %q; the events are created, status changed, deposited, "+
+				"deposit withdrawn", string(event))
 		}
 	}
 	t, chosen, err := d.complete()

@@ -454,11 +454,11 @@ func TestCheck(t *testing.T) {
 			postback.Destination{Name: "GOOD", URL: address},
 			`postback "GOOD": another postback has this name`,
 		},
-		{"no url", postback.Destination{Name: "x"}, `postback "x": the url must begin with https://`},
+		{"no url", postback.Destination{Name: "x"}, `postback "x": the url is missing`},
 		{
 			"unknown macro",
 			postback.Destination{Name: "x", URL: address + "{clickid}"},
-			`postback "x": the url has the unknown macro {clickid}; the macros are clickId,`,
+			`postback "x": the url has the unknown macro {clickid}; did you mean {clickId}?`,
 		},
 		{"method", postback.Destination{Name: "x", URL: address, Method: "PUT"}, `postback "x": the method must be`},
 		{"concurrency", postback.Destination{Name: "x", URL: address, Concurrency: 65}, `"x": concurrency must be`},
@@ -466,7 +466,7 @@ func TestCheck(t *testing.T) {
 		{
 			"event",
 			postback.Destination{Name: "x", URL: address, Events: []clixnow.LeadEvent{"ftd"}},
-			`postback "x": unknown event "ftd"; the events are ["created"`,
+			`postback "x": unknown event "ftd"; the events are created, status changed, deposited, deposit withdrawn`,
 		},
 		{
 			"preset",

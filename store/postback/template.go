@@ -40,6 +40,9 @@ func parseTemplate(raw string) (*template, error) {
 			return nil, unknownMacro(found)
 		}
 	}
+	if raw == "" {
+		return nil, errors.New("the url is missing")
+	}
 	plain := macro.ReplaceAllString(raw, "x")
 	u, err := url.Parse(plain)
 	switch {
@@ -67,6 +70,12 @@ func parseTemplate(raw string) (*template, error) {
 func unknownMacro(found string) error {
 	if !regexp.MustCompile(`^\{[A-Za-z_]{1,20}[0-9]?\}$`).MatchString(found) {
 		found = "that is no name" // it may be a part of a key
+	}
+	name := strings.ReplaceAll(strings.Trim(found, "{}"), "_", "")
+	for _, known := range macros {
+		if strings.EqualFold(known, name) {
+			return fmt.Errorf("the url has the unknown macro %s; did you mean {%s}?", found, known)
+		}
 	}
 	return fmt.Errorf("the url has the unknown macro %s; the macros are %s", found, strings.Join(macros, ", "))
 }

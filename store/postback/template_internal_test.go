@@ -55,7 +55,9 @@ func TestExpand(t *testing.T) {
 func TestTemplateErrors(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ name, template, problem string }{
-		{"unknown macro", "https://a.example/SECRET?a={clickid}", "unknown macro {clickid}"},
+		{"unknown macro", "https://a.example/SECRET?a={clickid}", "unknown macro {clickid}; did you mean {clickId}?"},
+		{"macro of another tool", "https://a.example/SECRET?a={sub_campaign}", "did you mean {subCampaign}?"},
+		{"macro of no tool", "https://a.example/SECRET?a={click}", "unknown macro {click}; the macros are clickId, "},
 		{"macro that is no name", "https://a.example/?a={clickId&key=SECRET}", "unknown macro that is no name;"},
 		{"long macro", "https://a.example/?a={SECRETSECRETSECRETSECRET}", "unknown macro that is no name;"},
 		{"empty macro", "https://a.example/SECRET/{}", "unknown macro that is no name;"},
@@ -85,7 +87,7 @@ func TestTemplateErrors(t *testing.T) {
 		{"not ASCII", "https://a.example/?ü=SECRET", "ASCII"},
 		{"bad escape", "https://a.example/%zzSECRET", "cannot be parsed"},
 		{"dot segment", "https://a.example/SECRET/../x", `segment "." or ".."`},
-		{"empty", "", "must begin with https://"},
+		{"empty", "", "the url is missing"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -64,7 +64,7 @@ func (a *App) Postbacks() ([]postback.Destination, error) {
 		return nil, err
 	}
 	if err := postback.Check(file.Postbacks); err != nil {
-		return nil, Usage("%s: %w; see docs/postbacks.md", path, err)
+		return nil, Usage("%s: %w (see docs/postbacks.md)", path, err)
 	}
 	return file.Postbacks, nil
 }

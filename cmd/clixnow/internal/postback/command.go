@@ -2,15 +2,19 @@
 package postback
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/database"
+	"github.com/clixnow/clixnow-go/store/mirror"
 	"github.com/clixnow/clixnow-go/store/postback"
 )
 
@@ -26,7 +30,9 @@ it again.`, list(a), retry(a))
 func list(a *app.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List events that failed for a day", Args: app.Args(),
-		Example: `  clixnow postback list --db leads.db
+		Long: `List the events that failed for a day. A line has at most 80 columns; the
+other formats have whole texts and times.`,
+		Example: `  clixnow postback list
   clixnow postback list --db leads.db -o csv`,
 	}
 	address := databaseFlag(cmd)
@@ -37,20 +43,51 @@ func list(a *app.App) *cobra.Command {
 			return err
 		}
 		defer closeDB()
+		found := 0
 		printer := app.Printer[postback.Failed]{
-			Format: *format, Header: "POSTBACK\tEVENT ID\tBRAND\tLEAD\tEVENT\tSINCE\tERROR",
+			Format: *format, Header: fmt.Sprintf(columns, "POSTBACK", "EVENT ID", "LEAD", "EVENT", "SINCE", "ERROR"),
 			Fields: []string{"postback", "eventId", "brand", "leadId", "event", "since", "attempts", "error"},
 			Row: func(f postback.Failed) string {
-				return fmt.Sprintf("%s\t%d\t%s\t%d\t%s\t%s\t%s", f.Postback, f.EventID, f.Brand, f.LeadID, f.Event,
-					f.Since.Format(time.RFC3339), f.Error)
+				found++
+				return text.Snip(fmt.Sprintf(columns, f.Postback, strconv.FormatInt(f.EventID, 10),
+					fmt.Sprintf("%s %d", f.Brand, f.LeadID), f.Event, f.Since.Format(time.DateOnly),
+					strings.TrimPrefix(f.Error, "the tracker ")), width, "…")
 			},
 		}.Open(a)
 		if err := postback.ListFailed(cmd.Context(), m, printer.Print); err != nil {
 			return database.Error(err)
 		}
+		if *format == "table" && found == 0 {
+			return nothing(cmd.Context(), a, m)
+		}
 		return printer.Close()
 	}
 	return cmd
+}
+
+const (
+	// width is the largest number of columns of a line.
+	width = 80
+	// columns is the format of a line of the table.
+	columns = "%-10s  %8s  %-14s  %-10s  %-10s  %s"
+)
+
+// nothing says that no event is listed.
+func nothing(ctx context.Context, a *app.App, m *mirror.Mirror) error {
+	all, err := postback.ListHealth(ctx, m)
+	if err != nil {
+		return database.Error(err)
+	}
+	waiting := int64(0)
+	for _, h := range all {
+		waiting += h.Waiting
+	}
+	if waiting > 0 {
+		fmt.Fprintf(a.Err, "nothing has failed; events that wait: %d\n", waiting)
+		return nil
+	}
+	fmt.Fprintln(a.Err, "nothing waits or failed")
+	return nil
 }
 
 func retry(a *app.App) *cobra.Command {
@@ -101,7 +138,5 @@ failed events of the postback. "clixnow sync" sends them.`,
 }
 
 func databaseFlag(cmd *cobra.Command) *string {
-	address := cmd.Flags().String("db", "", "the database of \"clixnow sync\": a `FILE` or a postgres:// URL")
-	_ = cmd.MarkFlagRequired("db")
-	return address
+	return cmd.Flags().String("db", "leads.db", "the database of \"clixnow sync\": a `FILE` or a postgres:// URL")
 }
