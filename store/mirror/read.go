@@ -120,8 +120,8 @@ type Position struct {
 	// that none were read.
 	ReadTo time.Time
 	// CaughtUpAt is when all changes had been saved last. While nothing
-	// changes, it moves once in an hour. A zero time means that the history
-	// was not read completely.
+	// changes, it moves once in an hour. A zero time means that the history was
+	// not read completely.
 	CaughtUpAt time.Time
 }
 

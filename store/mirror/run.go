@@ -129,7 +129,7 @@ type follower struct {
 	// yet.
 	caughtUpSaved time.Time
 	// batch has the leads that were read since the last checkpoint.
-	batch []clixnow.Lead
+	batch []record
 	// saving gives the result of the transaction that runs. It may be nil.
 	saving chan result
 }
@@ -170,7 +170,12 @@ func (f *follower) follow(ctx context.Context) error {
 	}
 	for lead, err := range f.client.LeadChanges(ctx, req) {
 		if err == nil {
-			f.batch = append(f.batch, lead)
+			// Meanwhile the database saves the batch before.
+			r, err := recordOf(&lead)
+			if err != nil {
+				return err
+			}
+			f.batch = append(f.batch, r)
 			continue
 		}
 		if saveErr := f.saveIncomplete(ctx); saveErr != nil {
@@ -225,7 +230,7 @@ func (f *follower) saveIncomplete(ctx context.Context) error {
 // transaction is still completed.
 func (f *follower) save(ctx context.Context, position time.Time, caughtUp bool) {
 	batch := f.batch
-	f.batch = make([]clixnow.Lead, 0, len(batch))
+	f.batch = make([]record, 0, len(batch))
 	f.saving = make(chan result, 1)
 	go func() {
 		events, err := f.mirror.save(context.WithoutCancel(ctx), f.client.Brand(), batch, position, caughtUp)
@@ -251,7 +256,7 @@ func (f *follower) saved() error {
 // save saves leads, their events and the position in one transaction. It
 // returns the number of events.
 func (m *Mirror) save(
-	ctx context.Context, brand string, leads []clixnow.Lead, position time.Time, caughtUp bool,
+	ctx context.Context, brand string, leads []record, position time.Time, caughtUp bool,
 ) (events int, err error) {
 	const upsert = "INSERT INTO mirror_brands (brand, position, caught_up_at) VALUES ($1, $2, $3) " +
 		"ON CONFLICT (brand) DO UPDATE SET position = excluded.position, " +

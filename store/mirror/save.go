@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/clixnow/clixnow-go"
 )
@@ -20,17 +21,24 @@ import (
 // If another process owns the mirror, Apply returns ErrTakenOver. After an
 // error the caller must roll back.
 func (m *Mirror) Apply(ctx context.Context, tx *sql.Tx, brand string, leads []clixnow.Lead) ([]Event, error) {
-	records, err := m.apply(ctx, tx, brand, leads)
-	events := make([]Event, len(records))
-	for i := range records {
-		events[i] = records[i].event(brand)
+	records := make([]record, len(leads))
+	for i := range leads {
+		var err error
+		if records[i], err = recordOf(&leads[i]); err != nil {
+			return nil, err
+		}
+	}
+	recorded, err := m.apply(ctx, tx, brand, records)
+	events := make([]Event, len(recorded))
+	for i := range recorded {
+		events[i] = recorded[i].event(brand)
 	}
 	return events, err
 }
 
-// apply does what Apply does. It returns the records of the events.
+// apply does what Apply does, with records of leads and of events.
 func (m *Mirror) apply(
-	ctx context.Context, tx *sql.Tx, brand string, leads []clixnow.Lead,
+	ctx context.Context, tx *sql.Tx, brand string, leads []record,
 ) (events []record, err error) {
 	lastEvent, err := m.claim(ctx, tx)
 	if err != nil {
@@ -40,9 +48,9 @@ func (m *Mirror) apply(
 	if err != nil {
 		return nil, databaseError("read the stored leads", err)
 	}
-	changed, events, err := compare(known, leads, lastEvent)
-	if err != nil || len(changed) == 0 {
-		return nil, err
+	changed, events := compare(known, leads, lastEvent)
+	if len(changed) == 0 {
+		return nil, nil
 	}
 	end := ""
 	if len(known) > 0 {
@@ -64,17 +72,13 @@ func (m *Mirror) apply(
 // compare returns the records of changed leads and of their events. known has
 // the stored versions of leads, by id. leads can have several versions of one
 // lead.
-func compare(known map[int64]record, leads []clixnow.Lead, lastEvent int64) (changed, events []record, err error) {
+func compare(known map[int64]record, leads []record, lastEvent int64) (changed, events []record) {
 	now := dateOf(time.Now())
 	// There is one record for each lead, because PostgreSQL refuses a statement
 	// that replaces a row twice. places has its place in changed.
 	places := make(map[int64]int, len(leads))
 	changed, events = make([]record, 0, len(leads)), make([]record, 0, len(leads)+len(leads)/8)
-	for i := range leads {
-		r, err := recordOf(&leads[i])
-		if err != nil {
-			return nil, nil, fmt.Errorf("mirror: lead %d: %w", leads[i].ID, err)
-		}
+	for _, r := range leads {
 		id := r.ints[0]
 		before := known[id]
 		place, repeated := places[id]
@@ -103,7 +107,7 @@ func compare(known map[int64]record, leads []clixnow.Lead, lastEvent int64) (cha
 			changed = append(changed, r)
 		}
 	}
-	return changed, events, nil
+	return changed, events
 }
 
 // eventsOf compares two versions of a lead. before has no texts if the lead is
@@ -144,7 +148,7 @@ func recordOf(l *clixnow.Lead) (record, error) {
 	if len(l.Extra) > 0 {
 		var err error
 		if extra, err = json.Marshal(l.Extra); err != nil {
-			return record{}, err
+			return record{}, fmt.Errorf("mirror: lead %d: %w", l.ID, err)
 		}
 	}
 	return record{[2]int64{l.ID, l.BrandID}, []string{
@@ -158,5 +162,8 @@ func recordOf(l *clixnow.Lead) (record, error) {
 // valid replaces what PostgreSQL does not accept in a text: NUL, and what is
 // not UTF-8. A lead that cannot be saved would hold up its brand.
 func valid(s string) string {
+	if utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 {
+		return s
+	}
 	return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
 }

@@ -149,7 +149,8 @@ func TestSpeed(t *testing.T) { //nolint:paralleltest // it measures
 			began := time.Now()
 			do()
 			times[c.name] = append(times[c.name], time.Since(began).Seconds())
-			t.Logf("%-14s %6.2f s", c.name, time.Since(began).Seconds())
+			load, _ := os.ReadFile("/proc/loadavg") // only Linux has it
+			t.Logf("%-14s %6.2f s, load %.14s", c.name, times[c.name][len(times[c.name])-1], load)
 		}
 	}
 	median := func(name string) float64 {

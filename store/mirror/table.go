@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/clixnow/clixnow-go"
 )
 
 // table is a table with a brand, two columns of integers, and columns of texts.
@@ -81,7 +79,7 @@ func (r *record) targets(brand *string) []any {
 }
 
 // stored returns the stored versions of leads, by id.
-func (m *Mirror) stored(ctx context.Context, tx *sql.Tx, brand string, leads []clixnow.Lead) (map[int64]record, error) {
+func (m *Mirror) stored(ctx context.Context, tx *sql.Tx, brand string, leads []record) (map[int64]record, error) {
 	known := make(map[int64]record)
 	var greatest int64
 	err := tx.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM leads WHERE brand = $1", brand).Scan(&greatest)
@@ -90,8 +88,8 @@ func (m *Mirror) stored(ctx context.Context, tx *sql.Tx, brand string, leads []c
 	}
 	var ids []int64
 	for i := range leads {
-		if leads[i].ID <= greatest {
-			ids = append(ids, leads[i].ID)
+		if id := leads[i].ints[0]; id <= greatest {
+			ids = append(ids, id)
 		}
 	}
 	if len(ids) == 0 {
@@ -150,9 +148,10 @@ func (m *Mirror) insert(ctx context.Context, tx *sql.Tx, t table, brand string, 
 
 // values returns the arguments of insertRows.
 func (t table) values(brand string, records []record) []any {
-	args := make([]any, 0, len(records)*(3+len(records[0].texts)))
+	args := make([]any, 0, 1+len(records)*(2+len(records[0].texts)))
+	args = append(args, brand)
 	for _, r := range records {
-		args = append(args, brand, r.ints[0], r.ints[1])
+		args = append(args, r.ints[0], r.ints[1])
 		for i, text := range r.texts {
 			if text == "" && isNullable(t.columns[i]) {
 				args = append(args, nil)
@@ -189,9 +188,9 @@ func (t table) arrays(brand string, records []record) []any {
 }
 
 // insertRows returns a statement for SQLite that inserts a number of records.
-// The driver would look up each parameter that has a name, such as $1.
+// Parameters cost more than the rest of the statement.
 func (t table) insertRows(rows int) string {
-	row := "(?, ?, ?" + strings.Repeat(", ?", len(t.columns)) + ")"
+	row := "(?1, ?, ?" + strings.Repeat(", ?", len(t.columns)) + ")"
 	return t.into() + " VALUES " + strings.Repeat(row+", ", rows-1) + row
 }
 
@@ -232,14 +231,16 @@ func (t table) replace() string {
 // time and for a date that it cannot hold.
 func dateOf(t time.Time) string {
 	t = t.UTC()
-	if t.IsZero() || t.Year() < 1 || t.Year() > 9999 {
+	if year := t.Year(); t.IsZero() || year < 1 || year > 9999 {
 		return ""
 	}
 	// package time is much faster with RFC 3339 than with another format.
-	date := t.AppendFormat(make([]byte, 0, 32), time.RFC3339)
-	micros := strconv.AppendInt(nil, int64(1_000_000+t.Nanosecond()/1000), 10)
-	micros[0] = '.' // instead of the leading 1
-	return string(append(append(date[:len(date)-1], micros...), 'Z'))
+	var buffer [32]byte
+	date := t.AppendFormat(buffer[:0], time.RFC3339)
+	last := len(date) - 1
+	date = strconv.AppendInt(date[:last], int64(1_000_000+t.Nanosecond()/1000), 10)
+	date[last] = '.' // instead of the leading 1
+	return string(append(date, 'Z'))
 }
 
 func parseDate(date string) time.Time {
