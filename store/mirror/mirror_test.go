@@ -108,6 +108,7 @@ func (k kind) test(t *testing.T) {
 	t.Run("another address", k.anotherAddress)
 	t.Run("foreign tables", k.foreignTables)
 	t.Run("resume", k.resume)
+	t.Run("indexes", k.indexes)
 	t.Run("stop", k.stop)
 	t.Run("polling", k.polling)
 	t.Run("idle", k.idle)

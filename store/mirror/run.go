@@ -271,6 +271,11 @@ func (m *Mirror) save(
 			return err
 		}
 		events = len(recorded)
+		if caughtUp {
+			if err := m.createIndexes(ctx, tx); err != nil {
+				return err
+			}
+		}
 		_, err = tx.ExecContext(ctx, upsert, brand, nullable(position), nullable(caughtUpAt))
 		return err
 	})

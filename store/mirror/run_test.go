@@ -159,6 +159,35 @@ func (k kind) resume(t *testing.T) {
 	assert.WithinDuration(t, time.Now(), positions[0].CaughtUpAt, time.Minute)
 }
 
+// indexes checks that the indexes are created when the first brand catches up,
+// also after a run that failed, and also if one exists.
+func (k kind) indexes(t *testing.T) {
+	t.Parallel()
+	m := k.mirror(t)
+	names := func() []string {
+		if k.dialect == mirror.SQLite {
+			return query(t, m, "SELECT name FROM sqlite_schema WHERE type = 'index' AND name LIKE 'lead%' ORDER BY 1")
+		}
+		return query(t, m, "SELECT indexname FROM pg_indexes WHERE indexname LIKE 'lead%by%' ORDER BY indexname")
+	}
+	first, second := newServer(t, clixnowtest.WithBrand("acme")), newServer(t, clixnowtest.WithBrand("beta"))
+	first.AddLeads(lastMonth(mirror.BatchSize + 1)...)
+	first.Inject(clixnowtest.Fault{Times: 2}, clixnowtest.Fault{Status: 503})
+	require.ErrorIs(t, once(t, m, first), clixnow.ErrServer)
+	require.NotEqual(t, "0", count(t, m, "leads"))
+	assert.Empty(t, names())
+	_, err := m.DB().ExecContext(t.Context(), "CREATE INDEX leads_by_ftd_date ON leads (ftd_date)")
+	require.NoError(t, err)
+	for _, server := range []*clixnowtest.Server{first, second} {
+		require.NoError(t, once(t, m, server))
+		assert.Equal(t, []string{"lead_events_by_lead", "leads_by_created_on", "leads_by_ftd_date"}, names())
+	}
+	_, err = m.DB().ExecContext(t.Context(), "DROP INDEX leads_by_created_on")
+	require.NoError(t, err)
+	require.NoError(t, once(t, m, first))
+	assert.Equal(t, []string{"lead_events_by_lead", "leads_by_ftd_date"}, names(), "a dropped one is not created again")
+}
+
 // stop checks that a stop in the middle of a pass saves the leads that were
 // read.
 func (k kind) stop(t *testing.T) {

@@ -18,6 +18,9 @@ import (
 // an unchanged lead makes no event and no write. leads may have several
 // versions of one lead, the oldest first.
 //
+// Apply creates no index for questions. Run does, when the first brand has
+// caught up. docs/mirror.md names them.
+//
 // If another process owns the mirror, Apply returns ErrTakenOver. After an
 // error the caller must roll back.
 func (m *Mirror) Apply(ctx context.Context, tx *sql.Tx, brand string, leads []clixnow.Lead) ([]Event, error) {

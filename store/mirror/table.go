@@ -52,6 +52,30 @@ var (
 	}
 )
 
+// indexes are for questions. Saving does not need them.
+var indexes = []string{
+	"CREATE INDEX IF NOT EXISTS leads_by_created_on ON leads (created_on)",
+	"CREATE INDEX IF NOT EXISTS leads_by_ftd_date ON leads (ftd_date) WHERE ftd_date IS NOT NULL",
+	"CREATE INDEX IF NOT EXISTS lead_events_by_lead ON lead_events (lead_id)",
+}
+
+// createIndexes creates the indexes in the transaction in which the first brand
+// catches up. This is much faster than maintaining them while its history is
+// saved.
+func (m *Mirror) createIndexes(ctx context.Context, tx *sql.Tx) error {
+	var created bool
+	const query = "SELECT EXISTS (SELECT 1 FROM mirror_brands WHERE caught_up_at IS NOT NULL)"
+	if err := tx.QueryRowContext(ctx, query).Scan(&created); err != nil || created {
+		return err
+	}
+	for _, statement := range indexes {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // texts returns the names of the columns of texts, each after a comma.
 func (t table) texts() string {
 	var list strings.Builder

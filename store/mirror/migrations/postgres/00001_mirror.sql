@@ -1,4 +1,5 @@
 -- +goose Up
+-- table.go has the indexes for questions.
 CREATE TABLE leads (
 	brand        TEXT COLLATE "C" NOT NULL,
 	id           BIGINT NOT NULL,
@@ -19,8 +20,6 @@ CREATE TABLE leads (
 	extra        JSON,
 	PRIMARY KEY (brand, id)
 );
-CREATE INDEX leads_by_created_on ON leads (created_on);
-CREATE INDEX leads_by_ftd_date ON leads (ftd_date) WHERE ftd_date IS NOT NULL;
 COMMENT ON TABLE leads IS 'The last state of each lead';
 COMMENT ON COLUMN leads.brand IS 'The name of the brand at Clixnow';
 COMMENT ON COLUMN leads.id IS 'The lead id of Clixnow, which is different for each lead of a brand';
@@ -51,7 +50,6 @@ CREATE TABLE lead_events (
 	updated_on    TIMESTAMPTZ,
 	recorded_at   TIMESTAMPTZ NOT NULL
 );
-CREATE INDEX lead_events_by_lead ON lead_events (lead_id);
 COMMENT ON TABLE lead_events IS 'What happened to leads, in the order in which it was saved';
 COMMENT ON COLUMN lead_events.id IS 'Ascending in the order of the transactions';
 COMMENT ON COLUMN lead_events.brand IS 'The name of the brand at Clixnow';

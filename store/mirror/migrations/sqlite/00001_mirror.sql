@@ -1,6 +1,7 @@
 -- +goose Up
--- The comments are in the migration for PostgreSQL. Times are texts like
--- 2006-01-02T15:04:05.000000Z, which sort by time.
+-- table.go has the indexes for questions. The comments are in the migration for
+-- PostgreSQL. Times are texts like 2006-01-02T15:04:05.000000Z, which sort by
+-- time.
 CREATE TABLE leads (
 	brand        TEXT NOT NULL,
 	id           INTEGER NOT NULL,
@@ -21,8 +22,6 @@ CREATE TABLE leads (
 	extra        TEXT,
 	PRIMARY KEY (brand, id)
 );
-CREATE INDEX leads_by_created_on ON leads (created_on);
-CREATE INDEX leads_by_ftd_date ON leads (ftd_date) WHERE ftd_date IS NOT NULL;
 
 CREATE TABLE lead_events (
 	id            INTEGER PRIMARY KEY,
@@ -35,7 +34,6 @@ CREATE TABLE lead_events (
 	updated_on    TEXT,
 	recorded_at   TEXT NOT NULL
 );
-CREATE INDEX lead_events_by_lead ON lead_events (lead_id);
 
 CREATE TABLE mirror_brands (
 	brand        TEXT PRIMARY KEY,
