@@ -66,12 +66,30 @@ func respond(status int, retryAfter ...string) answer {
 	}
 }
 
+// logText collects log lines of several goroutines.
+type logText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logText) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // setup returns a running sender with a tracker in a bubble of synctest.
 type setup struct {
 	*Sender
 	*fakeTracker
 	t    *testing.T
-	logs strings.Builder
+	logs logText
 }
 
 func inBubble(t *testing.T, poll time.Duration, test func(*setup)) {
