@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 )
@@ -20,7 +19,7 @@ func WithUnvalidated(ctx context.Context, unvalidated bool) context.Context {
 
 // roundTrip records each request before it goes to the network, or to what
 // stands for it in a test.
-func (c *Caller) roundTrip(req *http.Request, target *url.URL) (*http.Response, error) {
+func (c *Caller) roundTrip(req *http.Request, sent *Request) (*http.Response, error) {
 	record := struct {
 		Method, URL string
 		Header      http.Header
@@ -50,5 +49,5 @@ func (c *Caller) roundTrip(req *http.Request, target *url.URL) (*http.Response, 
 	if _, err := out.Write(append(line, '\n')); err != nil {
 		panic(err)
 	}
-	return c.unrecordedRoundTrip(req, target)
+	return c.unrecordedRoundTrip(req, sent)
 }
