@@ -387,7 +387,7 @@ func (r *reader) copyText(text []byte) string { return r.chunk.copy(text, min(ch
 type chunk struct{ strings.Builder }
 
 // copy copies text into the chunk, or into a new one of the given size. A large
-// text gets memory of its own.
+// text gets separate memory.
 func (c *chunk) copy(text []byte, size int) string {
 	start := c.Len()
 	if c.Cap()-start < len(text) {

@@ -269,7 +269,7 @@ func (k *repetition) begins(data document) bool {
 	return 0 < n && n <= len(data) && string(data[:n]) == string(k.quoted)
 }
 
-// share returns the text of a repetition. It first makes a copy of its own: a
+// share returns the text of a repetition. It first makes a separate copy: a
 // lead that is kept must not keep the chunk of another lead in memory.
 func (r *reader) share(k *repetition) string {
 	if !k.shared {

@@ -115,7 +115,8 @@ func (a *App) Clients(ctx context.Context, opts ...clixnow.Option) ([]*clixnow.C
 }
 
 // Brands returns the name of each configured brand, or only that of the brand
-// that --brand or the environment names. Without a configuration there is none.
+// that --brand or the environment names. It returns no name without a
+// configuration.
 func (a *App) Brands() ([]string, error) {
 	if brand := cmp.Or(a.Brand, a.Getenv("CLIXNOW_BRAND")); brand != "" {
 		return []string{brand}, nil

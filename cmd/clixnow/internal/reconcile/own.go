@@ -27,8 +27,8 @@ type registration struct {
 	deposit    deposit
 	// inDoubt means that our side does not know whether the lead exists.
 	inDoubt bool
-	// similar is a click id of a lead that may be another one. "" means that
-	// there is none.
+	// similar is a click id of a lead that may be another one. "" means no
+	// such lead.
 	similar string
 	// settled means that its lead was found, or is missing. differs means that
 	// there is a finding about it.

@@ -507,7 +507,7 @@ func TestPairs(t *testing.T) {
 	none := func(*clixnow.Lead) {}
 	blocks := []struct {
 		kind, row string
-		// change changes the lead. nil means that there is none.
+		// change changes the lead. It may be nil.
 		change func(*clixnow.Lead)
 	}{
 		{"", "N,click-N,visitorN@example.com,2021-11-05,no,acme\n", none},

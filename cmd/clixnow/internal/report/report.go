@@ -64,7 +64,7 @@ Deposits that were withdrawn are not counted.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		o.format, o.hasPage = *format, flags.Changed("page")
 		if a.Demo && o.db != "" {
-			return app.Usage("--demo has leads of its own: leave out --db, or leave out --demo")
+			return app.Usage("--demo makes up its leads: leave out --db, or leave out --demo")
 		}
 		now := now()
 		if err := o.check(now); err != nil {

@@ -83,8 +83,8 @@ func (m *monitor) listen(ctx context.Context, address string, log *slog.Logger) 
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(
 		func(w http.ResponseWriter, r *http.Request) {
-			// A page in a browser of this machine could read this by changing
-			// the DNS of its own site.
+			// The page of another site could read this in a browser of this
+			// machine, if that site changes its DNS to a loopback address.
 			if host, _, err := net.SplitHostPort(r.Host); err != nil || !isLoopback(host) {
 				http.Error(w, "this serves this machine only", http.StatusForbidden)
 				return

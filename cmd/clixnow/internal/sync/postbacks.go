@@ -98,8 +98,8 @@ func postbackStates(ctx context.Context, sender *postback.Sender) string {
 
 // postbackMetrics reads the state of postbacks when it is asked for.
 type postbackMetrics struct {
-	// ctx does not end, because the last metrics are exported after the end of
-	// the command's. Prometheus gives none.
+	// ctx does not end, because metrics are also exported after the context of
+	// the command has ended. Prometheus passes no context.
 	ctx    context.Context
 	sender *postback.Sender
 }
