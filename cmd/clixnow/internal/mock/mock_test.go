@@ -1,7 +1,6 @@
 package mock_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app/apptest"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/mock"
 )
 
@@ -46,39 +46,9 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	return root.ExecuteContext(ctx)
 }
 
-// output holds what a program has printed.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(data []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(data)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-// waitFor waits until the output matches a pattern, and returns the first
-// match.
-func (o *output) waitFor(t *testing.T, pattern string) string {
-	t.Helper()
-	var found string
-	require.Eventually(t, func() bool {
-		found = regexp.MustCompile(pattern).FindString(o.String())
-		return found != ""
-	}, time.Minute, time.Millisecond, "waited for %s", pattern)
-	return found
-}
-
 // program is the mock running in this process.
 type program struct {
-	output
+	apptest.Output
 
 	url string
 	// stop stops the program and returns the result of run.
@@ -96,7 +66,7 @@ func start(t *testing.T, args ...string) *program {
 		return <-result
 	})
 	t.Cleanup(func() { assert.NoError(t, p.stop()) })
-	p.url = p.waitFor(t, `http://127\.0\.0\.1:\d+`)
+	p.url = p.WaitFor(t, `http://127\.0\.0\.1:\d+`)
 	return p
 }
 
@@ -325,7 +295,7 @@ func TestWrongFlags(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	var out output
+	var out apptest.Output
 	require.NoError(t, run(t.Context(), []string{"-h"}, &out, &out))
 	flags, _, _ := strings.Cut(out.String(), "Global Flags:")
 	assert.Len(t, regexp.MustCompile(`(?m)^ +(-h, )?--[a-z-]+`).FindAllString(flags, -1), 17)
@@ -399,7 +369,7 @@ func TestRequestsInTheLog(t *testing.T) {
 			t.Parallel()
 			p := start(t)
 			p.send(t, test.method, test.target, test.body, "Authorization", test.header)
-			line := p.waitFor(t, `(?m)^\d\d:\d\d:\d\d  .*$`)
+			line := p.WaitFor(t, `(?m)^\d\d:\d\d:\d\d  .*$`)
 			assert.Contains(t, regexp.MustCompile(` +\d+\.\d\d ms  `).ReplaceAllString(line, " "), test.want)
 			assert.Less(t, len(line), 400)
 			assert.NotContains(t, line, "secret")
@@ -430,13 +400,13 @@ func TestCutConnectionsInTheLog(t *testing.T) {
 	t.Parallel()
 	p := start(t, "--fault", "drop=after-handling", "--fault", "drop=mid-body", "--fault", "status=401")
 	assert.Zero(t, p.create(t))
-	p.waitFor(t, `(?m)  cut +\d+\.\d\d ms  POST /api/system/v1/leads  lead 123456$`)
+	p.WaitFor(t, `(?m)  cut +\d+\.\d\d ms  POST /api/system/v1/leads  lead 123456$`)
 	status, reply := p.send(t, "GET", searchPath+"?id=1", "")
 	assert.Equal(t, []any{200, "["}, []any{status, reply}, "half of a body")
-	p.waitFor(t, `(?m)  cut +\d+\.\d\d ms  GET  /api/system/v1/leads/search\?id=1$`)
+	p.WaitFor(t, `(?m)  cut +\d+\.\d\d ms  GET  /api/system/v1/leads/search\?id=1$`)
 	status, _ = p.send(t, "GET", searchPath, "")
 	assert.Equal(t, 401, status)
-	p.waitFor(t, `by a fault: the token was right`)
+	p.WaitFor(t, `by a fault: the token was right`)
 }
 
 func TestClosedConnectionsInTheLog(t *testing.T) {
@@ -444,7 +414,7 @@ func TestClosedConnectionsInTheLog(t *testing.T) {
 	p := start(t, "--fault", "POST handle-first delay=10m")
 	disconnect, _ := p.createSlowly(t)
 	disconnect()
-	p.waitFor(t, `(?m)  cut +\d+\.\d\d ms  POST /api/system/v1/leads  lead 123456  the client closed the connection$`)
+	p.WaitFor(t, `(?m)  cut +\d+\.\d\d ms  POST /api/system/v1/leads  lead 123456  the client closed the connection$`)
 }
 
 func TestControlOfLeads(t *testing.T) {
@@ -696,7 +666,7 @@ func TestForeignHost(t *testing.T) {
 			assert.Equal(t, 403, got)
 		}
 	}
-	p.waitFor(t, `403 .* this mock serves this machine only, and not the host "evil\.example"`)
+	p.WaitFor(t, `403 .* this mock serves this machine only, and not the host "evil\.example"`)
 }
 
 // sendTo sends a request with another Host.
@@ -802,8 +772,8 @@ func TestAutologinInTheLog(t *testing.T) {
 	for range 2 { // it works once
 		p.send(t, "GET", link, "", "Authorization", "")
 	}
-	p.waitFor(t, `200 .* GET  /autologin\?token=\*\*\*  lead 123456  the visitor is logged in`)
-	p.waitFor(t, `(?m)410 .* GET  /autologin\?token=\*\*\*$`)
+	p.WaitFor(t, `200 .* GET  /autologin\?token=\*\*\*  lead 123456  the visitor is logged in`)
+	p.WaitFor(t, `(?m)410 .* GET  /autologin\?token=\*\*\*$`)
 }
 
 func TestByteOrderMarks(t *testing.T) {

@@ -1,7 +1,6 @@
 package sync_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -11,7 +10,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,28 +20,11 @@ import (
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app/apptest"
 	command "github.com/clixnow/clixnow-go/cmd/clixnow/internal/sync"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// lines holds what the command has written.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(text []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(text)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
 
 // run runs the command.
 func run(ctx context.Context, server *clixnowtest.Server, out, errs io.Writer, args ...string) error {
@@ -74,7 +55,7 @@ func newServer(t *testing.T) *clixnowtest.Server {
 func TestListen(t *testing.T) {
 	t.Parallel()
 	server := newServer(t)
-	var out, errs lines
+	var out, errs apptest.Output
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
@@ -130,7 +111,7 @@ func TestPostbackMetrics(t *testing.T) {
 	require.NoError(t, os.WriteFile(config, []byte("[[postbacks]]\nname = \"mine\"\nurl = \""+tracker.URL+
 		"/SECRET?{clickId}\"\nallow_private = [\"127.0.0.1\"]\nevents = [\"created\", \"deposited\"]\n"), 0o600))
 	server.AddLeads(clixnow.Lead{ClickID: "CLICK", FTDDate: time.Now()})
-	var out, errs lines
+	var out, errs apptest.Output
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
@@ -174,7 +155,7 @@ func TestPostbackMetrics(t *testing.T) {
 // TestOpenTelemetry exports to a collector, and searches what it received for
 // secrets.
 func TestOpenTelemetry(t *testing.T) {
-	var received lines
+	var received apptest.Output
 	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		assert.NoError(t, err)
@@ -190,7 +171,7 @@ func TestOpenTelemetry(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "config.toml")
 	require.NoError(t, os.WriteFile(config, []byte("[[postbacks]]\nname = \"mine\"\nurl = \""+tracker.URL+
 		"/SECRET?{clickId}\"\nallow_private = [\"127.0.0.1\"]\nevents = [\"deposited\"]\n"), 0o600))
-	var out, errs lines
+	var out, errs apptest.Output
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
@@ -234,7 +215,7 @@ func (d *fullDisk) Write(text []byte) (int, error) {
 func TestOutputFails(t *testing.T) {
 	t.Parallel()
 	server := newServer(t)
-	var out, errs lines
+	var out, errs apptest.Output
 	db := filepath.Join(t.TempDir(), "leads.db")
 	err := run(t.Context(), server, &fullDisk{1}, &errs, "--db", db, "--poll", "1h")
 	require.ErrorIs(t, err, errFull)

@@ -1,7 +1,6 @@
 package telemetry_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -23,28 +22,11 @@ import (
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app/apptest"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/telemetry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// lines holds log lines.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(text []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(text)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
 
 // collector receives OTLP over HTTP.
 type collector struct {
@@ -116,7 +98,7 @@ func TestExport(t *testing.T) { //nolint:paralleltest // the hooks of OpenTeleme
 	server := clixnowtest.NewServer(clixnowtest.WithToken(token))
 	defer server.Close()
 	server.AddLeads(clixnow.Lead{Email: "visitor1@example.com", ClickID: "CLICK-1"})
-	var log lines
+	var log apptest.Output
 	tel := start(t, &log)
 	client := server.Client(clixnow.WithTransport(tel.Transport),
 		clixnow.WithRetry(clixnow.RetryPolicy{MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond}))
@@ -203,7 +185,7 @@ func TestSignals(t *testing.T) { //nolint:paralleltest // the hooks of OpenTelem
 			setenv(t, test.variables)
 			server := clixnowtest.NewServer()
 			defer server.Close()
-			var log lines
+			var log apptest.Output
 			tel := start(t, &log)
 			off := tel.Transport(http.DefaultTransport) == http.DefaultTransport
 			assert.Equal(t, !test.traces && !test.metrics, off)
@@ -229,7 +211,7 @@ func TestFailure(t *testing.T) { //nolint:paralleltest // the hooks of OpenTelem
 	c.answer(http.StatusForbidden)
 	server := clixnowtest.NewServer()
 	defer server.Close()
-	var log lines
+	var log apptest.Output
 	tel := start(t, &log)
 	client := server.Client(clixnow.WithTransport(tel.Transport))
 	// exported sends requests until each signal was exported some times.
@@ -265,7 +247,7 @@ func TestFailure(t *testing.T) { //nolint:paralleltest // the hooks of OpenTelem
 func TestUnreadableMetrics(t *testing.T) { //nolint:paralleltest // the hooks of OpenTelemetry are global
 	c := newCollector(t)
 	setenv(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": c.URL, "OTEL_METRIC_EXPORT_INTERVAL": "5"})
-	var log lines
+	var log apptest.Output
 	var read atomic.Int32
 	gatherer := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		read.Add(1)
@@ -289,7 +271,7 @@ func TestMistakes(t *testing.T) { //nolint:paralleltest // the hooks of OpenTele
 	} {
 		t.Run(name, func(t *testing.T) {
 			setenv(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": c.URL, name: test.value})
-			var log lines
+			var log apptest.Output
 			start(t, &log).Close(t.Context())
 			assert.Contains(t, log.String(), test.log)
 			assert.NotContains(t, log.String(), "s3cr3t")
@@ -310,7 +292,7 @@ func TestHangingCollector(t *testing.T) { //nolint:paralleltest // the hooks of 
 	})
 	server := clixnowtest.NewServer()
 	defer server.Close()
-	var log lines
+	var log apptest.Output
 	tel := start(t, &log)
 	client := server.Client(clixnow.WithTransport(tel.Transport))
 	_, err := client.SearchLeadsPage(t.Context(), clixnow.SearchLeadsRequest{})
