@@ -24,7 +24,7 @@ type Server struct {
 	// URL begins with postgres://.
 	URL string
 
-	t         *testing.T
+	t         testing.TB
 	bin, data string
 	port      int
 	// owner is the user of the server. nil means the user that runs the test.
@@ -36,7 +36,7 @@ type Server struct {
 // New starts a server and stops it at the end of the test. If PostgreSQL is not
 // installed, it skips the test. If the environment variable CI is set, the test
 // fails instead.
-func New(t *testing.T) *Server {
+func New(t testing.TB) *Server {
 	t.Helper()
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if path, lookErr := exec.LookPath("initdb"); lookErr == nil {
@@ -110,7 +110,7 @@ func (s *Server) command(name string, args ...string) *exec.Cmd {
 
 // owner returns the user postgres, which Debian's package creates. If there is
 // none, it returns the user nobody.
-func owner(t *testing.T) *syscall.Credential {
+func owner(t testing.TB) *syscall.Credential {
 	t.Helper()
 	found, err := user.Lookup("postgres")
 	if err != nil {
@@ -124,7 +124,7 @@ func owner(t *testing.T) *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	check(t, err)
@@ -132,7 +132,7 @@ func freePort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

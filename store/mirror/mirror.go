@@ -16,20 +16,16 @@
 package mirror
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 	"time"
 
-	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
-
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/store/internal/tables"
 )
 
 // Dialect is a kind of database.
@@ -120,8 +116,11 @@ const (
 // take over db, and nothing closes it.
 func Open(ctx context.Context, db *sql.DB, dialect Dialect) (*Mirror, error) {
 	m := &Mirror{db: db, dialect: dialect, quietInterval: time.Hour}
-	found, err := m.Migrate(ctx, migrations, versionTable)
-	if err = cmp.Or(err, checkVersion(found)); err != nil {
+	found, err := tables.Migrate(ctx, db, string(dialect), migrations, versionTable)
+	if err != nil {
+		return nil, databaseError("open", err)
+	}
+	if err := checkVersion(found); err != nil {
 		return nil, err
 	}
 	err = db.QueryRowContext(ctx, "UPDATE mirror_owner SET owner = owner + 1 RETURNING owner").Scan(&m.owner)
@@ -141,42 +140,6 @@ func OpenReadOnly(ctx context.Context, db *sql.DB, dialect Dialect) (*Mirror, er
 		return nil, fmt.Errorf("%w: it has no mirror: %w", ErrWrongDatabase, err)
 	}
 	return m, checkVersion(found)
-}
-
-// Migrate brings the tables of a package that builds on the mirror to their
-// newest version, and returns it. In all, the folders migrations/sqlite and
-// migrations/postgres have the migrations for goose. The table versionTable
-// gets the version.
-func (m *Mirror) Migrate(ctx context.Context, all fs.FS, versionTable string) (version int64, err error) {
-	options := []goose.ProviderOption{
-		goose.WithTableName(versionTable), goose.WithDisableGlobalRegistry(true),
-	}
-	dialect := goose.DialectSQLite3
-	if m.dialect == PostgreSQL {
-		dialect = goose.DialectPostgres
-		// Two processes may open the mirror at once.
-		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
-		if err != nil {
-			return 0, err
-		}
-		options = append(options, goose.WithSessionLocker(locker))
-	}
-	folder, err := fs.Sub(all, "migrations/"+string(m.dialect))
-	if err != nil {
-		return 0, err
-	}
-	provider, err := goose.NewProvider(dialect, m.db, folder, options...)
-	if err != nil {
-		return 0, fmt.Errorf("mirror: %w", err)
-	}
-	if _, err = provider.Up(ctx); err != nil && m.dialect == SQLite {
-		_, err = provider.Up(ctx) // another process may have been faster
-	}
-	if err != nil {
-		return 0, databaseError("create the tables", err)
-	}
-	version, err = provider.GetDBVersion(ctx)
-	return version, databaseError("read the version of the tables", err)
 }
 
 func checkVersion(found int64) error {

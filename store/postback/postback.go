@@ -23,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/clixnow/clixnow-go/store/internal/tables"
 	"github.com/clixnow/clixnow-go/store/mirror"
 )
 
@@ -64,9 +65,11 @@ func New(ctx context.Context, m *mirror.Mirror, opts Options) (*Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	if found, err := m.Migrate(ctx, migrations, "postback_version"); err != nil {
-		return nil, err
-	} else if found != version {
+	found, err := tables.Migrate(ctx, m.DB(), string(m.Dialect()), migrations, "postback_version")
+	if err != nil {
+		return nil, fmt.Errorf("%w: open postbacks: %w", mirror.ErrDatabase, err)
+	}
+	if found != version {
 		return nil, fmt.Errorf("%w: its tables of postbacks have version %d, but this program needs version %d",
 			mirror.ErrWrongDatabase, found, version)
 	}

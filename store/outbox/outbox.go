@@ -1,0 +1,298 @@
+// Package outbox accepts sign-ups into a database and registers each of them
+// exactly once at one of several brands, even if the API is down or the process
+// dies.
+//
+// [Outbox.Add] saves a sign-up and a job in one transaction. [Outbox.Work]
+// registers the sign-ups by package router. It saves each attempt before
+// anything is sent, so a later attempt first searches for the lead. The jobs
+// are those of [River].
+//
+// The database is SQLite or PostgreSQL, and the caller opens it:
+//
+//	db, err := sql.Open("sqlite", outbox.SQLiteAddress("signups.db"))
+//	opts := outbox.Options{Routes: routes}
+//	o, err := outbox.Open(ctx, db, outbox.SQLite, opts)
+//	go o.Work(ctx)
+//	signup, err := o.Add(ctx, nil, req)
+//	signup, err = o.Wait(ctx, signup.ID)
+//
+// docs/gateway.md describes the promise and its limits.
+//
+// [River]: https://github.com/riverqueue/river
+package outbox
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
+	"github.com/riverqueue/river/rivermigrate"
+
+	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/router"
+	"github.com/clixnow/clixnow-go/store/internal/tables"
+)
+
+// Dialect is a kind of database.
+type Dialect string
+
+// The supported databases.
+const (
+	// SQLite works with modernc.org/sqlite and an address of SQLiteAddress.
+	SQLite Dialect = "sqlite"
+	// PostgreSQL works with github.com/jackc/pgx/v5/stdlib.
+	PostgreSQL Dialect = "postgres"
+)
+
+var (
+	// ErrNotFound means that there is no such sign-up, or that a token is wrong
+	// or has expired.
+	ErrNotFound = errors.New("there is no such sign-up")
+	// ErrClickIDTaken means that the click id belongs to a sign-up of another
+	// person, or to one that can no longer be corrected because it may have
+	// been sent.
+	ErrClickIDTaken = errors.New("the click id belongs to another sign-up")
+	// ErrWrongStatus means that the status of the sign-up does not allow the
+	// action.
+	ErrWrongStatus = errors.New("the status of the sign-up does not allow this")
+	// ErrInDoubt means that the sign-up cannot be corrected, because a brand
+	// may have the lead with the old values.
+	ErrInDoubt = errors.New("a brand may have the lead with the old values")
+	// ErrLocked means that another process works with the SQLite file.
+	ErrLocked = errors.New("another process works with this SQLite database")
+	// ErrWrongDatabase means that the database was not opened as this package
+	// needs it, or that a newer version of this package has used it.
+	ErrWrongDatabase = errors.New("this database cannot be used")
+	// ErrDatabase means that the database failed. What was being saved may or
+	// may not have been saved. Add can be repeated with the same click id.
+	ErrDatabase = errors.New("database")
+)
+
+// Options configures an Outbox. The zero value can add and show sign-ups, but
+// not work.
+type Options struct {
+	// Routes are the brands in the order in which they are tried. Work needs
+	// them.
+	Routes []router.Route
+	// Workers is the number of sign-ups that are tried at once. A sign-up in
+	// doubt mostly waits, so many are good. 0 means 50.
+	Workers int
+	// AttemptTimeout is the timeout of one try to register a sign-up, at all
+	// brands together. It must be the same for all processes. 0 means 2
+	// minutes.
+	AttemptTimeout time.Duration
+	// MaxBackoff is the longest wait before a sign-up is retried that was not
+	// sent. 0 means 5 minutes.
+	MaxBackoff time.Duration
+	// Keep is the time after which settled sign-ups are deleted. 0 means never.
+	Keep time.Duration
+	// TokenKey signs the tokens of sign-ups. It must be secret, and the same
+	// for all processes. Nil means a random key, so that the tokens of other
+	// processes are not valid.
+	TokenKey []byte
+	// TokenLifetime is the time after which a token expires. The redirect URL
+	// of a registered sign-up is deleted after the same time. 0 means 24 hours.
+	TokenLifetime time.Duration
+	// Logger gets a line for each settlement and each change of state of a
+	// brand. Nil means none.
+	Logger *slog.Logger
+	// Settled is called in the transaction that makes a sign-up registered,
+	// refused or doubtful. An error rolls it back, and it is tried again. It
+	// must only use tx, and be quick. Nil means that it is not called.
+	Settled func(ctx context.Context, tx *sql.Tx, s Signup) error
+	// Attempted is called after each attempt at a brand, with its error. It
+	// must be safe for concurrent use. Nil means that it is not called.
+	Attempted func(brand string, err error, took time.Duration)
+
+	timing timing
+}
+
+func (opts Options) withDefaults() Options {
+	opts.Workers = cmp.Or(opts.Workers, 50)
+	opts.AttemptTimeout = cmp.Or(opts.AttemptTimeout, 2*time.Minute)
+	opts.MaxBackoff = cmp.Or(opts.MaxBackoff, 5*time.Minute)
+	opts.TokenLifetime = cmp.Or(opts.TokenLifetime, 24*time.Hour)
+	if opts.TokenKey == nil {
+		opts.TokenKey = []byte(rand.Text())
+	}
+	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
+	opts.timing = opts.timing.withDefaults()
+	return opts
+}
+
+func (opts *Options) check() error {
+	switch {
+	case opts.Workers < 0, opts.Keep < 0:
+		return errors.New("outbox: Workers and Keep must not be negative")
+	case opts.AttemptTimeout < time.Second, opts.MaxBackoff < opts.timing.minWait:
+		return errors.New("outbox: AttemptTimeout and MaxBackoff must be at least a second")
+	}
+	return nil
+}
+
+// Status is the status of a sign-up.
+type Status string
+
+// The statuses of a sign-up.
+const (
+	// Pending means that the sign-up waits for its next try, or is being tried.
+	Pending Status = "pending"
+	// Registered means that a brand has the lead.
+	Registered Status = "registered"
+	// Refused means that no brand takes the lead.
+	Refused Status = "refused"
+	// Doubtful means that a person must decide. The lead may exist and no
+	// search shows it, or the brands have refused it too often.
+	Doubtful Status = "doubtful"
+)
+
+// Signup is an accepted sign-up.
+type Signup struct {
+	// ID is the id of the sign-up.
+	ID string
+	// Token lets the visitor ask for the sign-up by ByToken, until it expires.
+	// Only Add and ByToken set it. It is not in the database.
+	Token string
+	// Lead is the request without its password.
+	Lead clixnow.CreateLeadRequest
+	// Status is the status.
+	Status Status
+	// CreatedAt is when the sign-up was accepted.
+	CreatedAt time.Time
+	// NextTryAt is the time of the next try. A zero time means at once, or
+	// never if the sign-up is not pending.
+	NextTryAt time.Time
+	// SettledAt is when the sign-up became registered or refused. A zero time
+	// means that it is not settled.
+	SettledAt time.Time
+	// Brand is the brand that took the lead. "" means none.
+	Brand string
+	// LeadID is the id of the lead at the brand. 0 means none.
+	LeadID int64
+	// RedirectURL logs the lead in at the brand. It is a secret. "" means that
+	// there is none, that it was lost, or that it was deleted.
+	RedirectURL string
+	// Tries is the number of tries and corrections.
+	Tries int64
+	// FirstAttempt is the attempt that may have registered the lead. It is zero
+	// if the lead was not sent, or was surely refused.
+	FirstAttempt router.Attempt
+	// Problem is the error of the last try, for operators. "" means none.
+	Problem string
+	// Reason is why the lead was refused. ReasonNone means that it was not.
+	Reason clixnow.Reason
+
+	clickHash              string
+	jobID, waits, replaced int64
+}
+
+// Outbox holds sign-ups in a database. It is safe for concurrent use.
+type Outbox struct {
+	db      *sql.DB
+	dialect Dialect
+	opts    Options
+	// client adds jobs. Work has another one.
+	client  *river.Client[*sql.Tx]
+	waiters waiters
+	brands  brands
+	// adding joins calls of Add, and joined joins transactions of SQLite.
+	adding batcher[*addition]
+	joined batcher[transaction]
+}
+
+//go:embed migrations
+var migrations embed.FS
+
+// Open creates missing tables, its own and those of River. It does not take
+// over db, and nothing closes it. It limits an SQLite database to one
+// connection, and its files to their owner.
+func Open(ctx context.Context, db *sql.DB, dialect Dialect, opts Options) (*Outbox, error) {
+	o := &Outbox{db: db, dialect: dialect, opts: opts.withDefaults()}
+	o.brands.log = o.opts.Logger
+	if err := o.opts.check(); err != nil {
+		return nil, err
+	}
+	if dialect == SQLite {
+		if err := prepareSQLite(ctx, db); err != nil {
+			return nil, err
+		}
+	}
+	if err := o.migrate(ctx); err != nil {
+		return nil, err
+	}
+	var err error
+	o.client, err = river.NewClient(o.driver(), &river.Config{Logger: o.riverLogger()})
+	return o, databaseError("open", err)
+}
+
+func (o *Outbox) driver() riverdriver.Driver[*sql.Tx] {
+	if o.dialect == SQLite {
+		return riversqlite.New(o.db)
+	}
+	return riverdatabasesql.New(o.db)
+}
+
+// migrate brings the tables to the newest version.
+func (o *Outbox) migrate(ctx context.Context) error {
+	const newest = 1
+	version, err := tables.Migrate(ctx, o.db, string(o.dialect), migrations, "outbox_version")
+	if err != nil {
+		return databaseError("open", err)
+	}
+	if version != newest {
+		return fmt.Errorf("%w: its tables have version %d, but this program needs version %d", ErrWrongDatabase,
+			version, newest)
+	}
+	return o.migrateRiver(ctx)
+}
+
+// migrateRiver creates River's tables. Several processes may start at once.
+func (o *Outbox) migrateRiver(ctx context.Context) error {
+	migrator, err := rivermigrate.New(o.driver(), &rivermigrate.Config{Logger: o.riverLogger()})
+	if err != nil {
+		return databaseError("open", err)
+	}
+	migrate := func() error {
+		_, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
+		return databaseError("create River's tables", err)
+	}
+	if o.dialect == SQLite {
+		for range 20 { // another process may have been faster with one of the versions
+			if err = migrate(); err == nil || ctx.Err() != nil {
+				break
+			}
+		}
+		return err
+	}
+	const key = 6348_6914 // an arbitrary number that no other program locks
+	conn, err := o.db.Conn(ctx)
+	if err != nil {
+		return databaseError("open", err)
+	}
+	defer func() { _ = conn.Close() }() // this returns the connection to the pool
+	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, key); err != nil {
+		return databaseError("open", err)
+	}
+	err = migrate()
+	_, unlockErr := conn.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, key)
+	return cmp.Or(err, databaseError("open", unlockErr))
+}
+
+func databaseError(action string, err error) error {
+	switch {
+	case err == nil, errors.Is(err, ErrDatabase), errors.Is(err, ErrNotFound), errors.Is(err, ErrWrongStatus),
+		errors.Is(err, ErrClickIDTaken), errors.Is(err, ErrInDoubt), errors.Is(err, clixnow.ErrInvalidRequest):
+		return err
+	}
+	return fmt.Errorf("%w: %s: %w", ErrDatabase, action, err)
+}

@@ -1,0 +1,302 @@
+package outbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/clixnowtest"
+	"github.com/clixnow/clixnow-go/router"
+)
+
+// tried returns the error of a router whose brands returned errors.
+func tried(errs ...error) error {
+	failed := &router.Error{}
+	for i, err := range errs {
+		brand := fmt.Sprint("brand", i+1)
+		failed.Tried = append(failed.Tried, router.Try{Brand: brand, Err: err})
+		if clixnow.OutcomeOf(err) == clixnow.OutcomeUnknown {
+			failed.InDoubt = router.Attempt{Brand: brand, Since: time.Unix(1, 0)}
+		}
+	}
+	return failed
+}
+
+func response(status int, message string) error {
+	return fmt.Errorf("create: %w", &clixnow.APIError{StatusCode: status, Message: message})
+}
+
+// TestNext checks whether a failed try settles the sign-up, is retried, or
+// needs a person.
+func TestNext(t *testing.T) {
+	t.Parallel()
+	const soon, later = "soon", "later"
+	settled, person := string(Refused), string(Doubtful)
+	field := map[string][]string{"phone": {"Not a phone number."}}
+	unknown := fmt.Errorf("%w: cut", clixnow.ErrOutcomeUnknown)
+	unknownDuplicate := errors.Join(unknown, response(400, "Duplicate lead"))
+	full := response(400, "Daily cap reached")
+	country := response(400, "Registration is not allowed for country CH")
+	const young, old = 1, 20 // tries
+	tests := []struct {
+		name string
+		err  error
+		// inDoubt is how long the lead has been in doubt. waits is the number
+		// of waits of the schedule that are used.
+		inDoubt time.Duration
+		waits   int64
+		tries   int64
+		want    string
+	}{
+		{"invalid request", &clixnow.ValidationError{}, 0, 0, young, settled},
+		{"400 with a field", &clixnow.APIError{StatusCode: 400, Fields: field}, 0, 0, young, settled},
+		{"409 with a field", &clixnow.APIError{StatusCode: 409, Fields: field}, 0, 0, young, settled},
+		{"422 with a field", &clixnow.APIError{StatusCode: 422, Fields: field}, 0, 5, young, settled},
+		{"duplicate", response(409, "Duplicate lead"), 0, 0, young, settled},
+		{"country", country, 0, 0, young, settled},
+
+		{"400 Daily cap reached", full, 0, 0, young, later},
+		{"404 No hubs available", response(404, "No hubs available"), 0, 4, young, later},
+		{"409 without a text", response(409, ""), 0, 0, young, later},
+		{"no capacity", errors.Join(clixnow.ErrRefused, clixnow.ErrNoCapacity), 0, 4, young, later},
+		{"sixth 400 Daily cap reached", full, 0, 5, young, person},
+		{"sixth no capacity", errors.Join(clixnow.ErrRefused, clixnow.ErrNoCapacity), 0, 5, young, person},
+
+		{"wrong token", response(401, ""), 0, 5, old, soon},
+		{"forbidden", response(403, "No."), 0, 5, old, soon},
+		{"wrong host", response(404, ""), 0, 5, old, soon},
+		{"redirect", response(302, ""), 0, 5, old, soon},
+		{"not sent", fmt.Errorf("%w: no route", clixnow.ErrNotSent), 0, 5, old, soon},
+		{"rate limited", response(429, ""), 0, 5, old, soon},
+
+		{"unknown", unknown, 0, 5, young, soon},
+		{"408", response(408, ""), 0, 5, young, soon},
+		{"499", response(499, "Duplicate lead"), 0, 5, young, soon},
+		{"error without a class", errors.New("broken"), 0, 5, young, soon},
+		{"unknown, and a later attempt refused", errors.Join(unknown, response(401, "")), 0, 5, young, soon},
+		{"unknown, and a duplicate", unknownDuplicate, 0, 0, young, soon},
+		{"unknown, and a duplicate, for 59 minutes", unknownDuplicate, 59 * time.Minute, 0, old, later},
+		{"unknown, and a duplicate, for 61 minutes", unknownDuplicate, 61 * time.Minute, 0, young, person},
+		{"unknown for a while", unknown, time.Hour, 0, old, later},
+		{"unknown for 7 hours", unknown, 7 * time.Hour, 4, old, later},
+		{"unknown until the end of the schedule", unknown, 11 * time.Hour, 5, old, person},
+
+		{"all brands refuse the country", tried(country, country), 0, 0, young, settled},
+		{"one brand is full, another refuses the country", tried(full, country), 0, 0, young, later},
+		{"the same, at the end of the schedule", tried(full, country), 0, 5, young, person},
+		{"one brand has a wrong token, another refuses", tried(response(401, ""), country), 0, 5, old, soon},
+		{"one brand is full, another was not reached", tried(full, clixnow.ErrNotSent), 0, 5, old, soon},
+		{"one brand is full, another is in doubt", tried(full, unknown), 0, 5, young, soon},
+		{"the same, at the end of the schedule, for long", tried(full, unknown), time.Hour, 5, old, person},
+		{"no route accepts the lead", tried(), 0, 0, young, later},
+	}
+	o := &Outbox{opts: Options{}.withDefaults()}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			c := &claimed{Signup: &Signup{waits: test.waits, Tries: test.tries}}
+			if test.inDoubt > 0 {
+				c.FirstAttempt = router.Attempt{Brand: "brand1", Since: time.Now().Add(-test.inDoubt)}
+			}
+			e := o.endOf(c, nil, test.err)
+			got := string(e.status)
+			if e.status == Pending {
+				got = soon
+				assert.LessOrEqual(t, e.wait, 6*time.Hour)
+				if e.waits == test.waits+1 {
+					got = later
+				}
+			}
+			assert.Equal(t, test.want, got)
+			assert.Equal(t, e.status == Refused, !e.settledTime.IsZero(), "only then the password is deleted")
+		})
+	}
+}
+
+func TestTiming(t *testing.T) {
+	t.Parallel()
+	opts := Options{}.withDefaults()
+	assert.Equal(t, 3*time.Minute, opts.rescueAfter())
+	full := &clixnow.APIError{StatusCode: 400, Message: "Daily cap reached"}
+	notSent := fmt.Errorf("%w: no route", clixnow.ErrNotSent)
+	unknown := fmt.Errorf("%w: cut", clixnow.ErrOutcomeUnknown)
+	limited := func(after time.Duration) error { return &clixnow.APIError{StatusCode: 429, RetryAfter: after} }
+	tests := []struct {
+		try, waits int64
+		err        error
+		min, max   time.Duration
+	}{
+		{1, 0, notSent, 750 * time.Millisecond, time.Second},
+		{2, 0, notSent, 1500 * time.Millisecond, 2 * time.Second},
+		{9, 0, notSent, 192 * time.Second, 256 * time.Second},
+		{10, 0, notSent, 225 * time.Second, 300 * time.Second},
+		{1 << 40, 0, notSent, 225 * time.Second, 300 * time.Second},
+		{1, 0, limited(time.Hour), time.Hour, time.Hour},
+		{10, 0, limited(time.Second), 225 * time.Second, 300 * time.Second},
+		// Case P21: a moment in seconds since 1970 is not a wait.
+		{1, 0, limited(1_795_000_000 * time.Second), time.Hour, time.Hour},
+		{1, 0, tried(limited(1_795_000_000 * time.Second)), time.Hour, time.Hour},
+
+		{1, 0, unknown, 750 * time.Millisecond, time.Second},
+		{10, 0, unknown, 5 * time.Minute, 5 * time.Minute},
+		{11, 1, unknown, 15 * time.Minute, 15 * time.Minute},
+		{14, 4, unknown, 6 * time.Hour, 6 * time.Hour},
+
+		{1, 0, full, 5 * time.Minute, 5 * time.Minute},
+		{90, 0, full, 5 * time.Minute, 5 * time.Minute},
+		{2, 1, full, 15 * time.Minute, 15 * time.Minute},
+		{3, 2, full, time.Hour, time.Hour},
+		{4, 3, full, 3 * time.Hour, 3 * time.Hour},
+		{5, 4, full, 6 * time.Hour, 6 * time.Hour},
+		{
+			1, 0, &clixnow.APIError{StatusCode: 404, Message: "No hubs", RetryAfter: time.Hour},
+			time.Hour, time.Hour,
+		},
+		// A wrong token is not the brand's decision about this lead.
+		{10, 4, &clixnow.APIError{StatusCode: 401}, 225 * time.Second, 300 * time.Second},
+	}
+	for _, test := range tests {
+		for range 100 {
+			wait := opts.wait(&claimed{Signup: &Signup{Tries: test.try, waits: test.waits}}, test.err)
+			require.GreaterOrEqual(t, wait, test.min, "%+v", test)
+			require.LessOrEqual(t, wait, test.max, "%+v", test)
+		}
+	}
+}
+
+// TestDeadline checks that a try sends nothing after its deadline, by the wall
+// clock, even if its context has not ended yet: the process may have been
+// suspended.
+func TestDeadline(t *testing.T) {
+	t.Parallel()
+	api := clixnowtest.NewServer()
+	defer api.Close()
+	client := api.Client()
+	defer client.CloseIdleConnections()
+	_, err := client.SearchLeadsPage(t.Context(), clixnow.SearchLeadsRequest{}) // opens a connection
+	require.NoError(t, err)
+	o := &Outbox{opts: Options{Routes: []router.Route{{Client: client}}}.withDefaults()}
+	o.brands.log = o.opts.Logger
+	taken := time.Now().Add(-o.opts.AttemptTimeout - time.Millisecond)
+	job := &river.Job[registration]{JobRow: &rivertype.JobRow{AttemptedAt: &taken}}
+	first := router.Attempt{Brand: client.Brand(), Since: time.Now().Add(-time.Hour)}
+	c := &claimed{Signup: &Signup{Lead: clixnow.CreateLeadRequest{
+		FirstName: "Allison", LastName: "Brown", Email: "late@example.com", Phone: "+41123456789", CountryCode: "CH",
+	}, FirstAttempt: first}, password: "Password123!"}
+	_, err = o.register(t.Context(), job, c)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Equal(t, first, router.InDoubt(err), "it stays in doubt")
+	assert.Len(t, api.Requests(), 1)
+
+	taken = time.Now()
+	_, err = o.register(t.Context(), job, c)
+	require.NoError(t, err)
+	assert.Len(t, api.Leads(), 1)
+}
+
+// TestBrandLines is the library's part of case P13: one line for each change of
+// state of a brand.
+func TestBrandLines(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		b := &brands{log: slog.New(slog.NewTextHandler(&log, nil))}
+		lines := func() string {
+			defer log.Reset()
+			return log.String()
+		}
+		down := fmt.Errorf("%w: refused", clixnow.ErrNotSent)
+		unknown := fmt.Errorf("%w: 503", clixnow.ErrOutcomeUnknown)
+		b.observe("acme", nil)
+		b.observe("acme", response(400, "Duplicate lead"))
+		b.observe("acme", response(400, "Daily cap reached"))
+		b.observe("acme", down)
+		b.observe("acme", unknown)
+		b.observe("acme", nil)
+		assert.Empty(t, lines(), "single failures are no change of state")
+		for range 700 {
+			b.observe("acme", down)
+			time.Sleep(20 * time.Millisecond)
+		}
+		got := lines()
+		assert.Equal(t, 1, strings.Count(got, "\n"), got)
+		assert.Contains(t, got, "the brand fails; its sign-ups are retried")
+		require.ErrorIs(t, b.state("acme").Err, clixnow.ErrNotSent)
+		time.Sleep(time.Minute)
+		for range 100 {
+			b.observe("acme", nil)
+		}
+		got = lines()
+		assert.Equal(t, 1, strings.Count(got, "\n"), got)
+		assert.Contains(t, got, "the brand works again")
+		require.NoError(t, b.state("acme").Err)
+
+		b.observe("beta", response(401, "")) // a wrong token is told at once
+		got = lines()
+		assert.Contains(t, got, "the brand refuses the access: check the token and the host")
+		assert.Contains(t, got, "brand=beta")
+		require.NoError(t, b.state("acme").Err, "brands fail alone")
+		for range 100 { // a brand that comes and goes is not told each time
+			b.observe("beta", nil)
+			b.observe("beta", response(403, ""))
+		}
+		assert.Empty(t, lines())
+	})
+}
+
+func TestFaultOfBrand(t *testing.T) {
+	t.Parallel()
+	unknown := fmt.Errorf("%w: cut", clixnow.ErrOutcomeUnknown)
+	for name, test := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"registered": {nil, false}, "duplicate": {response(409, "Duplicate lead"), false},
+		"invalid": {&clixnow.ValidationError{}, false}, "full": {response(400, "Daily cap reached"), false},
+		"wrong token": {response(401, ""), true}, "wrong host": {response(404, ""), true},
+		"rate limited": {response(429, ""), true}, "unknown": {unknown, true},
+		"unknown duplicate": {errors.Join(unknown, response(400, "Duplicate lead")), false},
+		"not sent":          {clixnow.ErrNotSent, true},
+		"stopped":           {fmt.Errorf("%w: %w", clixnow.ErrNotSent, context.Canceled), false},
+		"stopped in doubt":  {fmt.Errorf("%w: %w", unknown, context.Canceled), false},
+	} {
+		assert.Equal(t, test.want, fault(test.err) != nil, name)
+	}
+}
+
+func TestHistoryLines(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	try := Change{At: at, Kind: ChangeTried, Brand: "acme", Outcome: "unknown", Problem: "a\nb\x00"}
+	history := ""
+	for i := range 700 {
+		try.At = at.Add(time.Duration(i) * time.Second)
+		history = withTry(history, try)
+	}
+	history += Change{At: at, Kind: ChangeCorrected, By: "eve"}.line() + "not JSON\n"
+	try.Problem = "other"
+	history = withTry(history, try)
+	got := readHistory(history)
+	require.Len(t, got, 3)
+	assert.Equal(t, int64(699), got[0].Repeated)
+	assert.Equal(t, []time.Time{at, at.Add(699 * time.Second)}, []time.Time{got[0].At, got[0].Until})
+	assert.Equal(t, "a\nb\x00", got[0].Problem)
+	assert.Equal(t, "eve", got[1].By)
+	for i := range 300 {
+		try.Problem = fmt.Sprint(i)
+		history = withTry(history, try)
+	}
+	assert.Len(t, readHistory(history), 100, "it does not grow without end")
+}

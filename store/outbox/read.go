@@ -1,0 +1,313 @@
+package outbox
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/clixnow/clixnow-go"
+)
+
+// Query selects sign-ups for List.
+type Query struct {
+	// Status selects one status. "" means all.
+	Status Status
+	// Search selects sign-ups whose name, email, phone, click id or id contains
+	// this text, ignoring case. "" means all.
+	Search string
+	// Before is the ID of the last sign-up of the page before. "" means the
+	// first page.
+	Before string
+	// OldestFirst reverses the order. False means that the newest come first.
+	OldestFirst bool
+	// Limit is the number of sign-ups of a page. 0 means 100.
+	Limit int
+}
+
+// Count is how many sign-ups have a status.
+type Count struct {
+	// Number is the number of sign-ups.
+	Number int64
+	// Oldest is when the oldest of them was accepted. A zero time means that
+	// there is none.
+	Oldest time.Time
+}
+
+// columns are what scan reads.
+const columns = `id, click_hash, job_id, lead, status, created_at, tries, waits, attempt_brand, attempt_since,
+	next_try_at, settled_at, brand, lead_id, redirect_url, problem, reason, replaced`
+
+// querier is *sql.DB or *sql.Tx.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// Get returns a sign-up by its ID, or ErrNotFound.
+func (o *Outbox) Get(ctx context.Context, id string) (*Signup, error) {
+	s, err := one(ctx, o.db, "id = $1", id)
+	return s, databaseError("read a sign-up", err)
+}
+
+// List returns a page of sign-ups.
+func (o *Outbox) List(ctx context.Context, q Query) ([]Signup, error) {
+	conditions, args := []string{"1 = 1"}, []any{}
+	where := func(condition string, values ...any) {
+		for _, value := range values {
+			args = append(args, value)
+			condition = strings.Replace(condition, "?", fmt.Sprintf("$%d", len(args)), 1)
+		}
+		conditions = append(conditions, condition)
+	}
+	order, than := "DESC", "<"
+	if q.OldestFirst {
+		order, than = "ASC", ">"
+	}
+	if q.Status != "" {
+		where("status = ?", q.Status)
+	}
+	if q.Search != "" {
+		pattern := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(strings.ToLower(clean(q.Search)))
+		where(`search LIKE ? ESCAPE '\'`, "%"+pattern+"%")
+	}
+	if q.Before != "" {
+		last, err := o.Get(ctx, q.Before)
+		if err != nil {
+			return nil, err
+		}
+		where("(created_at, id) "+than+" (?, ?)", last.CreatedAt.UnixMilli(), last.ID)
+	}
+	limit := q.Limit
+	if limit <= 0 {
+		limit = 100
+	}
+	found,
+		err := query(ctx, o.db,
+		fmt.Sprintf("SELECT %s FROM outbox_signups WHERE %s ORDER BY created_at %s, id %s LIMIT %d",
+			columns, strings.Join(conditions, " AND "), order, order, limit), args...)
+	return found, databaseError("list sign-ups", err)
+}
+
+// Counts returns how many sign-ups have each status.
+func (o *Outbox) Counts(ctx context.Context) (map[Status]Count, error) {
+	counts := map[Status]Count{Pending: {}, Registered: {}, Refused: {}, Doubtful: {}}
+	rows, err := o.db.QueryContext(ctx, "SELECT status, count(*), min(created_at) FROM outbox_signups GROUP BY status")
+	if err != nil {
+		return nil, databaseError("count sign-ups", err)
+	}
+	defer func() { _ = rows.Close() }() // rows.Err returns the error
+	for rows.Next() {
+		var status Status
+		var c Count
+		var oldest int64
+		if err := rows.Scan(&status, &c.Number, &oldest); err != nil {
+			return nil, databaseError("count sign-ups", err)
+		}
+		c.Oldest = fromMilli(oldest)
+		counts[status] = c
+	}
+	return counts, databaseError("count sign-ups", rows.Err())
+}
+
+// one returns the sign-up that meets a condition, or ErrNotFound.
+func one(ctx context.Context, db querier, condition string, args ...any) (*Signup, error) {
+	rows, err := query(ctx, db, "SELECT "+columns+" FROM outbox_signups WHERE "+condition, args...)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(rows) == 0:
+		return nil, ErrNotFound
+	}
+	return &rows[0], nil
+}
+
+// lockRow is one, and keeps others from changing the row until the end of the
+// transaction.
+func (o *Outbox) lockRow(ctx context.Context, tx *sql.Tx, condition string, args ...any) (*Signup, error) {
+	if o.dialect == PostgreSQL { // SQLite has one writer
+		condition += " FOR UPDATE"
+	}
+	return one(ctx, tx, condition, args...)
+}
+
+// query runs a statement that returns columns. It must not contain input of
+// users.
+func query(ctx context.Context, db querier, statement string, args ...any) (found []Signup, err error) {
+	rows, err := db.QueryContext(ctx, statement, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }() // rows.Err returns the error
+	for rows.Next() {
+		s, err := scan(rows.Scan)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, *s)
+	}
+	return found, rows.Err()
+}
+
+// scan reads the columns, and then those of more.
+func scan(row func(...any) error, more ...any) (*Signup, error) {
+	var (
+		s                               Signup
+		lead, reason                    string
+		created, attempt, next, settled int64
+	)
+	err := row(append([]any{
+		&s.ID, &s.clickHash, &s.jobID, &lead, &s.Status, &created, &s.Tries, &s.waits, &s.FirstAttempt.Brand, &attempt,
+		&next, &settled, &s.Brand, &s.LeadID, &s.RedirectURL, &s.Problem, &reason, &s.replaced,
+	}, more...)...)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal([]byte(lead), &s.Lead); err != nil {
+		return nil, err
+	}
+	s.CreatedAt, s.FirstAttempt.Since, s.NextTryAt, s.SettledAt = fromMilli(created), fromMilli(attempt),
+		fromMilli(next), fromMilli(settled)
+	for r := range clixnow.ReasonOther + 1 {
+		if r.String() == reason {
+			s.Reason = r
+		}
+	}
+	return &s, nil
+}
+
+func fromMilli(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(n)
+}
+
+func toMilli(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// clean makes a text that any database can hold.
+func clean(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+func searchText(id string, req *clixnow.CreateLeadRequest) string {
+	return strings.ToLower(strings.Join([]string{
+		req.FirstName + " " + req.LastName, req.Email, req.Phone, req.ClickID, id,
+	}, "\n"))
+}
+
+// Wait returns the sign-up when it is no longer pending. If ctx ends before, it
+// returns the pending sign-up and no error. It also notices what another
+// process does.
+func (o *Outbox) Wait(ctx context.Context, id string) (*Signup, error) {
+	w := &waiter{id: id, settled: make(chan *Signup, 1)}
+	o.waiters.add(w, o.poll)
+	defer o.waiters.remove(w)
+	s, err := o.Get(ctx, id)
+	if err != nil || s.Status != Pending {
+		return s, err
+	}
+	select {
+	case s = <-w.settled:
+	case <-ctx.Done():
+	}
+	return s, nil
+}
+
+// waiters are the calls of Wait in this process. Its zero value is usable.
+type waiters struct {
+	mu   sync.Mutex
+	byID map[string]map[*waiter]bool
+	// stop ends the function that polls. It is nil if there are no waiters.
+	stop context.CancelFunc
+}
+
+type waiter struct {
+	id string
+	// settled gets the sign-up, once.
+	settled chan *Signup
+}
+
+// add adds a waiter. For the first one it starts poll.
+func (w *waiters) add(added *waiter, poll func(context.Context)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.byID) == 0 {
+		var ctx context.Context
+		ctx, w.stop = context.WithCancel(context.Background())
+		w.byID = make(map[string]map[*waiter]bool)
+		go poll(ctx)
+	}
+	if w.byID[added.id] == nil {
+		w.byID[added.id] = make(map[*waiter]bool)
+	}
+	w.byID[added.id][added] = true
+}
+
+func (w *waiters) remove(removed *waiter) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.byID[removed.id], removed)
+	if len(w.byID[removed.id]) == 0 {
+		delete(w.byID, removed.id)
+	}
+	if len(w.byID) == 0 {
+		w.stop()
+	}
+}
+
+func (w *waiters) notify(s *Signup) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for waiter := range w.byID[s.ID] {
+		select {
+		case waiter.settled <- s:
+		default: // it has been notified before
+		}
+	}
+}
+
+func (w *waiters) ids() (all []any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id := range w.byID {
+		all = append(all, id)
+	}
+	return all
+}
+
+// poll notifies the waiters of what other processes have settled, until ctx
+// ends.
+func (o *Outbox) poll(ctx context.Context) {
+	ticker := time.NewTicker(200 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		ids := o.waiters.ids()
+		for len(ids) > 0 {
+			n := min(len(ids), 500)
+			list := "$1"
+			for i := range n - 1 {
+				list += fmt.Sprintf(", $%d", i+2)
+			}
+			settled,
+				_ := query(ctx, o.db, "SELECT "+columns+" FROM outbox_signups WHERE status <> 'pending' AND id IN ("+
+				list+")", ids[:n]...) // after an error, the next tick tries it again
+			for i := range settled {
+				o.waiters.notify(&settled[i])
+			}
+			ids = ids[n:]
+		}
+	}
+}
