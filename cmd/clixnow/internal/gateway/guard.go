@@ -81,6 +81,18 @@ func (g *guard) protect(next http.Handler) http.Handler {
 	})
 }
 
+// limitPosts wraps the handler of the form, which checks its own requests.
+func (g *guard) limitPosts(next http.Handler) http.Handler {
+	limited := g.limit(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			limited.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // allowOrigins answers the questions of browsers whether a page may read the
 // answers.
 func (g *guard) allowOrigins(next http.Handler) http.Handler {

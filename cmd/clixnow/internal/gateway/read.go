@@ -37,7 +37,8 @@ func readSignup(w http.ResponseWriter, r *http.Request) (req clixnow.CreateLeadR
 	switch {
 	case kind == "application/json", strings.HasSuffix(kind, "+json"), bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")):
 		if err := req.UnmarshalJSON(body); err != nil {
-			return req, fmt.Errorf("read the JSON: %w", err)
+			_, text, _ := strings.Cut(err.Error(), "request: ")
+			return req, fmt.Errorf("read the JSON: %s", text)
 		}
 		landing, _ = req.Extra["landing"].(string)
 		req.Extra = nil // visitors must not set fields that the SDK does not know

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 
@@ -96,23 +98,25 @@ func (g *gateway) servers(ctx context.Context) (servers []server, err error) {
 			}
 		}
 	}()
-	if g.settings.serves() {
-		listener, err := inherited.listen(ctx, "signups", "--listen", g.settings.listen)
+	open := func(
+		name, socket, flag, address string, handler func(net.Addr) (http.Handler, error),
+	) error {
+		listener, err := inherited.listen(ctx, socket, flag, address)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		servers = append(servers, newServer("sign-ups", listener, nil, g.settings.wait+saveTimeout, g.log))
-		if servers[0].Handler, err = g.publicHandler(); err != nil {
+		servers = append(servers, server{name: name, listener: listener})
+		h, err := handler(listener.Addr())
+		servers[len(servers)-1].Server = newServer(h, g.settings.wait+saveTimeout, g.log)
+		return err
+	}
+	if g.settings.serves() {
+		if err := open("sign-ups", "signups", "--listen", g.settings.listen, g.publicHandler); err != nil {
 			return servers, err
 		}
 	}
 	if g.settings.admin != "" {
-		listener, err := inherited.listen(ctx, "admin", "--admin", g.settings.admin)
-		if err != nil {
-			return servers, err
-		}
-		servers = append(servers, newServer("admin page", listener, nil, saveTimeout, g.log))
-		if servers[len(servers)-1].Handler, err = g.adminHandler(isLoopback(listener.Addr())); err != nil {
+		if err := open("admin page", "admin", "--admin", g.settings.admin, g.adminHandler); err != nil {
 			return servers, err
 		}
 	}

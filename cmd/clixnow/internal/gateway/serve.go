@@ -51,13 +51,12 @@ type server struct {
 
 // newServer returns a server that slow clients cannot keep busy: a request may
 // take half a minute to arrive, and its answer as long again and longest.
-func newServer(name string, listener net.Listener, handler http.Handler, longest time.Duration, log *slog.Logger,
-) server {
+func newServer(handler http.Handler, longest time.Duration, log *slog.Logger) *http.Server {
 	const slow = 30 * time.Second
-	return server{&http.Server{
+	return &http.Server{
 		Handler: protected(handler, log), ReadHeaderTimeout: slow / 3, ReadTimeout: slow, WriteTimeout: 2*slow + longest,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-	}, name, listener}
+	}
 }
 
 // protected keeps answers out of caches, because they may log a visitor in. It

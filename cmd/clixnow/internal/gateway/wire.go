@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net"
 	"net/http"
 
 	"github.com/clixnow/clixnow-go"
@@ -31,7 +32,7 @@ func (e *endpoint) complete(req *clixnow.CreateLeadRequest, r *http.Request) {
 }
 
 // publicHandler returns the handler for visitors.
-func (g *gateway) publicHandler() (http.Handler, error) {
+func (g *gateway) publicHandler(net.Addr) (http.Handler, error) {
 	guard, err := newGuard(g.config, g.log)
 	if err != nil {
 		return nil, err
@@ -43,17 +44,14 @@ func (g *gateway) publicHandler() (http.Handler, error) {
 	public := http.NewServeMux()
 	public.Handle("/signups", guard.allowOrigins(mux))
 	public.Handle("/signups/", guard.allowOrigins(mux))
-	site := e.site.Handler()
-	public.Handle("POST /{$}", guard.limit(site))
-	public.Handle("GET /", site)
+	public.Handle("/", guard.limitPosts(e.site.Handler()))
 	return public, nil
 }
 
-// adminHandler returns the handler for operators. loopback means that only
-// this machine can reach it.
-func (g *gateway) adminHandler(loopback bool) (http.Handler, error) {
+// adminHandler returns the handler for operators, who reach it at an address.
+func (g *gateway) adminHandler(addr net.Addr) (http.Handler, error) {
 	login := g.config.Admin.PasswordFile + g.config.Admin.UserHeader
-	if !loopback && login == "" {
+	if !isLoopback(addr) && login == "" {
 		return nil, app.Usage("--admin: without a login the admin page must be on a loopback address: configure " +
 			"[gateway.admin], see \"clixnow help config\"")
 	}
