@@ -39,7 +39,7 @@ type Count struct {
 
 // columns are what scan reads.
 const columns = `id, click_hash, job_id, lead, status, created_at, tries, waits, attempt_brand, attempt_since,
-	next_try_at, settled_at, brand, lead_id, redirect_url, problem, reason, replaced`
+	next_try_at, settled_at, brand, lead_id, redirect_url, problem, reason, replaced, carried`
 
 // querier is *sql.DB or *sql.Tx.
 type querier interface {
@@ -112,6 +112,16 @@ func (o *Outbox) Counts(ctx context.Context) (map[Status]Count, error) {
 	return counts, databaseError("count sign-ups", rows.Err())
 }
 
+// Check reports whether sign-ups can be saved, by saving something else. It
+// returns ErrDatabase if the database does not answer or its disk is full.
+func (o *Outbox) Check(ctx context.Context) error {
+	return o.transact(ctx, "check the database", func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO outbox_check (id, checked_at) VALUES (1, $1)
+			ON CONFLICT (id) DO UPDATE SET checked_at = excluded.checked_at`, time.Now().UnixMilli())
+		return err
+	})
+}
+
 // one returns the sign-up that meets a condition, or ErrNotFound.
 func one(ctx context.Context, db querier, condition string, args ...any) (*Signup, error) {
 	rows, err := query(ctx, db, "SELECT "+columns+" FROM outbox_signups WHERE "+condition, args...)
@@ -161,6 +171,7 @@ func scan(row func(...any) error, more ...any) (*Signup, error) {
 	err := row(append([]any{
 		&s.ID, &s.clickHash, &s.jobID, &lead, &s.Status, &created, &s.Tries, &s.waits, &s.FirstAttempt.Brand, &attempt,
 		&next, &settled, &s.Brand, &s.LeadID, &s.RedirectURL, &s.Problem, &reason, &s.replaced,
+		&s.carried,
 	}, more...)...)
 	if err != nil {
 		return nil, err
