@@ -6,6 +6,7 @@ require (
 	github.com/clixnow/clixnow-go v0.0.0
 	github.com/clixnow/clixnow-go/store v0.0.0
 	github.com/coreos/go-systemd/v22 v22.7.0
+	github.com/felixge/httpsnoop v1.1.0
 	github.com/go-chi/httprate v0.16.1
 	github.com/go-logr/logr v1.4.4
 	github.com/gofrs/flock v0.13.2
@@ -56,7 +57,6 @@ require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/cpuguy83/go-md2man/v2 v2.0.6 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
-	github.com/felixge/httpsnoop v1.1.0 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/google/go-querystring v1.2.0 // indirect
 	github.com/google/uuid v1.6.0 // indirect

@@ -262,8 +262,7 @@ func (k kind) test(t *testing.T) {
 		"full for a while": k.fullForAWhile, "stays full": k.staysFull, "wrong token": k.wrongToken,
 		"down": k.down, "retry after": k.retryAfter, "brands": k.severalBrands, "brand in doubt": k.brandInDoubt,
 		"corrected": k.corrected, "corrected during a try": k.correctedDuringTry, "hooks": k.hooks, "keep": k.keep,
-		"carried": k.carried,
-		"stop":    k.stop, "wait": k.wait, "other process": k.otherProcess,
+		"carried": k.carried, "due": k.due, "stop": k.stop, "wait": k.wait, "other process": k.otherProcess,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
