@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/database"
 	"github.com/clixnow/clixnow-go/store/outbox"
@@ -24,8 +23,6 @@ type settings struct {
 	database, listen, admin string
 	wait, try               time.Duration
 	workers                 int
-	// options are for the clients of the brands. Tests set them.
-	options []clixnow.Option
 }
 
 // serves reports whether the command accepts sign-ups.

@@ -44,7 +44,7 @@ func (e *endpoint) add(ctx context.Context, req clixnow.CreateLeadRequest) (*out
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
-	return e.outbox.Add(ctx, nil, req)
+	return e.outbox.Add(ctx, req)
 }
 
 // waitFor returns the sign-up when it is settled, or after the longest wait.

@@ -16,6 +16,7 @@ import (
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/database"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/gateway/monitor"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/telemetry"
 	"github.com/clixnow/clixnow-go/router"
 	"github.com/clixnow/clixnow-go/store/outbox"
@@ -30,6 +31,7 @@ type gateway struct {
 	registry *prometheus.Registry
 	routes   []router.Route
 	outbox   *outbox.Outbox
+	monitor  *monitor.Monitor
 }
 
 // run serves or works until ctx ends. Then it finishes the requests and tries
@@ -58,16 +60,17 @@ func run(ctx context.Context, a *app.App, set settings) error {
 	defer func() { _ = db.Close() }()
 	exports := telemetry.Start(ctx, a.Getenv, g.registry, g.log)
 	defer exports.Close(ctx) // before the database is closed, from which metrics are read
-	opts := append([]clixnow.Option{clixnow.WithTransport(exports.Transport)}, set.options...)
-	if g.routes, err = newRoutes(ctx, a, g.config.Brands, opts...); err != nil {
+	withExports := clixnow.WithTransport(exports.Transport)
+	if g.routes, err = newRoutes(ctx, a, g.config.Brands, withExports); err != nil {
 		return err
 	}
 	if a.Demo {
 		var closeBrand func()
-		g.routes, closeBrand = addDemoRoute(g.routes, opts)
+		g.routes, closeBrand = addDemoRoute(g.routes, withExports)
 		defer closeBrand()
 	}
-	if g.outbox, err = g.openOutbox(ctx, db); err != nil {
+	g.monitor = monitor.New(g.registry, exports.Traces())
+	if err = g.openOutbox(ctx, db); err != nil {
 		return explain(err)
 	}
 	servers, err := g.servers(ctx)
@@ -78,11 +81,16 @@ func run(ctx context.Context, a *app.App, set settings) error {
 	return g.work(ctx, servers)
 }
 
-func (g *gateway) openOutbox(ctx context.Context, db *database.Outbox) (*outbox.Outbox, error) {
-	return outbox.Open(ctx, db.DB, db.Dialect, outbox.Options{
-		Routes: g.routes, Workers: g.settings.workers, AttemptTimeout: g.settings.try, Keep: g.config.KeepFor,
+func (g *gateway) openOutbox(ctx context.Context, db *database.Outbox) (err error) {
+	opts := outbox.Options{
+		Routes: g.routes, Workers: g.settings.workers, TryTimeout: g.settings.try, Keep: g.config.KeepFor,
 		TokenKey: tokenKey(ctx, g.app, g.routes), Logger: g.log,
-	})
+	}
+	g.monitor.Hook(&opts)
+	if g.outbox, err = outbox.Open(ctx, db.DB, db.Dialect, opts); err == nil {
+		g.monitor.Watch(g.outbox)
+	}
+	return err
 }
 
 // servers opens the sockets.

@@ -6,6 +6,8 @@ import (
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/gateway/admin"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/loopback"
 	"github.com/clixnow/clixnow-go/store/outbox"
 )
 
@@ -44,16 +46,38 @@ func (g *gateway) publicHandler(net.Addr) (http.Handler, error) {
 	public := http.NewServeMux()
 	public.Handle("/signups", guard.allowOrigins(mux))
 	public.Handle("/signups/", guard.allowOrigins(mux))
+	public.HandleFunc("GET /healthz", g.monitor.Ready) // only operators may see more
+	public.HandleFunc("GET /readyz", g.monitor.Ready)
 	public.Handle("/", guard.limitPosts(e.site.Handler()))
-	return public, nil
+	return g.monitor.Requests(public), nil
 }
 
 // adminHandler returns the handler for operators, who reach it at an address.
 func (g *gateway) adminHandler(addr net.Addr) (http.Handler, error) {
-	login := g.config.Admin.PasswordFile + g.config.Admin.UserHeader
-	if !isLoopback(addr) && login == "" {
-		return nil, app.Usage("--admin: without a login the admin page must be on a loopback address: configure " +
-			"[gateway.admin], see \"clixnow help config\"")
+	config := g.config.Admin
+	page, err := admin.New(admin.Options{
+		Outbox: g.outbox, PasswordFile: config.PasswordFile, UserHeader: config.UserHeader, Proxies: g.config.Proxies,
+		Hosts: config.Hosts, Loopback: isLoopback(addr), Version: clixnow.Version, Log: g.log,
+	})
+	if err != nil {
+		return nil, app.Usage("--admin: %w", err)
 	}
-	return http.NotFoundHandler(), nil
+	mux := http.NewServeMux()
+	mux.Handle("/", page)
+	mux.Handle("GET /healthz", onlyFor(config.Hosts, http.HandlerFunc(g.monitor.Health)))
+	mux.Handle("GET /readyz", onlyFor(config.Hosts, http.HandlerFunc(g.monitor.Ready)))
+	mux.Handle("GET /metrics", onlyFor(config.Hosts, g.monitor.Metrics()))
+	return mux, nil
+}
+
+// onlyFor refuses requests whose Host is the name of another site, whose page
+// may read the response after DNS rebinding. Monitoring may use an address.
+func onlyFor(hosts []string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !loopback.Allows(r.Host, hosts...) && !parseHop(r.Host).IsValid() {
+			http.Error(w, "This host name is not allowed. Add it to hosts in [gateway.admin].", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
