@@ -126,3 +126,12 @@ func runSafely(ctx context.Context, do transaction, tx *sql.Tx) (err error) {
 	}()
 	return do(ctx, tx)
 }
+
+// exec runs a statement and returns the number of rows that it has changed.
+func exec(ctx context.Context, tx *sql.Tx, statement string, args ...any) (rows int64, err error) {
+	result, err := tx.ExecContext(ctx, statement, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/store/internal/tables"
 )
 
 // ChangeKind is what a Change is about.
@@ -214,7 +215,7 @@ func (o *Outbox) GiveUp(ctx context.Context, id, by string) error {
 		}
 		rows, err := query(ctx, tx, `UPDATE outbox_signups SET status = 'refused', password = '', settled_at = $2,
 			reason = $3, history = history || $4 WHERE id = $1 AND status = 'doubtful' RETURNING `+columns,
-			id, time.Now().UnixMilli(), reason.String(), Change{Kind: ChangeGivenUp, By: by}.line())
+			id, tables.Time(time.Now()), reason.String(), Change{Kind: ChangeGivenUp, By: by}.line())
 		switch {
 		case err != nil:
 			return err

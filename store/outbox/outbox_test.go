@@ -154,7 +154,7 @@ func shortWaits(opts *outbox.Options) {
 		MinWait:     20 * time.Millisecond,
 		MaxWait:     500 * time.Millisecond,
 		Schedule:    []time.Duration{20 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond},
-		StopTimeout: 100 * time.Millisecond, Maintenance: 50 * time.Millisecond, Checkpoint: 50 * time.Millisecond,
+		StopTimeout: 100 * time.Millisecond, Maintenance: 50 * time.Millisecond,
 	})
 }
 

@@ -84,7 +84,7 @@ func (j job) work(ctx context.Context) error {
 	}
 	opts.SetTiming(outbox.Timing{
 		MinWait: 20 * time.Millisecond, MaxWait: 500 * time.Millisecond, Schedule: schedule,
-		StopTimeout: 100 * time.Millisecond, Maintenance: time.Second, Checkpoint: 200 * time.Millisecond,
+		StopTimeout: 100 * time.Millisecond, Maintenance: time.Second,
 	})
 	for i, b := range j.Brands {
 		client, err := clixnow.NewClient(b.Name, b.Token, clientOptions(b.URL)...)

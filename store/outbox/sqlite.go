@@ -17,13 +17,20 @@ import (
 // for the driver of modernc.org/sqlite. With it, a committed sign-up is on the
 // disk, and deleted passwords leave no trace in the file.
 func SQLiteAddress(file string) string {
-	address := url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(file)}).EscapedPath()}
-	address.RawQuery = url.Values{
+	return fileAddress(file) + "?" + url.Values{
 		"_pragma": {
-			"busy_timeout(20000)", "journal_mode(WAL)", "synchronous(FULL)", "secure_delete(ON)", "temp_store(MEMORY)",
+			busyTimeout, "journal_mode(WAL)", "synchronous(FULL)", "secure_delete(ON)", "temp_store(MEMORY)",
 		},
 		"_txlock": {"immediate"},
 	}.Encode()
+}
+
+const busyTimeout = "busy_timeout(20000)"
+
+// fileAddress returns the address of a file, whose name can have any
+// characters.
+func fileAddress(file string) string {
+	address := url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(file)}).EscapedPath()}
 	return address.String()
 }
 
@@ -59,20 +66,18 @@ func prepareSQLite(ctx context.Context, db *sql.DB) error {
 			return fmt.Errorf("%w: make its file private: %w", ErrWrongDatabase, err)
 		}
 	}
-	for _, pragma := range []struct {
-		name string
-		fits func(value string) bool
-	}{
-		{"secure_delete", func(value string) bool { return value == "1" }},
-		{"journal_mode", func(value string) bool { return value == "wal" }},
-		{"synchronous", func(value string) bool { return value >= "2" }},
+	for _, pragma := range []struct{ name, wanted string }{
+		{"secure_delete", "1"},
+		{"journal_mode", "wal"},
+		{"synchronous", "2 or 3"},
 	} {
 		var value string
 		if err := db.QueryRowContext(ctx, "PRAGMA "+pragma.name).Scan(&value); err != nil {
 			return databaseError("open", err)
 		}
-		if !pragma.fits(value) {
-			return fmt.Errorf("%w: PRAGMA %s is %s; open it with SQLiteAddress", ErrWrongDatabase, pragma.name, value)
+		if !strings.Contains(pragma.wanted, value) {
+			return fmt.Errorf("%w: PRAGMA %s is %s, not %s; open it with SQLiteAddress", ErrWrongDatabase, pragma.name,
+				value, pragma.wanted)
 		}
 	}
 	return nil
@@ -100,15 +105,6 @@ type connector struct {
 func (c connector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.address) }
 func (c connector) Driver() driver.Driver                        { return c.driver }
 
-// createPrivate creates a file that other users cannot read.
-func createPrivate(path string, flags int) error {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|flags, 0o600) //nolint:gosec // G304: the caller chose it
-	if err != nil {
-		return err
-	}
-	return file.Close()
-}
-
 // lockSQLite excludes other workers until this one ends or dies. It begins a
 // transaction in a separate file and never ends it. The file is separate, so
 // that backups and other programs can use the database.
@@ -118,25 +114,17 @@ func (o *Outbox) lockSQLite(ctx context.Context) (unlock func(), err error) {
 		return nil, err
 	}
 	path += ".lock"
-	if err := createPrivate(path, 0); err != nil {
-		return nil, databaseError("lock the database", err)
-	}
-	address := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}
-	lock := sql.OpenDB(connector{o.db.Driver(), address.String()})
-	lock.SetMaxOpenConns(1)
-	conn, err := lock.Conn(ctx)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // G304: the caller chose the path
 	if err != nil {
-		_ = lock.Close()
 		return nil, databaseError("lock the database", err)
 	}
-	unlock = func() {
-		_ = conn.Close()
-		_ = lock.Close()
-	}
-	// another process may be stopping
+	_ = file.Close() // nothing was written
+	lock := sql.OpenDB(connector{o.db.Driver(), fileAddress(path)})
+	lock.SetMaxOpenConns(1) // the transaction is never ended, and keeps the connection
+	unlock = func() { _ = lock.Close() }
+	// Another process may be stopping.
 	for deadline := time.Now().Add(o.opts.timing.stopTimeout); ; time.Sleep(20 * time.Millisecond) {
-		_, err = conn.ExecContext(ctx, "BEGIN EXCLUSIVE")
-		if err == nil {
+		if _, err = lock.ExecContext(ctx, "BEGIN EXCLUSIVE"); err == nil {
 			break
 		}
 		if ctx.Err() != nil || time.Now().After(deadline) {
@@ -147,19 +135,17 @@ func (o *Outbox) lockSQLite(ctx context.Context) (unlock func(), err error) {
 	// Because of the lock, no other process works. So running jobs and the
 	// leader belong to a process that died.
 	err = o.transact(ctx, "take over jobs", func(ctx context.Context, tx *sql.Tx) error {
-		_,
-			err := tx.ExecContext(ctx,
-			"UPDATE river_job SET state = 'available' WHERE state = 'running' AND queue = $1", queue)
-		if err == nil {
-			_, err = tx.ExecContext(ctx, "DELETE FROM river_leader")
+		const takeOver = "UPDATE river_job SET state = 'available' WHERE state = 'running' AND queue = $1"
+		if _, err := tx.ExecContext(ctx, takeOver, queue); err != nil {
+			return err
 		}
+		_, err := tx.ExecContext(ctx, "DELETE FROM river_leader")
 		return err
 	})
 	if err != nil {
 		unlock()
-		return nil, err
 	}
-	return unlock, nil
+	return unlock, err
 }
 
 // checkpoint removes deleted passwords from the write-ahead log. If a reader
@@ -175,18 +161,12 @@ func (o *Outbox) checkpoint(ctx context.Context) {
 		return
 	}
 	defer func() { _ = conn.Close() }() // this returns the connection to the pool
-	var timeout int
-	err = conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&timeout)
-	if err == nil { // sign-ups must not wait for a reader, such as a backup
-		_, err = conn.ExecContext(ctx, "PRAGMA busy_timeout(50)")
+	// Sign-ups must not wait for a reader, such as a backup.
+	if _, err = conn.ExecContext(ctx, "PRAGMA busy_timeout(50)"); err == nil {
+		_, err = conn.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
 	}
-	if err == nil {
-		var busy, pages, done int
-		err = conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &done)
-		_, resetErr := conn.ExecContext(context.WithoutCancel(ctx), fmt.Sprintf("PRAGMA busy_timeout(%d)", timeout))
-		err = errors.Join(err, resetErr)
-	}
-	if err != nil && ctx.Err() == nil {
+	_, resetErr := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA "+busyTimeout)
+	if err = errors.Join(err, resetErr); err != nil && ctx.Err() == nil {
 		o.opts.Logger.WarnContext(ctx, "the write-ahead log cannot be written back", "error", err)
 	}
 }
@@ -203,32 +183,17 @@ func (o *Outbox) Backup(ctx context.Context, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := createPrivate(path, os.O_EXCL); err != nil {
+	const flags = os.O_CREATE | os.O_EXCL | os.O_RDWR
+	file, err := os.OpenFile(path, flags, 0o600) //nolint:gosec // G304: the caller chose the path
+	if err != nil {
 		return fmt.Errorf("outbox: back up: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(path)
-		}
-	}()
 	// This is another connection, so that sign-ups can be added meanwhile.
 	reader := sql.OpenDB(connector{o.db.Driver(), SQLiteAddress(source)})
-	defer func() { _ = reader.Close() }()
-	if _, err := reader.ExecContext(ctx, "VACUUM INTO $1", path); err != nil {
+	_, err = reader.ExecContext(ctx, "VACUUM INTO $1", path)
+	if err = errors.Join(err, file.Sync(), file.Close(), reader.Close()); err != nil {
+		_ = os.Remove(path)
 		return databaseError("back up", err)
-	}
-	return syncFile(path)
-}
-
-// syncFile waits until a file is on the disk.
-func syncFile(path string) error {
-	file, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // G304: the caller chose it
-	if err != nil {
-		return fmt.Errorf("outbox: back up: %w", err)
-	}
-	err = errors.Join(file.Sync(), file.Close())
-	if err != nil {
-		return fmt.Errorf("outbox: back up: %w", err)
 	}
 	return nil
 }
@@ -248,11 +213,8 @@ func (o *Outbox) MarkRestored(ctx context.Context) (number int64, err error) {
 		statement = "UPDATE outbox_signups SET attempt_brand = $1, attempt_since = created_at WHERE " + sent
 		value = o.opts.Routes[0].Client.Brand()
 	}
-	err = o.transact(ctx, "mark restored sign-ups", func(ctx context.Context, tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, statement, value)
-		if err == nil {
-			number, err = result.RowsAffected()
-		}
+	err = o.transact(ctx, "mark restored sign-ups", func(ctx context.Context, tx *sql.Tx) (err error) {
+		number, err = exec(ctx, tx, statement, value)
 		return err
 	})
 	return number, err

@@ -19,6 +19,7 @@ import (
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
 	"github.com/clixnow/clixnow-go/router"
+	"github.com/clixnow/clixnow-go/store/internal/tables"
 	"github.com/clixnow/clixnow-go/store/outbox"
 )
 
@@ -109,14 +110,14 @@ func (k kind) duplicateNotFound(t *testing.T) {
 	api.down.Store(http.StatusUnauthorized)
 	r := k.start(t, k.create(t), []*fakeAPI{api}, nil)
 	s := r.add(t, "doubt")
-	twoHours := time.Now().Add(-2 * time.Hour).UnixMilli()
+	twoHours := time.Now().Add(-2 * time.Hour).Truncate(time.Microsecond)
 	eventually(t, func() bool { // a try in progress may reset the value, so this is repeated
 		_, err := r.db.ExecContext(t.Context(), `UPDATE outbox_signups SET attempt_brand = $1, attempt_since = $2`,
-			api.Brand, twoHours)
+			api.Brand, tables.Time(twoHours))
 		require.NoError(t, err)
 		before := r.get(t, s.ID).Tries
 		eventually(t, func() bool { return r.get(t, s.ID).Tries > before+1 })
-		return r.get(t, s.ID).FirstAttempt.Since.UnixMilli() == twoHours
+		return r.get(t, s.ID).FirstAttempt.Since.Equal(twoHours)
 	})
 	api.down.Store(0)
 	got := r.waitFor(t, s.ID, outbox.Doubtful)
@@ -234,7 +235,7 @@ func (k kind) down(t *testing.T) {
 		opts.Workers = 50
 		opts.SetTiming(outbox.Timing{
 			MinWait: 20 * time.Millisecond, Schedule: make([]time.Duration, 1000),
-			StopTimeout: 100 * time.Millisecond, Maintenance: time.Second, Checkpoint: time.Second,
+			StopTimeout: 100 * time.Millisecond, Maintenance: time.Second,
 		})
 	})
 	var ids []string
@@ -519,10 +520,13 @@ func (k kind) keep(t *testing.T) {
 	waiting := r.add(t, "waiting")
 	r.stop()
 	day := 24 * time.Hour
-	_, err := r.db.ExecContext(t.Context(), `UPDATE outbox_signups SET created_at = created_at - $1,
-		settled_at = CASE WHEN settled_at > 0 THEN settled_at - $1 ELSE 0 END WHERE id <> $2`,
-		(31 * day).Milliseconds(), young.ID)
-	require.NoError(t, err)
+	for _, statement := range []string{
+		`UPDATE outbox_signups SET created_at = $1 WHERE id <> $2`,
+		`UPDATE outbox_signups SET settled_at = $1 WHERE id <> $2 AND settled_at IS NOT NULL`,
+	} {
+		_, err := r.db.ExecContext(t.Context(), statement, tables.Time(time.Now().Add(-31*day)), young.ID)
+		require.NoError(t, err)
+	}
 	r = k.start(t, address, []*fakeAPI{api}, func(opts *outbox.Options) { opts.TokenLifetime = day })
 	eventually(t, func() bool { return r.get(t, old.ID).RedirectURL == "" }, "no token can show it any more")
 	assert.NotEmpty(t, r.get(t, young.ID).RedirectURL)
@@ -553,7 +557,7 @@ func (k kind) stop(t *testing.T) {
 
 	r = k.start(t, address, []*fakeAPI{api}, func(opts *outbox.Options) {
 		opts.SetTiming(outbox.Timing{
-			MinWait: 20 * time.Millisecond, StopTimeout: time.Minute, Maintenance: time.Second, Checkpoint: time.Second,
+			MinWait: 20 * time.Millisecond, StopTimeout: time.Minute, Maintenance: time.Second,
 		})
 	})
 	api.Inject(clixnowtest.Fault{Method: "POST", Delay: 300 * time.Millisecond})
@@ -603,7 +607,7 @@ func TestOutage(t *testing.T) {
 				}
 				opts.SetTiming(outbox.Timing{
 					MinWait: 20 * time.Millisecond, Schedule: schedule, StopTimeout: 100 * time.Millisecond,
-					Maintenance: time.Second, Checkpoint: time.Second,
+					Maintenance: time.Second,
 				})
 			})
 			const during, after = 20, 5
