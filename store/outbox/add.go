@@ -19,6 +19,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/store/internal/batch"
 	"github.com/clixnow/clixnow-go/store/internal/tables"
 )
 
@@ -70,7 +71,7 @@ type addition struct {
 // Add does not apply the rules of [clixnow.CreateLeadRequest.Validate]. It
 // refuses only what it cannot save, by a *clixnow.ValidationError.
 func (o *Outbox) Add(ctx context.Context, req clixnow.CreateLeadRequest) (*Signup, error) {
-	return o.add(ctx, req, func(a *addition) error { return o.adding.do(ctx, a, o.addBatch) })
+	return o.add(ctx, req, func(a *addition) error { return o.adding.Do(ctx, a, o.addBatch) })
 }
 
 // AddTx is Add in a transaction of the caller. The sign-up exists only if the
@@ -132,12 +133,12 @@ func (o *Outbox) newAddition(ctx context.Context, req clixnow.CreateLeadRequest)
 // than any person would type. A retry would not help.
 func checkTexts(req *clixnow.CreateLeadRequest) error {
 	const longest = 1000
-	text, err := json.Marshal(req) // this refuses what is not UTF-8
-	if err != nil {
-		return fmt.Errorf("save a sign-up: %w", err)
-	}
 	var members map[string]any
-	if err := json.Unmarshal(text, &members); err != nil {
+	text, err := json.Marshal(req) // this refuses what is not UTF-8
+	if err == nil {
+		err = json.Unmarshal(text, &members)
+	}
+	if err != nil {
 		return fmt.Errorf("save a sign-up: %w", err)
 	}
 	maps.DeleteFunc(members, func(name string, _ any) bool { _, isExtra := req.Extra[name]; return isExtra })
@@ -166,12 +167,12 @@ func checkTexts(req *clixnow.CreateLeadRequest) error {
 }
 
 // addBatch saves the sign-ups of several callers in one transaction.
-func (o *Outbox) addBatch(batch []*entry[*addition]) error {
+func (o *Outbox) addBatch(entries []*batch.Entry[*addition]) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	all := make([]*addition, len(batch))
-	for i, e := range batch {
-		all[i] = e.value
+	all := make([]*addition, len(entries))
+	for i, e := range entries {
+		all[i] = e.Value
 	}
 	// Processes that lock rows in the same order do not wait for each other.
 	slices.SortFunc(all, func(a, b *addition) int { return strings.Compare(a.clickHash, b.clickHash) })

@@ -42,7 +42,10 @@ import (
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/router"
+	"github.com/clixnow/clixnow-go/store/internal/batch"
+	"github.com/clixnow/clixnow-go/store/internal/sqlitefile"
 	"github.com/clixnow/clixnow-go/store/internal/tables"
+	"github.com/clixnow/clixnow-go/store/internal/waiting"
 )
 
 // Dialect is a kind of database.
@@ -209,12 +212,13 @@ type Outbox struct {
 	dialect Dialect
 	opts    Options
 	// client adds jobs. Work has another one.
-	client  *river.Client[*sql.Tx]
-	waiters waiters
+	client *river.Client[*sql.Tx]
+	// waiting are the calls of Wait, by the ID of the sign-up.
+	waiting waiting.Calls[*Signup]
 	brands  brands
 	// adding joins calls of Add, and joined joins transactions of SQLite.
-	adding batcher[*addition]
-	joined batcher[transaction]
+	adding batch.Batcher[*addition]
+	joined batch.Batcher[transaction]
 	// failureAt is the time of the last line about a failure of the database,
 	// in seconds since 1970.
 	failureAt atomic.Int64
@@ -233,8 +237,9 @@ func Open(ctx context.Context, db *sql.DB, dialect Dialect, opts Options) (*Outb
 		return nil, err
 	}
 	if dialect == SQLite {
-		if err := prepareSQLite(ctx, db); err != nil {
-			return nil, err
+		db.SetMaxOpenConns(1) // River needs this, and SQLite has only one writer
+		if err := sqlitefile.Prepare(ctx, db); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrWrongDatabase, err)
 		}
 	}
 	if err := o.migrate(ctx); err != nil {

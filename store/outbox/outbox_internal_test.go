@@ -106,7 +106,7 @@ func TestNext(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			c := &claimed{Signup: &Signup{waits: test.waits, Tries: test.tries}}
+			c := &claimed{Signup: &Signup{Status: Pending, waits: test.waits, Tries: test.tries}}
 			if test.inDoubt > 0 {
 				c.FirstAttempt = router.Attempt{Brand: "brand1", Since: time.Now().Add(-test.inDoubt)}
 			}

@@ -6,10 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/clixnow/clixnow-go"
@@ -189,78 +186,19 @@ func searchText(id string, req *clixnow.CreateLeadRequest) string {
 // returns the pending sign-up and no error. It also notices what another
 // process does.
 func (o *Outbox) Wait(ctx context.Context, id string) (*Signup, error) {
-	w := o.waiters.add(id, o.poll)
-	defer o.waiters.remove(id, w)
+	w := o.waiting.Add(id, o.poll)
+	defer o.waiting.Remove(id, w)
 	s, err := o.Get(ctx, id)
 	if err != nil || s.Status != Pending {
 		return s, err
 	}
 	select {
-	case <-w.settled:
-		settled := *w.signup
+	case <-w.Known():
+		settled := *w.Get()
 		return &settled, nil
 	case <-ctx.Done():
 		return s, nil
 	}
-}
-
-// waiters are the sign-ups for which this process waits, by their ids. Its zero
-// value is usable.
-type waiters struct {
-	mu   sync.Mutex
-	byID map[string]*waiter
-	// polling reports that a goroutine polls.
-	polling bool
-}
-
-type waiter struct {
-	// calls is the number of calls of Wait.
-	calls int
-	// settled is closed when signup is set.
-	settled chan struct{}
-	signup  *Signup
-}
-
-// add adds a call of Wait. For the first one it starts poll.
-func (w *waiters) add(id string, poll func()) *waiter {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.polling {
-		w.byID, w.polling = make(map[string]*waiter), true
-		go poll()
-	}
-	if w.byID[id] == nil {
-		w.byID[id] = &waiter{settled: make(chan struct{})}
-	}
-	w.byID[id].calls++
-	return w.byID[id]
-}
-
-func (w *waiters) remove(id string, removed *waiter) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	removed.calls--
-	if removed.calls == 0 && w.byID[id] == removed {
-		delete(w.byID, id)
-	}
-}
-
-func (w *waiters) notify(s *Signup) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if waiter := w.byID[s.ID]; waiter != nil {
-		delete(w.byID, s.ID)
-		waiter.signup = s
-		close(waiter.settled)
-	}
-}
-
-// ids returns the ids of the sign-ups. If there are none, polling must end.
-func (w *waiters) ids() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.polling = len(w.byID) > 0
-	return slices.Collect(maps.Keys(w.byID))
 }
 
 // poll notifies the calls of Wait of what other processes have settled, until
@@ -269,7 +207,7 @@ func (o *Outbox) poll() {
 	elements := map[Dialect]string{SQLite: "json_each($1)", PostgreSQL: "json_array_elements_text($1::json)"}[o.dialect]
 	for {
 		time.Sleep(200 * time.Millisecond)
-		ids := o.waiters.ids()
+		ids := o.waiting.Keys()
 		if len(ids) == 0 {
 			return
 		}
@@ -277,7 +215,7 @@ func (o *Outbox) poll() {
 		settled, _ := query(context.Background(), o.db, "SELECT "+columns+" FROM outbox_signups WHERE status <> 'pending' "+
 			"AND id IN (SELECT value FROM "+elements+")", string(list)) // after an error, this is repeated soon
 		for i := range settled {
-			o.waiters.notify(&settled[i])
+			o.waiting.Notify(settled[i].ID, &settled[i])
 		}
 	}
 }

@@ -3,36 +3,17 @@ package outbox
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
-	"time"
+
+	"github.com/clixnow/clixnow-go/store/internal/sqlitefile"
 )
 
 // SQLiteAddress returns the address with which an SQLite file must be opened,
 // for the driver of modernc.org/sqlite. With it, a committed sign-up is on the
 // disk, and deleted passwords leave no trace in the file.
-func SQLiteAddress(file string) string {
-	return fileAddress(file) + "?" + url.Values{
-		"_pragma": {
-			busyTimeout, "journal_mode(WAL)", "synchronous(FULL)", "secure_delete(ON)", "temp_store(MEMORY)",
-		},
-		"_txlock": {"immediate"},
-	}.Encode()
-}
-
-const busyTimeout = "busy_timeout(20000)"
-
-// fileAddress returns the address of a file, whose name can have any
-// characters.
-func fileAddress(file string) string {
-	address := url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(file)}).EscapedPath()}
-	return address.String()
-}
+func SQLiteAddress(file string) string { return sqlitefile.Address(file) }
 
 // padding stands before a password in an SQLite file. When SQLite moves a row
 // to another page, a copy of it can stay behind, and secure_delete does not
@@ -49,91 +30,13 @@ func (o *Outbox) stored(password string) string {
 	return password
 }
 
-// prepareSQLite checks how a database was opened, and limits its files to their
-// owner.
-func prepareSQLite(ctx context.Context, db *sql.DB) error {
-	db.SetMaxOpenConns(1) // River needs this, and SQLite has only one writer
-	path, err := sqlitePath(ctx, db)
-	if err != nil {
-		return err
-	}
-	for _, file := range []string{path, path + "-wal", path + "-shm"} {
-		info, err := os.Stat(file)
-		if err == nil && info.Mode().Perm()&0o077 != 0 {
-			err = os.Chmod(file, 0o600)
-		}
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("%w: make its file private: %w", ErrWrongDatabase, err)
-		}
-	}
-	for _, pragma := range []struct{ name, wanted string }{
-		{"secure_delete", "1"},
-		{"journal_mode", "wal"},
-		{"synchronous", "2 or 3"},
-	} {
-		var value string
-		if err := db.QueryRowContext(ctx, "PRAGMA "+pragma.name).Scan(&value); err != nil {
-			return databaseError("open", err)
-		}
-		if !strings.Contains(pragma.wanted, value) {
-			return fmt.Errorf("%w: PRAGMA %s is %s, not %s; open it with SQLiteAddress", ErrWrongDatabase, pragma.name,
-				value, pragma.wanted)
-		}
-	}
-	return nil
-}
-
-// sqlitePath returns the path of the file of a database.
-func sqlitePath(ctx context.Context, db *sql.DB) (path string, err error) {
-	const statement = "SELECT file FROM pragma_database_list WHERE name = 'main'"
-	if err := db.QueryRowContext(ctx, statement).Scan(&path); err != nil {
-		return "", databaseError("open", err)
-	}
-	if path == "" {
-		return "", fmt.Errorf("%w: it is not a file", ErrWrongDatabase)
-	}
-	return path, nil
-}
-
-// connector opens connections to a file by the driver of a database, whose name
-// this package does not know.
-type connector struct {
-	driver  driver.Driver
-	address string
-}
-
-func (c connector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.address) }
-func (c connector) Driver() driver.Driver                        { return c.driver }
-
-// lockSQLite excludes other workers until this one ends or dies. It begins a
-// transaction in a separate file and never ends it. The file is separate, so
-// that backups and other programs can use the database.
+// lockSQLite excludes other workers, and takes over the jobs of a process that
+// died.
 func (o *Outbox) lockSQLite(ctx context.Context) (unlock func(), err error) {
-	path, err := sqlitePath(ctx, o.db)
+	unlock, err = sqlitefile.Lock(ctx, o.db, o.opts.timing.stopTimeout)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
 	}
-	path += ".lock"
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // G304: the caller chose the path
-	if err != nil {
-		return nil, databaseError("lock the database", err)
-	}
-	_ = file.Close() // nothing was written
-	lock := sql.OpenDB(connector{o.db.Driver(), fileAddress(path)})
-	lock.SetMaxOpenConns(1) // the transaction is never ended, and keeps the connection
-	unlock = func() { _ = lock.Close() }
-	// Another process may be stopping.
-	for deadline := time.Now().Add(o.opts.timing.stopTimeout); ; time.Sleep(20 * time.Millisecond) {
-		if _, err = lock.ExecContext(ctx, "BEGIN EXCLUSIVE"); err == nil {
-			break
-		}
-		if ctx.Err() != nil || time.Now().After(deadline) {
-			unlock()
-			return nil, fmt.Errorf("%w: lock %s: %w", ErrLocked, path, err)
-		}
-	}
-	// Because of the lock, no other process works. So running jobs and the
-	// leader belong to a process that died.
 	err = o.transact(ctx, "take over jobs", func(ctx context.Context, tx *sql.Tx) error {
 		const takeOver = "UPDATE river_job SET state = 'available' WHERE state = 'running' AND queue = $1"
 		if _, err := tx.ExecContext(ctx, takeOver, queue); err != nil {
@@ -148,26 +51,15 @@ func (o *Outbox) lockSQLite(ctx context.Context) (unlock func(), err error) {
 	return unlock, err
 }
 
-// checkpoint removes deleted passwords from the write-ahead log. If a reader
-// prevents it, a later call does it.
+// checkpoint removes deleted passwords from the write-ahead log.
 func (o *Outbox) checkpoint(ctx context.Context) {
 	if o.dialect != SQLite {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
-	conn, err := o.db.Conn(ctx)
-	if err != nil {
-		return
-	}
-	defer func() { _ = conn.Close() }() // this returns the connection to the pool
-	// Sign-ups must not wait for a reader, such as a backup.
-	if _, err = conn.ExecContext(ctx, "PRAGMA busy_timeout(50)"); err == nil {
-		_, err = conn.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
-	}
-	_, resetErr := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA "+busyTimeout)
-	if err = errors.Join(err, resetErr); err != nil && ctx.Err() == nil {
-		o.opts.Logger.WarnContext(ctx, "the write-ahead log cannot be written back", "error", err)
+	if err := sqlitefile.Checkpoint(ctx, o.db); err != nil {
+		o.logFailure(ctx, err)
 	}
 }
 
@@ -175,27 +67,11 @@ func (o *Outbox) checkpoint(ctx context.Context) {
 // owner can read. It is safe while sign-ups are added and registered, also by
 // other processes. The copy has the passwords of pending sign-ups. Call
 // MarkRestored before you work with it.
-func (o *Outbox) Backup(ctx context.Context, path string) (err error) {
+func (o *Outbox) Backup(ctx context.Context, path string) error {
 	if o.dialect != SQLite {
 		return errors.New("outbox: Backup is for SQLite; use pg_dump or a standby for PostgreSQL")
 	}
-	source, err := sqlitePath(ctx, o.db)
-	if err != nil {
-		return err
-	}
-	const flags = os.O_CREATE | os.O_EXCL | os.O_RDWR
-	file, err := os.OpenFile(path, flags, 0o600) //nolint:gosec // G304: the caller chose the path
-	if err != nil {
-		return fmt.Errorf("outbox: back up: %w", err)
-	}
-	// This is another connection, so that sign-ups can be added meanwhile.
-	reader := sql.OpenDB(connector{o.db.Driver(), SQLiteAddress(source)})
-	_, err = reader.ExecContext(ctx, "VACUUM INTO $1", path)
-	if err = errors.Join(err, file.Sync(), file.Close(), reader.Close()); err != nil {
-		_ = os.Remove(path)
-		return databaseError("back up", err)
-	}
-	return nil
+	return databaseError("back up", sqlitefile.Backup(ctx, o.db, path))
 }
 
 // MarkRestored must be called once after a backup was restored, before Work. A

@@ -405,7 +405,7 @@ func (o *Outbox) callSettled(ctx context.Context, tx *sql.Tx, s *Signup) error {
 // announce tells the calls of Wait that a sign-up is settled, and writes the
 // line about it, which has no data of the lead.
 func (o *Outbox) announce(ctx context.Context, s *Signup, try Change) {
-	o.waiters.notify(s)
+	o.waiting.Notify(s.ID, s)
 	level, message := slog.LevelInfo, "a sign-up is "+string(s.Status)
 	if s.Status == Doubtful {
 		level, message = slog.LevelError, "a person must decide about a sign-up"
