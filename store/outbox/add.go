@@ -156,7 +156,8 @@ func checkTexts(req *clixnow.CreateLeadRequest) error {
 			})
 		case utf8.RuneCountInString(value) > limit:
 			faults = append(faults, clixnow.FieldError{
-				Field: name, Code: clixnow.ProblemTooLong, Problem: fmt.Sprintf("must have at most %d characters", limit),
+				Field: name, Code: clixnow.ProblemTooLong,
+				Problem: fmt.Sprintf("must have at most %d characters", limit),
 			})
 		}
 	}

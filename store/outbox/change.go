@@ -159,8 +159,8 @@ type Correction struct {
 
 // Correct changes a sign-up that is not registered, and retries it at once. by
 // is the person who does it. Correct returns ErrInDoubt if a brand may have the
-// lead with the old values, and a *clixnow.ValidationError if the corrected lead
-// is not valid. A refused sign-up gets a new random password, as by Retry.
+// lead with the old values, and a *clixnow.ValidationError if the corrected
+// lead is not valid. A refused sign-up gets a new random password, as by Retry.
 func (o *Outbox) Correct(ctx context.Context, id string, c Correction, by string) error {
 	return o.withRow(ctx, id, "correct a sign-up", func(ctx context.Context, tx *sql.Tx, s *Signup) error {
 		req := s.Lead

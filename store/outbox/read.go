@@ -212,7 +212,8 @@ func (o *Outbox) poll() {
 			return
 		}
 		list, _ := json.Marshal(ids) // texts can be encoded
-		settled, _ := query(context.Background(), o.db, "SELECT "+columns+" FROM outbox_signups WHERE status <> 'pending' "+
+		settled,
+			_ := query(context.Background(), o.db, "SELECT "+columns+" FROM outbox_signups WHERE status <> 'pending' "+
 			"AND id IN (SELECT value FROM "+elements+")", string(list)) // after an error, this is repeated soon
 		for i := range settled {
 			o.waiting.Notify(settled[i].ID, &settled[i])

@@ -178,7 +178,7 @@ type soak struct {
 	// be suspended.
 	suspendable atomic.Int64
 	kills       atomic.Int64
-	// calm is set when the brands do not fail any more, so that the short form
+	// calm is set when the brands do not fail any more, so that the backlog
 	// ends soon.
 	calm atomic.Bool
 
@@ -269,7 +269,7 @@ func (s *soak) run(disturb func()) {
 	disturb()
 	last := s.start(true)
 	visits.Wait()
-	s.calm.Store(!isLong())
+	s.calm.Store(true)
 	db := kind{dialect: s.job.Dialect}.open(s, s.job.Address)
 	defer s.explain(db)
 	eventually(s.T, func() bool {

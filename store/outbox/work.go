@@ -328,9 +328,9 @@ func (o *Outbox) endOf(c *claimed, result *router.Result, err error) end {
 	return e
 }
 
-// saveUntilDone saves the end of a try, also if ctx has ended. If the outcome of
-// a registered lead is not saved, a later try finds the lead again, but not its
-// redirect URL. So a failure is repeated for a while.
+// saveUntilDone saves the end of a try, also if ctx has ended. If the outcome
+// of a registered lead is not saved, a later try finds the lead again, but not
+// its redirect URL. So a failure is repeated for a while.
 func (o *Outbox) saveUntilDone(ctx context.Context, job *river.Job[registration], c *claimed, e *end) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
@@ -350,8 +350,8 @@ func (o *Outbox) saveUntilDone(ctx context.Context, job *river.Job[registration]
 // save saves the end of a try. If the sign-up is not pending any more, it
 // completes the job in the same transaction. It returns errLostClaim if another
 // worker has claimed the sign-up since: that worker may have sent the lead, and
-// this one was refused as its duplicate. A registered lead is saved in any case,
-// unless the sign-up is already settled.
+// this one was refused as its duplicate. A registered lead is saved in any
+// case, unless the sign-up is already settled.
 func (o *Outbox) save(ctx context.Context, job *river.Job[registration], c *claimed, e *end) error {
 	// A person may have added a line to the history since the claim.
 	const statement = `UPDATE outbox_signups SET status = $3, settled_at = $4, brand = $5, lead_id = $6,

@@ -229,45 +229,73 @@ func (k kind) wrongToken(t *testing.T) {
 // down is case P13: the API is down, and the log has a few lines.
 func (k kind) down(t *testing.T) {
 	t.Helper()
-	api := newFakeAPI(t)
-	api.down.Store(http.StatusServiceUnavailable)
-	r := k.start(t, k.create(t), []*fakeAPI{api}, func(opts *outbox.Options) {
-		opts.Workers = 50
-		opts.SetTiming(outbox.Timing{
-			MinWait: 20 * time.Millisecond, Schedule: make([]time.Duration, 1000),
-			StopTimeout: 100 * time.Millisecond, Maintenance: time.Second,
+	for name, status := range map[string]int64{
+		"503": http.StatusServiceUnavailable, "502": http.StatusBadGateway, "429": http.StatusTooManyRequests,
+		"no response": dropped,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			api := newFakeAPI(t)
+			api.down.Store(status)
+			r := k.start(t, k.create(t), []*fakeAPI{api}, func(opts *outbox.Options) {
+				opts.Workers = 50
+				opts.SetTiming(outbox.Timing{
+					MinWait: 20 * time.Millisecond, Schedule: make([]time.Duration, 1000),
+					StopTimeout: 100 * time.Millisecond, Maintenance: time.Second,
+				})
+			})
+			number := 10
+			if name == "503" {
+				number = 150
+			}
+			var ids []string
+			for i := range number {
+				ids = append(ids, r.add(t, fmt.Sprint("down", i)).ID)
+			}
+			for _, id := range ids {
+				eventually(t, func() bool { return r.get(t, id).Tries > 2 })
+			}
+			assert.Equal(t, 1, strings.Count(r.log.String(), "\n"), r.log)
+			assert.Contains(t, r.log.String(), "the brand fails; its sign-ups are retried")
+			api.down.Store(0)
+			for _, id := range ids {
+				require.Equal(t, outbox.Registered, r.wait(t, id).Status)
+			}
+			assert.Len(t, api.Leads(), number)
+			assert.Less(t, strings.Count(r.log.String(), "\n"), number+5, "one line for each settlement, and a few")
 		})
-	})
-	var ids []string
-	for i := range 150 {
-		ids = append(ids, r.add(t, fmt.Sprint("down", i)).ID)
 	}
-	for _, id := range ids {
-		eventually(t, func() bool { return r.get(t, id).Tries > 2 })
-	}
-	assert.Equal(t, 1, strings.Count(r.log.String(), "\n"), r.log)
-	assert.Contains(t, r.log.String(), "the brand fails; its sign-ups are retried")
-	api.down.Store(0)
-	for _, id := range ids {
-		require.Equal(t, outbox.Registered, r.wait(t, id).Status)
-	}
-	assert.Len(t, api.Leads(), 150)
-	assert.Less(t, strings.Count(r.log.String(), "\n"), 150+5, "one line for each settlement, and a few: %s", r.log)
 }
 
 // retryAfter is case P21.
 func (k kind) retryAfter(t *testing.T) {
 	t.Helper()
-	api := newFakeAPI(t)
-	epoch := fmt.Sprint(time.Now().Add(time.Minute).Unix())
-	api.Inject(clixnowtest.Fault{Status: 429, Header: http.Header{"Retry-After": {epoch}}, Times: 100})
-	r := k.start(t, k.create(t), []*fakeAPI{api}, nil)
-	s := r.add(t, "epoch")
-	eventually(t, func() bool { return !r.get(t, s.ID).NextTryAt.IsZero() })
-	assert.WithinDuration(t, time.Now().Add(time.Hour), r.get(t, s.ID).NextTryAt, 5*time.Minute)
-	api.ClearFaults()
-	require.NoError(t, r.Retry(t.Context(), s.ID, "eve"), "a person need not wait")
-	assert.Equal(t, outbox.Registered, r.wait(t, s.ID).Status)
+	now := time.Now()
+	for header, want := range map[string]time.Duration{
+		fmt.Sprint(now.Add(time.Minute).Unix()):               time.Hour, // a moment in seconds since 1970
+		fmt.Sprint(now.Add(time.Minute).UnixMilli()):          time.Hour, // or in milliseconds
+		now.Add(48 * time.Hour).UTC().Format(http.TimeFormat): time.Hour,
+		"3601": time.Hour, "1800": 30 * time.Minute, "99999999999999999999": time.Hour, "-5": 0, "soon": 0,
+	} {
+		t.Run(header, func(t *testing.T) {
+			t.Parallel()
+			api := newFakeAPI(t)
+			api.Inject(clixnowtest.Fault{Status: 429, Header: http.Header{"Retry-After": {header}}, Times: 100})
+			r := k.start(t, k.create(t), []*fakeAPI{api}, nil)
+			s := r.add(t, "epoch")
+			var next time.Time
+			eventually(t, func() bool {
+				next = r.get(t, s.ID).NextTryAt
+				return !next.IsZero()
+			})
+			assert.WithinDuration(t, time.Now().Add(want), next, 5*time.Minute)
+			api.ClearFaults()
+			if want > 0 {
+				require.NoError(t, r.Retry(t.Context(), s.ID, "eve"), "a person need not wait")
+			}
+			assert.Equal(t, outbox.Registered, r.wait(t, s.ID).Status)
+		})
+	}
 }
 
 func (k kind) severalBrands(t *testing.T) {

@@ -116,8 +116,8 @@ func Lock(ctx context.Context, db *sql.DB, wait time.Duration) (unlock func(), e
 	}
 }
 
-// Checkpoint removes deleted data from the write-ahead log. If a reader, such as
-// a backup, prevents it, Checkpoint does nothing.
+// Checkpoint removes deleted data from the write-ahead log. If a reader, such
+// as a backup, prevents it, Checkpoint does nothing.
 func Checkpoint(ctx context.Context, db *sql.DB) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -131,8 +131,8 @@ func Checkpoint(ctx context.Context, db *sql.DB) error {
 	return errors.Join(err, resetErr)
 }
 
-// Backup writes a copy of the database into a new file, which only its owner can
-// read. Other connections can write meanwhile.
+// Backup writes a copy of the database into a new file, which only its owner
+// can read. Other connections can write meanwhile.
 func Backup(ctx context.Context, db *sql.DB, path string) error {
 	source, err := pathOf(ctx, db)
 	if err != nil {

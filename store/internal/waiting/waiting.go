@@ -29,8 +29,8 @@ func (v *Value[T]) Known() <-chan struct{} { return v.known }
 // Get returns the value. It must be known.
 func (v *Value[T]) Get() T { return v.value }
 
-// Add adds a call that waits for a key. For the first call it starts poll, which
-// must end when Keys returns none.
+// Add adds a call that waits for a key. For the first call it starts poll,
+// which must end when Keys returns none.
 func (c *Calls[T]) Add(key string, poll func()) *Value[T] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
