@@ -3,6 +3,8 @@ package typed
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -98,3 +100,6 @@ func Phone(text, region string) (string, error) {
 // IsRegion reports whether phone numbers of a country are known. code has two
 // letters in upper case.
 func IsRegion(code string) bool { return phonenumbers.GetSupportedRegions()[code] }
+
+// Regions returns the codes of all countries whose phone numbers are known.
+func Regions() []string { return slices.Sorted(maps.Keys(phonenumbers.GetSupportedRegions())) }
