@@ -155,7 +155,11 @@ func (s *Site) signUp(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	signup, err := s.add(r.Context(), req)
+	var invalid *clixnow.ValidationError
 	switch {
+	case errors.As(err, &invalid):
+		s.render(w, http.StatusUnprocessableEntity, "form", view.with(s.problems(invalid.Fields)...))
+		return
 	case errors.Is(err, outbox.ErrClickIDTaken):
 		// If this is another person, the next sign-up needs another click id.
 		f = f.copyWith("form", newForm("")["form"]).copyWith("landing", withoutClickID(f["landing"]))

@@ -71,7 +71,7 @@ func newFixture(t *testing.T, change ...func(*page.Options)) *fixture {
 			defer cancel()
 			return f.outbox.Wait(ctx, id)
 		},
-		ByToken: f.outbox.ByToken, Countries: []string{"CH", "DE", "FR"}, Address: page.Address(nil),
+		ByToken: f.outbox.ByToken, Countries: []string{"CH", "DE", "FR"}, Address: connectedFrom,
 		DemoOrigins: []string{f.fake.URL}, Log: logger,
 	}
 	for _, change := range change {
@@ -89,6 +89,11 @@ func newFixture(t *testing.T, change ...func(*page.Options)) *fixture {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return f
+}
+
+func connectedFrom(r *http.Request) netip.Addr {
+	address, _ := netip.ParseAddrPort(r.RemoteAddr) // the zero value is not sent
+	return address.Addr()
 }
 
 // work lets the outbox work until the end of the test.
@@ -742,6 +747,22 @@ func TestVisitorLeaves(t *testing.T) {
 	require.Eventually(t, func() bool { return len(f.fake.Leads()) == 1 }, time.Minute, 10*time.Millisecond)
 }
 
+// TestAddRefuses checks that the visitor learns what the gateway refuses.
+func TestAddRefuses(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(opts *page.Options) {
+		opts.Add = func(context.Context, clixnow.CreateLeadRequest) (*outbox.Signup, error) {
+			return nil, &clixnow.ValidationError{Fields: []clixnow.FieldError{
+				{Field: "countryCode", Code: "country_not_accepted"}, {Field: "comment", Code: "new"},
+			}}
+		}
+	})
+	refused := f.post(f.visit(""))
+	assert.Equal(t, http.StatusUnprocessableEntity, refused.StatusCode)
+	assert.Contains(t, refused.body, `<a href="#countryCode">We are sorry: people from this country cannot sign up here</a>`)
+	assert.Contains(t, refused.body, "<li>Enter another value</li>", "the text for a code that has none")
+}
+
 func TestDatabaseFails(t *testing.T) {
 	t.Parallel()
 	fails := true
@@ -837,14 +858,11 @@ func TestReferralURLBehindProxy(t *testing.T) {
 
 func TestDeviceAndAddressAreSent(t *testing.T) {
 	t.Parallel()
-	f := working(t, func(opts *page.Options) {
-		opts.Address = page.Address([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
-	})
+	f := working(t)
 	const iPhone = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) " +
 		"Version/18.1 Mobile/15E148 Safari/604.1"
-	require.Equal(t, http.StatusSeeOther, f.post(f.visit(""), [2]string{"User-Agent", iPhone},
-		[2]string{"X-Forwarded-For", "203.0.113.7"}).StatusCode)
+	require.Equal(t, http.StatusSeeOther, f.post(f.visit(""), [2]string{"User-Agent", iPhone}).StatusCode)
 	sent := f.sent()
-	assert.Equal(t, []string{"Mobile", "iPhone", "iOS", "Safari", "203.0.113.7"},
+	assert.Equal(t, []string{"Mobile", "iPhone", "iOS", "Safari", "127.0.0.1"},
 		[]string{sent["deviceType"], sent["deviceName"], sent["osName"], sent["browser"], sent["ipAddress"]})
 }

@@ -50,6 +50,7 @@ func DefaultTexts() map[string]string {
 		"problem.reserved":         "Leave this field out",
 		"problem.out_of_range":     "Enter another value: this one is too small or too large",
 		"problem.unknown_value":    "Enter another value: this one is unknown",
+		"problem.other":            "Enter another value",
 
 		"problem.firstName.missing":                "Enter your first name",
 		"problem.lastName.missing":                 "Enter your last name",
@@ -58,6 +59,7 @@ func DefaultTexts() map[string]string {
 		"problem.phone.impossible":                 "Enter a phone number with its country code, like +41\u00a079\u00a0555\u00a001\u00a002",
 		"problem.countryCode.missing":              "Choose your country",
 		"problem.acceptTermsAndConditions.missing": "Accept the terms and conditions",
+		"problem.countryCode.country_not_accepted": "We are sorry: people from this country cannot sign up here",
 
 		"pending.title": "We are finishing your registration",
 		"pending.text": "This can take a minute or two. This page updates itself. Please do not sign up again.\n\n" +

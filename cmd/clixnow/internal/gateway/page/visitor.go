@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/mileusna/useragent"
@@ -66,38 +65,4 @@ func deviceOf(header http.Header) device {
 		}
 	}
 	return d
-}
-
-// Address returns a function that returns the address of a visitor. It is the
-// address of the connection. If that is a trusted proxy, it is the last address
-// in X-Forwarded-For that is not a trusted proxy. Each proxy appends the
-// address of its client, so an untrusted client may have invented the addresses
-// before its own. If no address can be trusted, the function returns the zero
-// Addr.
-func Address(trusted []netip.Prefix) func(*http.Request) netip.Addr {
-	return func(r *http.Request) netip.Addr { return visitorAddress(r, trusted) }
-}
-
-func visitorAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for _, hop := range slices.Backward(append(hops, r.RemoteAddr)) {
-		addr := parseHop(strings.TrimSpace(hop))
-		isProxy := slices.ContainsFunc(trusted, func(network netip.Prefix) bool { return network.Contains(addr) })
-		if !isProxy {
-			return addr
-		}
-	}
-	return netip.Addr{}
-}
-
-// parseHop reads an address with or without a port, brackets and a zone,
-// because proxies write different forms. It returns the zero Addr if text is
-// not an address.
-func parseHop(text string) netip.Addr {
-	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"))
-	if err != nil {
-		withPort, _ := netip.ParseAddrPort(text) // zero if it fails
-		addr = withPort.Addr()
-	}
-	return addr.Unmap().WithZone("")
 }
