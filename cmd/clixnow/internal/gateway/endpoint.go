@@ -6,12 +6,12 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/gateway/page"
 	"github.com/clixnow/clixnow-go/router"
 	"github.com/clixnow/clixnow-go/store/outbox"
 )
@@ -26,7 +26,7 @@ type endpoint struct {
 	guard  *guard
 	// wait is the longest time that an answer waits for a brand.
 	wait time.Duration
-	site site
+	site *page.Site
 	log  *slog.Logger
 }
 
@@ -58,7 +58,7 @@ func (e *endpoint) waitFor(ctx context.Context, id string) (*outbox.Signup, erro
 func (e *endpoint) signUp(w http.ResponseWriter, r *http.Request) {
 	req, err := readSignup(w, r)
 	if err != nil {
-		writeProblem(w, r, http.StatusBadRequest, "invalid", err.Error())
+		e.respond(w, r, nil, err)
 		return
 	}
 	e.complete(&req, r)
@@ -98,49 +98,42 @@ type answer struct {
 
 // respond writes what became of a sign-up, or the error.
 func (e *endpoint) respond(w http.ResponseWriter, r *http.Request, s *outbox.Signup, err error) {
-	if err != nil && isFault(err) && r.Context().Err() == nil {
-		e.log.ErrorContext(r.Context(), "a request cannot be served", "error", err)
-	}
 	if wantsHTML(r) {
 		e.site.Answer(w, r, s, err)
 		return
 	}
 	var invalid *clixnow.ValidationError
+	code, a := http.StatusBadRequest, answer{Status: "invalid"}
 	switch {
+	case err == nil:
+		e.writeSignup(w, s)
+		return
 	case errors.As(err, &invalid):
-		writeJSON(w, http.StatusBadRequest, answer{
-			Status: "invalid", Problem: strings.TrimPrefix(err.Error(), "clixnow: "), Fields: invalid.Fields,
-		})
+		a.Fields = invalid.Fields
 	case errors.Is(err, outbox.ErrClickIDTaken):
-		writeProblem(w, r, http.StatusConflict, "invalid", err.Error())
+		code = http.StatusConflict
 	case errors.Is(err, outbox.ErrNotFound):
-		writeProblem(w, r, http.StatusNotFound, "invalid", err.Error())
-	case err != nil:
-		w.Header().Set("Retry-After", "5")
-		writeProblem(w, r, http.StatusServiceUnavailable, "failed", "The database does not answer. Please try again.")
+		code = http.StatusNotFound
+	case errors.Is(err, errUnreadable):
 	default:
-		writeSignup(w, s)
+		e.log.ErrorContext(r.Context(), "a request cannot be served", "error", err)
+		w.Header().Set("Retry-After", "5")
+		writeJSON(w, http.StatusServiceUnavailable, answer{
+			Status: "failed", Problem: "The database does not answer. Please try again.",
+		})
+		return
 	}
+	a.Problem = strings.TrimPrefix(err.Error(), "clixnow: ")
+	writeJSON(w, code, a)
 }
 
-// isFault reports whether an error is the fault of this program or its
-// database.
-func isFault(err error) bool {
-	return !errors.Is(err, clixnow.ErrInvalidRequest) && !errors.Is(err, outbox.ErrClickIDTaken) &&
-		!errors.Is(err, outbox.ErrNotFound)
-}
-
-func writeSignup(w http.ResponseWriter, s *outbox.Signup) {
+func (e *endpoint) writeSignup(w http.ResponseWriter, s *outbox.Signup) {
 	switch s.Status {
 	case outbox.Registered:
-		a := answer{Status: string(s.Status)}
-		if link, err := url.Parse(s.RedirectURL); err == nil && link.Scheme == "https" && link.Host != "" {
-			a.RedirectURL = s.RedirectURL
-		}
-		writeJSON(w, http.StatusOK, a)
+		writeJSON(w, http.StatusOK, answer{Status: string(s.Status), RedirectURL: e.site.RedirectURL(s)})
 	case outbox.Refused:
 		writeJSON(w, http.StatusUnprocessableEntity, answer{
-			Status: string(s.Status), Problem: refusal(s.Reason), Reason: s.Reason.String(),
+			Status: string(s.Status), Problem: e.site.Refusal(s), Reason: s.Reason.String(),
 		})
 	default: // the visitor does not see the difference between pending and doubtful
 		statusURL := "/signups/" + s.Token
@@ -150,31 +143,16 @@ func writeSignup(w http.ResponseWriter, s *outbox.Signup) {
 	}
 }
 
-// refusal returns the reason of a refusal for the visitor.
-func refusal(reason clixnow.Reason) string {
-	switch reason {
-	case clixnow.ReasonDuplicate:
-		return "You are already registered."
-	case clixnow.ReasonCountry:
-		return "Sign-ups from your country are not accepted."
-	case clixnow.ReasonInvalid:
-		return "Your sign-up was not accepted. Please check what you entered."
-	default:
-		return "Your sign-up was not accepted."
-	}
-}
-
-func wantsHTML(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept"), "text/html") }
-
-// writeProblem answers a request that was not accepted. For a page it is plain
-// text, because such an answer shows a mistake in the page.
-func writeProblem(w http.ResponseWriter, r *http.Request, code int, status, problem string) {
+// refuse answers a request that is not allowed.
+func (e *endpoint) refuse(w http.ResponseWriter, r *http.Request, code int, status, problem string) {
 	if wantsHTML(r) {
-		http.Error(w, problem, code)
+		e.site.Answer(w, r, nil, page.StatusError(code))
 		return
 	}
 	writeJSON(w, code, answer{Status: status, Problem: problem})
 }
+
+func wantsHTML(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept"), "text/html") }
 
 func writeJSON(w http.ResponseWriter, code int, value answer) {
 	w.Header().Set("Content-Type", "application/json")

@@ -27,6 +27,8 @@ type guard struct {
 	proxies []netip.Prefix
 	// limit passes on at most a number of requests per minute and address.
 	limit func(http.Handler) http.Handler
+	// refuse answers requests that are not allowed.
+	refuse func(w http.ResponseWriter, r *http.Request, code int, status, problem string)
 	// warn warns once of a proxy that is not trusted.
 	warn func()
 }
@@ -46,7 +48,7 @@ func newGuard(config app.Gateway, log *slog.Logger) (*guard, error) {
 		}
 	}
 	if config.Rate > 0 {
-		g.limit = httprate.LimitBy(config.Rate, time.Minute, g.rateKey, httprate.WithLimitHandler(tooMany))
+		g.limit = httprate.LimitBy(config.Rate, time.Minute, g.rateKey, httprate.WithLimitHandler(g.tooMany))
 	}
 	if config.SecretFile != "" {
 		var err error
@@ -71,9 +73,9 @@ func (g *guard) protect(next http.Handler) http.Handler {
 			limited.ServeHTTP(w, r)
 		case !isBrowser(r):
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			writeProblem(w, r, http.StatusUnauthorized, "invalid", "the header Authorization must be \"Bearer SECRET\"")
+			g.refuse(w, r, http.StatusUnauthorized, "invalid", "the header Authorization must be \"Bearer SECRET\"")
 		case g.pages.Check(r) != nil:
-			writeProblem(w, r, http.StatusForbidden, "invalid", "this page may not send sign-ups: add its origin to the "+
+			g.refuse(w, r, http.StatusForbidden, "invalid", "this page may not send sign-ups: add its origin to the "+
 				"configuration of the gateway")
 		default:
 			limited.ServeHTTP(w, r)
@@ -165,7 +167,7 @@ func (g *guard) rateKey(r *http.Request) (string, error) {
 
 // tooMany answers a request that exceeds the rate. The header Retry-After is
 // already set.
-func tooMany(w http.ResponseWriter, r *http.Request) {
-	writeProblem(w, r, http.StatusTooManyRequests, "limited",
+func (g *guard) tooMany(w http.ResponseWriter, r *http.Request) {
+	g.refuse(w, r, http.StatusTooManyRequests, "limited",
 		"Too many sign-ups have come from this address. Please try again in a minute.")
 }

@@ -270,4 +270,3 @@ func TestManySignups(t *testing.T) {
 		assert.Zero(t, p.end(t), p.out.String())
 	})
 }
-

@@ -30,8 +30,10 @@ type gateway struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	routes   []router.Route
-	outbox   *outbox.Outbox
-	monitor  *monitor.Monitor
+	// demoOrigins are the origins of the fake brands of --demo.
+	demoOrigins []string
+	outbox      *outbox.Outbox
+	monitor     *monitor.Monitor
 }
 
 // run serves or works until ctx ends. Then it finishes the requests and tries
@@ -65,9 +67,7 @@ func run(ctx context.Context, a *app.App, set settings) error {
 		return err
 	}
 	if a.Demo {
-		var closeBrand func()
-		g.routes, closeBrand = addDemoRoute(g.routes, withExports)
-		defer closeBrand()
+		defer g.addDemoRoute(withExports)()
 	}
 	g.monitor = monitor.New(g.registry, exports.Traces())
 	if err = g.openOutbox(ctx, db); err != nil {

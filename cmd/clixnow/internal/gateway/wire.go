@@ -1,36 +1,61 @@
 package gateway
 
 import (
+	"bytes"
+	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
+	"os"
+
+	"github.com/pelletier/go-toml/v2"
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/gateway/admin"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/gateway/page"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/loopback"
-	"github.com/clixnow/clixnow-go/store/outbox"
 )
 
-// site has the pages that visitors see.
-type site interface {
-	Handler() http.Handler
-	Answer(w http.ResponseWriter, r *http.Request, s *outbox.Signup, err error)
-}
-
-type noSite struct{}
-
-func (noSite) Handler() http.Handler { return http.NotFoundHandler() }
-func (noSite) Answer(w http.ResponseWriter, r *http.Request, s *outbox.Signup, err error) {
-	if s != nil && s.RedirectURL != "" {
-		http.Redirect(w, r, s.RedirectURL, http.StatusSeeOther)
-	}
-}
-
-// complete adds what the request of a visitor tells.
+// complete adds what the request of a visitor tells. The address of a server is
+// not that of the visitor.
 func (e *endpoint) complete(req *clixnow.CreateLeadRequest, r *http.Request) {
-	if isBrowser(r) && !req.IPAddress.IsValid() {
-		req.IPAddress = e.guard.address(r)
+	var address netip.Addr
+	if isBrowser(r) {
+		address = e.guard.address(r)
 	}
+	page.Complete(req, r, address)
+}
+
+// newSite returns the pages that visitors see.
+func (g *gateway) newSite(e *endpoint) (*page.Site, error) {
+	texts, err := readTexts(g.config.TextsFile)
+	if err != nil {
+		return nil, app.Usage("texts_file: %w", err)
+	}
+	site, err := page.New(page.Options{
+		Add: e.add, Wait: e.waitFor, ByToken: g.outbox.ByToken, Countries: countries(g.app, g.config, g.routes),
+		Texts: texts, Address: e.guard.address, DemoOrigins: g.demoOrigins, Log: g.log,
+	})
+	if err != nil {
+		return nil, app.Usage("[gateway]: %w", err)
+	}
+	return site, nil
+}
+
+// readTexts reads a TOML file of texts by their keys.
+func readTexts(path string) (texts map[string]string, err error) {
+	if path == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(path) //nolint:gosec // the user names the file
+	if err != nil {
+		return nil, err
+	}
+	if err := toml.Unmarshal(bytes.TrimPrefix(data, []byte(byteOrderMark)), &texts); err != nil {
+		return nil, fmt.Errorf("%s: %w: it must have lines such as \"form.title\" = \"Sign up\"", path, err)
+	}
+	return texts, nil
 }
 
 // publicHandler returns the handler for visitors.
@@ -39,7 +64,11 @@ func (g *gateway) publicHandler(net.Addr) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &endpoint{outbox: g.outbox, routes: g.routes, guard: guard, wait: g.settings.wait, log: g.log, site: noSite{}}
+	e := &endpoint{outbox: g.outbox, routes: g.routes, guard: guard, wait: g.settings.wait, log: g.log}
+	if e.site, err = g.newSite(e); err != nil {
+		return nil, err
+	}
+	guard.refuse = e.refuse
 	mux := http.NewServeMux()
 	mux.Handle("POST /signups", guard.protect(http.HandlerFunc(e.signUp)))
 	mux.HandleFunc("GET /signups/{token}", e.show)
@@ -55,7 +84,7 @@ func (g *gateway) publicHandler(net.Addr) (http.Handler, error) {
 // adminHandler returns the handler for operators, who reach it at an address.
 func (g *gateway) adminHandler(addr net.Addr) (http.Handler, error) {
 	config := g.config.Admin
-	page, err := admin.New(admin.Options{
+	handler, err := admin.New(admin.Options{
 		Outbox: g.outbox, PasswordFile: config.PasswordFile, UserHeader: config.UserHeader, Proxies: g.config.Proxies,
 		Hosts: config.Hosts, Loopback: isLoopback(addr), Version: clixnow.Version, Log: g.log,
 	})
@@ -63,7 +92,7 @@ func (g *gateway) adminHandler(addr net.Addr) (http.Handler, error) {
 		return nil, app.Usage("--admin: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", page)
+	mux.Handle("/", handler)
 	mux.Handle("GET /healthz", onlyFor(config.Hosts, http.HandlerFunc(g.monitor.Health)))
 	mux.Handle("GET /readyz", onlyFor(config.Hosts, http.HandlerFunc(g.monitor.Ready)))
 	mux.Handle("GET /metrics", onlyFor(config.Hosts, g.monitor.Metrics()))
