@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"mime/multipart"
@@ -475,4 +476,30 @@ func TestDatabaseFails(t *testing.T) {
 		assert.Contains(t, []int{http.StatusOK, http.StatusAccepted}, got.code, got.body)
 	}
 	eventually(t, func() bool { return len(api.Leads()) == 1 })
+}
+
+// TestVisitorLeaves checks that a visitor who closes the page is registered,
+// and that a second request has the outcome of the first one.
+func TestVisitorLeaves(t *testing.T) {
+	t.Parallel()
+	api := newFakeAPI(t)
+	p := start(t, api, t.TempDir()+"/signups.db", "")
+	api.Inject(slowFault)
+	ctx, leave := context.WithCancel(t.Context())
+	body := leadJSON("c", "visitor@example.com")
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.public+"/signups", strings.NewReader(body))
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", asJSON)
+	gone := make(chan error, 1)
+	go func() {
+		_, err := http.DefaultTransport.RoundTrip(request) //nolint:bodyclose // there is no response
+		gone <- err
+	}()
+	eventually(t, func() bool { return len(api.Requests()) > 0 })
+	leave()
+	require.ErrorIs(t, <-gone, context.Canceled)
+	got := send(t, "POST", p.public+"/signups", asJSON, body)
+	assert.Equal(t, http.StatusOK, got.code, got.body)
+	assert.Len(t, api.Leads(), 1)
+	assert.NotContains(t, p.log.String(), "level=ERROR")
 }
