@@ -38,17 +38,18 @@ type addition struct {
 	req       clixnow.CreateLeadRequest
 	clickHash string
 	id        string
-	// lead is the request in JSON, without the password.
-	lead   string
-	jobID  int64
-	result *Signup
-	err    error
+	// lead is the request in JSON, without the password. carried is what
+	// Options.Carry has returned.
+	lead    string
+	carried string
+	jobID   int64
+	result  *Signup
+	err     error
 }
 
 // Add saves a sign-up and its job. If Add returns no error, the sign-up is
-// registered once, or ends as refused or doubtful. tx is a transaction of the
-// caller, and Add is part of it. If tx is nil, Add uses a transaction of its
-// own, which concurrent calls share.
+// registered once, or ends as refused or doubtful. Concurrent calls share a
+// transaction.
 //
 // If there is a sign-up with the same click id that is not refused, Add returns
 // that one: it is a double click, or a repetition after an error. If it has
@@ -60,21 +61,29 @@ type addition struct {
 //
 // Add does not apply the rules of [clixnow.CreateLeadRequest.Validate]. It
 // refuses only what it cannot save, by a *clixnow.ValidationError.
-func (o *Outbox) Add(ctx context.Context, tx *sql.Tx, req clixnow.CreateLeadRequest) (*Signup, error) {
+func (o *Outbox) Add(ctx context.Context, req clixnow.CreateLeadRequest) (*Signup, error) {
+	return o.add(ctx, req, func(a *addition) error { return o.adding.do(ctx, a, o.addBatch) })
+}
+
+// AddTx is Add in a transaction of the caller. The sign-up exists only if the
+// caller commits it. After an error the caller must roll back, unless the error
+// matches ErrClickIDTaken or is a *clixnow.ValidationError.
+func (o *Outbox) AddTx(ctx context.Context, tx *sql.Tx, req clixnow.CreateLeadRequest) (*Signup, error) {
+	return o.add(ctx, req, func(a *addition) error { return o.addAll(ctx, tx, []*addition{a}) })
+}
+
+func (o *Outbox) add(
+	ctx context.Context, req clixnow.CreateLeadRequest, save func(*addition) error,
+) (*Signup, error) {
 	if req.ClickID == "" {
 		req.ClickID = rand.Text() // EnsureLead recognises the lead by it
 	}
 	for range 3 {
-		a, err := newAddition(req)
+		a, err := o.newAddition(ctx, req)
 		if err != nil {
 			return nil, err
 		}
-		if tx != nil {
-			err = o.addAll(ctx, tx, []*addition{a})
-		} else {
-			err = o.adding.do(ctx, a, o.addBatch)
-		}
-		err = databaseError("save a sign-up", err)
+		err = databaseError("save a sign-up", save(a))
 		if err == nil {
 			err = a.err
 		}
@@ -89,7 +98,7 @@ func (o *Outbox) Add(ctx context.Context, tx *sql.Tx, req clixnow.CreateLeadRequ
 	return nil, ErrClickIDTaken
 }
 
-func newAddition(req clixnow.CreateLeadRequest) (*addition, error) {
+func (o *Outbox) newAddition(ctx context.Context, req clixnow.CreateLeadRequest) (*addition, error) {
 	if err := checkTexts(&req); err != nil {
 		return nil, err
 	}
@@ -100,7 +109,13 @@ func newAddition(req clixnow.CreateLeadRequest) (*addition, error) {
 		return nil, fmt.Errorf("save a sign-up: %w", err)
 	}
 	sum := sha256.Sum256([]byte(req.ClickID))
-	return &addition{req: req, clickHash: hex.EncodeToString(sum[:]), id: rand.Text(), lead: string(text)}, nil
+	a := &addition{req: req, clickHash: hex.EncodeToString(sum[:]), id: rand.Text(), lead: string(text)}
+	if o.opts.Carry != nil {
+		if carried := clean(o.opts.Carry(ctx)); len(carried) <= 500 {
+			a.carried = carried
+		}
+	}
+	return a, nil
 }
 
 // checkTexts refuses texts that not every database can hold, or that are longer
@@ -224,16 +239,17 @@ func (o *Outbox) insert(
 ) (added map[string]bool, err error) {
 	var query strings.Builder
 	query.WriteString("INSERT INTO outbox_signups " +
-		"(id, click_hash, job_id, lead, password, search, status, created_at) VALUES ")
+		"(id, click_hash, job_id, lead, password, search, carried, status, created_at) VALUES ")
 	var args []any
 	for i, a := range all {
 		if i > 0 {
 			query.WriteString(", ")
 		}
 		n := len(args)
-		fmt.Fprintf(&query, "($%d, $%d, $%d, $%d, $%d, $%d, 'pending', $%d)", n+1, n+2, n+3, n+4, n+5, n+6, n+7)
+		fmt.Fprintf(&query, "($%d, $%d, $%d, $%d, $%d, $%d, $%d, 'pending', $%d)", n+1, n+2, n+3, n+4, n+5, n+6, n+7,
+			n+8)
 		args = append(args, a.id, a.clickHash, a.jobID, a.lead, o.stored(a.req.Password), searchText(a.id, &a.req),
-			now.UnixMilli())
+			a.carried, now.UnixMilli())
 	}
 	query.WriteString(" ON CONFLICT DO NOTHING RETURNING id")
 	rows, err := tx.QueryContext(ctx, query.String(), args...)
@@ -288,8 +304,9 @@ func (o *Outbox) change(ctx context.Context, tx *sql.Tx, s *Signup, a *addition,
 		replaced = 1
 	}
 	// With another number of tries, a try in progress cannot save its attempt.
-	return o.reopen(ctx, tx, s, "lead = $5, password = $6, search = $7, replaced = replaced + $8, tries = tries + 1",
-		entry, a.lead, o.stored(a.req.Password), searchText(s.ID, &a.req), replaced)
+	return o.reopen(ctx, tx, s, `lead = $5, search = $6, carried = $7, replaced = replaced + $8, tries = tries + 1,
+		password = CASE WHEN password = '' OR $8 > 0 THEN $9 ELSE password END`,
+		entry, a.lead, searchText(s.ID, &a.req), a.carried, replaced, o.stored(a.req.Password))
 }
 
 // reopen makes a sign-up pending and starts a try at once. set must not contain

@@ -84,10 +84,10 @@ func (k kind) registered(t *testing.T) {
 	require.ErrorIs(t, err, outbox.ErrNotFound)
 	_, err = r.Wait(t.Context(), "unknown")
 	require.ErrorIs(t, err, outbox.ErrNotFound)
-	require.ErrorIs(t, r.Retry(t.Context(), "unknown"), outbox.ErrNotFound)
+	require.ErrorIs(t, r.Retry(t.Context(), "unknown", "eve"), outbox.ErrNotFound)
 	require.ErrorIs(t, r.GiveUp(t.Context(), "unknown", "eve"), outbox.ErrNotFound)
 	require.ErrorIs(t, r.Correct(t.Context(), "unknown", outbox.Correction{}, "eve"), outbox.ErrNotFound)
-	require.ErrorIs(t, r.Retry(t.Context(), s.ID), outbox.ErrWrongStatus)
+	require.ErrorIs(t, r.Retry(t.Context(), s.ID, "eve"), outbox.ErrWrongStatus)
 	require.ErrorIs(t, r.GiveUp(t.Context(), s.ID, "eve"), outbox.ErrWrongStatus)
 	require.ErrorIs(t, r.Correct(t.Context(), s.ID, outbox.Correction{Phone: "+4179"}, "eve"), outbox.ErrWrongStatus)
 }
@@ -106,7 +106,7 @@ func (k kind) doubleClick(t *testing.T) {
 		for click := range clicks {
 			o := []*outbox.Outbox{r.Outbox, other}[click%2]
 			wait.Go(func() {
-				s, err := o.Add(t.Context(), nil, newLead(fmt.Sprint("double", visitor)))
+				s, err := o.Add(t.Context(), newLead(fmt.Sprint("double", visitor)))
 				if assert.NoError(t, err) {
 					ids[visitor][click] = s.ID
 					got, err := r.ByToken(t.Context(), s.Token)
@@ -125,14 +125,14 @@ func (k kind) doubleClick(t *testing.T) {
 	}
 	assert.Len(t, api.Leads(), visitors)
 	assert.Equal(t, int64(visitors), r.number(t, `SELECT count(*) FROM river_job`), "one job for each")
-	s, err := r.Add(t.Context(), nil, newLead("double3"))
+	s, err := r.Add(t.Context(), newLead("double3"))
 	require.NoError(t, err)
 	assert.Equal(t, ids[3][0], s.ID)
 	assert.NotEmpty(t, s.RedirectURL, "also after it is registered")
 
 	without := newLead("")
 	without.Email, without.Phone = "without@example.com", "+4100"
-	s, err = r.Add(t.Context(), nil, without)
+	s, err = r.Add(t.Context(), without)
 	require.NoError(t, err)
 	assert.NotEmpty(t, s.Lead.ClickID, "EnsureLead recognises the lead by it")
 	assert.Equal(t, outbox.Registered, r.wait(t, s.ID).Status)
@@ -148,9 +148,9 @@ func (k kind) callersTransaction(t *testing.T) {
 		require.NoError(t, err)
 		_, err = tx.ExecContext(t.Context(), `INSERT INTO orders (id) VALUES ('a')`)
 		require.NoError(t, err)
-		s, err := r.Add(t.Context(), tx, newLead("order"))
+		s, err := r.AddTx(t.Context(), tx, newLead("order"))
 		require.NoError(t, err)
-		again, err := r.Add(t.Context(), tx, newLead("order"))
+		again, err := r.AddTx(t.Context(), tx, newLead("order"))
 		require.NoError(t, err)
 		assert.Equal(t, s.ID, again.ID)
 		end, want := tx.Rollback, int64(0)
@@ -188,7 +188,7 @@ func (k kind) texts(t *testing.T) {
 	} {
 		lead := newLead("bad")
 		change(&lead)
-		_, err := r.Add(t.Context(), nil, lead)
+		_, err := r.Add(t.Context(), lead)
 		var invalid *clixnow.ValidationError
 		require.ErrorAs(t, err, &invalid, name)
 		require.NotErrorIs(t, err, outbox.ErrDatabase, name)
@@ -199,9 +199,9 @@ func (k kind) texts(t *testing.T) {
 	odd.FirstName, odd.Comment, odd.ReferralURL = "Zo\u00eb\n", "\U0001f600",
 		"https://example.com/?"+strings.Repeat("q", 9000)
 	odd.Extra = map[string]any{"nul": "a\x00b", "many": strings.Repeat("x", 4000)}
-	s, err := r.Add(t.Context(), nil, odd)
+	s, err := r.Add(t.Context(), odd)
 	require.NoError(t, err)
-	again, err := r.Add(t.Context(), nil, odd)
+	again, err := r.Add(t.Context(), odd)
 	require.NoError(t, err)
 	assert.Equal(t, s.ID, again.ID)
 	odd.Password = ""
@@ -221,13 +221,13 @@ func (k kind) sameClickID(t *testing.T) {
 
 	other := newLead("double")
 	other.Email = "other@example.com"
-	_, err := r.Add(t.Context(), nil, other)
+	_, err := r.Add(t.Context(), other)
 	require.ErrorIs(t, err, outbox.ErrClickIDTaken, "the redirect URL would log this visitor in as another person")
 	require.NotErrorIs(t, err, outbox.ErrDatabase)
 
 	taken := newLead("new")
 	taken.Email = "double@example.com"
-	s, err := r.Add(t.Context(), nil, taken)
+	s, err := r.Add(t.Context(), taken)
 	require.NoError(t, err)
 	got := r.wait(t, s.ID)
 	assert.Equal(t, outbox.Refused, got.Status)
@@ -235,11 +235,11 @@ func (k kind) sameClickID(t *testing.T) {
 	eventually(t, func() bool { return strings.Contains(r.log.String(), "reason=duplicate") })
 
 	taken.Email = "corrected@example.com"
-	again, err := r.Add(t.Context(), nil, taken)
+	again, err := r.Add(t.Context(), taken)
 	require.NoError(t, err)
 	assert.NotEqual(t, s.ID, again.ID)
 	assert.Equal(t, outbox.Registered, r.wait(t, again.ID).Status, "after a refusal the click id can be used again")
-	require.ErrorIs(t, r.Retry(t.Context(), s.ID), outbox.ErrWrongStatus, "the visitor has signed up again")
+	require.ErrorIs(t, r.Retry(t.Context(), s.ID, "eve"), outbox.ErrWrongStatus, "the visitor has signed up again")
 }
 
 // correctedByVisitor is case P24.
@@ -279,7 +279,7 @@ func (k kind) correctedByVisitor(t *testing.T) {
 			want := second
 			if !test.replaces {
 				for range 10 {
-					_, err := r.Add(t.Context(), nil, second)
+					_, err := r.Add(t.Context(), second)
 					require.ErrorIs(t, err, outbox.ErrClickIDTaken)
 				}
 				want = newLead("typo")
@@ -287,7 +287,7 @@ func (k kind) correctedByVisitor(t *testing.T) {
 				var s *outbox.Signup
 				eventually(t, func() bool { // it may be refused while a try is in progress
 					var err error
-					s, err = r.Add(t.Context(), nil, second)
+					s, err = r.Add(t.Context(), second)
 					require.True(t, err == nil || errors.Is(err, outbox.ErrClickIDTaken), err)
 					return err == nil
 				})
@@ -349,7 +349,7 @@ func (k kind) tokens(t *testing.T) {
 	_, err = open(outbox.Options{}).ByToken(t.Context(), s.Token)
 	require.ErrorIs(t, err, outbox.ErrNotFound, "a random key")
 	short := open(outbox.Options{TokenKey: []byte("key"), TokenLifetime: -time.Second})
-	again, err := short.Add(t.Context(), nil, newLead("token"))
+	again, err := short.Add(t.Context(), newLead("token"))
 	require.NoError(t, err)
 	_, err = short.ByToken(t.Context(), again.Token)
 	require.ErrorIs(t, err, outbox.ErrNotFound, "it has expired")
@@ -423,8 +423,7 @@ func (k kind) options(t *testing.T) {
 	t.Helper()
 	db := k.open(t, k.create(t))
 	for name, opts := range map[string]outbox.Options{
-		"workers": {Workers: -1}, "timeout": {AttemptTimeout: time.Millisecond},
-		"backoff": {MaxBackoff: time.Millisecond}, "keep": {Keep: -1},
+		"workers": {Workers: -1}, "timeout": {TryTimeout: time.Millisecond}, "keep": {Keep: -1},
 	} {
 		_, err := outbox.Open(t.Context(), db, k.dialect, opts)
 		require.Error(t, err, name)
@@ -445,7 +444,7 @@ func (k kind) openedAtOnce(t *testing.T) {
 		wait.Go(func() {
 			o, err := outbox.Open(t.Context(), db, k.dialect, outbox.Options{})
 			if assert.NoError(t, err) {
-				_, err = o.Add(t.Context(), nil, newLead("once"))
+				_, err = o.Add(t.Context(), newLead("once"))
 				assert.NoError(t, err)
 			}
 		})

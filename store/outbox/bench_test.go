@@ -32,7 +32,7 @@ func benchmarkAdd(b *testing.B, dialect outbox.Dialect, address string) {
 			b.ResetTimer()
 			work := func() {
 				if _,
-					err := o.Add(b.Context(), nil,
+					err := o.Add(b.Context(),
 					newLead(fmt.Sprintf("%s-%d-%d", b.Name(), b.N, n.Add(1)))); err != nil {
 					b.Error(err)
 				}

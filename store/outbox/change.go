@@ -121,15 +121,16 @@ func (o *Outbox) History(ctx context.Context, id string) ([]Change, error) {
 
 // Retry starts a try at once, for a sign-up that is not registered. A refused
 // sign-up gets a new random password, because its own was deleted. If the
-// visitor has signed up again since, Retry returns ErrWrongStatus.
-func (o *Outbox) Retry(ctx context.Context, id string) error {
+// visitor has signed up again since, Retry returns ErrWrongStatus. by is the
+// person who does it.
+func (o *Outbox) Retry(ctx context.Context, id, by string) error {
 	return o.transact(ctx, "retry a sign-up", func(ctx context.Context, tx *sql.Tx) error {
 		s, err := o.lockRow(ctx, tx, "id = $1", id)
 		if err != nil {
 			return err
 		}
 		_, err = o.reopen(ctx, tx, s, "password = CASE WHEN password = '' THEN $5 ELSE password END",
-			Change{Kind: ChangeRetried}, o.stored(newPassword()))
+			Change{Kind: ChangeRetried, By: by}, o.stored(newPassword()))
 		return err
 	})
 }
@@ -144,41 +145,29 @@ type Correction struct {
 	Email string
 	// Phone replaces the phone. "" means no change.
 	Phone string
-	// Password replaces the password. "" means no change, or a random one if
-	// the password was deleted.
-	Password string
 }
 
 // Correct changes a sign-up that is not registered, and retries it at once. by
 // is the person who does it. Correct returns ErrInDoubt if a brand may have the
 // lead with the old values, and a *clixnow.ValidationError if a new value is
-// wrong.
+// wrong. A refused sign-up gets a new random password, as by Retry.
 func (o *Outbox) Correct(ctx context.Context, id string, c Correction, by string) error {
 	return o.transact(ctx, "correct a sign-up", func(ctx context.Context, tx *sql.Tx) error {
 		s, err := o.lockRow(ctx, tx, "id = $1", id)
 		if err != nil {
 			return err
 		}
-		var password string
-		row := tx.QueryRowContext(ctx, "SELECT password FROM outbox_signups WHERE id = $1", id)
-		if err := row.Scan(&password); err != nil {
-			return err
-		}
 		req := s.Lead
 		req.Email, req.Phone = cmp.Or(c.Email, req.Email), cmp.Or(c.Phone, req.Phone)
-		req.Password = cmp.Or(c.Password, strings.TrimPrefix(password, padding), newPassword())
+		req.Password = newPassword()
 		if err := checkCorrection(&req); err != nil {
 			return err
 		}
-		a, err := newAddition(req)
+		a, err := o.newAddition(ctx, req)
 		if err != nil {
 			return err
 		}
-		text := difference(&s.Lead, &req)
-		if c.Password != "" {
-			text = strings.TrimPrefix(text+", password changed", ", ")
-		}
-		_, err = o.change(ctx, tx, s, a, Change{Kind: ChangeCorrected, By: by, Text: text})
+		_, err = o.change(ctx, tx, s, a, Change{Kind: ChangeCorrected, By: by, Text: difference(&s.Lead, &req)})
 		return err
 	})
 }
@@ -190,7 +179,7 @@ func checkCorrection(req *clixnow.CreateLeadRequest) error {
 		return nil
 	}
 	faults := slices.DeleteFunc(slices.Clone(invalid.Fields), func(fault clixnow.FieldError) bool {
-		return fault.Field != "email" && fault.Field != "phone" && fault.Field != "password"
+		return fault.Field != "email" && fault.Field != "phone"
 	})
 	if len(faults) == 0 {
 		return nil
@@ -236,7 +225,7 @@ func (o *Outbox) GiveUp(ctx context.Context, id, by string) error {
 		return o.callSettled(ctx, tx, s)
 	})
 	if err == nil {
-		o.waiters.notify(s)
+		o.announce(ctx, s, Change{Outcome: string(ChangeGivenUp), Reason: s.Reason.String()})
 	}
 	return err
 }

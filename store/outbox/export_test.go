@@ -1,15 +1,21 @@
 package outbox
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Timing has the durations that have no options.
 type Timing struct {
-	MinWait                              time.Duration
+	MinWait, MaxWait                     time.Duration
 	Schedule                             []time.Duration
 	StopTimeout, Maintenance, Checkpoint time.Duration
 }
 
 // SetTiming replaces the durations.
 func (opts *Options) SetTiming(t Timing) {
-	opts.timing = timing{t.MinWait, t.Schedule, t.StopTimeout, t.Maintenance, t.Checkpoint}
+	opts.timing = timing{
+		t.MinWait, cmp.Or(t.MaxWait, 5*time.Minute), t.Schedule, t.StopTimeout, t.Maintenance,
+		t.Checkpoint,
+	}
 }

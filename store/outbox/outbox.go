@@ -13,7 +13,7 @@
 //	opts := outbox.Options{Routes: routes}
 //	o, err := outbox.Open(ctx, db, outbox.SQLite, opts)
 //	go o.Work(ctx)
-//	signup, err := o.Add(ctx, nil, req)
+//	signup, err := o.Add(ctx, req)
 //	signup, err = o.Wait(ctx, signup.ID)
 //
 // docs/gateway.md describes the promise and its limits.
@@ -87,13 +87,10 @@ type Options struct {
 	// Workers is the number of sign-ups that are tried at once. A sign-up in
 	// doubt mostly waits, so many are good. 0 means 50.
 	Workers int
-	// AttemptTimeout is the timeout of one try to register a sign-up, at all
+	// TryTimeout is the timeout of one try to register a sign-up, at all
 	// brands together. It must be the same for all processes. 0 means 2
 	// minutes.
-	AttemptTimeout time.Duration
-	// MaxBackoff is the longest wait before a sign-up is retried that was not
-	// sent. 0 means 5 minutes.
-	MaxBackoff time.Duration
+	TryTimeout time.Duration
 	// Keep is the time after which settled sign-ups are deleted. 0 means never.
 	Keep time.Duration
 	// TokenKey signs the tokens of sign-ups. It must be secret, and the same
@@ -103,6 +100,15 @@ type Options struct {
 	// TokenLifetime is the time after which a token expires. The redirect URL
 	// of a registered sign-up is deleted after the same time. 0 means 24 hours.
 	TokenLifetime time.Duration
+	// Carry returns a text about the context of Add or Correct, such as a W3C
+	// traceparent. It is saved with the sign-up, so that Restore can give it to
+	// the context in which the sign-up is registered. A text of more than 500
+	// bytes is not saved. Nil means that nothing is carried.
+	Carry func(ctx context.Context) string
+	// Restore returns a context with what Carry has returned. Requests to the
+	// brands, Settled and the log lines get this context. Nil means that
+	// nothing is restored.
+	Restore func(ctx context.Context, carried string) context.Context
 	// Logger gets a line for each settlement and each change of state of a
 	// brand. Nil means none.
 	Logger *slog.Logger
@@ -113,14 +119,21 @@ type Options struct {
 	// Attempted is called after each attempt at a brand, with its error. It
 	// must be safe for concurrent use. Nil means that it is not called.
 	Attempted func(brand string, err error, took time.Duration)
+	// Tried is called after each try to register a sign-up, with the error of
+	// all brands together and the context of Restore. It must be safe for
+	// concurrent use. Nil means that it is not called.
+	Tried func(ctx context.Context, s Signup, err error)
+	// Ended is called after a sign-up became registered, refused or doubtful,
+	// when this is saved. If the process dies, the call is lost. It must be
+	// safe for concurrent use. Nil means that it is not called.
+	Ended func(s Signup)
 
 	timing timing
 }
 
 func (opts Options) withDefaults() Options {
 	opts.Workers = cmp.Or(opts.Workers, 50)
-	opts.AttemptTimeout = cmp.Or(opts.AttemptTimeout, 2*time.Minute)
-	opts.MaxBackoff = cmp.Or(opts.MaxBackoff, 5*time.Minute)
+	opts.TryTimeout = cmp.Or(opts.TryTimeout, 2*time.Minute)
 	opts.TokenLifetime = cmp.Or(opts.TokenLifetime, 24*time.Hour)
 	if opts.TokenKey == nil {
 		opts.TokenKey = []byte(rand.Text())
@@ -134,8 +147,8 @@ func (opts *Options) check() error {
 	switch {
 	case opts.Workers < 0, opts.Keep < 0:
 		return errors.New("outbox: Workers and Keep must not be negative")
-	case opts.AttemptTimeout < time.Second, opts.MaxBackoff < opts.timing.minWait:
-		return errors.New("outbox: AttemptTimeout and MaxBackoff must be at least a second")
+	case opts.TryTimeout < time.Second:
+		return errors.New("outbox: TryTimeout must be at least a second")
 	}
 	return nil
 }
@@ -192,7 +205,7 @@ type Signup struct {
 	// Reason is why the lead was refused. ReasonNone means that it was not.
 	Reason clixnow.Reason
 
-	clickHash              string
+	clickHash, carried     string
 	jobID, waits, replaced int64
 }
 

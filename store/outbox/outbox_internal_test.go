@@ -189,7 +189,7 @@ func TestDeadline(t *testing.T) {
 	require.NoError(t, err)
 	o := &Outbox{opts: Options{Routes: []router.Route{{Client: client}}}.withDefaults()}
 	o.brands.log = o.opts.Logger
-	taken := time.Now().Add(-o.opts.AttemptTimeout - time.Millisecond)
+	taken := time.Now().Add(-o.opts.TryTimeout - time.Millisecond)
 	job := &river.Job[registration]{JobRow: &rivertype.JobRow{AttemptedAt: &taken}}
 	first := router.Attempt{Brand: client.Brand(), Since: time.Now().Add(-time.Hour)}
 	c := &claimed{Signup: &Signup{Lead: clixnow.CreateLeadRequest{

@@ -150,9 +150,9 @@ func clientOptions(api string) []clixnow.Option {
 
 // shortWaits makes all waits short.
 func shortWaits(opts *outbox.Options) {
-	opts.MaxBackoff = 500 * time.Millisecond
 	opts.SetTiming(outbox.Timing{
 		MinWait:     20 * time.Millisecond,
+		MaxWait:     500 * time.Millisecond,
 		Schedule:    []time.Duration{20 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond},
 		StopTimeout: 100 * time.Millisecond, Maintenance: 50 * time.Millisecond, Checkpoint: 50 * time.Millisecond,
 	})
@@ -194,7 +194,7 @@ func (k kind) start(t *testing.T, address string, apis []*fakeAPI, change func(*
 
 func (r *running) add(t *testing.T, clickID string) *outbox.Signup {
 	t.Helper()
-	s, err := r.Add(t.Context(), nil, newLead(clickID))
+	s, err := r.Add(t.Context(), newLead(clickID))
 	require.NoError(t, err)
 	return s
 }
@@ -262,7 +262,7 @@ func (k kind) test(t *testing.T) {
 		"full for a while": k.fullForAWhile, "stays full": k.staysFull, "wrong token": k.wrongToken,
 		"down": k.down, "retry after": k.retryAfter, "brands": k.severalBrands, "brand in doubt": k.brandInDoubt,
 		"corrected": k.corrected, "corrected during a try": k.correctedDuringTry, "hooks": k.hooks, "keep": k.keep,
-		"stop": k.stop, "wait": k.wait, "other process": k.otherProcess,
+		"carried": k.carried, "due": k.due, "stop": k.stop, "wait": k.wait, "other process": k.otherProcess,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

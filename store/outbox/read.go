@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/riverqueue/river"
+
 	"github.com/clixnow/clixnow-go"
 )
 
@@ -35,11 +37,14 @@ type Count struct {
 	// Oldest is when the oldest of them was accepted. A zero time means that
 	// there is none.
 	Oldest time.Time
+	// Due is since when the first pending sign-up waits for a free worker. A
+	// zero time means that none waits, or that the status is not Pending.
+	Due time.Time
 }
 
 // columns are what scan reads.
 const columns = `id, click_hash, job_id, lead, status, created_at, tries, waits, attempt_brand, attempt_since,
-	next_try_at, settled_at, brand, lead_id, redirect_url, problem, reason, replaced`
+	next_try_at, settled_at, brand, lead_id, redirect_url, problem, reason, replaced, carried`
 
 // querier is *sql.DB or *sql.Tx.
 type querier interface {
@@ -109,7 +114,43 @@ func (o *Outbox) Counts(ctx context.Context) (map[Status]Count, error) {
 		c.Oldest = fromMilli(oldest)
 		counts[status] = c
 	}
-	return counts, databaseError("count sign-ups", rows.Err())
+	if err := rows.Err(); err != nil {
+		return nil, databaseError("count sign-ups", err)
+	}
+	pending := counts[Pending]
+	pending.Due, err = o.due(ctx)
+	counts[Pending] = pending
+	return counts, databaseError("count sign-ups", err)
+}
+
+// due returns since when the first job waits for a free worker.
+func (o *Outbox) due(ctx context.Context) (time.Time, error) {
+	milli := "CAST(unixepoch(min(at), 'subsec') * 1000 AS INTEGER)"
+	if o.dialect == PostgreSQL {
+		milli = "CAST(extract(epoch FROM min(at)) * 1000 AS BIGINT)"
+	}
+	var states []string
+	for _, state := range []string{"available", "retryable", "scheduled"} { // an index has the first of each
+		states = append(states, fmt.Sprintf(`SELECT min(scheduled_at) AS at FROM river_job WHERE state = '%s'
+			AND queue = '%s' AND priority = %d`, state, queue, river.PriorityDefault))
+	}
+	var first sql.NullInt64
+	err := o.db.QueryRowContext(ctx, "SELECT "+milli+" FROM ("+strings.Join(states, " UNION ALL ")+") AS jobs").
+		Scan(&first)
+	if due := time.UnixMilli(first.Int64); first.Valid && due.Before(time.Now()) {
+		return due, err
+	}
+	return time.Time{}, err
+}
+
+// Check reports whether sign-ups can be saved, by saving something else. It
+// returns ErrDatabase if the database does not answer or its disk is full.
+func (o *Outbox) Check(ctx context.Context) error {
+	return o.transact(ctx, "check the database", func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO outbox_check (id, checked_at) VALUES (1, $1)
+			ON CONFLICT (id) DO UPDATE SET checked_at = excluded.checked_at`, time.Now().UnixMilli())
+		return err
+	})
 }
 
 // one returns the sign-up that meets a condition, or ErrNotFound.
@@ -161,6 +202,7 @@ func scan(row func(...any) error, more ...any) (*Signup, error) {
 	err := row(append([]any{
 		&s.ID, &s.clickHash, &s.jobID, &lead, &s.Status, &created, &s.Tries, &s.waits, &s.FirstAttempt.Brand, &attempt,
 		&next, &settled, &s.Brand, &s.LeadID, &s.RedirectURL, &s.Problem, &reason, &s.replaced,
+		&s.carried,
 	}, more...)...)
 	if err != nil {
 		return nil, err

@@ -41,8 +41,8 @@ type job struct {
 	Address string
 	Brands  []brand
 	// Serve lets it accept sign-ups by HTTP.
-	Serve          bool
-	AttemptTimeout time.Duration
+	Serve      bool
+	TryTimeout time.Duration
 }
 
 type brand struct{ Name, URL, Token string }
@@ -75,7 +75,7 @@ func (j job) work(ctx context.Context) error {
 	}
 	db.SetMaxOpenConns(20)
 	opts := outbox.Options{
-		Workers: 16, AttemptTimeout: j.AttemptTimeout, MaxBackoff: 500 * time.Millisecond,
+		Workers: 16, TryTimeout: j.TryTimeout,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
 	schedule := make([]time.Duration, 10_000)
@@ -83,8 +83,8 @@ func (j job) work(ctx context.Context) error {
 		schedule[i] = 50 * time.Millisecond
 	}
 	opts.SetTiming(outbox.Timing{
-		MinWait: 20 * time.Millisecond, Schedule: schedule, StopTimeout: 100 * time.Millisecond,
-		Maintenance: time.Second, Checkpoint: 200 * time.Millisecond,
+		MinWait: 20 * time.Millisecond, MaxWait: 500 * time.Millisecond, Schedule: schedule,
+		StopTimeout: 100 * time.Millisecond, Maintenance: time.Second, Checkpoint: 200 * time.Millisecond,
 	})
 	for i, b := range j.Brands {
 		client, err := clixnow.NewClient(b.Name, b.Token, clientOptions(b.URL)...)
@@ -110,7 +110,7 @@ func (j job) work(ctx context.Context) error {
 	}
 	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(
 		func(w http.ResponseWriter, r *http.Request) {
-			if _, err := o.Add(r.Context(), nil, newLead(r.URL.Query().Get("click"))); err != nil {
+			if _, err := o.Add(r.Context(), newLead(r.URL.Query().Get("click"))); err != nil {
 				http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			}
 		})}
@@ -137,7 +137,7 @@ func TestSoak(t *testing.T) {
 			t.Run("SQLite, "+name, func(t *testing.T) {
 				parallelIfShort(t)
 				s := newSoak(t, option, outbox.SQLite, sqliteKind().create(t))
-				s.job.AttemptTimeout = time.Minute // only the next process takes jobs from a worker
+				s.job.TryTimeout = time.Minute // only the next process takes jobs from a worker
 				s.run(s.killServing)
 				signups.Add(int64(len(s.accepted)))
 				kills.Add(s.kills.Load())
@@ -190,7 +190,7 @@ const suspendablePath = "/suspendable"
 func newSoak(t *testing.T, option clixnowtest.Option, dialect outbox.Dialect, address string) *soak {
 	t.Helper()
 	s := &soak{
-		T: t, job: job{Dialect: dialect, Address: address, AttemptTimeout: 3 * time.Second},
+		T: t, job: job{Dialect: dialect, Address: address, TryTimeout: 3 * time.Second},
 		length: 6 * time.Second, pause: 100 * time.Millisecond, life: 1500 * time.Millisecond,
 	}
 	if isLong() {
@@ -376,7 +376,7 @@ func (s *soak) killWorkers(server *postgrestest.Server) {
 	// leader, and then every 30 s. The new process becomes the leader when the
 	// old one has stopped. If a killed worker was the leader, this takes 15 s.
 	end := time.Now()
-	time.Sleep(s.job.AttemptTimeout + s.job.AttemptTimeout/2)
+	time.Sleep(s.job.TryTimeout + s.job.TryTimeout/2)
 	serving.end(syscall.SIGTERM)
 	serving = s.start(true)
 	db := kind{dialect: s.job.Dialect}.open(s, s.job.Address)

@@ -134,7 +134,7 @@ func (o *Outbox) lockSQLite(ctx context.Context) (unlock func(), err error) {
 		_ = lock.Close()
 	}
 	// another process may be stopping
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(o.opts.timing.stopTimeout); ; time.Sleep(20 * time.Millisecond) {
 		_, err = conn.ExecContext(ctx, "BEGIN EXCLUSIVE")
 		if err == nil {
 			break

@@ -30,7 +30,7 @@ func TestRestartOnSQLite(t *testing.T) {
 	k := sqliteKind()
 	api := newFakeAPI(t)
 	address := k.create(t)
-	long := func(opts *outbox.Options) { opts.AttemptTimeout = 24 * time.Hour }
+	long := func(opts *outbox.Options) { opts.TryTimeout = 24 * time.Hour }
 	api.down.Store(429)
 	r := k.start(t, address, []*fakeAPI{api}, long)
 	s := r.add(t, "restart")
@@ -50,16 +50,17 @@ func TestSecondProcessOnSQLite(t *testing.T) {
 	address := k.create(t)
 	r := k.start(t, address, []*fakeAPI{api}, nil)
 	r.waitFor(t, r.add(t, "first").ID, outbox.Registered)
-	second, err := outbox.Open(t.Context(), k.open(t, address), k.dialect,
-		outbox.Options{Routes: []router.Route{{Client: api.client}}})
+	opts := outbox.Options{Routes: []router.Route{{Client: api.client}}}
+	shortWaits(&opts)
+	second, err := outbox.Open(t.Context(), k.open(t, address), k.dialect, opts)
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	require.ErrorIs(t, second.Work(ctx), outbox.ErrLocked)
-	r.stop()
-	ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	require.NoError(t, second.Work(ctx))
+	require.ErrorIs(t, second.Work(t.Context()), outbox.ErrLocked)
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		require.NoError(t, second.Work(ctx), "its context ends while it waits")
+		r.stop()
+	}
 }
 
 // TestWrongSQLite checks that a database that was opened without the settings
@@ -128,7 +129,7 @@ func signUp(t *testing.T, r *running, number int) {
 			defer func() { <-slots }()
 			lead := newLead(fmt.Sprint("visitor", i))
 			lead.Password = fmt.Sprintf("Secret-%d!", i)
-			s, err := r.Add(t.Context(), nil, lead)
+			s, err := r.Add(t.Context(), lead)
 			if assert.NoError(t, err) {
 				assert.Equal(t, outbox.Registered, r.wait(t, s.ID).Status)
 			}
@@ -205,7 +206,7 @@ func TestRestoredBackup(t *testing.T) {
 			for _, api := range apis {
 				api.ClearFaults()
 			}
-			require.NoError(t, r.Retry(t.Context(), s.ID))
+			require.NoError(t, r.Retry(t.Context(), s.ID, "eve"))
 			r.waitFor(t, s.ID, outbox.Registered)
 			r.stop()
 
@@ -220,7 +221,7 @@ func TestRestoredBackup(t *testing.T) {
 			require.NoError(t, err)
 			r = k.start(t, address, apis, nil)
 			if len(apis) == 1 {
-				require.NoError(t, r.Retry(t.Context(), s.ID))
+				require.NoError(t, r.Retry(t.Context(), s.ID, "eve"))
 			}
 			want := outbox.Registered
 			if len(apis) > 1 {
@@ -255,7 +256,7 @@ func TestDiskFull(t *testing.T) {
 		var s *outbox.Signup
 		lead := newLead(fmt.Sprint("full", i))
 		lead.Comment = strings.Repeat("x", 900)
-		if s, refused = full.Add(t.Context(), nil, lead); refused == nil {
+		if s, refused = full.Add(t.Context(), lead); refused == nil {
 			accepted = append(accepted, s.ID)
 		}
 	}

@@ -30,8 +30,8 @@ const (
 // timing has the durations that have no options.
 type timing struct {
 	// minWait is the wait after the first try that was not sent. It doubles
-	// with each try, up to MaxBackoff.
-	minWait time.Duration
+	// with each try, up to maxWait.
+	minWait, maxWait time.Duration
 	// schedule has the waits after refusals that may pass and of sign-ups in
 	// doubt. After the last one, a person must decide.
 	schedule []time.Duration
@@ -48,15 +48,16 @@ func (t timing) withDefaults() timing {
 		return t
 	}
 	return timing{
-		minWait: time.Second, stopTimeout: 10 * time.Second, maintenance: time.Minute, checkpoint: 5 * time.Second,
+		minWait: time.Second, maxWait: 5 * time.Minute, stopTimeout: 10 * time.Second,
+		maintenance: time.Minute, checkpoint: 5 * time.Second,
 		schedule: []time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour},
 	}
 }
 
 // rescueAfter returns the time after which another worker takes a sign-up from
-// a worker that seems to be dead. It is longer than AttemptTimeout, so that the
+// a worker that seems to be dead. It is longer than TryTimeout, so that the
 // first worker cannot send anything after it.
-func (opts *Options) rescueAfter() time.Duration { return opts.AttemptTimeout + opts.AttemptTimeout/2 }
+func (opts *Options) rescueAfter() time.Duration { return opts.TryTimeout + opts.TryTimeout/2 }
 
 // Work registers sign-ups until ctx ends. Then it gives the tries in progress
 // ten seconds to end, and returns nil. The next worker finds out the outcome of
@@ -82,7 +83,7 @@ func (o *Outbox) Work(ctx context.Context) error {
 		Workers:                     workers,
 		FetchCooldown:               10 * time.Millisecond,
 		FetchPollInterval:           20 * time.Millisecond,
-		JobTimeout:                  o.opts.AttemptTimeout + o.opts.AttemptTimeout/4, // the one of register is shorter
+		JobTimeout:                  o.opts.TryTimeout + o.opts.TryTimeout/4, // the one of register is shorter
 		RescueStuckJobsAfter:        o.opts.rescueAfter(),
 		CompletedJobRetentionPeriod: 10 * time.Minute,
 		MaxAttempts:                 maxAttempts,
@@ -101,7 +102,7 @@ func (o *Outbox) Work(ctx context.Context) error {
 
 // unlessEnded returns nil if ctx ended before the work began.
 func unlessEnded(ctx context.Context, err error) error {
-	if ctx.Err() != nil && !errors.Is(err, ErrLocked) {
+	if ctx.Err() != nil {
 		return nil
 	}
 	return err
@@ -196,8 +197,14 @@ func (w *worker) Work(ctx context.Context, job *river.Job[registration]) error {
 	case err != nil:
 		return err
 	}
+	if o.opts.Restore != nil && c.carried != "" {
+		ctx = o.opts.Restore(ctx, c.carried)
+	}
 	began := time.Now()
 	result, err := o.register(ctx, job, c)
+	if o.opts.Tried != nil {
+		o.opts.Tried(ctx, *c.Signup, err)
+	}
 	if errors.Is(err, errLostClaim) { // nothing was sent
 		return river.JobSnooze(o.opts.timing.minWait)
 	}
@@ -263,7 +270,7 @@ func (o *Outbox) register(
 	if job.AttemptedAt != nil && job.AttemptedAt.Before(began) {
 		began = *job.AttemptedAt
 	}
-	ctx, cancel := context.WithDeadline(ctx, began.Round(0).Add(o.opts.AttemptTimeout))
+	ctx, cancel := context.WithDeadline(ctx, began.Round(0).Add(o.opts.TryTimeout))
 	defer cancel()
 	start := map[string]time.Time{}
 	r := &router.Router{Routes: o.opts.Routes, Begin: func(ctx context.Context, a router.Attempt) error {
@@ -403,8 +410,7 @@ func (o *Outbox) save(ctx context.Context, job *river.Job[registration], c *clai
 		return o.callSettled(ctx, tx, settled)
 	})
 	if err == nil && settled != nil {
-		o.waiters.notify(settled)
-		o.logSettled(ctx, settled, e.change)
+		o.announce(ctx, settled, e.change)
 	}
 	return err
 }
@@ -427,14 +433,19 @@ func (o *Outbox) callSettled(ctx context.Context, tx *sql.Tx, s *Signup) error {
 	return o.opts.Settled(ctx, tx, *s)
 }
 
-// logSettled writes the line about a settlement. It has no data of the lead.
-func (o *Outbox) logSettled(ctx context.Context, s *Signup, try Change) {
+// announce tells Wait and Ended that a sign-up is settled, and writes the
+// line about it, which has no data of the lead.
+func (o *Outbox) announce(ctx context.Context, s *Signup, try Change) {
+	o.waiters.notify(s)
+	if o.opts.Ended != nil {
+		o.opts.Ended(*s)
+	}
 	level, message := slog.LevelInfo, "a sign-up is "+string(s.Status)
 	if s.Status == Doubtful {
 		level, message = slog.LevelError, "a person must decide about a sign-up"
 	}
 	o.opts.Logger.Log(ctx, level, message, "id", s.ID, "brand", try.Brand, "outcome", try.Outcome, "reason", try.Reason,
-		"tries", s.Tries, "took", time.Since(s.CreatedAt).Round(time.Millisecond))
+		"tries", s.Tries, "duration", time.Since(s.CreatedAt).Round(time.Millisecond))
 }
 
 // isFinal reports whether the brands would refuse the lead each time.
@@ -458,7 +469,8 @@ func isTemporary(err error) bool {
 // usesSchedule reports whether the next wait is one of the schedule. A sign-up
 // in doubt is first retried soon, because most outages are short.
 func (opts *Options) usesSchedule(c *claimed, err error) bool {
-	return isTemporary(err) || clixnow.OutcomeOf(err) == clixnow.OutcomeUnknown && opts.backoff(c) == opts.MaxBackoff
+	return isTemporary(err) || clixnow.OutcomeOf(err) == clixnow.OutcomeUnknown &&
+		opts.backoff(c) == opts.timing.maxWait
 }
 
 // needsPerson reports whether a person must decide after a try that ended with
@@ -475,10 +487,10 @@ func (opts *Options) needsPerson(c *claimed, err error) bool {
 // try.
 func (opts *Options) backoff(c *claimed) time.Duration {
 	doublings := max(0, c.Tries-1)
-	if doublings < 32 && opts.timing.minWait<<doublings < opts.MaxBackoff {
+	if doublings < 32 && opts.timing.minWait<<doublings < opts.timing.maxWait {
 		return opts.timing.minWait << doublings
 	}
-	return opts.MaxBackoff
+	return opts.timing.maxWait
 }
 
 // wait returns the wait before the next try, after a try that ended with err.

@@ -129,7 +129,7 @@ func (k kind) duplicateNotFound(t *testing.T) {
 	require.ErrorIs(t, r.Correct(t.Context(), s.ID, outbox.Correction{Email: "b@example.com"}, "eve"),
 		outbox.ErrInDoubt)
 	before := r.get(t, s.ID).Tries
-	require.NoError(t, r.Retry(t.Context(), s.ID))
+	require.NoError(t, r.Retry(t.Context(), s.ID, "eve"))
 	eventually(t, func() bool { return r.get(t, s.ID).Tries == before+1 })
 	r.waitFor(t, s.ID, outbox.Doubtful)
 	require.NoError(t, r.GiveUp(t.Context(), s.ID, "eve"))
@@ -169,7 +169,7 @@ func (k kind) staysFull(t *testing.T) {
 	api.refuse("closed", 1)
 	job := func() int64 { return r.number(t, `SELECT job_id FROM outbox_signups WHERE id = $1`, s.ID) }
 	completed := job()
-	require.NoError(t, r.Retry(t.Context(), s.ID))
+	require.NoError(t, r.Retry(t.Context(), s.ID, "eve"))
 	assert.NotEqual(t, completed, job(), "River may complete the old job once more")
 	got = r.waitFor(t, s.ID, outbox.Registered) // the waits begin with the first one
 	assert.Equal(t, int64(6), got.Tries)
@@ -186,7 +186,7 @@ func (k kind) staysFull(t *testing.T) {
 	assert.False(t, got.SettledAt.IsZero())
 	assert.Zero(t, r.number(t, `SELECT count(*) FROM outbox_signups WHERE password <> ''`))
 
-	require.NoError(t, r.Retry(t.Context(), s.ID))
+	require.NoError(t, r.Retry(t.Context(), s.ID, "eve"))
 	r.waitFor(t, s.ID, outbox.Registered)
 	requests = api.Requests()
 	body := string(requests[len(requests)-1].Body)
@@ -265,7 +265,7 @@ func (k kind) retryAfter(t *testing.T) {
 	eventually(t, func() bool { return !r.get(t, s.ID).NextTryAt.IsZero() })
 	assert.WithinDuration(t, time.Now().Add(time.Hour), r.get(t, s.ID).NextTryAt, 5*time.Minute)
 	api.ClearFaults()
-	require.NoError(t, r.Retry(t.Context(), s.ID), "a person need not wait")
+	require.NoError(t, r.Retry(t.Context(), s.ID, "eve"), "a person need not wait")
 	assert.Equal(t, outbox.Registered, r.wait(t, s.ID).Status)
 }
 
@@ -303,7 +303,7 @@ func (k kind) severalBrands(t *testing.T) {
 	assert.Equal(t, int64(2), got.Tries, "the first one is tried first again")
 	duplicate := newLead("again")
 	duplicate.Email = "first@example.com"
-	s, err := r.Add(t.Context(), nil, duplicate)
+	s, err := r.Add(t.Context(), duplicate)
 	require.NoError(t, err)
 	assert.Equal(t, clixnow.ReasonDuplicate, r.waitFor(t, s.ID, outbox.Refused).Reason)
 	counted := map[string]int64{}
@@ -351,26 +351,22 @@ func (k kind) corrected(t *testing.T) {
 	r.waitFor(t, s.ID, outbox.Refused)
 	var invalid *clixnow.ValidationError
 	require.ErrorAs(t, r.Correct(t.Context(), s.ID, outbox.Correction{Email: "no email"}, "eve"), &invalid)
-	require.ErrorAs(t, r.Correct(t.Context(), s.ID, outbox.Correction{Password: "short"}, "eve"), &invalid)
 	require.ErrorAs(t, r.Correct(t.Context(), s.ID, outbox.Correction{Phone: "\x00"}, "eve"), &invalid)
-	require.NoError(t, r.Correct(t.Context(), s.ID, outbox.Correction{
-		Email: "fixed@example.com", Phone: "+4144", Password: "Told-on-the-phone-1",
-	}, "eve"))
+	correction := outbox.Correction{Email: "fixed@example.com", Phone: "+4144"}
+	require.NoError(t, r.Correct(t.Context(), s.ID, correction, "eve"))
 	got := r.waitFor(t, s.ID, outbox.Registered)
 	assert.Equal(t, []string{"fixed@example.com", "+4144"}, []string{got.Lead.Email, got.Lead.Phone})
 	assert.Equal(t, "fixed@example.com", api.Leads()[1].Email)
 	requests := api.Requests()
-	assert.Contains(t, string(requests[len(requests)-1].Body), "Told-on-the-phone-1")
+	assert.Regexp(t, `"password":"[A-Z0-9]{20,}!"`, string(requests[len(requests)-1].Body), "its own was deleted")
 	history, err := r.History(t.Context(), s.ID)
 	require.NoError(t, err)
 	require.Len(t, history, 3)
 	assert.Equal(t, "eve", history[1].By)
-	assert.Equal(t, "email typo@example.com -> fixed@example.com, phone +41typo -> +4144, password changed",
-		history[1].Text)
+	assert.Equal(t, "email typo@example.com -> fixed@example.com, phone +41typo -> +4144", history[1].Text)
 	found, err := r.List(t.Context(), outbox.Query{Search: "fixed@"})
 	require.NoError(t, err)
 	assert.Len(t, found, 1)
-	assert.NotContains(t, history[1].Text, "Told")
 
 	api.refuse("full", 1000)
 	s = r.add(t, "full")
@@ -423,6 +419,7 @@ func (k kind) hooks(t *testing.T) {
 	_, err := k.open(t, address).ExecContext(t.Context(), `CREATE TABLE told (click_id TEXT, status TEXT)`)
 	require.NoError(t, err)
 	var failures atomic.Int64
+	var told calls
 	r := k.start(t, address, []*fakeAPI{api}, func(opts *outbox.Options) {
 		opts.Settled = func(ctx context.Context, tx *sql.Tx, s outbox.Signup) error {
 			_,
@@ -436,18 +433,147 @@ func (k kind) hooks(t *testing.T) {
 			}
 			return err
 		}
+		opts.Tried = func(_ context.Context, s outbox.Signup, err error) {
+			told.record(fmt.Sprint("tried ", s.Lead.ClickID, " ", clixnow.OutcomeOf(err)))
+		}
+		opts.Ended = func(s outbox.Signup) { told.record(fmt.Sprint(s.Lead.ClickID, " ", s.Status)) }
 	})
-	for clickID, want := range map[string]outbox.Status{"ok": outbox.Registered, "doubtful": outbox.Doubtful} {
-		r.waitFor(t, r.add(t, clickID).ID, want)
-		assert.Equal(t, int64(1),
-			r.number(t, `SELECT count(*) FROM told WHERE click_id = $1 AND status = $2`, clickID, want))
+	for _, want := range []struct {
+		clickID string
+		status  outbox.Status
+	}{{"ok", outbox.Registered}, {"doubtful", outbox.Doubtful}} { // the first one meets the failures
+		r.waitFor(t, r.add(t, want.clickID).ID, want.status)
+		assert.Equal(t, int64(1), r.number(t, `SELECT count(*) FROM told WHERE click_id = $1 AND status = $2`,
+			want.clickID, want.status))
 	}
 	assert.Len(t, api.Leads(), 1)
 	found, err := r.List(t.Context(), outbox.Query{Status: outbox.Doubtful})
 	require.NoError(t, err)
 	require.NoError(t, r.GiveUp(t.Context(), found[0].ID, "eve"))
 	assert.Equal(t, int64(1), r.number(t, `SELECT count(*) FROM told WHERE status = 'refused'`))
+	for _, text := range []string{"tried ok registered", "tried doubtful refused"} {
+		assert.Positive(t, told.number(text), text)
+	}
+	for _, text := range []string{"ok registered", "doubtful doubtful", "doubtful refused"} {
+		eventually(t, func() bool { return told.number(text) == 1 }, text)
+	}
 }
+
+// calls counts the calls of hooks.
+type calls struct {
+	mu   sync.Mutex
+	made []string
+}
+
+func (c *calls) record(text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.made = append(c.made, text)
+}
+
+func (c *calls) number(text string) (number int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, call := range c.made {
+		if call == text {
+			number++
+		}
+	}
+	return number
+}
+
+// due checks since when the first sign-up waits for a free worker. A sign-up
+// that waits for its time, or that is being tried, is not due.
+func (k kind) due(t *testing.T) {
+	t.Helper()
+	api := newFakeAPI(t)
+	address := k.create(t)
+	o, err := outbox.Open(t.Context(), k.open(t, address), k.dialect, outbox.Options{})
+	require.NoError(t, err)
+	due := func() time.Time {
+		counts, err := o.Counts(t.Context())
+		require.NoError(t, err)
+		return counts[outbox.Pending].Due
+	}
+	assert.True(t, due().IsZero())
+	before := time.Now().Truncate(time.Millisecond)
+	_, err = o.Add(t.Context(), newLead("first"))
+	require.NoError(t, err)
+	eventually(t, func() bool { return !due().IsZero() })
+	first := due()
+	assert.WithinRange(t, first, before, time.Now())
+	_, err = o.Add(t.Context(), newLead("second"))
+	require.NoError(t, err)
+	assert.Equal(t, first, due())
+
+	api.Inject(clixnowtest.Fault{Method: "POST", Status: 429, Times: 1000, Header: http.Header{"Retry-After": {"600"}}})
+	r := k.start(t, address, []*fakeAPI{api}, nil)
+	eventually(t, func() bool { return due().IsZero() }, "they wait for the time of the next try")
+	pending, err := r.List(t.Context(), outbox.Query{Status: outbox.Pending})
+	require.NoError(t, err)
+	assert.Len(t, pending, 2)
+}
+
+type contextKey struct{}
+
+// carried checks that a W3C traceparent gets from the context of Add to the
+// requests, to Settled and to the log, also after a restart.
+func (k kind) carried(t *testing.T) {
+	t.Helper()
+	const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	api := newFakeAPI(t)
+	api.down.Store(http.StatusTooManyRequests)
+	address := k.create(t)
+	var settled sync.Map
+	change := func(opts *outbox.Options) {
+		opts.Carry = func(ctx context.Context) string {
+			text, _ := ctx.Value(contextKey{}).(string)
+			return text
+		}
+		opts.Restore = func(ctx context.Context, carried string) context.Context {
+			return context.WithValue(ctx, contextKey{}, "restored "+carried)
+		}
+		opts.Settled = func(ctx context.Context, _ *sql.Tx, s outbox.Signup) error {
+			settled.Store(s.ID, ctx.Value(contextKey{}))
+			return nil
+		}
+		transport := roundTripper(func(request *http.Request) (*http.Response, error) {
+			if text, ok := request.Context().Value(contextKey{}).(string); ok {
+				request = request.Clone(request.Context())
+				request.Header.Set("Traceparent", text)
+			}
+			return http.DefaultTransport.RoundTrip(request)
+		})
+		client, err := clixnow.NewClient(api.Brand, api.Token, append(clientOptions(api.url),
+			clixnow.WithHTTPClient(&http.Client{Transport: transport}))...)
+		require.NoError(t, err)
+		t.Cleanup(client.CloseIdleConnections)
+		opts.Routes[0].Client = client
+	}
+	r := k.start(t, address, []*fakeAPI{api}, change)
+	for text, want := range map[string]any{
+		traceparent: "restored " + traceparent, "": nil, strings.Repeat("x", 501): nil, "a\x00b": "restored a\uFFFDb",
+	} {
+		api.down.Store(http.StatusTooManyRequests)
+		s, err := r.Add(context.WithValue(t.Context(), contextKey{}, text), newLead(fmt.Sprint("trace", len(text))))
+		require.NoError(t, err)
+		r.stop()
+		r = k.start(t, address, []*fakeAPI{api}, change)
+		api.down.Store(0)
+		r.waitFor(t, s.ID, outbox.Registered)
+		got, _ := settled.Load(s.ID)
+		assert.Equal(t, want, got)
+		requests := api.Requests()
+		header := requests[len(requests)-1].Header.Get("Traceparent")
+		if text, ok := want.(string); ok && !strings.Contains(text, "\uFFFD") {
+			assert.Equal(t, text, header)
+		}
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
 
 func (k kind) keep(t *testing.T) {
 	t.Helper()
@@ -506,7 +632,7 @@ func (k kind) stop(t *testing.T) {
 	assert.Equal(t, outbox.Registered, r.get(t, s.ID).Status, "a stop waits for the tries in progress")
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := r.Add(ended, nil, newLead("late"))
+	_, err := r.Add(ended, newLead("late"))
 	require.Error(t, err)
 }
 
@@ -573,7 +699,7 @@ func TestRescue(t *testing.T) {
 	api := newFakeAPI(t)
 	k := postgresKind(t)
 	address := k.create(t)
-	change := func(opts *outbox.Options) { opts.AttemptTimeout = time.Minute }
+	change := func(opts *outbox.Options) { opts.TryTimeout = time.Minute }
 	api.down.Store(http.StatusTooManyRequests)
 	r := k.start(t, address, []*fakeAPI{api}, change)
 	dead, slow := r.add(t, "dead"), r.add(t, "slow")

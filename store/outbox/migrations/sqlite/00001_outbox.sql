@@ -21,11 +21,14 @@ CREATE TABLE outbox_signups (
 	reason        TEXT NOT NULL DEFAULT '',     -- why the brand refused the lead
 	replaced      BIGINT NOT NULL DEFAULT 0,    -- how often the visitor has corrected the sign-up
 	history       TEXT NOT NULL DEFAULT '',     -- lines of JSON
+	carried       TEXT NOT NULL DEFAULT '',     -- what Options.Carry has returned
 	password      TEXT NOT NULL                 -- '' after the sign-up is settled; see padding in sqlite.go
 );
 
 -- This prevents a second sign-up by a double click. After a refusal, a new
 -- sign-up can have the same click id.
 CREATE UNIQUE INDEX outbox_signups_click ON outbox_signups (click_hash) WHERE status <> 'refused';
+-- Check writes to this table.
+CREATE TABLE outbox_check (id BIGINT PRIMARY KEY, checked_at BIGINT NOT NULL);
 CREATE INDEX outbox_signups_status ON outbox_signups (status, created_at);
 CREATE INDEX outbox_signups_settled ON outbox_signups (settled_at) WHERE settled_at > 0;

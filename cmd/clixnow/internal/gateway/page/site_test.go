@@ -64,7 +64,7 @@ func newFixture(t *testing.T, change ...func(*page.Options)) *fixture {
 	require.NoError(t, err)
 	f.opts = page.Options{
 		Add: func(ctx context.Context, req clixnow.CreateLeadRequest) (*outbox.Signup, error) {
-			return f.outbox.Add(ctx, nil, req)
+			return f.outbox.Add(ctx, req)
 		},
 		Wait: func(ctx context.Context, id string) (*outbox.Signup, error) {
 			ctx, cancel := context.WithTimeout(ctx, f.wait)

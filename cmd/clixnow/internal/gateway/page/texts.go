@@ -1,10 +1,51 @@
 package page
 
+import (
+	"fmt"
+	"os"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// ReadTexts reads a TOML file of texts. A key may be written as "form.title" or
+// as title in the table [form].
+func ReadTexts(path string) (map[string]string, error) {
+	data, err := os.ReadFile(path) //nolint:gosec // the configuration names the file
+	if err != nil {
+		return nil, err
+	}
+	var tables map[string]any
+	if err := toml.Unmarshal(data, &tables); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	texts := make(map[string]string)
+	if err := flatten(texts, "", tables); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return texts, nil
+}
+
+func flatten(texts map[string]string, prefix string, table map[string]any) error {
+	for key, value := range table {
+		switch value := value.(type) {
+		case string:
+			texts[prefix+key] = value
+		case map[string]any:
+			if err := flatten(texts, prefix+key+".", value); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("%q must be a text in quotation marks", prefix+key)
+		}
+	}
+	return nil
+}
+
 // DefaultTexts returns the texts of the pages by their keys, in English. A file
 // of texts can replace any of them. An empty line begins a new paragraph.
 //
 // The text about a fault of a field is that of "problem.FIELD.CODE", or else of
-// "problem.CODE". FIELD is the name of the API, and CODE is a
+// "problem.any.CODE". FIELD is the name of the API, and CODE is a
 // clixnow.ProblemCode.
 func DefaultTexts() map[string]string {
 	return map[string]string{
@@ -38,19 +79,19 @@ func DefaultTexts() map[string]string {
 		"label.acceptPromotions":         "Send me news and offers (optional)",
 		"hint.phone":                     "With the country code if it is not a number of this country, like +41\u00a079\u00a0555\u00a001\u00a002",
 
-		"problem.missing":          "Fill in this field",
-		"problem.email":            "Enter an email address like name@example.com",
-		"problem.password_length":  "Enter a password of at least 8 characters",
-		"problem.password_special": "Enter a password with a character that is neither a letter nor a digit",
-		"problem.two_letters":      "Enter a code of two letters",
-		"problem.url":              "Enter an address that begins with https://",
-		"problem.too_long":         "Enter a shorter text",
-		"problem.utf8":             "Enter this again: it has characters that cannot be read",
-		"problem.not_encodable":    "Enter this again: it cannot be sent",
-		"problem.reserved":         "Leave this field out",
-		"problem.out_of_range":     "Enter another value: this one is too small or too large",
-		"problem.unknown_value":    "Enter another value: this one is unknown",
-		"problem.other":            "Enter another value",
+		"problem.any.missing":          "Fill in this field",
+		"problem.any.email":            "Enter an email address like name@example.com",
+		"problem.any.password_length":  "Enter a password of at least 8 characters",
+		"problem.any.password_special": "Enter a password with a character that is neither a letter nor a digit",
+		"problem.any.two_letters":      "Enter a code of two letters",
+		"problem.any.url":              "Enter an address that begins with https://",
+		"problem.any.too_long":         "Enter a shorter text",
+		"problem.any.utf8":             "Enter this again: it has characters that cannot be read",
+		"problem.any.not_encodable":    "Enter this again: it cannot be sent",
+		"problem.any.reserved":         "Leave this field out",
+		"problem.any.out_of_range":     "Enter another value: this one is too small or too large",
+		"problem.any.unknown_value":    "Enter another value: this one is unknown",
+		"problem.any.other":            "Enter another value",
 
 		"problem.firstName.missing":                "Enter your first name",
 		"problem.lastName.missing":                 "Enter your last name",

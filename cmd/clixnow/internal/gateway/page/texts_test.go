@@ -6,9 +6,12 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -46,6 +49,50 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
+func TestReadTexts(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		file string
+		want map[string]string
+		err  string
+	}{
+		"keys":     {`"form.title" = "Konto"`, map[string]string{"form.title": "Konto"}, ""},
+		"dots":     {`form.title = "Konto"`, map[string]string{"form.title": "Konto"}, ""},
+		"tables":   {"home = \"a\"\n[problem.email]\nmissing = \"b\"", map[string]string{"home": "a", "problem.email.missing": "b"}, ""},
+		"empty":    {"", map[string]string{}, ""},
+		"a number": {"form.title = 1", nil, `"form.title" must be a text`},
+		"no TOML":  {"form.title", nil, "texts.toml: toml: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "texts.toml")
+			require.NoError(t, os.WriteFile(path, []byte(test.file), 0o600))
+			texts, err := page.ReadTexts(path)
+			assert.Equal(t, test.want, texts)
+			if test.err != "" {
+				assert.ErrorContains(t, err, test.err)
+				return
+			}
+			assert.NoError(t, err)
+		})
+	}
+	_, err := page.ReadTexts("missing.toml")
+	assert.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+// TestKeysOfTexts checks that a file can replace all texts, whether it has
+// tables or not: in TOML, a key cannot be both a text and a table.
+func TestKeysOfTexts(t *testing.T) {
+	t.Parallel()
+	texts := page.DefaultTexts()
+	for key := range texts {
+		for table := key; strings.Contains(table, "."); {
+			table = table[:strings.LastIndexByte(table, '.')]
+			assert.NotContains(t, texts, table, key)
+		}
+	}
+}
+
 // TestTextOfEachProblemCode reads the codes from the source, so that a new one
 // is not forgotten.
 func TestTextOfEachProblemCode(t *testing.T) {
@@ -65,11 +112,11 @@ func TestTextOfEachProblemCode(t *testing.T) {
 	require.Contains(t, codes, string(clixnow.ProblemUnknownValue))
 	texts := page.DefaultTexts()
 	for _, code := range codes {
-		assert.NotEmpty(t, texts["problem."+code], code)
+		assert.NotEmpty(t, texts["problem.any."+code], code)
 		shown := answer(t, nil, &clixnow.ValidationError{
 			Fields: []clixnow.FieldError{{Field: "comment", Code: clixnow.ProblemCode(code)}},
 		})
-		assert.Contains(t, shown.Body.String(), "<li>comment: "+texts["problem."+code]+"</li>", code)
+		assert.Contains(t, shown.Body.String(), "<li>comment: "+texts["problem.any."+code]+"</li>", code)
 	}
 }
 

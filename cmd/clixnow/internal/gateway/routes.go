@@ -1,0 +1,87 @@
+package gateway
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"slices"
+	"strings"
+
+	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/clixnowtest"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
+	"github.com/clixnow/clixnow-go/router"
+)
+
+// newRoutes returns the brands in the order in which they are tried, with the
+// countries that each of them takes.
+func newRoutes(
+	ctx context.Context, a *app.App, brands []string, opts ...clixnow.Option,
+) (routes []router.Route, err error) {
+	clients, err := a.ClientsInOrder(ctx, brands, opts...)
+	if err != nil {
+		return nil, err
+	}
+	for _, client := range clients {
+		settings, err := a.SettingsOf(client.Brand())
+		if err != nil {
+			return nil, err
+		}
+		route := router.Route{Client: client}
+		if len(settings.Countries) > 0 {
+			route.Accepts = func(req clixnow.CreateLeadRequest) bool {
+				return slices.ContainsFunc(settings.Countries, func(country string) bool {
+					return strings.EqualFold(country, req.CountryCode)
+				})
+			}
+		}
+		routes = append(routes, route)
+	}
+	return routes, nil
+}
+
+// countries returns the countries of the form: those of the configuration or of
+// the brands. Empty means all.
+func countries(a *app.App, config app.Gateway, routes []router.Route) (all []string) {
+	if len(config.FormCountries) > 0 {
+		return config.FormCountries
+	}
+	for _, route := range routes {
+		settings, err := a.SettingsOf(route.Client.Brand())
+		if err != nil || len(settings.Countries) == 0 {
+			return nil
+		}
+		for _, country := range settings.Countries {
+			all = append(all, strings.ToUpper(country))
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// tokenKey returns the key that signs the tokens of visitors. All processes
+// must have the same one, and the database must not have it. So it is made of
+// the tokens of the brands, which are secret, and which all processes have.
+func tokenKey(ctx context.Context, a *app.App, routes []router.Route) []byte {
+	if a.Demo {
+		return nil // a random one
+	}
+	mac := hmac.New(sha256.New, []byte("clixnow gateway"))
+	for _, route := range routes {
+		settings, err := a.SettingsOf(route.Client.Brand())
+		if err != nil {
+			continue
+		}
+		token, _ := settings.Token(ctx) // a token that cannot be read has been reported
+		_, _ = mac.Write([]byte(settings.Brand + "\n" + token + "\n"))
+	}
+	return mac.Sum(nil)
+}
+
+// addDemoRoute adds a second fake brand for --demo. The first one then takes
+// only leads of one country.
+func addDemoRoute(routes []router.Route, opt clixnow.Option) (both []router.Route, second *clixnowtest.Server) {
+	second = clixnowtest.NewServer(clixnowtest.WithBrand("demo2"))
+	routes[0].Accepts = func(req clixnow.CreateLeadRequest) bool { return strings.EqualFold(req.CountryCode, "CH") }
+	return append(routes, router.Route{Client: second.Client(opt)}), second
+}
