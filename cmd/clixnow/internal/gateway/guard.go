@@ -76,7 +76,8 @@ func (g *guard) protect(next http.Handler) http.Handler {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			writeProblem(w, r, http.StatusUnauthorized, "invalid", "the header Authorization must be \"Bearer SECRET\"")
 		case g.pages.Check(r) != nil:
-			writeProblem(w, r, http.StatusForbidden, "invalid", "this page may not send sign-ups: add its origin to the "+
+			writeProblem(w, r, http.StatusForbidden, "invalid",
+				"this page may not send sign-ups: add its origin to the "+
 				"configuration of the gateway")
 		default:
 			limited.ServeHTTP(w, r)
