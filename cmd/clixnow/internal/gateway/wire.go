@@ -1,14 +1,9 @@
 package gateway
 
 import (
-	"bytes"
-	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-
-	"github.com/pelletier/go-toml/v2"
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
@@ -17,45 +12,31 @@ import (
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/loopback"
 )
 
-// complete adds what the request of a visitor tells. The address of a server is
-// not that of the visitor.
+// complete adds what the request of a visitor tells. The address and the device
+// of a server are not those of its visitor.
 func (e *endpoint) complete(req *clixnow.CreateLeadRequest, r *http.Request) {
-	var address netip.Addr
 	if isBrowser(r) {
-		address = e.guard.address(r)
+		page.Complete(req, r, e.guard.address(r))
+		return
 	}
-	page.Complete(req, r, address)
+	page.Complete(req, new(http.Request), netip.Addr{})
 }
 
 // newSite returns the pages that visitors see.
-func (g *gateway) newSite(e *endpoint) (*page.Site, error) {
-	texts, err := readTexts(g.config.TextsFile)
-	if err != nil {
-		return nil, app.Usage("texts_file: %w", err)
-	}
-	site, err := page.New(page.Options{
+func (g *gateway) newSite(e *endpoint) (site *page.Site, err error) {
+	opts := page.Options{
 		Add: e.add, Wait: e.waitFor, ByToken: g.outbox.ByToken, Countries: countries(g.app, g.config, g.routes),
-		Texts: texts, Address: e.guard.address, DemoOrigins: g.demoOrigins, Log: g.log,
-	})
-	if err != nil {
+		Address: e.guard.address, DemoOrigins: g.demoOrigins, Log: g.log,
+	}
+	if g.config.TextsFile != "" {
+		if opts.Texts, err = page.ReadTexts(g.config.TextsFile); err != nil {
+			return nil, app.Usage("texts_file: %w", err)
+		}
+	}
+	if site, err = page.New(opts); err != nil {
 		return nil, app.Usage("[gateway]: %w", err)
 	}
 	return site, nil
-}
-
-// readTexts reads a TOML file of texts by their keys.
-func readTexts(path string) (texts map[string]string, err error) {
-	if path == "" {
-		return nil, nil
-	}
-	data, err := os.ReadFile(path) //nolint:gosec // the user names the file
-	if err != nil {
-		return nil, err
-	}
-	if err := toml.Unmarshal(bytes.TrimPrefix(data, []byte(byteOrderMark)), &texts); err != nil {
-		return nil, fmt.Errorf("%s: %w: it must have lines such as \"form.title\" = \"Sign up\"", path, err)
-	}
-	return texts, nil
 }
 
 // publicHandler returns the handler for visitors.

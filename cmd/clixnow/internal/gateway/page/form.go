@@ -53,7 +53,7 @@ func (s *Site) label(field string) string { return cmp.Or(s.texts["label."+field
 // problemText returns the text about a fault.
 func (s *Site) problemText(fault clixnow.FieldError) string {
 	code := string(fault.Code)
-	return cmp.Or(s.texts["problem."+fault.Field+"."+code], s.texts["problem."+code], s.texts["problem.other"])
+	return cmp.Or(s.texts["problem."+fault.Field+"."+code], s.texts["problem.any."+code], s.texts["problem.any.other"])
 }
 
 // countryOptions returns the countries in the order of their names.

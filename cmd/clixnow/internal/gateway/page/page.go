@@ -45,8 +45,8 @@ type Options struct {
 	ByToken func(ctx context.Context, token string) (*outbox.Signup, error)
 	// Countries are the codes of the countries of the form. Nil means all.
 	Countries []string
-	// Texts replaces texts of the pages by their keys. See DefaultTexts. Nil
-	// means none.
+	// Texts replaces texts of the pages by their keys, which are those of
+	// texts.toml. Nil means none.
 	Texts map[string]string
 	// Address returns the address of a visitor. Nil means that it is unknown.
 	Address func(*http.Request) netip.Addr
@@ -69,7 +69,11 @@ type Site struct {
 
 // New returns an error if a key of opts.Texts is unknown, or a country.
 func New(opts Options) (*Site, error) {
-	s := &Site{opts: opts, texts: DefaultTexts()}
+	s := &Site{opts: opts}
+	var err error
+	if s.texts, err = parseTexts(defaultTexts); err != nil {
+		return nil, err
+	}
 	var unknown []string
 	for key, text := range opts.Texts {
 		if _, known := s.texts[key]; !known {

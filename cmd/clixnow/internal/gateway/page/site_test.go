@@ -64,7 +64,7 @@ func newFixture(t *testing.T, change ...func(*page.Options)) *fixture {
 	require.NoError(t, err)
 	f.opts = page.Options{
 		Add: func(ctx context.Context, req clixnow.CreateLeadRequest) (*outbox.Signup, error) {
-			return f.outbox.Add(ctx, nil, req)
+			return f.outbox.Add(ctx, req)
 		},
 		Wait: func(ctx context.Context, id string) (*outbox.Signup, error) {
 			ctx, cancel := context.WithTimeout(ctx, f.wait)
@@ -276,7 +276,7 @@ func TestOutcomes(t *testing.T) {
 			typed:  url.Values{"phone": {"12 <3"}, "acceptPromotions": {"yes"}},
 			status: http.StatusUnprocessableEntity,
 			page: []string{
-				`id="phone-problem"><span class="visually-hidden">Error: </span>Enter a phone number with its country code`,
+				`<span class="visually-hidden">Error: </span>Enter a phone number with its country code`,
 				`value="Allison"`, `value="Brown"`, `value="allison.brown@example.com"`, `value="12 &lt;3"`,
 				`value="CH" selected`, `name="acceptTermsAndConditions" type="checkbox" value="yes" checked>`,
 				`name="acceptPromotions" type="checkbox" value="yes" checked>`,
@@ -460,7 +460,10 @@ func TestTamperedForm(t *testing.T) {
 		"name of two lines":        {url.Values{"firstName": {"A\r\nB\x00"}}, http.StatusSeeOther},
 		"long name":                {url.Values{"lastName": {long}}, http.StatusUnprocessableEntity},
 		"long email":               {url.Values{"email": {long + "@example.com"}}, http.StatusUnprocessableEntity},
-		"two emails":               {url.Values{"email": {"a@example.com, b@example.com"}}, http.StatusUnprocessableEntity},
+		"two emails": {
+			url.Values{"email": {"a@example.com, b@example.com"}},
+			http.StatusUnprocessableEntity,
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -479,9 +482,11 @@ func TestTamperedForm(t *testing.T) {
 func TestPhoneSeparators(t *testing.T) {
 	t.Parallel()
 	for name, typed := range map[string]string{
-		"no-break space": "+41\u00a079\u00a0555\u00a001\u00a002", "no-break hyphen": "+41\u201179\u2011555\u201101\u201102",
-		"en dash": "+41–79–555–01–02", "tab": "\t+41\t795550102", "direction marks": "\u202a+41 79 555 01 02\u202c",
-		"national": "079 555 01 02", "zero in parentheses": "+41 (0)79 555 01 02", "00": "0041 79 555 01 02",
+		"no-break space":  "+41\u00a079\u00a0555\u00a001\u00a002",
+		"no-break hyphen": "+41\u201179\u2011555\u201101\u201102",
+		"en dash":         "+41–79–555–01–02", "tab": "\t+41\t795550102",
+		"direction marks": "\u202a+41 79 555 01 02\u202c",
+		"national":        "079 555 01 02", "zero in parentheses": "+41 (0)79 555 01 02", "00": "0041 79 555 01 02",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -515,7 +520,8 @@ func TestRedirect(t *testing.T) {
 			t.Parallel()
 			signup := &outbox.Signup{Status: outbox.Registered, RedirectURL: address}
 			recorder := httptest.NewRecorder()
-			site.Answer(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/signups/x", nil), signup, nil)
+			site.Answer(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/signups/x", nil),
+				signup, nil)
 			assert.Equal(t, isSafe, site.RedirectURL(signup) != "")
 			assert.Equal(t, isSafe, recorder.Header().Get("Location") != "")
 			if isSafe {
@@ -566,7 +572,8 @@ func TestFormSentAgain(t *testing.T) {
 			t.Parallel()
 			f := working(t)
 			bruno := url.Values{
-				"firstName": {"Bruno"}, "lastName": {"Costa"}, "email": {"bruno@example.com"}, "phone": {"+41795550103"},
+				"firstName": {"Bruno"}, "lastName": {"Costa"}, "email": {"bruno@example.com"},
+				"phone": {"+41795550103"},
 			}
 			form := f.get("/" + query)
 			first := f.post(form.filled(nil))
@@ -596,8 +603,8 @@ func TestFormSentAgain(t *testing.T) {
 	})
 }
 
-// postAndWait posts a form that is not registered soon, and returns the page that the
-// browser then shows.
+// postAndWait posts a form that is not registered soon, and returns the page
+// that the browser then shows.
 func (f *fixture) postAndWait(values url.Values) reply {
 	f.Helper()
 	f.wait = time.Millisecond
@@ -620,7 +627,8 @@ func TestVisitorWaits(t *testing.T) {
 	assert.Equal(t, "no-store", waiting.Header.Get("Cache-Control"))
 	path := waiting.Request.URL.Path
 	for name, wrong := range map[string]string{
-		"guessed": "/registration/guess", "changed": path + "x", "NUL": "/registration/%00", "long": path + strings.Repeat("x", 9000),
+		"guessed": "/registration/guess", "changed": path + "x", "NUL": "/registration/%00",
+		"long": path + strings.Repeat("x", 9000),
 	} {
 		stranger := f.get(wrong)
 		assert.Equal(t, http.StatusNotFound, stranger.StatusCode, name)
@@ -759,7 +767,8 @@ func TestAddRefuses(t *testing.T) {
 	})
 	refused := f.post(f.visit(""))
 	assert.Equal(t, http.StatusUnprocessableEntity, refused.StatusCode)
-	assert.Contains(t, refused.body, `<a href="#countryCode">We are sorry: people from this country cannot sign up here</a>`)
+	assert.Contains(t, refused.body,
+		`<a href="#countryCode">We are sorry: people from this country cannot sign up here</a>`)
 	assert.Contains(t, refused.body, "<li>Enter another value</li>", "the text for a code that has none")
 }
 
@@ -791,13 +800,15 @@ func TestHardening(t *testing.T) {
 	f := working(t)
 	values := f.visit("")
 	form, mistaken := f.get("/"), f.post(url.Values{})
-	for name, shown := range map[string]reply{"form": form, "mistakes": mistaken, "not found": f.get("/registration/x")} {
+	pages := map[string]reply{"form": form, "mistakes": mistaken, "not found": f.get("/registration/x")}
+	for name, shown := range pages {
 		assert.Equal(t, "same-origin", shown.Header.Get("Referrer-Policy"), name)
 		assert.Equal(t, "nosniff", shown.Header.Get("X-Content-Type-Options"), name)
 		assert.Equal(t, "DENY", shown.Header.Get("X-Frame-Options"), name)
 		policy := shown.Header.Get("Content-Security-Policy")
 		assert.Contains(t, policy, "default-src 'none'; style-src 'sha256-", name)
-		assert.Contains(t, policy, "frame-ancestors 'none'; base-uri 'none'; form-action 'self' https: "+f.fake.URL, name)
+		assert.Contains(t, policy, "frame-ancestors 'none'; base-uri 'none'; form-action 'self' https: "+f.fake.URL,
+			name)
 		assert.NotContains(t, policy, "unsafe", name)
 		assert.NotContains(t, shown.body, "<script", name)
 		assert.NotContains(t, shown.body, "style=", name)
@@ -839,7 +850,8 @@ func TestReferralURLBehindProxy(t *testing.T) {
 		want    string
 	}{
 		"scheme and host": {
-			[][2]string{{"X-Forwarded-Proto", "https"}, {"X-Forwarded-Host", "go.example"}}, "https://go.example/?sub2=s",
+			[][2]string{{"X-Forwarded-Proto", "https"}, {"X-Forwarded-Host", "go.example"}},
+			"https://go.example/?sub2=s",
 		},
 		"scheme":      {[][2]string{{"X-Forwarded-Proto", "https"}, {"Host", "x"}}, "https://127.0.0.1"},
 		"broken host": {[][2]string{{"X-Forwarded-Host", "a b, c"}}, ""},

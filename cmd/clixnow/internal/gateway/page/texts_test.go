@@ -6,9 +6,12 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -34,8 +37,11 @@ func TestNewRefuses(t *testing.T) {
 			page.Options{Texts: map[string]string{"form.titel": "", "form.title": "", "Button": ""}},
 			`the form has no texts with these keys: "Button", "form.titel"`,
 		},
-		"language":      {page.Options{Texts: map[string]string{"lang": "the best"}}, "the code of a language"},
-		"country":       {page.Options{Countries: []string{"CH", "Switzerland"}}, `"Switzerland" is not the code of a country`},
+		"language": {page.Options{Texts: map[string]string{"lang": "the best"}}, "the code of a language"},
+		"country": {
+			page.Options{Countries: []string{"CH", "Switzerland"}},
+			`"Switzerland" is not the code of a country`,
+		},
 		"three letters": {page.Options{Countries: []string{"CHE"}}, `"CHE" is not the code of a country`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -43,6 +49,54 @@ func TestNewRefuses(t *testing.T) {
 			_, err := page.New(test.opts)
 			assert.ErrorContains(t, err, test.want)
 		})
+	}
+}
+
+func TestReadTexts(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		file string
+		want map[string]string
+		err  string
+	}{
+		"keys": {`"form.title" = "Konto"`, map[string]string{"form.title": "Konto"}, ""},
+		"dots": {`form.title = "Konto"`, map[string]string{"form.title": "Konto"}, ""},
+		"tables": {
+			"home = \"a\"\n[problem.email]\nmissing = \"b\"",
+			map[string]string{"home": "a", "problem.email.missing": "b"},
+			"",
+		},
+		"empty":    {"", map[string]string{}, ""},
+		"a number": {"form.title = 1", nil, `"form.title" must be a text`},
+		"no TOML":  {"form.title", nil, "texts.toml: toml: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "texts.toml")
+			require.NoError(t, os.WriteFile(path, []byte(test.file), 0o600))
+			texts, err := page.ReadTexts(path)
+			assert.Equal(t, test.want, texts)
+			if test.err != "" {
+				assert.ErrorContains(t, err, test.err)
+				return
+			}
+			assert.NoError(t, err)
+		})
+	}
+	_, err := page.ReadTexts("missing.toml")
+	assert.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+// TestKeysOfTexts checks that a file can replace all texts, whether it has
+// tables or not: in TOML, a key cannot be both a text and a table.
+func TestKeysOfTexts(t *testing.T) {
+	t.Parallel()
+	texts := defaultTexts(t)
+	for key := range texts {
+		for table := key; strings.Contains(table, "."); {
+			table = table[:strings.LastIndexByte(table, '.')]
+			assert.NotContains(t, texts, table, key)
+		}
 	}
 }
 
@@ -63,13 +117,13 @@ func TestTextOfEachProblemCode(t *testing.T) {
 		return true
 	})
 	require.Contains(t, codes, string(clixnow.ProblemUnknownValue))
-	texts := page.DefaultTexts()
+	texts := defaultTexts(t)
 	for _, code := range codes {
-		assert.NotEmpty(t, texts["problem."+code], code)
+		assert.NotEmpty(t, texts["problem.any."+code], code)
 		shown := answer(t, nil, &clixnow.ValidationError{
 			Fields: []clixnow.FieldError{{Field: "comment", Code: clixnow.ProblemCode(code)}},
 		})
-		assert.Contains(t, shown.Body.String(), "<li>comment: "+texts["problem."+code]+"</li>", code)
+		assert.Contains(t, shown.Body.String(), "<li>comment: "+texts["problem.any."+code]+"</li>", code)
 	}
 }
 
@@ -107,15 +161,33 @@ func TestAnswer(t *testing.T) {
 		"click id of another person": {
 			nil, fmt.Errorf("add: %w", outbox.ErrClickIDTaken), http.StatusConflict, "can no longer be changed",
 		},
-		"not found":     {nil, outbox.ErrNotFound, http.StatusNotFound, "There is no registration to show"},
-		"database":      {nil, outbox.ErrDatabase, http.StatusServiceUnavailable, "Trying again never signs you up twice."},
-		"too large":     {nil, &http.MaxBytesError{}, http.StatusRequestEntityTooLarge, "We could not read the form"},
-		"unreadable":    {nil, errors.New("read the form"), http.StatusBadRequest, "We could not read the form"},
-		"no secret":     {nil, page.StatusError(http.StatusUnauthorized), http.StatusUnauthorized, "cannot be used from here"},
-		"other origin":  {nil, page.StatusError(http.StatusForbidden), http.StatusForbidden, "cannot be used from here"},
-		"too many":      {nil, page.StatusError(http.StatusTooManyRequests), http.StatusTooManyRequests, "Please wait a minute"},
-		"media type":    {nil, page.StatusError(http.StatusUnsupportedMediaType), http.StatusUnsupportedMediaType, "We could not read the form"},
-		"shutting down": {nil, page.StatusError(http.StatusServiceUnavailable), http.StatusServiceUnavailable, "Something went wrong"},
+		"not found": {nil, outbox.ErrNotFound, http.StatusNotFound, "There is no registration to show"},
+		"database": {
+			nil, outbox.ErrDatabase, http.StatusServiceUnavailable,
+			"Trying again never signs you up twice.",
+		},
+		"too large":  {nil, &http.MaxBytesError{}, http.StatusRequestEntityTooLarge, "We could not read the form"},
+		"unreadable": {nil, errors.New("read the form"), http.StatusBadRequest, "We could not read the form"},
+		"no secret": {
+			nil, page.StatusError(http.StatusUnauthorized), http.StatusUnauthorized,
+			"cannot be used from here",
+		},
+		"other origin": {
+			nil, page.StatusError(http.StatusForbidden), http.StatusForbidden,
+			"cannot be used from here",
+		},
+		"too many": {
+			nil, page.StatusError(http.StatusTooManyRequests), http.StatusTooManyRequests,
+			"Please wait a minute",
+		},
+		"media type": {
+			nil, page.StatusError(http.StatusUnsupportedMediaType), http.StatusUnsupportedMediaType,
+			"We could not read the form",
+		},
+		"shutting down": {
+			nil, page.StatusError(http.StatusServiceUnavailable), http.StatusServiceUnavailable,
+			"Something went wrong",
+		},
 		"wrong address": {nil, page.StatusError(http.StatusNotFound), http.StatusNotFound, "no registration"},
 	}
 	for name, test := range tests {
@@ -124,7 +196,8 @@ func TestAnswer(t *testing.T) {
 			shown := answer(t, test.signup, test.err)
 			assert.Equal(t, test.status, shown.Code)
 			assert.Contains(t, shown.Body.String(), test.want)
-			assert.NotContains(t, shown.Body.String(), "href=\"../", "the form of the gateway is not that of the visitor")
+			assert.NotContains(t, shown.Body.String(), "href=\"../",
+				"the form of the gateway is not that of the visitor")
 			assert.Equal(t, test.status == http.StatusAccepted, shown.Header().Get("Refresh") != "")
 			assert.Equal(t, test.status == http.StatusServiceUnavailable, shown.Header().Get("Retry-After") != "")
 			assert.Equal(t, "no-store", shown.Header().Get("Cache-Control"))
@@ -157,14 +230,15 @@ func TestTextOfEachReason(t *testing.T) {
 // TestTranslation replaces each text, and looks for English ones.
 func TestTranslation(t *testing.T) {
 	t.Parallel()
-	texts := page.DefaultTexts()
+	texts := defaultTexts(t)
 	for key := range texts {
 		texts[key] = "«" + key + "»"
 	}
 	texts["lang"], texts["dir"], texts["form.terms_url"] = "ar", "rtl", "https://example.com/terms"
 	f := working(t, func(opts *page.Options) { opts.Texts = texts })
 	form, mistaken := f.get("/"), f.post(url.Values{"phone": {"x"}, "form": {"a"}})
-	for name, shown := range map[string]reply{"form": form, "mistakes": mistaken, "not found": f.get("/registration/x")} {
+	pages := map[string]reply{"form": form, "mistakes": mistaken, "not found": f.get("/registration/x")}
+	for name, shown := range pages {
 		assert.Contains(t, shown.body, `<html lang="ar" dir="rtl">`, name)
 		visible := regexp.MustCompile(`(?s)<head>.*?<title>|<style>.*</style>|<[^>]*>|«[^»]*»|<option.*</option>`).
 			ReplaceAllString(shown.body, "")
@@ -183,8 +257,16 @@ func TestCountries(t *testing.T) {
 		lang      string
 		want      []string
 	}{
-		"English":                 {[]string{"se", "AT", "CH", "AT"}, "en", []string{"AT Austria", "SE Sweden", "CH Switzerland"}},
-		"German":                  {[]string{"ZA", "AT", "EG"}, "de", []string{"EG Ägypten", "AT Österreich", "ZA Südafrika"}},
+		"English": {
+			[]string{"se", "AT", "CH", "AT"},
+			"en",
+			[]string{"AT Austria", "SE Sweden", "CH Switzerland"},
+		},
+		"German": {
+			[]string{"ZA", "AT", "EG"},
+			"de",
+			[]string{"EG Ägypten", "AT Österreich", "ZA Südafrika"},
+		},
 		"language without names":  {[]string{"CH"}, "tlh", []string{"CH Switzerland"}},
 		"Swiss German falls back": {[]string{"CH"}, "de-CH", []string{"CH Schweiz"}},
 	} {
@@ -202,8 +284,16 @@ func TestCountries(t *testing.T) {
 }
 
 func (r reply) countries() (all []string) {
-	for _, match := range regexp.MustCompile(`<option value="(\w+)">([^<]+)</option>`).FindAllStringSubmatch(r.body, -1) {
+	options := regexp.MustCompile(`<option value="(\w+)">([^<]+)</option>`)
+	for _, match := range options.FindAllStringSubmatch(r.body, -1) {
 		all = append(all, match[1]+" "+match[2])
 	}
 	return all
+}
+
+func defaultTexts(t *testing.T) map[string]string {
+	t.Helper()
+	texts, err := page.ReadTexts("texts.toml")
+	require.NoError(t, err)
+	return texts
 }
