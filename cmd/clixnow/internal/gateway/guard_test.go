@@ -209,7 +209,8 @@ func TestUnknownProxy(t *testing.T) {
 func TestHosts(t *testing.T) {
 	t.Parallel()
 	api := newFakeAPI(t)
-	p := start(t, api, t.TempDir()+"/signups.db", "[gateway.admin]\nhosts = [\"leads.example\"]")
+	p := start(t, api, t.TempDir()+"/signups.db", "[gateway.admin]\nhosts = [\"leads.example\"]\n"+
+		"user_header = \"X-User\"")
 	for _, path := range []string{"/", "/healthz", "/readyz", "/metrics"} {
 		for host, want := range map[string]int{
 			"":                   http.StatusOK,
@@ -221,9 +222,9 @@ func TestHosts(t *testing.T) {
 			"evil.example:8081":  http.StatusForbidden,
 			"127.0.0.1.evil.com": http.StatusForbidden,
 		} {
-			header := []string{"Host", host}
+			header := []string{"X-User", "anna", "Host", host}
 			if host == "" {
-				header = nil
+				header = header[:2]
 			}
 			assert.Equal(t, want, send(t, "GET", p.admin+path, "", "", header...).code, path+" "+host)
 		}
