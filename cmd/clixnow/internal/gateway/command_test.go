@@ -144,7 +144,7 @@ func TestTokenKey(t *testing.T) {
 	api := newFakeAPI(t)
 	address := t.TempDir() + "/signups.db"
 	p := start(t, api, address, "", "--wait", "0s")
-	api.Inject(slowFault)
+	api.Inject(slowFault())
 	got := send(t, "POST", p.public+"/signups", asJSON, leadJSON("c", "visitor@example.com"))
 	require.Equal(t, http.StatusAccepted, got.code, got.body)
 	assert.Zero(t, p.stop())

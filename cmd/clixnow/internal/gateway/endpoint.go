@@ -90,7 +90,8 @@ type answer struct {
 	StatusURL string `json:"statusUrl,omitempty"`
 	// Problem is a text for the visitor.
 	Problem string `json:"problem,omitempty"`
-	// Reason is why the brand refused the sign-up, for texts in other languages.
+	// Reason is why the brand refused the sign-up, for texts in other
+	// languages.
 	Reason string `json:"reason,omitempty"`
 	// Fields are the faults of the request, for texts in other languages.
 	Fields []clixnow.FieldError `json:"fields,omitempty"`

@@ -107,7 +107,8 @@ func TestInvalid(t *testing.T) {
 		{"form without fields", asForm, "email=x", "firstName: is missing"},
 		{"broken form", asForm, "%", "read the form: "},
 		{
-			"form that is not UTF-8", asForm, strings.Replace(leadForm("x", "x@example.com").Encode(), "Brown", "M%FCller", 1),
+			"form that is not UTF-8", asForm,
+			strings.Replace(leadForm("x", "x@example.com").Encode(), "Brown", "M%FCller", 1),
 			"lastName: must be ",
 		},
 		{"broken multipart form", "multipart/form-data; boundary=x", "x", "read the form: "},
@@ -124,7 +125,8 @@ func TestInvalid(t *testing.T) {
 			"lastName: must be UTF-8 without NUL",
 		},
 		{
-			"long name", asJSON, strings.Replace(leadJSON("x", "x@example.com"), "Allison", strings.Repeat("x", 1_001), 1),
+			"long name", asJSON,
+			strings.Replace(leadJSON("x", "x@example.com"), "Allison", strings.Repeat("x", 1_001), 1),
 			"firstName: must have at most 1000 characters",
 		},
 	}
@@ -162,7 +164,8 @@ func TestFields(t *testing.T) {
 		"browser": "Safari Mobile", "carrier": "WiFi", "ipAddress": "192.0.2.7", "comment": "call after 5",
 	}
 	const bom = "\ufeff"
-	asObject := func(prefix string) func(map[string]string) (string, string) {
+	type encoder func(values map[string]string) (contentType, body string)
+	asObject := func(prefix string) encoder {
 		return func(values map[string]string) (string, string) {
 			object := map[string]any{}
 			for name, value := range values {
@@ -176,7 +179,7 @@ func TestFields(t *testing.T) {
 			return asJSON, prefix + string(text)
 		}
 	}
-	asURLEncoded := func(prefix, checked string) func(map[string]string) (string, string) {
+	asURLEncoded := func(prefix, checked string) encoder {
 		return func(values map[string]string) (string, string) {
 			form := url.Values{}
 			for name, value := range values {
@@ -189,7 +192,7 @@ func TestFields(t *testing.T) {
 			return asForm, prefix + form.Encode()
 		}
 	}
-	asMultipart := func(prefix string) func(map[string]string) (string, string) {
+	asMultipart := func(prefix string) encoder {
 		return func(values map[string]string) (string, string) {
 			var body bytes.Buffer
 			writer := multipart.NewWriter(&body)
@@ -203,7 +206,7 @@ func TestFields(t *testing.T) {
 			return writer.FormDataContentType(), body.String()
 		}
 	}
-	withType := func(kind string, form func(map[string]string) (string, string)) func(map[string]string) (string, string) {
+	withType := func(kind string, form encoder) encoder {
 		return func(values map[string]string) (string, string) {
 			_, body := form(values)
 			return kind, body
@@ -211,7 +214,7 @@ func TestFields(t *testing.T) {
 	}
 	api := newFakeAPI(t)
 	p := start(t, api, t.TempDir()+"/signups.db", "")
-	for name, form := range map[string]func(map[string]string) (contentType, body string){
+	for name, form := range map[string]encoder{
 		"JSON":                         asObject(""),
 		"JSON with BOM":                asObject(bom),
 		"JSON as another type":         withType("application/vnd.api+json; charset=utf-8", asObject("")),
@@ -272,10 +275,22 @@ func TestTracking(t *testing.T) {
 			"landing URL", "", "https://landing.example/?clickid=77&subcampaign=autumn&keyword=k", "own", "", "",
 			[4]string{"77", "autumn", "k", "https://landing.example/?subcampaign=autumn&keyword=k&clickid=77"},
 		},
-		{"relative landing URL", "", "/?clickid=77&subcampaign=autumn", "own", "", "", [4]string{"77", "autumn", "", ""}},
-		{"address of the endpoint", "?clickid=77&subcampaign=autumn", "", "", "", "", [4]string{"77", "autumn", "", ""}},
-		{"landing URL before the address", "?clickid=78&keyword=a", "/?clickid=77", "", "", "", [4]string{"77", "", "a", ""}},
-		{"fields before URLs", "?subcampaign=b", "/?subcampaign=c&keyword=d", "own", "a", "", [4]string{"own", "a", "d", ""}},
+		{
+			"relative landing URL", "", "/?clickid=77&subcampaign=autumn", "own", "", "",
+			[4]string{"77", "autumn", "", ""},
+		},
+		{
+			"address of the endpoint", "?clickid=77&subcampaign=autumn", "", "", "", "",
+			[4]string{"77", "autumn", "", ""},
+		},
+		{
+			"landing URL before the address", "?clickid=78&keyword=a", "/?clickid=77", "", "", "",
+			[4]string{"77", "", "a", ""},
+		},
+		{
+			"fields before URLs", "?subcampaign=b", "/?subcampaign=c&keyword=d", "own", "a", "",
+			[4]string{"own", "a", "d", ""},
+		},
 		{
 			"long query", "", "https://landing.example/?" + long + "&clickid=77&subcampaign=autumn", "", "", "",
 			[4]string{"77", "autumn", "", "https://landing.example/?" + long + "&subcampaign=autumn&clickid=77"},
@@ -303,7 +318,8 @@ func TestTracking(t *testing.T) {
 			form.Set("landing", test.landing)
 			// Two tests have the same click id.
 			for name, values := range form {
-				form[name] = []string{strings.ReplaceAll(strings.ReplaceAll(values[0], "own", "own"+email), "clickid=77",
+				form[name] = []string{strings.ReplaceAll(strings.ReplaceAll(values[0], "own", "own"+email),
+					"clickid=77",
 					"clickid=77"+url.QueryEscape(email))}
 			}
 			address := strings.ReplaceAll(test.address, "clickid=77", "clickid=77"+url.QueryEscape(email))
@@ -383,7 +399,10 @@ func TestSlowAPI(t *testing.T) {
 		assert.Contains(t, send(t, "GET", p.public+statusURL, "", "").json(t)["redirectUrl"], "/autologin?token=")
 		html := send(t, "GET", p.public+statusURL, "", "", "Accept", "text/html")
 		assert.Equal(t, http.StatusSeeOther, html.code)
-		for _, guess := range []string{"guess", "a.b.c", statusURL[len("/signups/"):] + "x", "%00", strings.Repeat("x", 5_000)} {
+		for _, guess := range []string{
+			"guess", "a.b.c", statusURL[len("/signups/"):] + "x", "%00",
+			strings.Repeat("x", 5_000),
+		} {
 			assert.Equal(t, http.StatusNotFound, send(t, "GET", p.public+"/signups/"+guess, "", "").code, guess)
 		}
 		require.Len(t, api.Leads(), 1)
@@ -427,7 +446,8 @@ func TestBrands(t *testing.T) {
 	p := start(t, beta, t.TempDir()+"/signups.db", fmt.Sprintf("brands = [\"beta\", \"alpha\"]\n[brands.alpha]\n"+
 		"base_url = %q\ntoken_file = \"token\"\ncountries = [\"CH\", \"de\"]\n", alpha.url))
 	signUp := func(n int, country string) reply {
-		body := strings.Replace(leadJSON(fmt.Sprint(n), fmt.Sprintf("visitor%d@example.com", n)), `"CH"`, `"`+country+`"`, 1)
+		body := strings.Replace(leadJSON(fmt.Sprint(n), fmt.Sprintf("visitor%d@example.com", n)), `"CH"`,
+			`"`+country+`"`, 1)
 		return send(t, "POST", p.public+"/signups", asJSON, body)
 	}
 	for n, country := range []string{"CH", "CH", "DE"} {
@@ -446,8 +466,10 @@ func TestCountry(t *testing.T) {
 		"token_file = \"token\"\ncountries = [\"DE\"]\n", api.url))
 	got := send(t, "POST", p.public+"/signups", asJSON, leadJSON("c", "visitor@example.com"))
 	assert.Equal(t, http.StatusBadRequest, got.code)
-	assert.JSONEq(t, `{"status":"invalid","problem":"invalid request: countryCode: is a country that is not accepted","fields":[`+
-		`{"field":"countryCode","code":"country_not_accepted","problem":"is a country that is not accepted"}]}`, got.body)
+	assert.JSONEq(t,
+		`{"status":"invalid","problem":"invalid request: countryCode: is a country that is not accepted","fields":[`+
+			`{"field":"countryCode","code":"country_not_accepted","problem":"is a country that is not accepted"}]}`,
+		got.body)
 	assert.Empty(t, api.Requests())
 }
 
@@ -484,7 +506,7 @@ func TestVisitorLeaves(t *testing.T) {
 	t.Parallel()
 	api := newFakeAPI(t)
 	p := start(t, api, t.TempDir()+"/signups.db", "")
-	api.Inject(slowFault)
+	api.Inject(slowFault())
 	ctx, leave := context.WithCancel(t.Context())
 	body := leadJSON("c", "visitor@example.com")
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.public+"/signups", strings.NewReader(body))

@@ -43,7 +43,11 @@ func TestAddressOfVisitor(t *testing.T) {
 		"forged by the visitor, not an address": {
 			"10.0.0.0/8", "10.0.0.1:4711", []string{"<script>, 203.0.113.7"}, "203.0.113.7",
 		},
-		"single trusted address":                {"10.0.0.1/32", "10.0.0.1:4711", []string{"203.0.113.7"}, "203.0.113.7"},
+		"single trusted address": {
+			"10.0.0.1/32", "10.0.0.1:4711",
+			[]string{"203.0.113.7"},
+			"203.0.113.7",
+		},
 		"address beside the single trusted one": {"10.0.0.1/32", "10.0.0.2:4711", []string{"203.0.113.7"}, "10.0.0.2"},
 		"IPv6 proxy": {
 			"2001:db8:1::/48", "[2001:db8:1::1]:4711", []string{"2001:db8:2::7"}, "2001:db8:2::7",

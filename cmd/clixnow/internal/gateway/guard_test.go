@@ -55,7 +55,8 @@ func TestOrigins(t *testing.T) {
 				assert.Equal(t, "content-type", preflight.header.Get("Access-Control-Allow-Headers"))
 				assert.Equal(t, "POST", preflight.header.Get("Access-Control-Allow-Methods"))
 			}
-			got := send(t, "POST", p.public+"/signups", asJSON, leadJSON("c", "visitor@example.com"), "Origin", test.origin)
+			got := send(t, "POST", p.public+"/signups", asJSON, leadJSON("c", "visitor@example.com"), "Origin",
+				test.origin)
 			assert.Equal(t, http.StatusOK, got.code, got.body)
 			assert.Equal(t, want, got.header.Get("Access-Control-Allow-Origin"))
 			assert.Empty(t, got.header.Get("Access-Control-Allow-Credentials"))
@@ -77,13 +78,21 @@ func TestSecret(t *testing.T) {
 		want   int
 	}{
 		{"secret", []string{"Authorization", "Bearer " + secret}, http.StatusOK},
-		{"secret and page", []string{"Authorization", "Bearer " + secret, "Origin", "https://evil.example"}, http.StatusOK},
+		{
+			"secret and page",
+			[]string{"Authorization", "Bearer " + secret, "Origin", "https://evil.example"},
+			http.StatusOK,
+		},
 		{"nothing", nil, http.StatusUnauthorized},
 		{"wrong secret", []string{"Authorization", "Bearer x"}, http.StatusUnauthorized},
 		{"empty secret", []string{"Authorization", "Bearer "}, http.StatusUnauthorized},
 		{"no bearer", []string{"Authorization", secret}, http.StatusUnauthorized},
 		{"allowed page", []string{"Origin", "https://landing.example", "Sec-Fetch-Site", "cross-site"}, http.StatusOK},
-		{"another page", []string{"Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site"}, http.StatusForbidden},
+		{
+			"another page",
+			[]string{"Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site"},
+			http.StatusForbidden,
+		},
 		{"page without origin", []string{"Sec-Fetch-Site", "cross-site"}, http.StatusForbidden},
 		{"page of the gateway", []string{"Origin", "http://" + host, "Sec-Fetch-Site", "same-origin"}, http.StatusOK},
 		{"page of the gateway in an old browser", []string{"Origin", "http://" + host}, http.StatusOK},
@@ -97,7 +106,8 @@ func TestSecret(t *testing.T) {
 		}
 	}
 	assert.Len(t, api.Leads(), 5)
-	limited := sendOnce(t, "POST", p.public+"/signups", asJSON, leadJSON("l", "l@example.com"), "Origin", "http://"+host)
+	limited := sendOnce(t, "POST", p.public+"/signups", asJSON, leadJSON("l", "l@example.com"), "Origin",
+		"http://"+host)
 	assert.Equal(t, http.StatusTooManyRequests, limited.code)
 	server := send(t, "POST", p.public+"/signups", asJSON, leadJSON("s", "s@example.com"),
 		"Authorization", "Bearer "+secret)
@@ -109,11 +119,13 @@ func TestSecret(t *testing.T) {
 func TestRate(t *testing.T) {
 	t.Parallel()
 	api := newFakeAPI(t)
-	p := start(t, api, t.TempDir()+"/signups.db", "rate = 2\ntrusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\", \"fd00::/8\"]")
+	p := start(t, api, t.TempDir()+"/signups.db",
+		"rate = 2\ntrusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\", \"fd00::/8\"]")
 	n := 0
 	signUp := func(forwarded string) int {
 		n++
-		got := sendOnce(t, "POST", p.public+"/signups", asJSON, leadJSON(fmt.Sprint(n), fmt.Sprintf("v%d@example.com", n)),
+		got := sendOnce(t, "POST", p.public+"/signups", asJSON,
+			leadJSON(fmt.Sprint(n), fmt.Sprintf("v%d@example.com", n)),
 			"X-Forwarded-For", forwarded)
 		if got.code == http.StatusTooManyRequests {
 			assert.NotEmpty(t, got.header.Get("Retry-After"))
@@ -130,11 +142,20 @@ func TestRate(t *testing.T) {
 		{"IPv4", [3]string{"192.0.2.1", "192.0.2.1", "192.0.2.1"}, "192.0.2.2"},
 		{"IPv4 in IPv6", [3]string{"192.0.2.3", "::ffff:192.0.2.3", "192.0.2.3:443"}, "::ffff:192.0.2.4"},
 		{"IPv6 network", [3]string{"2001:db8:1::1", "[2001:db8:1::2]:443", "2001:db8:1::ffff:1"}, "2001:db8:2::1"},
-		{"invented hops", [3]string{"1.1.1.1, 192.0.2.5", "1.1.1.2, 192.0.2.5", "x, 192.0.2.5"}, "192.0.2.5, 192.0.2.6"},
-		{"two proxies", [3]string{"192.0.2.7, 10.1.1.1", "192.0.2.7, 10.1.1.2", "192.0.2.7, fd00::1"}, "192.0.2.8, 10.1.1.1"},
+		{
+			"invented hops",
+			[3]string{"1.1.1.1, 192.0.2.5", "1.1.1.2, 192.0.2.5", "x, 192.0.2.5"},
+			"192.0.2.5, 192.0.2.6",
+		},
+		{
+			"two proxies",
+			[3]string{"192.0.2.7, 10.1.1.1", "192.0.2.7, 10.1.1.2", "192.0.2.7, fd00::1"},
+			"192.0.2.8, 10.1.1.1",
+		},
 	} {
 		codes := []int{signUp(test.same[0]), signUp(test.same[1]), signUp(test.same[2]), signUp(test.other)}
-		assert.Equal(t, []int{http.StatusOK, http.StatusOK, http.StatusTooManyRequests, http.StatusOK}, codes, test.name)
+		assert.Equal(t, []int{http.StatusOK, http.StatusOK, http.StatusTooManyRequests, http.StatusOK}, codes,
+			test.name)
 	}
 	html := sendOnce(t, "POST", p.public+"/signups", asJSON, "{", "X-Forwarded-For", "192.0.2.1", "Accept", "text/html")
 	assert.Equal(t, http.StatusTooManyRequests, html.code)

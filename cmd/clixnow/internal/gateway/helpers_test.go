@@ -155,7 +155,8 @@ func start(t *testing.T, api *fakeAPI, address, more string, args ...string) *pr
 	t.Helper()
 	p := &program{log: new(apptest.Output)}
 	args = append([]string{
-		"serve", "--config", api.configure(t, more), "--db", address, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
+		"serve", "--config", api.configure(t, more), "--db", address, "--listen", "127.0.0.1:0", "--admin",
+		"127.0.0.1:0",
 		"--wait", "1m", "--workers", "8",
 	}, args...)
 	p.stop = inBackground(t, p.log, args...)
@@ -294,4 +295,6 @@ func eventually(t *testing.T, condition func() bool, message ...any) {
 
 // slowFault lets a create take so long that the answer to the visitor comes
 // first.
-var slowFault = clixnowtest.Fault{Method: http.MethodPost, Delay: 300 * time.Millisecond} //nolint:gochecknoglobals // a constant
+func slowFault() clixnowtest.Fault {
+	return clixnowtest.Fault{Method: http.MethodPost, Delay: 300 * time.Millisecond}
+}

@@ -133,6 +133,7 @@ func TestRestart(t *testing.T) {
 		// A client that reuses a connection may meet the moment in which it is
 		// closed.
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		url := "http://" + listener.Addr().String() + "/signups"
 		var stop atomic.Bool
 		var visitors sync.WaitGroup
 		var number atomic.Int64
@@ -140,7 +141,7 @@ func TestRestart(t *testing.T) {
 			visitors.Go(func() {
 				for n := 0; !stop.Load(); n++ {
 					body := leadJSON(fmt.Sprint(v, "-", n), fmt.Sprintf("v%d-%d@example.com", v, n))
-					response, err := client.Post("http://"+listener.Addr().String()+"/signups", asJSON, strings.NewReader(body))
+					response, err := client.Post(url, asJSON, strings.NewReader(body))
 					number.Add(1)
 					if !assert.NoError(t, err) {
 						continue
@@ -195,7 +196,8 @@ func TestSlowClients(t *testing.T) {
 		conns[i] = conn
 	}
 	for n := range 20 {
-		got := send(t, "POST", "http://"+public+"/signups", asJSON, leadJSON(fmt.Sprint(n), fmt.Sprintf("v%d@example.com", n)))
+		got := send(t, "POST", "http://"+public+"/signups", asJSON,
+			leadJSON(fmt.Sprint(n), fmt.Sprintf("v%d@example.com", n)))
 		assert.Equal(t, http.StatusOK, got.code, got.body)
 	}
 	// The server ends slow requests. In between it answers a part of them.

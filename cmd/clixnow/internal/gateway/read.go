@@ -38,7 +38,8 @@ func readSignup(w http.ResponseWriter, r *http.Request) (req clixnow.CreateLeadR
 	kind, parameters, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	var landing string
 	switch {
-	case kind == "application/json", strings.HasSuffix(kind, "+json"), bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")):
+	case kind == "application/json", strings.HasSuffix(kind, "+json"),
+		bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")):
 		if err := req.UnmarshalJSON(body); err != nil {
 			_, text, _ := strings.Cut(err.Error(), "request: ")
 			return req, unreadable("read the JSON", errors.New(text))
@@ -95,7 +96,8 @@ func fromForm(values url.Values) (req clixnow.CreateLeadRequest, landing string)
 	}
 	req.AcceptTermsAndConditions = isChecked(form["acceptTermsAndConditions"])
 	req.AcceptPromotions = isChecked(form["acceptPromotions"])
-	req.IPAddress, _ = netip.ParseAddr(strings.TrimSpace(form.Get("ipAddress"))) // a wrong one must not cost the sign-up
+	// a wrong one must not cost the sign-up
+	req.IPAddress, _ = netip.ParseAddr(strings.TrimSpace(form.Get("ipAddress")))
 	return req, form.Get("landing")
 }
 

@@ -54,8 +54,13 @@ type server struct {
 func newServer(handler http.Handler, longest time.Duration, log *slog.Logger) *http.Server {
 	const slow = 30 * time.Second
 	return &http.Server{
-		Handler: protected(handler, log), ReadHeaderTimeout: slow / 3, ReadTimeout: slow, WriteTimeout: 2*slow + longest,
-		IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		Handler:           protected(handler, log),
+		ReadHeaderTimeout: slow / 3,
+		ReadTimeout:       slow,
+		WriteTimeout:      2*slow + longest,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 }
 

@@ -58,8 +58,8 @@ func TestOutbox(t *testing.T) {
 			got = run(t, brand, "--from", "2021-11-01", "--db", address)
 			assert.Equal(t, 2, got.code)
 			assert.Equal(t,
-				"clixnow: --db: read the outbox: the database has no table outbox_signups: it must be that of \"clixnow serve\"\n",
-				got.errs)
+				"clixnow: --db: read the outbox: the database has no table outbox_signups: it must be that of "+
+					"\"clixnow serve\"\n", got.errs)
 		})
 	}
 }
@@ -91,7 +91,8 @@ func fillOutbox(t *testing.T, db *sql.DB) {
 		created := at(row.day, 12).UTC().Format("2006-01-02T15:04:05.000000Z")
 		_, err = db.ExecContext(t.Context(), `INSERT INTO outbox_signups (id, click_hash, job_id, lead, search, status,
 			created_at, brand, attempt_brand, lead_id, password) VALUES ($1, $2, 1, $3, '', $4, $5, $6, $7, $8, '')`,
-			fmt.Sprintf("s%d", i+1), fmt.Sprintf("hash %d", i), string(data), row.status, created, row.brand, row.attempt,
+			fmt.Sprintf("s%d", i+1), fmt.Sprintf("hash %d", i), string(data), row.status, created, row.brand,
+			row.attempt,
 			row.leadID)
 		require.NoError(t, err)
 	}

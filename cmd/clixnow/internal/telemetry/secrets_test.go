@@ -62,7 +62,10 @@ func TestNoSecretsExported(t *testing.T) {
 			post(clixnowtest.Fault{Status: 400, Body: message}), clixnow.OutcomeRefused,
 		},
 		"refused, echo as text": {
-			post(clixnowtest.Fault{Status: 422, Header: http.Header{"Content-Type": {"text/plain"}}, Body: string(echo)}),
+			post(clixnowtest.Fault{
+				Status: 422, Header: http.Header{"Content-Type": {"text/plain"}},
+				Body: string(echo),
+			}),
 			clixnow.OutcomeRefused,
 		},
 		"server error, echo": {post(clixnowtest.Fault{Status: 500, Body: message}), clixnow.OutcomeRegistered},
