@@ -213,7 +213,9 @@ func (o *Outbox) GiveUp(ctx context.Context, id, by string) error {
 		return o.callSettled(ctx, tx, given)
 	})
 	if err == nil {
-		o.announce(ctx, given, Change{Outcome: string(ChangeGivenUp), Reason: given.Reason.String()})
+		o.announce(ctx, given, Change{
+			Brand: given.FirstAttempt.Brand, Outcome: string(ChangeGivenUp), Reason: given.Reason.String(),
+		})
 	}
 	return err
 }

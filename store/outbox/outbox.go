@@ -128,7 +128,7 @@ type Options struct {
 	timing timing
 }
 
-func (opts Options) withDefaults() Options {
+func withDefaults(opts Options) Options {
 	opts.Workers = cmp.Or(opts.Workers, 50)
 	opts.TryTimeout = cmp.Or(opts.TryTimeout, 2*time.Minute)
 	opts.TokenLifetime = cmp.Or(opts.TokenLifetime, 24*time.Hour)
@@ -206,6 +206,15 @@ type Signup struct {
 	jobID, waits, replaced int64
 }
 
+// String returns the id and the status. The rest is secret or personal.
+func (s Signup) String() string { return fmt.Sprintf("sign-up %s (%s)", s.ID, s.Status) }
+
+// GoString is String.
+func (s Signup) GoString() string { return s.String() }
+
+// LogValue is String.
+func (s Signup) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
 // Outbox holds sign-ups in a database. It is safe for concurrent use.
 type Outbox struct {
 	db      *sql.DB
@@ -231,7 +240,7 @@ var migrations embed.FS
 // over db, and nothing closes it. It limits an SQLite database to one
 // connection, and its files to their owner.
 func Open(ctx context.Context, db *sql.DB, dialect Dialect, opts Options) (*Outbox, error) {
-	o := &Outbox{db: db, dialect: dialect, opts: opts.withDefaults()}
+	o := &Outbox{db: db, dialect: dialect, opts: withDefaults(opts)}
 	o.brands.log = o.opts.Logger
 	if err := o.opts.check(); err != nil {
 		return nil, err

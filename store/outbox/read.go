@@ -211,10 +211,11 @@ func (o *Outbox) poll() {
 		if len(ids) == 0 {
 			return
 		}
-		list, _ := json.Marshal(ids) // texts can be encoded
-		settled,
-			_ := query(context.Background(), o.db, "SELECT "+columns+" FROM outbox_signups WHERE status <> 'pending' "+
-			"AND id IN (SELECT value FROM "+elements+")", string(list)) // after an error, this is repeated soon
+		var settled []Signup // after an error there are none, and the next round repeats it
+		if list, err := json.Marshal(ids); err == nil {
+			settled, _ = query(context.Background(), o.db, "SELECT "+columns+" FROM outbox_signups "+
+				"WHERE status <> 'pending' AND id IN (SELECT value FROM "+elements+")", string(list))
+		}
 		for i := range settled {
 			o.waiting.Notify(settled[i].ID, &settled[i])
 		}
