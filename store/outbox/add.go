@@ -120,14 +120,13 @@ func (o *Outbox) newAddition(ctx context.Context, req clixnow.CreateLeadRequest)
 		return nil, fmt.Errorf("save a sign-up: %w", err)
 	}
 	sum := sha256.Sum256([]byte(req.ClickID))
-	a := &addition{req: req, clickHash: hex.EncodeToString(sum[:]), id: rand.Text(), lead: string(text)}
-	if o.opts.Carry != nil {
-		a.carried = tables.Text(o.opts.Carry(ctx))
+	carried := tables.Text(o.opts.Carry(ctx))
+	if len(carried) > longestCarried {
+		carried = ""
 	}
-	if len(a.carried) > longestCarried {
-		a.carried = ""
-	}
-	return a, nil
+	return &addition{
+		req: req, clickHash: hex.EncodeToString(sum[:]), id: rand.Text(), lead: string(text), carried: carried,
+	}, nil
 }
 
 // checkTexts refuses texts that not every database can hold, or that are longer

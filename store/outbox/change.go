@@ -210,7 +210,7 @@ func (o *Outbox) GiveUp(ctx context.Context, id, by string) error {
 			return ErrWrongStatus
 		}
 		given = &rows[0]
-		return o.callSettled(ctx, tx, given)
+		return o.opts.Settled(ctx, tx, *given)
 	})
 	if err == nil {
 		o.announce(ctx, given, Change{

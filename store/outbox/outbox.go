@@ -136,6 +136,18 @@ func withDefaults(opts Options) Options {
 		opts.TokenKey = []byte(rand.Text())
 	}
 	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
+	if opts.Carry == nil {
+		opts.Carry = func(context.Context) string { return "" }
+	}
+	if opts.Restore == nil {
+		opts.Restore = func(ctx context.Context, _ string) context.Context { return ctx }
+	}
+	if opts.Settled == nil {
+		opts.Settled = func(context.Context, *sql.Tx, Signup) error { return nil }
+	}
+	if opts.Attempted == nil {
+		opts.Attempted = func(string, error, time.Duration) {}
+	}
 	opts.timing = opts.timing.withDefaults()
 	return opts
 }

@@ -184,7 +184,8 @@ func TestDeadline(t *testing.T) {
 	t.Parallel()
 	api := clixnowtest.NewServer()
 	defer api.Close()
-	client := api.Client()
+	var limiter deadlines
+	client := api.Client(clixnow.WithRateLimiter(&limiter))
 	defer client.CloseIdleConnections()
 	_, err := client.SearchLeadsPage(t.Context(), clixnow.SearchLeadsRequest{}) // opens a connection
 	require.NoError(t, err)
@@ -205,6 +206,16 @@ func TestDeadline(t *testing.T) {
 	_, err = o.register(t.Context(), job, c)
 	require.NoError(t, err)
 	assert.Len(t, api.Leads(), 1)
+	assert.WithinDuration(t, taken.Add(o.opts.TryTimeout), limiter.last, time.Second)
+	assert.NotContains(t, limiter.last.String(), "m=", "the clock of the process may stop while it is suspended")
+}
+
+// deadlines is a rate limiter that keeps the last deadline of a request.
+type deadlines struct{ last time.Time }
+
+func (d *deadlines) Wait(ctx context.Context) error {
+	d.last, _ = ctx.Deadline()
+	return nil
 }
 
 // TestBrandLines is the library's part of case P13: one line for each change of

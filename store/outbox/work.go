@@ -184,7 +184,7 @@ func (w *worker) Work(ctx context.Context, job *river.Job[registration]) error {
 		o.logFailure(ctx, err)
 		return err
 	}
-	if o.opts.Restore != nil && c.carried != "" {
+	if c.carried != "" {
 		ctx = o.opts.Restore(ctx, c.carried)
 	}
 	began := time.Now()
@@ -376,7 +376,7 @@ func (o *Outbox) save(ctx context.Context, job *river.Job[registration], c *clai
 		if err := complete(ctx, tx, job); err != nil {
 			return err
 		}
-		return o.callSettled(ctx, tx, &saved[0])
+		return o.opts.Settled(ctx, tx, saved[0])
 	})
 	if err == nil && e.Status != Pending {
 		o.announce(ctx, &saved[0], e.change)
@@ -393,13 +393,6 @@ func complete(ctx context.Context, tx *sql.Tx, job *river.Job[registration]) err
 		return nil
 	}
 	return err
-}
-
-func (o *Outbox) callSettled(ctx context.Context, tx *sql.Tx, s *Signup) error {
-	if o.opts.Settled == nil {
-		return nil
-	}
-	return o.opts.Settled(ctx, tx, *s)
 }
 
 // announce tells the calls of Wait that a sign-up is settled, and writes the
