@@ -237,9 +237,9 @@ type Outbox struct {
 	// waiting are the calls of Wait, by the ID of the sign-up.
 	waiting waiting.Calls[*Signup]
 	brands  brands
-	// adding joins calls of Add, and joined joins transactions of SQLite.
-	adding batch.Batcher[*addition]
-	joined batch.Batcher[transaction]
+	// adding joins calls of Add.
+	adding       batch.Batcher[*addition]
+	transactions *batch.Transactions
 	// failureAt is the time of the last line about a failure of the database,
 	// in seconds since 1970.
 	failureAt atomic.Int64
@@ -252,7 +252,10 @@ var migrations embed.FS
 // over db, and nothing closes it. It limits an SQLite database to one
 // connection, and its files to their owner.
 func Open(ctx context.Context, db *sql.DB, dialect Dialect, opts Options) (*Outbox, error) {
-	o := &Outbox{db: db, dialect: dialect, opts: withDefaults(opts)}
+	o := &Outbox{
+		db: db, dialect: dialect, opts: withDefaults(opts),
+		transactions: &batch.Transactions{DB: db, Join: dialect == SQLite},
+	}
 	o.brands.log = o.opts.Logger
 	if err := o.opts.check(); err != nil {
 		return nil, err
@@ -299,6 +302,12 @@ func (o *Outbox) migrate(ctx context.Context) error {
 		}
 	}
 	return databaseError("create River's tables", err)
+}
+
+// transact calls do in a transaction, and commits it if do returns nil. action
+// describes it in errors.
+func (o *Outbox) transact(ctx context.Context, action string, do func(context.Context, *sql.Tx) error) error {
+	return databaseError(action, o.transactions.Do(ctx, do))
 }
 
 // databaseError returns err so that it matches ErrDatabase, unless it says what

@@ -156,6 +156,15 @@ func query(ctx context.Context, db querier, statement string, args ...any) (foun
 	return found, rows.Err()
 }
 
+// exec runs a statement and returns the number of rows that it has changed.
+func exec(ctx context.Context, tx *sql.Tx, statement string, args ...any) (rows int64, err error) {
+	result, err := tx.ExecContext(ctx, statement, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 // scan reads the columns, and then those of more.
 func scan(row func(...any) error, more ...any) (*Signup, error) {
 	var s Signup
