@@ -8,9 +8,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/store/internal/tables"
 )
 
 // Apply saves leads of a brand in a transaction of the caller, and returns the
@@ -155,18 +155,9 @@ func recordOf(l *clixnow.Lead) (record, error) {
 		}
 	}
 	return record{[2]int64{l.ID, l.BrandID}, []string{
-		valid(l.Email), valid(l.Status), valid(l.CRMID), valid(l.BrandName),
+		tables.Text(l.Email), tables.Text(l.Status), tables.Text(l.CRMID), tables.Text(l.BrandName),
 		dateOf(l.CreatedOn), dateOf(l.UpdatedOn), dateOf(l.FTDDate),
-		valid(l.ClickID), valid(l.Sub2), valid(l.SubCampaign), valid(l.Keyword), valid(l.Placement),
-		valid(string(l.ClientType)), valid(string(extra)),
+		tables.Text(l.ClickID), tables.Text(l.Sub2), tables.Text(l.SubCampaign), tables.Text(l.Keyword), tables.Text(l.Placement),
+		tables.Text(string(l.ClientType)), tables.Text(string(extra)),
 	}}, nil
-}
-
-// valid replaces what PostgreSQL does not accept in a text: NUL, and what is
-// not UTF-8. A lead that cannot be saved would hold up its brand.
-func valid(s string) string {
-	if utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 {
-		return s
-	}
-	return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
 }

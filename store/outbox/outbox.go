@@ -30,6 +30,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -40,7 +42,10 @@ import (
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/router"
+	"github.com/clixnow/clixnow-go/store/internal/batch"
+	"github.com/clixnow/clixnow-go/store/internal/sqlitefile"
 	"github.com/clixnow/clixnow-go/store/internal/tables"
+	"github.com/clixnow/clixnow-go/store/internal/waiting"
 )
 
 // Dialect is a kind of database.
@@ -215,12 +220,16 @@ type Outbox struct {
 	dialect Dialect
 	opts    Options
 	// client adds jobs. Work has another one.
-	client  *river.Client[*sql.Tx]
-	waiters waiters
+	client *river.Client[*sql.Tx]
+	// waiting are the calls of Wait, by the ID of the sign-up.
+	waiting waiting.Calls[*Signup]
 	brands  brands
 	// adding joins calls of Add, and joined joins transactions of SQLite.
-	adding batcher[*addition]
-	joined batcher[transaction]
+	adding batch.Batcher[*addition]
+	joined batch.Batcher[transaction]
+	// failureAt is the time of the last line about a failure of the database,
+	// in seconds since 1970.
+	failureAt atomic.Int64
 }
 
 //go:embed migrations
@@ -236,8 +245,9 @@ func Open(ctx context.Context, db *sql.DB, dialect Dialect, opts Options) (*Outb
 		return nil, err
 	}
 	if dialect == SQLite {
-		if err := prepareSQLite(ctx, db); err != nil {
-			return nil, err
+		db.SetMaxOpenConns(1) // River needs this, and SQLite has only one writer
+		if err := sqlitefile.Prepare(ctx, db); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrWrongDatabase, err)
 		}
 	}
 	if err := o.migrate(ctx); err != nil {
@@ -266,45 +276,25 @@ func (o *Outbox) migrate(ctx context.Context) error {
 		return fmt.Errorf("%w: its tables have version %d, but this program needs version %d", ErrWrongDatabase,
 			version, newest)
 	}
-	return o.migrateRiver(ctx)
-}
-
-// migrateRiver creates River's tables. Several processes may start at once.
-func (o *Outbox) migrateRiver(ctx context.Context) error {
 	migrator, err := rivermigrate.New(o.driver(), &rivermigrate.Config{Logger: o.riverLogger()})
 	if err != nil {
 		return databaseError("open", err)
 	}
-	migrate := func() error {
-		_, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
-		return databaseError("create River's tables", err)
-	}
-	if o.dialect == SQLite {
-		for range 20 { // another process may have been faster with one of the versions
-			if err = migrate(); err == nil || ctx.Err() != nil {
-				break
-			}
+	for range 20 { // another process may have been faster with one of the versions
+		if _, err = migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err == nil {
+			break
 		}
-		return err
 	}
-	const key = 6348_6914 // an arbitrary number that no other program locks
-	conn, err := o.db.Conn(ctx)
-	if err != nil {
-		return databaseError("open", err)
-	}
-	defer func() { _ = conn.Close() }() // this returns the connection to the pool
-	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, key); err != nil {
-		return databaseError("open", err)
-	}
-	err = migrate()
-	_, unlockErr := conn.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, key)
-	return cmp.Or(err, databaseError("open", unlockErr))
+	return databaseError("create River's tables", err)
 }
 
+// databaseError returns err so that it matches ErrDatabase, unless it says what
+// is wrong with the call.
 func databaseError(action string, err error) error {
-	switch {
-	case err == nil, errors.Is(err, ErrDatabase), errors.Is(err, ErrNotFound), errors.Is(err, ErrWrongStatus),
-		errors.Is(err, ErrClickIDTaken), errors.Is(err, ErrInDoubt), errors.Is(err, clixnow.ErrInvalidRequest):
+	faults := []error{
+		ErrDatabase, ErrNotFound, ErrWrongStatus, ErrClickIDTaken, ErrInDoubt, clixnow.ErrInvalidRequest,
+	}
+	if err == nil || slices.ContainsFunc(faults, func(fault error) bool { return errors.Is(err, fault) }) {
 		return err
 	}
 	return fmt.Errorf("%w: %s: %w", ErrDatabase, action, err)

@@ -106,13 +106,13 @@ func TestNext(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			c := &claimed{Signup: &Signup{waits: test.waits, Tries: test.tries}}
+			c := &claimed{Signup: &Signup{Status: Pending, waits: test.waits, Tries: test.tries}}
 			if test.inDoubt > 0 {
 				c.FirstAttempt = router.Attempt{Brand: "brand1", Since: time.Now().Add(-test.inDoubt)}
 			}
 			e := o.endOf(c, nil, test.err)
-			got := string(e.status)
-			if e.status == Pending {
+			got := string(e.Status)
+			if e.Status == Pending {
 				got = soon
 				assert.LessOrEqual(t, e.wait, 6*time.Hour)
 				if e.waits == test.waits+1 {
@@ -120,7 +120,7 @@ func TestNext(t *testing.T) {
 				}
 			}
 			assert.Equal(t, test.want, got)
-			assert.Equal(t, e.status == Refused, !e.settledTime.IsZero(), "only then the password is deleted")
+			assert.Equal(t, e.Status == Refused, !e.SettledAt.IsZero(), "only then the password is deleted")
 		})
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
 	"github.com/clixnow/clixnow-go/router"
+	"github.com/clixnow/clixnow-go/store/internal/tables"
 	"github.com/clixnow/clixnow-go/store/outbox"
 )
 
@@ -109,14 +110,14 @@ func (k kind) duplicateNotFound(t *testing.T) {
 	api.down.Store(http.StatusUnauthorized)
 	r := k.start(t, k.create(t), []*fakeAPI{api}, nil)
 	s := r.add(t, "doubt")
-	twoHours := time.Now().Add(-2 * time.Hour).UnixMilli()
+	twoHours := time.Now().Add(-2 * time.Hour).Truncate(time.Microsecond)
 	eventually(t, func() bool { // a try in progress may reset the value, so this is repeated
 		_, err := r.db.ExecContext(t.Context(), `UPDATE outbox_signups SET attempt_brand = $1, attempt_since = $2`,
-			api.Brand, twoHours)
+			api.Brand, tables.Time(twoHours))
 		require.NoError(t, err)
 		before := r.get(t, s.ID).Tries
 		eventually(t, func() bool { return r.get(t, s.ID).Tries > before+1 })
-		return r.get(t, s.ID).FirstAttempt.Since.UnixMilli() == twoHours
+		return r.get(t, s.ID).FirstAttempt.Since.Equal(twoHours)
 	})
 	api.down.Store(0)
 	got := r.waitFor(t, s.ID, outbox.Doubtful)
@@ -228,45 +229,73 @@ func (k kind) wrongToken(t *testing.T) {
 // down is case P13: the API is down, and the log has a few lines.
 func (k kind) down(t *testing.T) {
 	t.Helper()
-	api := newFakeAPI(t)
-	api.down.Store(http.StatusServiceUnavailable)
-	r := k.start(t, k.create(t), []*fakeAPI{api}, func(opts *outbox.Options) {
-		opts.Workers = 50
-		opts.SetTiming(outbox.Timing{
-			MinWait: 20 * time.Millisecond, Schedule: make([]time.Duration, 1000),
-			StopTimeout: 100 * time.Millisecond, Maintenance: time.Second, Checkpoint: time.Second,
+	for name, status := range map[string]int64{
+		"503": http.StatusServiceUnavailable, "502": http.StatusBadGateway, "429": http.StatusTooManyRequests,
+		"no response": dropped,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			api := newFakeAPI(t)
+			api.down.Store(status)
+			r := k.start(t, k.create(t), []*fakeAPI{api}, func(opts *outbox.Options) {
+				opts.Workers = 50
+				opts.SetTiming(outbox.Timing{
+					MinWait: 20 * time.Millisecond, Schedule: make([]time.Duration, 1000),
+					StopTimeout: 100 * time.Millisecond, Maintenance: time.Second,
+				})
+			})
+			number := 10
+			if name == "503" {
+				number = 150
+			}
+			var ids []string
+			for i := range number {
+				ids = append(ids, r.add(t, fmt.Sprint("down", i)).ID)
+			}
+			for _, id := range ids {
+				eventually(t, func() bool { return r.get(t, id).Tries > 2 })
+			}
+			assert.Equal(t, 1, strings.Count(r.log.String(), "\n"), r.log)
+			assert.Contains(t, r.log.String(), "the brand fails; its sign-ups are retried")
+			api.down.Store(0)
+			for _, id := range ids {
+				require.Equal(t, outbox.Registered, r.wait(t, id).Status)
+			}
+			assert.Len(t, api.Leads(), number)
+			assert.Less(t, strings.Count(r.log.String(), "\n"), number+5, "one line for each settlement, and a few")
 		})
-	})
-	var ids []string
-	for i := range 150 {
-		ids = append(ids, r.add(t, fmt.Sprint("down", i)).ID)
 	}
-	for _, id := range ids {
-		eventually(t, func() bool { return r.get(t, id).Tries > 2 })
-	}
-	assert.Equal(t, 1, strings.Count(r.log.String(), "\n"), r.log)
-	assert.Contains(t, r.log.String(), "the brand fails; its sign-ups are retried")
-	api.down.Store(0)
-	for _, id := range ids {
-		require.Equal(t, outbox.Registered, r.wait(t, id).Status)
-	}
-	assert.Len(t, api.Leads(), 150)
-	assert.Less(t, strings.Count(r.log.String(), "\n"), 150+5, "one line for each settlement, and a few: %s", r.log)
 }
 
 // retryAfter is case P21.
 func (k kind) retryAfter(t *testing.T) {
 	t.Helper()
-	api := newFakeAPI(t)
-	epoch := fmt.Sprint(time.Now().Add(time.Minute).Unix())
-	api.Inject(clixnowtest.Fault{Status: 429, Header: http.Header{"Retry-After": {epoch}}, Times: 100})
-	r := k.start(t, k.create(t), []*fakeAPI{api}, nil)
-	s := r.add(t, "epoch")
-	eventually(t, func() bool { return !r.get(t, s.ID).NextTryAt.IsZero() })
-	assert.WithinDuration(t, time.Now().Add(time.Hour), r.get(t, s.ID).NextTryAt, 5*time.Minute)
-	api.ClearFaults()
-	require.NoError(t, r.Retry(t.Context(), s.ID, "eve"), "a person need not wait")
-	assert.Equal(t, outbox.Registered, r.wait(t, s.ID).Status)
+	now := time.Now()
+	for header, want := range map[string]time.Duration{
+		fmt.Sprint(now.Add(time.Minute).Unix()):               time.Hour, // a moment in seconds since 1970
+		fmt.Sprint(now.Add(time.Minute).UnixMilli()):          time.Hour, // or in milliseconds
+		now.Add(48 * time.Hour).UTC().Format(http.TimeFormat): time.Hour,
+		"3601": time.Hour, "1800": 30 * time.Minute, "99999999999999999999": time.Hour, "-5": 0, "soon": 0,
+	} {
+		t.Run(header, func(t *testing.T) {
+			t.Parallel()
+			api := newFakeAPI(t)
+			api.Inject(clixnowtest.Fault{Status: 429, Header: http.Header{"Retry-After": {header}}, Times: 100})
+			r := k.start(t, k.create(t), []*fakeAPI{api}, nil)
+			s := r.add(t, "epoch")
+			var next time.Time
+			eventually(t, func() bool {
+				next = r.get(t, s.ID).NextTryAt
+				return !next.IsZero()
+			})
+			assert.WithinDuration(t, time.Now().Add(want), next, 5*time.Minute)
+			api.ClearFaults()
+			if want > 0 {
+				require.NoError(t, r.Retry(t.Context(), s.ID, "eve"), "a person need not wait")
+			}
+			assert.Equal(t, outbox.Registered, r.wait(t, s.ID).Status)
+		})
+	}
 }
 
 func (k kind) severalBrands(t *testing.T) {
@@ -588,10 +617,13 @@ func (k kind) keep(t *testing.T) {
 	waiting := r.add(t, "waiting")
 	r.stop()
 	day := 24 * time.Hour
-	_, err := r.db.ExecContext(t.Context(), `UPDATE outbox_signups SET created_at = created_at - $1,
-		settled_at = CASE WHEN settled_at > 0 THEN settled_at - $1 ELSE 0 END WHERE id <> $2`,
-		(31 * day).Milliseconds(), young.ID)
-	require.NoError(t, err)
+	for _, statement := range []string{
+		`UPDATE outbox_signups SET created_at = $1 WHERE id <> $2`,
+		`UPDATE outbox_signups SET settled_at = $1 WHERE id <> $2 AND settled_at IS NOT NULL`,
+	} {
+		_, err := r.db.ExecContext(t.Context(), statement, tables.Time(time.Now().Add(-31*day)), young.ID)
+		require.NoError(t, err)
+	}
 	r = k.start(t, address, []*fakeAPI{api}, func(opts *outbox.Options) { opts.TokenLifetime = day })
 	eventually(t, func() bool { return r.get(t, old.ID).RedirectURL == "" }, "no token can show it any more")
 	assert.NotEmpty(t, r.get(t, young.ID).RedirectURL)
@@ -622,7 +654,7 @@ func (k kind) stop(t *testing.T) {
 
 	r = k.start(t, address, []*fakeAPI{api}, func(opts *outbox.Options) {
 		opts.SetTiming(outbox.Timing{
-			MinWait: 20 * time.Millisecond, StopTimeout: time.Minute, Maintenance: time.Second, Checkpoint: time.Second,
+			MinWait: 20 * time.Millisecond, StopTimeout: time.Minute, Maintenance: time.Second,
 		})
 	})
 	api.Inject(clixnowtest.Fault{Method: "POST", Delay: 300 * time.Millisecond})
@@ -672,7 +704,7 @@ func TestOutage(t *testing.T) {
 				}
 				opts.SetTiming(outbox.Timing{
 					MinWait: 20 * time.Millisecond, Schedule: schedule, StopTimeout: 100 * time.Millisecond,
-					Maintenance: time.Second, Checkpoint: time.Second,
+					Maintenance: time.Second,
 				})
 			})
 			const during, after = 20, 5

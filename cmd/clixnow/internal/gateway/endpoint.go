@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -59,7 +58,7 @@ func (e *endpoint) waitFor(ctx context.Context, id string) (*outbox.Signup, erro
 func (e *endpoint) signUp(w http.ResponseWriter, r *http.Request) {
 	req, err := readSignup(w, r)
 	if err != nil {
-		writeProblem(w, r, http.StatusBadRequest, "invalid", err.Error())
+		e.respond(w, r, nil, err)
 		return
 	}
 	e.complete(&req, r)
@@ -91,7 +90,8 @@ type answer struct {
 	StatusURL string `json:"statusUrl,omitempty"`
 	// Problem is a text for the visitor.
 	Problem string `json:"problem,omitempty"`
-	// Reason is why the brand refused the sign-up, for texts in other languages.
+	// Reason is why the brand refused the sign-up, for texts in other
+	// languages.
 	Reason string `json:"reason,omitempty"`
 	// Fields are the faults of the request, for texts in other languages.
 	Fields []clixnow.FieldError `json:"fields,omitempty"`
@@ -99,49 +99,42 @@ type answer struct {
 
 // respond writes what became of a sign-up, or the error.
 func (e *endpoint) respond(w http.ResponseWriter, r *http.Request, s *outbox.Signup, err error) {
-	if err != nil && isFault(err) && r.Context().Err() == nil {
-		e.log.ErrorContext(r.Context(), "a request cannot be served", "error", err)
-	}
 	if wantsHTML(r) {
 		e.site.Answer(w, r, s, err)
 		return
 	}
 	var invalid *clixnow.ValidationError
+	code, a := http.StatusBadRequest, answer{Status: "invalid"}
 	switch {
+	case err == nil:
+		e.writeSignup(w, s)
+		return
 	case errors.As(err, &invalid):
-		writeJSON(w, http.StatusBadRequest, answer{
-			Status: "invalid", Problem: strings.TrimPrefix(err.Error(), "clixnow: "), Fields: invalid.Fields,
-		})
+		a.Fields = invalid.Fields
 	case errors.Is(err, outbox.ErrClickIDTaken):
-		writeProblem(w, r, http.StatusConflict, "invalid", err.Error())
+		code = http.StatusConflict
 	case errors.Is(err, outbox.ErrNotFound):
-		writeProblem(w, r, http.StatusNotFound, "invalid", err.Error())
-	case err != nil:
-		w.Header().Set("Retry-After", "5")
-		writeProblem(w, r, http.StatusServiceUnavailable, "failed", "The database does not answer. Please try again.")
+		code = http.StatusNotFound
+	case errors.Is(err, errUnreadable):
 	default:
-		writeSignup(w, s)
+		e.log.ErrorContext(r.Context(), "a request cannot be served", "error", err)
+		w.Header().Set("Retry-After", "5")
+		writeJSON(w, http.StatusServiceUnavailable, answer{
+			Status: "failed", Problem: "The database does not answer. Please try again.",
+		})
+		return
 	}
+	a.Problem = strings.TrimPrefix(err.Error(), "clixnow: ")
+	writeJSON(w, code, a)
 }
 
-// isFault reports whether an error is the fault of this program or its
-// database.
-func isFault(err error) bool {
-	return !errors.Is(err, clixnow.ErrInvalidRequest) && !errors.Is(err, outbox.ErrClickIDTaken) &&
-		!errors.Is(err, outbox.ErrNotFound)
-}
-
-func writeSignup(w http.ResponseWriter, s *outbox.Signup) {
+func (e *endpoint) writeSignup(w http.ResponseWriter, s *outbox.Signup) {
 	switch s.Status {
 	case outbox.Registered:
-		a := answer{Status: string(s.Status)}
-		if link, err := url.Parse(s.RedirectURL); err == nil && link.Scheme == "https" && link.Host != "" {
-			a.RedirectURL = s.RedirectURL
-		}
-		writeJSON(w, http.StatusOK, a)
+		writeJSON(w, http.StatusOK, answer{Status: string(s.Status), RedirectURL: e.site.RedirectURL(s)})
 	case outbox.Refused:
 		writeJSON(w, http.StatusUnprocessableEntity, answer{
-			Status: string(s.Status), Problem: refusal(s.Reason), Reason: s.Reason.String(),
+			Status: string(s.Status), Problem: e.site.Refusal(s), Reason: s.Reason.String(),
 		})
 	default: // the visitor does not see the difference between pending and doubtful
 		statusURL := "/signups/" + s.Token
@@ -151,31 +144,16 @@ func writeSignup(w http.ResponseWriter, s *outbox.Signup) {
 	}
 }
 
-// refusal returns the reason of a refusal for the visitor.
-func refusal(reason clixnow.Reason) string {
-	switch reason {
-	case clixnow.ReasonDuplicate:
-		return "You are already registered."
-	case clixnow.ReasonCountry:
-		return "Sign-ups from your country are not accepted."
-	case clixnow.ReasonInvalid:
-		return "Your sign-up was not accepted. Please check what you entered."
-	default:
-		return "Your sign-up was not accepted."
-	}
-}
-
-func wantsHTML(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept"), "text/html") }
-
-// writeProblem answers a request that was not accepted. For a page it is plain
-// text, because such an answer shows a mistake in the page.
-func writeProblem(w http.ResponseWriter, r *http.Request, code int, status, problem string) {
+// refuse answers a request that is not allowed.
+func (e *endpoint) refuse(w http.ResponseWriter, r *http.Request, code int, status, problem string) {
 	if wantsHTML(r) {
-		http.Error(w, problem, code)
+		e.site.Answer(w, r, nil, page.StatusError(code))
 		return
 	}
 	writeJSON(w, code, answer{Status: status, Problem: problem})
 }
+
+func wantsHTML(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept"), "text/html") }
 
 func writeJSON(w http.ResponseWriter, code int, value answer) {
 	w.Header().Set("Content-Type", "application/json")

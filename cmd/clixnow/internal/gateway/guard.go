@@ -15,7 +15,6 @@ import (
 	"github.com/rs/cors"
 
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
-	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/gateway/page"
 )
 
 // guard decides who may send sign-ups, and how many.
@@ -28,8 +27,8 @@ type guard struct {
 	proxies []netip.Prefix
 	// limit passes on at most a number of requests per minute and address.
 	limit func(http.Handler) http.Handler
-	// site shows visitors that they exceed the rate.
-	site *page.Site
+	// refuse answers requests that are not allowed.
+	refuse func(w http.ResponseWriter, r *http.Request, code int, status, problem string)
 	// warn warns once of a proxy that is not trusted.
 	warn func()
 }
@@ -74,10 +73,9 @@ func (g *guard) protect(next http.Handler) http.Handler {
 			limited.ServeHTTP(w, r)
 		case !isBrowser(r):
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			writeProblem(w, r, http.StatusUnauthorized, "invalid", "the header Authorization must be \"Bearer SECRET\"")
+			g.refuse(w, r, http.StatusUnauthorized, "invalid", "the header Authorization must be \"Bearer SECRET\"")
 		case g.pages.Check(r) != nil:
-			writeProblem(w, r, http.StatusForbidden, "invalid",
-				"this page may not send sign-ups: add its origin to the "+
+			g.refuse(w, r, http.StatusForbidden, "invalid", "this page may not send sign-ups: add its origin to the "+
 				"configuration of the gateway")
 		default:
 			limited.ServeHTTP(w, r)
@@ -170,10 +168,6 @@ func (g *guard) rateKey(r *http.Request) (string, error) {
 // tooMany answers a request that exceeds the rate. The header Retry-After is
 // already set.
 func (g *guard) tooMany(w http.ResponseWriter, r *http.Request) {
-	if wantsHTML(r) {
-		g.site.Answer(w, r, nil, page.StatusError(http.StatusTooManyRequests))
-		return
-	}
-	writeProblem(w, r, http.StatusTooManyRequests, "limited",
+	g.refuse(w, r, http.StatusTooManyRequests, "limited",
 		"Too many sign-ups have come from this address. Please try again in a minute.")
 }

@@ -155,7 +155,8 @@ func start(t *testing.T, api *fakeAPI, address, more string, args ...string) *pr
 	t.Helper()
 	p := &program{log: new(apptest.Output)}
 	args = append([]string{
-		"serve", "--config", api.configure(t, more), "--db", address, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
+		"serve", "--config", api.configure(t, more), "--db", address, "--listen", "127.0.0.1:0", "--admin",
+		"127.0.0.1:0",
 		"--wait", "1m", "--workers", "8",
 	}, args...)
 	p.stop = inBackground(t, p.log, args...)
@@ -191,7 +192,12 @@ func runCommand(t *testing.T, args ...string) (code int, output string) {
 // find waits until the log matches an expression, and returns the first group.
 func (p *program) find(t *testing.T, expression string) string {
 	t.Helper()
-	return regexp.MustCompile(expression).FindStringSubmatch(p.log.WaitFor(t, expression))[1]
+	var match []string
+	eventually(t, func() bool {
+		match = regexp.MustCompile(expression).FindStringSubmatch(p.log.String())
+		return match != nil
+	}, "the log has no %s:\n%s", expression, p.log)
+	return match[1]
 }
 
 const (
@@ -281,8 +287,14 @@ func openDB(t *testing.T, address string) *database.Outbox {
 func eventually(t *testing.T, condition func() bool, message ...any) {
 	t.Helper()
 	for start := time.Now(); !condition(); time.Sleep(10 * time.Millisecond) {
-		if time.Since(start) > 2*time.Minute {
+		if time.Since(start) > time.Minute {
 			require.Fail(t, "the condition is not met", message...)
 		}
 	}
+}
+
+// slowFault lets a create take so long that the answer to the visitor comes
+// first.
+func slowFault() clixnowtest.Fault {
+	return clixnowtest.Fault{Method: http.MethodPost, Delay: 300 * time.Millisecond}
 }

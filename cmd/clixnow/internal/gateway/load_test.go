@@ -2,15 +2,14 @@ package gateway_test
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,16 +18,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	_ "modernc.org/sqlite"
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app/apptest"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/gateway"
 	"github.com/clixnow/clixnow-go/internal/postgrestest"
-	"github.com/clixnow/clixnow-go/router"
-	"github.com/clixnow/clixnow-go/store/outbox"
 )
 
 const (
@@ -117,61 +115,35 @@ func startCreateLead(t *testing.T, api *slowAPI, _ time.Duration) string {
 	return server.URL
 }
 
-// startGateway starts a gateway and its worker.
-func startGateway(t *testing.T, address string, api *slowAPI, wait time.Duration) (string, *outbox.Outbox) {
+// startGateway runs "clixnow serve" in this process.
+func startGateway(t *testing.T, database string, api *slowAPI, wait time.Duration) (visitors, admin string) {
 	t.Helper()
-	db, dialect, err := (*sql.DB)(nil), outbox.SQLite, error(nil)
-	if strings.HasPrefix(address, "postgres://") {
-		_ = stdlib.GetDefaultDriver()
-		dialect = outbox.PostgreSQL
-		db, err = sql.Open("pgx", address)
-		db.SetMaxOpenConns(20)
-		db.SetMaxIdleConns(20)
-	} else {
-		db, err = sql.Open("sqlite", outbox.SQLiteAddress(address))
+	file := filepath.Join(t.TempDir(), "config.toml")
+	require.NoError(t, os.WriteFile(file, []byte("[gateway]\nrate = 0\n"), 0o600))
+	variables := map[string]string{
+		"CLIXNOW_CONFIG": file, "CLIXNOW_BRAND": api.Brand, "CLIXNOW_TOKEN": api.Token, "CLIXNOW_BASE_URL": api.url,
 	}
-	require.NoError(t, err)
-	o, err := outbox.Open(t.Context(), db, dialect, outbox.Options{
-		Routes: []router.Route{{Client: api.client(t)}}, Workers: visitors,
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	var log apptest.Output
+	a := &app.App{
+		In: strings.NewReader(""), Out: io.Discard, Err: &log, Getenv: func(name string) string { return variables[name] },
+	}
+	cmd := app.Root(a, gateway.Serve(a))
+	cmd.SetArgs([]string{
+		"serve", "--db", database, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--wait", wait.String(),
 	})
-	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
-	go func() { ended <- o.Work(ctx) }()
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var req clixnow.CreateLeadRequest
-		if json.NewDecoder(r.Body).Decode(&req) != nil || req.Validate() != nil {
-			w.WriteHeader(http.StatusBadRequest)
-			return
-		}
-		s, err := o.Add(context.WithoutCancel(r.Context()), req)
-		if err != nil {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			return
-		}
-		if wait > 0 {
-			ctx, cancel := context.WithTimeout(r.Context(), wait)
-			defer cancel()
-			if s, err = o.Wait(ctx, s.ID); err != nil {
-				w.WriteHeader(http.StatusServiceUnavailable)
-				return
-			}
-		}
-		if s.RedirectURL == "" {
-			w.WriteHeader(http.StatusAccepted)
-		}
-		_ = json.NewEncoder(w).Encode(map[string]string{"redirectUrl": s.RedirectURL})
-	}))
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.Start()
+	go func() { ended <- cmd.ExecuteContext(ctx) }()
 	t.Cleanup(func() {
-		server.Close()
 		cancel()
 		assert.NoError(t, <-ended)
-		_ = db.Close()
+		a.Close()
 	})
-	return server.URL, o
+	url := func(name string) string {
+		line := log.WaitFor(t, "serving the "+name+`" url=http://\S+/`)
+		return strings.TrimSuffix(line[strings.Index(line, "http"):], "/")
+	}
+	return url("sign-ups"), url("admin page")
 }
 
 // crowd is a number of visitors who share connections.
@@ -340,7 +312,7 @@ func TestOutage(t *testing.T) { //nolint:paralleltest // other tests would chang
 	}
 	const perSecond = 200
 	api := newSlowAPI(t, 0)
-	address, o := startGateway(t, t.TempDir()+"/signups.db", api, 5*time.Second)
+	address, admin := startGateway(t, t.TempDir()+"/signups.db", api, 5*time.Second)
 	crowd := newCrowd(address)
 	defer crowd.CloseIdleConnections()
 
@@ -366,7 +338,7 @@ func TestOutage(t *testing.T) { //nolint:paralleltest // other tests would chang
 	t.Logf("%d sign-ups, %d turned away; answered after 50 %%: %v, 99 %%: %v, all: %v", len(times), away.Load(),
 		times[len(times)/2], times[len(times)*99/100], times[len(times)-1])
 	assert.Zero(t, away.Load())
-	reportDrain(t, o, up, len(times))
+	reportDrain(t, admin, up, len(times))
 	emails := make(map[string]bool)
 	for _, lead := range api.Leads() {
 		emails[lead.Email] = true
@@ -377,17 +349,36 @@ func TestOutage(t *testing.T) { //nolint:paralleltest // other tests would chang
 
 // reportDrain waits until no sign-up is pending, and reports when half, 90 %,
 // 99 % and all of them were registered.
-func reportDrain(t *testing.T, o *outbox.Outbox, up time.Time, number int) {
+func reportDrain(t *testing.T, admin string, up time.Time, number int) {
 	t.Helper()
 	parts := []int{50, 90, 99, 100}
 	for ; len(parts) > 0; time.Sleep(time.Second) {
-		counts, err := o.Counts(t.Context())
-		require.NoError(t, err)
-		for len(parts) > 0 && counts[outbox.Registered].Number >= int64(number*parts[0]/100) {
+		counts := countSignups(t, admin)
+		for len(parts) > 0 && counts["registered"] >= number*parts[0]/100 {
 			t.Logf("%d %% registered %v after the outage", parts[0], time.Since(up).Round(time.Second))
 			parts = parts[1:]
 		}
-		require.Zero(t, counts[outbox.Doubtful].Number)
-		require.Zero(t, counts[outbox.Refused].Number)
+		require.Zero(t, counts["doubtful"]+counts["refused"])
 	}
+}
+
+// countSignups returns the number of sign-ups by status.
+func countSignups(t *testing.T, admin string) map[string]int {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, admin+"/metrics", http.NoBody)
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	counts := make(map[string]int)
+	lines := regexp.MustCompile(`clixnow_gateway_signups{status="(\w+)"} (\S+)`).FindAllStringSubmatch(string(text), -1)
+	for _, line := range lines {
+		value, err := strconv.ParseFloat(line[2], 64)
+		require.NoError(t, err)
+		counts[line[1]] = int(value)
+	}
+	require.Len(t, counts, 4, string(text))
+	return counts
 }

@@ -23,41 +23,45 @@ const maxBody = 64 << 10
 
 const byteOrderMark = "\ufeff"
 
+// errUnreadable means that a request is not a sign-up.
+var errUnreadable = errors.New("the request cannot be read")
+
 // readSignup reads a sign-up from JSON or from a form. The names of the fields
 // are those of the API. Further fields are ignored, except landing, which is
 // the URL of the landing page as the visitor opened it.
 func readSignup(w http.ResponseWriter, r *http.Request) (req clixnow.CreateLeadRequest, err error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
-		return req, fmt.Errorf("read the request: %w", err)
+		return req, unreadable("read the request", err)
 	}
 	body = bytes.TrimPrefix(body, []byte(byteOrderMark))
 	kind, parameters, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	var landing string
 	switch {
-	case kind == "application/json", strings.HasSuffix(kind, "+json"), bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")):
+	case kind == "application/json", strings.HasSuffix(kind, "+json"),
+		bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")):
 		if err := req.UnmarshalJSON(body); err != nil {
 			_, text, _ := strings.Cut(err.Error(), "request: ")
-			return req, fmt.Errorf("read the JSON: %s", text)
+			return req, unreadable("read the JSON", errors.New(text))
 		}
 		landing, _ = req.Extra["landing"].(string)
 		req.Extra = nil // visitors must not set fields that the SDK does not know
 	case kind == "application/x-www-form-urlencoded":
 		values, err := url.ParseQuery(string(body))
 		if err != nil {
-			return req, fmt.Errorf("read the form: %w", err)
+			return req, unreadable("read the form", err)
 		}
 		req, landing = fromForm(values)
 	case kind == "multipart/form-data":
 		form, err := multipart.NewReader(bytes.NewReader(body), parameters["boundary"]).ReadForm(maxBody)
 		if err != nil {
-			return req, fmt.Errorf("read the form: %w", err)
+			return req, unreadable("read the form", err)
 		}
 		_ = form.RemoveAll() // all of it is in memory
 		req, landing = fromForm(form.Value)
 	default:
-		return req, errors.New("the Content-Type must be application/json, application/x-www-form-urlencoded or " +
-			"multipart/form-data")
+		return req, unreadable("read the request", errors.New("the Content-Type must be application/json, "+
+			"application/x-www-form-urlencoded or multipart/form-data"))
 	}
 	track(&req, r.URL.String(), landing)
 	dropUnusable(&req)
@@ -65,6 +69,10 @@ func readSignup(w http.ResponseWriter, r *http.Request) (req clixnow.CreateLeadR
 		*field = strings.TrimSpace(*field) // the keyboards of phones add spaces
 	}
 	return req, nil
+}
+
+func unreadable(action string, err error) error {
+	return fmt.Errorf("%w: %s: %w", errUnreadable, action, err)
 }
 
 // fromForm returns the sign-up and the landing URL of a form.
@@ -88,7 +96,8 @@ func fromForm(values url.Values) (req clixnow.CreateLeadRequest, landing string)
 	}
 	req.AcceptTermsAndConditions = isChecked(form["acceptTermsAndConditions"])
 	req.AcceptPromotions = isChecked(form["acceptPromotions"])
-	req.IPAddress, _ = netip.ParseAddr(strings.TrimSpace(form.Get("ipAddress"))) // a wrong one must not cost the sign-up
+	// a wrong one must not cost the sign-up
+	req.IPAddress, _ = netip.ParseAddr(strings.TrimSpace(form.Get("ipAddress")))
 	return req, form.Get("landing")
 }
 

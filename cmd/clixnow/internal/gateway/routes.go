@@ -80,8 +80,10 @@ func tokenKey(ctx context.Context, a *app.App, routes []router.Route) []byte {
 
 // addDemoRoute adds a second fake brand for --demo. The first one then takes
 // only leads of one country.
-func addDemoRoute(routes []router.Route, opt clixnow.Option) (both []router.Route, second *clixnowtest.Server) {
-	second = clixnowtest.NewServer(clixnowtest.WithBrand("demo2"))
-	routes[0].Accepts = func(req clixnow.CreateLeadRequest) bool { return strings.EqualFold(req.CountryCode, "CH") }
-	return append(routes, router.Route{Client: second.Client(opt)}), second
+func (g *gateway) addDemoRoute(opt clixnow.Option) (closeBrand func()) {
+	second := clixnowtest.NewServer(clixnowtest.WithBrand("demo2"))
+	g.demoOrigins = []string{g.app.DemoServer().URL, second.URL}
+	g.routes[0].Accepts = func(req clixnow.CreateLeadRequest) bool { return strings.EqualFold(req.CountryCode, "CH") }
+	g.routes = append(g.routes, router.Route{Client: second.Client(opt)})
+	return second.Close
 }

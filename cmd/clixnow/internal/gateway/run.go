@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/clixnow/clixnow-go"
-	"github.com/clixnow/clixnow-go/clixnowtest"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/database"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/gateway/monitor"
@@ -31,10 +30,10 @@ type gateway struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	routes   []router.Route
-	outbox   *outbox.Outbox
-	monitor  *monitor.Monitor
-	// demoOrigins are the addresses of the fake brands of --demo.
+	// demoOrigins are the origins of the fake brands of --demo.
 	demoOrigins []string
+	outbox      *outbox.Outbox
+	monitor     *monitor.Monitor
 }
 
 // run serves or works until ctx ends. Then it finishes the requests and tries
@@ -68,10 +67,7 @@ func run(ctx context.Context, a *app.App, set settings) error {
 		return err
 	}
 	if a.Demo {
-		var second *clixnowtest.Server
-		g.routes, second = addDemoRoute(g.routes, withExports)
-		defer second.Close()
-		g.demoOrigins = []string{a.DemoServer().URL, second.URL}
+		defer g.addDemoRoute(withExports)()
 	}
 	g.monitor = monitor.New(g.registry, exports.Traces())
 	if err = g.openOutbox(ctx, db); err != nil {

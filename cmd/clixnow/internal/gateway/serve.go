@@ -2,13 +2,13 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -54,8 +54,13 @@ type server struct {
 func newServer(handler http.Handler, longest time.Duration, log *slog.Logger) *http.Server {
 	const slow = 30 * time.Second
 	return &http.Server{
-		Handler: protected(handler, log), ReadHeaderTimeout: slow / 3, ReadTimeout: slow, WriteTimeout: 2*slow + longest,
-		IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		Handler:           protected(handler, log),
+		ReadHeaderTimeout: slow / 3,
+		ReadTimeout:       slow,
+		WriteTimeout:      2*slow + longest,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 }
 
@@ -86,8 +91,9 @@ func protected(next http.Handler, log *slog.Logger) http.Handler {
 // arrived, for at most grace.
 func serve(ctx context.Context, servers []server, grace time.Duration) error {
 	failed := make(chan error, len(servers))
+	var accepting sync.WaitGroup
 	for _, s := range servers {
-		go func() { failed <- s.Serve(s.listener) }()
+		accepting.Go(func() { failed <- s.Serve(s.listener) })
 	}
 	var err error
 	select {
@@ -96,12 +102,19 @@ func serve(ctx context.Context, servers []server, grace time.Duration) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
+	shutDown(ctx, servers)
+	accepting.Wait()
+	// Shutdown does not know a connection that Serve was just accepting.
+	shutDown(ctx, servers)
+	return err
+}
+
+func shutDown(ctx context.Context, servers []server) {
 	for _, s := range servers {
-		if shutdownErr := s.Shutdown(ctx); shutdownErr != nil { // some clients are too slow
-			err = errors.Join(err, s.Close())
+		if s.Shutdown(ctx) != nil { // some clients are too slow
+			_ = s.Close()
 		}
 	}
-	return err
 }
 
 // isLoopback reports whether only this machine can reach an address.

@@ -22,6 +22,23 @@ func (e *endpoint) complete(req *clixnow.CreateLeadRequest, r *http.Request) {
 	page.Complete(req, new(http.Request), netip.Addr{})
 }
 
+// newSite returns the pages that visitors see.
+func (g *gateway) newSite(e *endpoint) (site *page.Site, err error) {
+	opts := page.Options{
+		Add: e.add, Wait: e.waitFor, ByToken: g.outbox.ByToken, Countries: countries(g.app, g.config, g.routes),
+		Address: e.guard.address, DemoOrigins: g.demoOrigins, Log: g.log,
+	}
+	if g.config.TextsFile != "" {
+		if opts.Texts, err = page.ReadTexts(g.config.TextsFile); err != nil {
+			return nil, app.Usage("texts_file: %w", err)
+		}
+	}
+	if site, err = page.New(opts); err != nil {
+		return nil, app.Usage("[gateway]: %w", err)
+	}
+	return site, nil
+}
+
 // publicHandler returns the handler for visitors.
 func (g *gateway) publicHandler(net.Addr) (http.Handler, error) {
 	guard, err := newGuard(g.config, g.log)
@@ -29,10 +46,10 @@ func (g *gateway) publicHandler(net.Addr) (http.Handler, error) {
 		return nil, err
 	}
 	e := &endpoint{outbox: g.outbox, routes: g.routes, guard: guard, wait: g.settings.wait, log: g.log}
-	if e.site, err = g.site(e); err != nil {
+	if e.site, err = g.newSite(e); err != nil {
 		return nil, err
 	}
-	guard.site = e.site
+	guard.refuse = e.refuse
 	mux := http.NewServeMux()
 	mux.Handle("POST /signups", guard.protect(http.HandlerFunc(e.signUp)))
 	mux.HandleFunc("GET /signups/{token}", e.show)
@@ -45,29 +62,10 @@ func (g *gateway) publicHandler(net.Addr) (http.Handler, error) {
 	return g.monitor.Requests(public), nil
 }
 
-// site returns the pages for visitors.
-func (g *gateway) site(e *endpoint) (*page.Site, error) {
-	opts := page.Options{
-		Add: e.add, Wait: e.waitFor, ByToken: g.outbox.ByToken, Countries: countries(g.app, g.config, g.routes),
-		Address: e.guard.address, DemoOrigins: g.demoOrigins, Log: g.log,
-	}
-	var err error
-	if g.config.TextsFile != "" {
-		if opts.Texts, err = page.ReadTexts(g.config.TextsFile); err != nil {
-			return nil, app.Usage("texts_file: %w", err)
-		}
-	}
-	site, err := page.New(opts)
-	if err != nil {
-		return nil, app.Usage("[gateway]: %w", err)
-	}
-	return site, nil
-}
-
 // adminHandler returns the handler for operators, who reach it at an address.
 func (g *gateway) adminHandler(addr net.Addr) (http.Handler, error) {
 	config := g.config.Admin
-	pages, err := admin.New(admin.Options{
+	handler, err := admin.New(admin.Options{
 		Outbox: g.outbox, PasswordFile: config.PasswordFile, UserHeader: config.UserHeader, Proxies: g.config.Proxies,
 		Hosts: config.Hosts, Loopback: isLoopback(addr), Version: clixnow.Version, Log: g.log,
 	})
@@ -75,7 +73,7 @@ func (g *gateway) adminHandler(addr net.Addr) (http.Handler, error) {
 		return nil, app.Usage("--admin: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", pages)
+	mux.Handle("/", handler)
 	mux.Handle("GET /healthz", onlyFor(config.Hosts, http.HandlerFunc(g.monitor.Health)))
 	mux.Handle("GET /readyz", onlyFor(config.Hosts, http.HandlerFunc(g.monitor.Ready)))
 	mux.Handle("GET /metrics", onlyFor(config.Hosts, g.monitor.Metrics()))
