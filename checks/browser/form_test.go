@@ -104,8 +104,8 @@ func TestFormDoubleClickWhileSlow(t *testing.T) {
 	assert.EqualValues(t, 2, posts.Load())
 
 	// The button Back shows the same form with the same values.
-	// chromedp.NavigateBack waits for a load, which the browser's cache of pages
-	// does not need.
+	// chromedp.NavigateBack would wait for a load, which the cached page does
+	// not need.
 	evaluate[bool](ctx, t, `!history.back()`)
 	require.Eventually(t, func() bool {
 		return evaluate[string](ctx, t, `document.getElementById("email")?.value || ""`) == "allison.brown@example.com"

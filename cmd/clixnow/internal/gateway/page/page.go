@@ -45,8 +45,8 @@ type Options struct {
 	ByToken func(ctx context.Context, token string) (*outbox.Signup, error)
 	// Countries are the codes of the countries of the form. Nil means all.
 	Countries []string
-	// Texts replaces texts of the pages by their keys, which are those of
-	// texts.toml. Nil means none.
+	// Texts replaces texts of the pages by their keys, see Texts. Nil means
+	// none.
 	Texts map[string]string
 	// Address returns the address of a visitor. Nil means that it is unknown.
 	Address func(*http.Request) netip.Addr
