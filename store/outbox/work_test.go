@@ -482,9 +482,8 @@ func (k kind) hooks(t *testing.T) {
 	var failures atomic.Int64
 	r := k.start(t, address, []*fakeAPI{api}, func(opts *outbox.Options) {
 		opts.Settled = func(ctx context.Context, tx *sql.Tx, s outbox.Signup) error {
-			_,
-				err := tx.ExecContext(ctx, `INSERT INTO told (click_id, status) VALUES ($1, $2)`, s.Lead.ClickID,
-				s.Status)
+			const insert = `INSERT INTO told (click_id, status) VALUES ($1, $2)`
+			_, err := tx.ExecContext(ctx, insert, s.Lead.ClickID, s.Status)
 			switch failures.Add(1) {
 			case 1:
 				return errors.Join(err, errors.New("not yet"))
