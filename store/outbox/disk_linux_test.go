@@ -31,6 +31,7 @@ func TestFullDisk(t *testing.T) {
 		func(opts *outbox.Options) { opts.TryTimeout = 2 * time.Second })
 	api.down.Store(http.StatusTooManyRequests)
 	accepted := []string{r.add(t, "first").ID}
+	eventually(t, func() bool { return r.get(t, accepted[0]).Tries > 0 })
 	require.NoError(t, r.Check(t.Context()))
 
 	filler, err := os.Create(filepath.Join(folder, "filler"))
