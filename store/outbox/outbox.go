@@ -124,6 +124,14 @@ type Options struct {
 	// Attempted is called after each attempt at a brand, with its error. It
 	// must be safe for concurrent use. Nil means that it is not called.
 	Attempted func(brand string, err error, took time.Duration)
+	// Tried is called after each try to register a sign-up, with the error of
+	// all brands together and the context of Restore. It must be safe for
+	// concurrent use. Nil means that it is not called.
+	Tried func(ctx context.Context, s Signup, err error)
+	// Ended is called after a sign-up became registered, refused or doubtful,
+	// when this is saved. If the process dies, the call is lost. It must be
+	// safe for concurrent use. Nil means that it is not called.
+	Ended func(s Signup)
 
 	timing timing
 }
@@ -147,6 +155,12 @@ func withDefaults(opts Options) Options {
 	}
 	if opts.Attempted == nil {
 		opts.Attempted = func(string, error, time.Duration) {}
+	}
+	if opts.Tried == nil {
+		opts.Tried = func(context.Context, Signup, error) {}
+	}
+	if opts.Ended == nil {
+		opts.Ended = func(Signup) {}
 	}
 	opts.timing = opts.timing.withDefaults()
 	return opts

@@ -270,8 +270,7 @@ func (k kind) test(t *testing.T) {
 		"P13 a few lines while the API is down": k.down, "P21 Retry-After is at most an hour": k.retryAfter,
 		"brands": k.severalBrands, "brand in doubt": k.brandInDoubt,
 		"corrected": k.corrected, "corrected during a try": k.correctedDuringTry, "hooks": k.hooks, "keep": k.keep,
-		"carried": k.carried,
-		"stop":    k.stop, "wait": k.wait, "other process": k.otherProcess,
+		"carried": k.carried, "due": k.due, "stop": k.stop, "wait": k.wait, "other process": k.otherProcess,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

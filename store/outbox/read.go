@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/riverqueue/river"
+
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/store/internal/tables"
 )
@@ -36,6 +38,9 @@ type Count struct {
 	// Oldest is when the oldest of them was accepted. A zero time means that
 	// there is none.
 	Oldest time.Time
+	// Due is since when the first pending sign-up waits for a free worker. A
+	// zero time means that none waits, or that the status is not Pending.
+	Due time.Time
 }
 
 // columns are what scan reads.
@@ -104,7 +109,33 @@ func (o *Outbox) Counts(ctx context.Context) (map[Status]Count, error) {
 		}
 		counts[status] = c
 	}
-	return counts, databaseError("count sign-ups", rows.Err())
+	if err := rows.Err(); err != nil {
+		return nil, databaseError("count sign-ups", err)
+	}
+	pending := counts[Pending]
+	pending.Due, err = o.due(ctx)
+	counts[Pending] = pending
+	return counts, databaseError("count sign-ups", err)
+}
+
+// due returns since when the first job waits for a free worker.
+func (o *Outbox) due(ctx context.Context) (time.Time, error) {
+	milli := "CAST(unixepoch(min(at), 'subsec') * 1000 AS INTEGER)"
+	if o.dialect == PostgreSQL {
+		milli = "CAST(extract(epoch FROM min(at)) * 1000 AS BIGINT)"
+	}
+	var states []string
+	for _, state := range []string{"available", "retryable", "scheduled"} { // an index has the first of each
+		states = append(states, fmt.Sprintf(`SELECT min(scheduled_at) AS at FROM river_job WHERE state = '%s'
+			AND queue = '%s' AND priority = %d`, state, queue, river.PriorityDefault))
+	}
+	var first sql.NullInt64
+	err := o.db.QueryRowContext(ctx, "SELECT "+milli+" FROM ("+strings.Join(states, " UNION ALL ")+") AS jobs").
+		Scan(&first)
+	if due := time.UnixMilli(first.Int64); first.Valid && due.Before(time.Now()) {
+		return due, err
+	}
+	return time.Time{}, err
 }
 
 // Check reports whether sign-ups can be saved, by saving something else. It

@@ -189,6 +189,7 @@ func (w *worker) Work(ctx context.Context, job *river.Job[registration]) error {
 	}
 	began := time.Now()
 	result, err := o.register(ctx, job, c)
+	o.opts.Tried(ctx, *c.Signup, err)
 	if errors.Is(err, errLostClaim) { // nothing was sent
 		return river.JobSnooze(o.opts.timing.minWait)
 	}
@@ -395,10 +396,11 @@ func complete(ctx context.Context, tx *sql.Tx, job *river.Job[registration]) err
 	return err
 }
 
-// announce tells the calls of Wait that a sign-up is settled, and writes the
+// announce tells Wait and Ended that a sign-up is settled, and writes the
 // line about it, which has no data of the lead.
 func (o *Outbox) announce(ctx context.Context, s *Signup, try Change) {
 	o.waiting.Notify(s.ID, s)
+	o.opts.Ended(*s)
 	level, message := slog.LevelInfo, "a sign-up is "+string(s.Status)
 	if s.Status == Doubtful {
 		level, message = slog.LevelError, "a person must decide about a sign-up"

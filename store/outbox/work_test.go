@@ -480,6 +480,7 @@ func (k kind) hooks(t *testing.T) {
 	_, err := k.open(t, address).ExecContext(t.Context(), `CREATE TABLE told (click_id TEXT, status TEXT)`)
 	require.NoError(t, err)
 	var failures atomic.Int64
+	var told calls
 	r := k.start(t, address, []*fakeAPI{api}, func(opts *outbox.Options) {
 		opts.Settled = func(ctx context.Context, tx *sql.Tx, s outbox.Signup) error {
 			const insert = `INSERT INTO told (click_id, status) VALUES ($1, $2)`
@@ -492,17 +493,85 @@ func (k kind) hooks(t *testing.T) {
 			}
 			return err
 		}
+		opts.Tried = func(_ context.Context, s outbox.Signup, err error) {
+			told.record(fmt.Sprint("tried ", s.Lead.ClickID, " ", clixnow.OutcomeOf(err)))
+		}
+		opts.Ended = func(s outbox.Signup) { told.record(fmt.Sprint(s.Lead.ClickID, " ", s.Status)) }
 	})
-	for clickID, want := range map[string]outbox.Status{"ok": outbox.Registered, "doubtful": outbox.Doubtful} {
-		r.waitFor(t, r.add(t, clickID).ID, want)
-		assert.Equal(t, int64(1),
-			r.number(t, `SELECT count(*) FROM told WHERE click_id = $1 AND status = $2`, clickID, want))
+	for _, want := range []struct {
+		clickID string
+		status  outbox.Status
+	}{{"ok", outbox.Registered}, {"doubtful", outbox.Doubtful}} { // the first one meets the failures
+		r.waitFor(t, r.add(t, want.clickID).ID, want.status)
+		assert.Equal(t, int64(1), r.number(t, `SELECT count(*) FROM told WHERE click_id = $1 AND status = $2`,
+			want.clickID, want.status))
 	}
 	assert.Len(t, api.Leads(), 1)
 	found, err := r.List(t.Context(), outbox.Query{Status: outbox.Doubtful})
 	require.NoError(t, err)
 	require.NoError(t, r.GiveUp(t.Context(), found[0].ID, "eve"))
 	assert.Equal(t, int64(1), r.number(t, `SELECT count(*) FROM told WHERE status = 'refused'`))
+	for _, text := range []string{"tried ok registered", "tried doubtful refused"} {
+		assert.Positive(t, told.number(text), text)
+	}
+	for _, text := range []string{"ok registered", "doubtful doubtful", "doubtful refused"} {
+		eventually(t, func() bool { return told.number(text) == 1 }, text)
+	}
+}
+
+// calls counts the calls of hooks.
+type calls struct {
+	mu   sync.Mutex
+	made []string
+}
+
+func (c *calls) record(text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.made = append(c.made, text)
+}
+
+func (c *calls) number(text string) (number int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, call := range c.made {
+		if call == text {
+			number++
+		}
+	}
+	return number
+}
+
+// due checks since when the first sign-up waits for a free worker. A sign-up
+// that waits for its time, or that is being tried, is not due.
+func (k kind) due(t *testing.T) {
+	t.Helper()
+	api := newFakeAPI(t)
+	address := k.create(t)
+	o, err := outbox.Open(t.Context(), k.open(t, address), k.dialect, outbox.Options{})
+	require.NoError(t, err)
+	due := func() time.Time {
+		counts, err := o.Counts(t.Context())
+		require.NoError(t, err)
+		return counts[outbox.Pending].Due
+	}
+	assert.True(t, due().IsZero())
+	before := time.Now().Truncate(time.Millisecond)
+	_, err = o.Add(t.Context(), newLead("first"))
+	require.NoError(t, err)
+	eventually(t, func() bool { return !due().IsZero() })
+	first := due()
+	assert.WithinRange(t, first, before, time.Now())
+	_, err = o.Add(t.Context(), newLead("second"))
+	require.NoError(t, err)
+	assert.Equal(t, first, due())
+
+	api.Inject(clixnowtest.Fault{Method: "POST", Status: 429, Times: 1000, Header: http.Header{"Retry-After": {"600"}}})
+	r := k.start(t, address, []*fakeAPI{api}, nil)
+	eventually(t, func() bool { return due().IsZero() }, "they wait for the time of the next try")
+	pending, err := r.List(t.Context(), outbox.Query{Status: outbox.Pending})
+	require.NoError(t, err)
+	assert.Len(t, pending, 2)
 }
 
 type contextKey struct{}

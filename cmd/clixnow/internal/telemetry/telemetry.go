@@ -23,6 +23,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/clixnow/clixnow-go"
 )
@@ -100,6 +102,15 @@ func (t *Telemetry) Transport(next http.RoundTripper) http.RoundTripper {
 		return next
 	}
 	return Transport(next, t.traces, t.meters)
+}
+
+// Traces returns where spans are recorded. If nothing is exported, they are not
+// recorded.
+func (t *Telemetry) Traces() trace.TracerProvider {
+	if t.traces == nil {
+		return noop.NewTracerProvider()
+	}
+	return t.traces
 }
 
 // Close exports what was not exported yet. It takes at most 5 seconds.

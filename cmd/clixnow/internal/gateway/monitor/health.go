@@ -1,0 +1,126 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
+	"github.com/clixnow/clixnow-go/store/outbox"
+)
+
+const (
+	// maxDue is how long a sign-up may wait for a free worker.
+	maxDue = 5 * time.Minute
+	// maxAge is longer than all waits after refusals that may pass.
+	maxAge = 12 * time.Hour
+	// fresh is how long a state is used. A check writes to the database.
+	fresh = 2 * time.Second
+	// timeout is how long the database may take to answer.
+	timeout = 5 * time.Second
+)
+
+// state is the state of the outbox at a time.
+type state struct {
+	at     time.Time
+	counts map[outbox.Status]outbox.Count
+	brands []outbox.BrandState
+	// err is why the database cannot be used.
+	err error
+}
+
+// state returns a state that is not older than fresh.
+func (m *Monitor) state(ctx context.Context) state {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if time.Since(m.last.at) < fresh {
+		return m.last
+	}
+	// Others wait for this check too.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	s := state{brands: m.outbox.Brands()}
+	if s.err = m.outbox.Check(ctx); s.err == nil {
+		s.counts, s.err = m.outbox.Counts(ctx)
+	}
+	s.at = time.Now()
+	m.last = s
+	return s
+}
+
+// problems returns a line for each cause that needs a person.
+func (s state) problems() (lines []string) {
+	if s.err != nil {
+		lines = append(lines, "the database "+databaseProblem(s.err)+": "+app.Printable(app.Text(s.err)))
+	}
+	pending := s.counts[outbox.Pending]
+	switch age := s.at.Sub(pending.Oldest).Round(time.Second); {
+	case !pending.Due.IsZero() && s.at.Sub(pending.Due) > maxDue:
+		lines = append(lines, "the queue does not move: a sign-up waits for a free worker since "+stamp(pending.Due))
+	case !pending.Oldest.IsZero() && age > maxAge:
+		lines = append(lines, fmt.Sprintf("the queue is old: the oldest of %d waiting sign-ups was accepted at %s",
+			pending.Number, stamp(pending.Oldest)))
+	}
+	for _, b := range s.brands {
+		if b.Err == nil {
+			continue
+		}
+		text := app.Printable(app.Text(b.Err))
+		switch {
+		case clixnow.ReasonOf(b.Err) == clixnow.ReasonAccess:
+			lines = append(lines, fmt.Sprintf("the brand %s refuses the access since %s: check its token and its "+
+				"host: %s", b.Brand, stamp(b.Since), text))
+		default:
+			lines = append(lines, fmt.Sprintf("the brand %s fails since %s: %s", b.Brand, stamp(b.Since), text))
+		}
+	}
+	return lines
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+func databaseProblem(err error) string {
+	var sqlite interface{ Code() int }
+	var postgres interface{ SQLState() string }
+	switch {
+	case errors.As(err, &sqlite) && sqlite.Code()&0xff == 13, // SQLITE_FULL
+		errors.As(err, &postgres) && postgres.SQLState() == "53100": // disk_full
+		return "has no space left on its disk"
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("does not answer within %s", timeout)
+	}
+	return "cannot be written"
+}
+
+// Health answers 200 if nothing needs a person, and 503 with a line for each
+// cause if something does. It is for monitoring. It must not be public, because
+// the lines have names of brands and errors.
+func (m *Monitor) Health(w http.ResponseWriter, r *http.Request) {
+	answer(w, m.state(r.Context()).problems())
+}
+
+// Ready answers 200 if sign-ups can be saved, and 503 if not. It is for load
+// balancers, and can be public. A brand that fails does not count, because its
+// sign-ups are saved and wait.
+func (m *Monitor) Ready(w http.ResponseWriter, r *http.Request) {
+	var lines []string
+	if err := m.state(r.Context()).err; err != nil {
+		lines = append(lines, "sign-ups cannot be saved: the database "+databaseProblem(err))
+	}
+	answer(w, lines)
+}
+
+func answer(w http.ResponseWriter, problems []string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	text := "ok"
+	if len(problems) > 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		text = strings.Join(problems, "\n")
+	}
+	_, _ = fmt.Fprintln(w, text) // it fails if the client has closed the connection
+}
