@@ -104,12 +104,13 @@ func TestFormDoubleClickWhileSlow(t *testing.T) {
 	assert.EqualValues(t, 2, posts.Load())
 
 	// The button Back shows the same form with the same values.
-	_, err = chromedp.Run(ctx, chromedp.NavigateBack())
-	require.NoError(t, err)
-	require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("#email"))))
-	assert.Equal(t, "allison.brown@example.com", evaluate[string](ctx, t, `document.getElementById("email").value`))
-	require.NoError(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS("button"))))
-	require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("h1"))))
+	// chromedp.NavigateBack would wait for a load, which the cached page does
+	// not need.
+	evaluate[bool](ctx, t, `!history.back()`)
+	require.Eventually(t, func() bool {
+		return evaluate[string](ctx, t, `document.getElementById("email")?.value || ""`) == "allison.brown@example.com"
+	}, time.Minute, 10*time.Millisecond)
+	evaluate[bool](ctx, t, `!document.querySelector("form button").click()`)
 	require.Eventually(t, func() bool { // http redirect URLs are only for --demo
 		return evaluate[string](ctx, t, "document.title") == "Thank you, you are signed up"
 	}, time.Minute, 100*time.Millisecond)

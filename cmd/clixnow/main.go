@@ -48,6 +48,7 @@ func commands(a *app.App) *cobra.Command {
 		doctor.Command(a),
 		gateway.Backup(a),
 		gateway.Serve(a),
+		gateway.Texts(),
 		gateway.Work(a),
 		importer.Command(a),
 		lead.Command(a),

@@ -186,13 +186,11 @@ func (k kind) texts(t *testing.T) {
 		"click id of 3,800 characters":  func(l *clixnow.CreateLeadRequest) { l.ClickID = strings.Repeat("x", 3800) },
 		"keyword of a million":          func(l *clixnow.CreateLeadRequest) { l.Keyword = strings.Repeat("x", 1e6) },
 		"landing page of a million": func(l *clixnow.CreateLeadRequest) {
-			l.ReferralURL = strings.Repeat("x",
-				1e6)
+			l.ReferralURL = strings.Repeat("x", 1e6)
 		},
 		"value that JSON cannot hold": func(l *clixnow.CreateLeadRequest) { l.Extra = map[string]any{"a": func() {}} },
 		"NUL and much more in a comment": func(l *clixnow.CreateLeadRequest) {
-			l.Comment = strings.Repeat("\x00",
-				5000)
+			l.Comment = strings.Repeat("\x00", 5000)
 		},
 	} {
 		lead := newLead("bad")

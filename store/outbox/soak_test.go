@@ -326,8 +326,8 @@ func (s *soak) visit(ctx context.Context) {
 
 func (s *soak) signUp(ctx context.Context, clickID string) {
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		request,
-			err := http.NewRequestWithContext(ctx, http.MethodGet, s.serving.Load().(string)+"/?click="+clickID, nil)
+		address := s.serving.Load().(string) + "/?click=" + clickID
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 		if err != nil {
 			continue
 		}

@@ -144,7 +144,8 @@ func (k kind) duplicateNotFound(t *testing.T) {
 	assert.Equal(t, []string{"given up", "eve"}, []string{string(last.Kind), last.By})
 }
 
-// oldJob checks that a job that was replaced by another one does nothing.
+// oldJob checks that a job does nothing if it was replaced by another one, or
+// if the sign-up is settled.
 func (k kind) oldJob(t *testing.T) {
 	t.Helper()
 	api := newFakeAPI(t)
@@ -161,7 +162,14 @@ func (k kind) oldJob(t *testing.T) {
 	assert.Zero(t, r.get(t, s.ID).Tries)
 	assert.Empty(t, api.Requests())
 	require.NoError(t, r.Retry(t.Context(), s.ID, "eve"))
-	r.waitFor(t, s.ID, outbox.Registered)
+	settled := r.waitFor(t, s.ID, outbox.Registered)
+
+	eventually(t, func() bool { return r.number(t, `SELECT count(*) FROM river_job WHERE state = 'completed'`) == 2 })
+	_, err = r.db.ExecContext(t.Context(), `UPDATE river_job SET state = 'available', finalized_at = NULL`)
+	require.NoError(t, err)
+	eventually(t, func() bool { return r.number(t, `SELECT count(*) FROM river_job WHERE state = 'completed'`) == 2 })
+	assert.Equal(t, settled, r.get(t, s.ID))
+	assert.Len(t, api.Requests(), 1)
 }
 
 func (k kind) fullForAWhile(t *testing.T) {
@@ -475,9 +483,8 @@ func (k kind) hooks(t *testing.T) {
 	var told calls
 	r := k.start(t, address, []*fakeAPI{api}, func(opts *outbox.Options) {
 		opts.Settled = func(ctx context.Context, tx *sql.Tx, s outbox.Signup) error {
-			_,
-				err := tx.ExecContext(ctx, `INSERT INTO told (click_id, status) VALUES ($1, $2)`, s.Lead.ClickID,
-				s.Status)
+			const insert = `INSERT INTO told (click_id, status) VALUES ($1, $2)`
+			_, err := tx.ExecContext(ctx, insert, s.Lead.ClickID, s.Status)
 			switch failures.Add(1) {
 			case 1:
 				return errors.Join(err, errors.New("not yet"))

@@ -54,7 +54,7 @@ user: ~/.config on Linux. It is written in TOML:
   rate = 30                    # sign-ups per minute and address; 0: no limit
   keep = "2160h"               # settled sign-ups are deleted then; 0: never
   form_countries = ["CH"]      # of the form; or those of the brands
-  texts_file = "texts.toml"    # other texts of the form
+  texts_file = "texts.toml"    # other texts: see "clixnow help texts"
 
   [gateway.admin]
   password_file = "admin.htpasswd"       # lines user:hash, with bcrypt

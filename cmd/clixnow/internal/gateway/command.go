@@ -15,6 +15,7 @@ import (
 
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/database"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/gateway/page"
 	"github.com/clixnow/clixnow-go/store/outbox"
 )
 
@@ -64,6 +65,11 @@ the configuration or the database cannot be used, and 3 if the database fails.`,
 		"the longest `TIME` that the answer to a sign-up waits\nfor the brand")
 	addFlags(cmd, &set)
 	return cmd
+}
+
+// Texts returns the help topic "texts".
+func Texts() *cobra.Command {
+	return &cobra.Command{Use: "texts", Short: "The texts of the sign-up form of \"serve\"", Long: page.Texts()}
 }
 
 // Work returns the command "work".
@@ -181,7 +187,7 @@ func markRestored(ctx context.Context, a *app.App, address string) error {
 	if err != nil {
 		return err
 	}
-	routes, err := newRoutes(ctx, a, config.Brands)
+	routes, _, err := newRoutes(ctx, a, config.Brands)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func (s *Site) Answer(w http.ResponseWriter, r *http.Request, signup *outbox.Sig
 // page has no link to it.
 func (s *Site) answer(w http.ResponseWriter, r *http.Request, signup *outbox.Signup, err error, home string) {
 	if err != nil {
-		s.answerError(w, r, err, home)
+		s.answerError(w, err, home)
 		return
 	}
 	v := view{Name: string(signup.Status), Home: home}
@@ -110,7 +110,7 @@ func (s *Site) Refusal(signup *outbox.Signup) string {
 	return s.texts["refused.other"] // the visitor cannot change this
 }
 
-func (s *Site) answerError(w http.ResponseWriter, r *http.Request, err error, home string) {
+func (s *Site) answerError(w http.ResponseWriter, err error, home string) {
 	var invalid *clixnow.ValidationError
 	var status StatusError
 	var tooLarge *http.MaxBytesError
@@ -138,7 +138,6 @@ func (s *Site) answerError(w http.ResponseWriter, r *http.Request, err error, ho
 		code, v.Name = http.StatusNotFound, "not_found"
 	case errors.Is(err, outbox.ErrDatabase):
 		code, v.Name = http.StatusServiceUnavailable, "trouble"
-		s.opts.Log.ErrorContext(r.Context(), "cannot answer a visitor", "error", err)
 	}
 	if code == http.StatusServiceUnavailable && w.Header().Get("Retry-After") == "" {
 		w.Header().Set("Retry-After", "5")

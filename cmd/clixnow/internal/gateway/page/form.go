@@ -139,6 +139,9 @@ func (s *Site) request(f form, r *http.Request) (clixnow.CreateLeadRequest, []pr
 	if visit, err := clixnow.ParseLandingURL(f["landing"]); err == nil {
 		visit.Apply(&req)
 	}
+	if len(req.ReferralURL) > longestURL { // its fields are in the request
+		req.ReferralURL = ""
+	}
 	// The affiliate is paid by the click id of the tracker.
 	req.ClickID = cmp.Or(req.ClickID, f["form"])
 	Complete(&req, r, s.opts.Address(r))
@@ -215,11 +218,13 @@ func visitURL(r *http.Request) string {
 	return visit.String()
 }
 
+// longestURL is the size in bytes of a URL that all servers accept.
+const longestURL = 4 << 10
+
 // keep returns the part of a landing URL that is kept. A value that the outbox
 // would refuse is left out, because the visitor cannot correct it. If the rest
 // is long, for example by an fbclid, only the documented parameters are kept.
 func keep(landing string) string {
-	const longest = 4 << 10 // bytes; servers refuse URLs that are much longer
 	visit, err := clixnow.ParseLandingURL(landing)
 	if err != nil {
 		return ""
@@ -232,7 +237,7 @@ func keep(landing string) string {
 			*value = ""
 		}
 	}
-	if len(landing) > longest {
+	if len(landing) > longestURL {
 		visit.Page, _, _ = strings.Cut(visit.Page, "?")
 	}
 	kept, err := visit.URL()

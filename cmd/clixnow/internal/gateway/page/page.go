@@ -45,8 +45,8 @@ type Options struct {
 	ByToken func(ctx context.Context, token string) (*outbox.Signup, error)
 	// Countries are the codes of the countries of the form. Nil means all.
 	Countries []string
-	// Texts replaces texts of the pages by their keys, which are those of
-	// texts.toml. Nil means none.
+	// Texts replaces texts of the pages by their keys, see Texts. Nil means
+	// none.
 	Texts map[string]string
 	// Address returns the address of a visitor. Nil means that it is unknown.
 	Address func(*http.Request) netip.Addr
@@ -200,9 +200,17 @@ func (s *Site) add(ctx context.Context, req clixnow.CreateLeadRequest) (*outbox.
 	return s.opts.Add(ctx, req)
 }
 
+func (s *Site) byToken(r *http.Request) (*outbox.Signup, error) {
+	signup, err := s.opts.ByToken(r.Context(), r.PathValue("token"))
+	if errors.Is(err, outbox.ErrDatabase) {
+		s.opts.Log.ErrorContext(r.Context(), "cannot read a sign-up", "error", err)
+	}
+	return signup, err
+}
+
 // showRegistration shows what became of a sign-up of the form.
 func (s *Site) showRegistration(w http.ResponseWriter, r *http.Request) {
-	signup, err := s.opts.ByToken(r.Context(), r.PathValue("token"))
+	signup, err := s.byToken(r)
 	if err == nil && signup.Status == outbox.Refused {
 		view := s.formView(formOf(&signup.Lead), "../")
 		s.render(w, http.StatusUnprocessableEntity, "form", view.with(s.refusal(signup)))
@@ -214,7 +222,7 @@ func (s *Site) showRegistration(w http.ResponseWriter, r *http.Request) {
 // correct shows the form of a sign-up that waits. Outbox.Add decides whether
 // it can still be corrected.
 func (s *Site) correct(w http.ResponseWriter, r *http.Request) {
-	signup, err := s.opts.ByToken(r.Context(), r.PathValue("token"))
+	signup, err := s.byToken(r)
 	if err != nil || signup.Status == outbox.Registered {
 		s.answer(w, r, signup, err, "../../")
 		return
@@ -255,7 +263,7 @@ func (v view) with(problems ...problem) view {
 // formView returns the view of a form. home is the relative URL of the form.
 func (s *Site) formView(f form, home string) view {
 	v := view{Name: "form", Home: home, Form: f, Fields: formFields()}
-	if visit, err := url.Parse(f["landing"]); err == nil && visit.RawQuery != "" {
+	if visit, err := url.Parse(f["landing"]); err == nil && visit.RawQuery != "" && len(f["landing"]) <= longestURL {
 		v.Home += "?" + visit.RawQuery // so the tracking stays in the address of the page
 	}
 	for i := range v.Fields {

@@ -366,7 +366,7 @@ func TestTrackingIsKept(t *testing.T) {
 
 func TestTracking(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat("x", 6<<10)
+	long, wide := strings.Repeat("x", 6<<10), strings.Repeat("%C3%A9", 900)
 	tests := map[string]struct {
 		query string
 		// want has the expected values of the create. "" means that the field
@@ -405,6 +405,11 @@ func TestTracking(t *testing.T) {
 		},
 		"click id that no database can hold": {
 			"?subcampaign=autumn&clickid=" + long, map[string]string{"subCampaign": "autumn", "clickId": ""}, "xxx",
+		},
+		"long values of all fields": {
+			"?subcampaign=" + wide + "&sub2=" + wide + "&keyword=" + wide + "&placement=" + wide + "&clickid=" + wide,
+			map[string]string{"subCampaign": strings.Repeat("é", 900), "clickId": strings.Repeat("é", 900)},
+			"sub2",
 		},
 		"many parameters": {
 			"?subcampaign=autumn&clickid=c&" + strings.Repeat("p=1&", 2000), wantLong, "p=1",

@@ -66,6 +66,7 @@ func TestReadTexts(t *testing.T) {
 			map[string]string{"home": "a", "problem.email.missing": "b"},
 			"",
 		},
+		"lines":    {"home = \"\"\"\na\nb\n\nc\n\"\"\"", map[string]string{"home": "a b\n\nc"}, ""},
 		"empty":    {"", map[string]string{}, ""},
 		"a number": {"form.title = 1", nil, `"form.title" must be a text`},
 		"no TOML":  {"form.title", nil, "texts.toml: toml: "},
