@@ -322,15 +322,16 @@ func (o *Outbox) reopen(
 // retryNow starts the job of a sign-up at once, and returns its id. If a try is
 // in progress, it does nothing.
 //
-// A new job is needed if River has deleted the old one, or is about to end its
-// last run: River would complete it or put it off once more. The old one then
-// does nothing, because it is not the job of the sign-up any more.
+// A new job is needed if River has deleted the old one, has completed it or is
+// about to do so, or is about to put it off. The old one then does nothing,
+// because it is not the job of the sign-up any more.
 func (o *Outbox) retryNow(ctx context.Context, tx *sql.Tx, s *Signup) (jobID int64, err error) {
 	row, err := o.client.JobGetTx(ctx, tx, s.jobID)
 	switch {
 	case err != nil && !errors.Is(err, rivertype.ErrNotFound):
 		return 0, err
-	case err == nil && row.FinalizedAt == nil && (row.State != rivertype.JobStateRunning || s.NextTryAt.IsZero()):
+	case err == nil && s.Status == Pending && row.FinalizedAt == nil &&
+		(row.State != rivertype.JobStateRunning || s.NextTryAt.IsZero()):
 		_, err = o.client.JobRetryTx(ctx, tx, s.jobID)
 		return s.jobID, err
 	}

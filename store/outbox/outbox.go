@@ -254,6 +254,7 @@ type Outbox struct {
 	// adding joins calls of Add.
 	adding       batch.Batcher[*addition]
 	transactions *batch.Transactions
+	prepared     prepared
 	// failureAt is the time of the last line about a failure of the database,
 	// in seconds since 1970.
 	failureAt atomic.Int64
@@ -284,6 +285,11 @@ func Open(ctx context.Context, db *sql.DB, dialect Dialect, opts Options) (*Outb
 		return nil, err
 	}
 	var err error
+	if dialect == SQLite {
+		if o.prepared, err = prepare(ctx, db); err != nil {
+			return nil, err
+		}
+	}
 	o.client, err = river.NewClient(o.driver(), &river.Config{Logger: o.riverLogger()})
 	return o, databaseError("open", err)
 }

@@ -50,6 +50,7 @@ const columns = `id, click_hash, job_id, lead, status, created_at, tries, waits,
 // querier is *sql.DB or *sql.Tx.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
 // Get returns a sign-up by its ID, or ErrNotFound.
@@ -188,8 +189,8 @@ func query(ctx context.Context, db querier, statement string, args ...any) (foun
 }
 
 // exec runs a statement and returns the number of rows that it has changed.
-func exec(ctx context.Context, tx *sql.Tx, statement string, args ...any) (rows int64, err error) {
-	result, err := tx.ExecContext(ctx, statement, args...)
+func exec(ctx context.Context, db querier, statement string, args ...any) (rows int64, err error) {
+	result, err := db.ExecContext(ctx, statement, args...)
 	if err != nil {
 		return 0, err
 	}

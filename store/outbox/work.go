@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -11,8 +12,6 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver"
-	"github.com/riverqueue/river/rivertype"
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/router"
@@ -210,7 +209,7 @@ func (w *worker) Work(ctx context.Context, job *river.Job[registration]) error {
 	}
 	e := o.endOf(c, result, err)
 	e.change.At, e.change.Took = began, time.Since(began)
-	err = o.saveUntilDone(ctx, job, c, &e)
+	err = o.saveUntilDone(ctx, c, &e)
 	switch {
 	case errors.Is(err, errLostClaim) && e.Status == Registered: // another worker has settled it with the same lead
 		return nil
@@ -244,6 +243,10 @@ func (w *worker) NextRetry(*river.Job[registration]) time.Time {
 	return time.Now().Add(w.o.opts.timing.minWait)
 }
 
+// claimStatement is the one of claim.
+const claimStatement = `UPDATE outbox_signups SET tries = tries + 1, next_try_at = NULL
+	WHERE id = $1 AND job_id = $2 AND status = 'pending' RETURNING ` + columns + ", password, history"
+
 // claim records that a try begins. It must be called before anything is sent.
 // If the sign-up is not pending, or has another job, it returns ErrWrongStatus.
 //
@@ -251,15 +254,17 @@ func (w *worker) NextRetry(*river.Job[registration]) time.Time {
 // decreases it.
 func (o *Outbox) claim(ctx context.Context, job *river.Job[registration]) (*claimed, error) {
 	c := &claimed{}
-	err := o.transact(ctx, "claim a sign-up", func(ctx context.Context, tx *sql.Tx) (err error) {
-		row := tx.QueryRowContext(ctx, `UPDATE outbox_signups SET tries = tries + 1, next_try_at = NULL
-			WHERE id = $1 AND job_id = $2 AND status = 'pending' RETURNING `+columns+", password, history",
-			job.Args.SignupID, job.ID)
-		c.Signup, err = scan(row.Scan, &c.password, &c.history)
-		c.password = strings.TrimPrefix(c.password, padding)
-		if errors.Is(err, sql.ErrNoRows) {
-			return ErrWrongStatus
+	err := o.single(ctx, "claim a sign-up", func(ctx context.Context, db querier) (err error) {
+		rows, err := db.QueryContext(ctx, claimStatement, job.Args.SignupID, job.ID)
+		if err != nil {
+			return err
 		}
+		defer func() { _ = rows.Close() }() // rows.Err returns the error
+		if !rows.Next() {
+			return cmp.Or(rows.Err(), ErrWrongStatus)
+		}
+		c.Signup, err = scan(rows.Scan, &c.password, &c.history)
+		c.password = strings.TrimPrefix(c.password, padding)
 		return err
 	})
 	return c, err
@@ -295,11 +300,14 @@ func (o *Outbox) register(
 	return result, err
 }
 
+// attemptStatement is the one of saveAttempt.
+const attemptStatement = `UPDATE outbox_signups SET attempt_brand = $3, attempt_since = $4
+	WHERE id = $1 AND tries = $2 AND status = 'pending'`
+
 // saveAttempt saves that the lead is about to be sent to a brand.
 func (o *Outbox) saveAttempt(ctx context.Context, c *claimed, a router.Attempt) error {
-	return o.transact(ctx, "save an attempt", func(ctx context.Context, tx *sql.Tx) error {
-		rows, err := exec(ctx, tx, `UPDATE outbox_signups SET attempt_brand = $3, attempt_since = $4
-			WHERE id = $1 AND tries = $2 AND status = 'pending'`, c.ID, c.Tries, a.Brand, tables.Time(a.Since))
+	return o.single(ctx, "save an attempt", func(ctx context.Context, db querier) error {
+		rows, err := exec(ctx, db, attemptStatement, c.ID, c.Tries, a.Brand, tables.Time(a.Since))
 		if err == nil && rows == 0 {
 			return errLostClaim
 		}
@@ -351,11 +359,11 @@ func (o *Outbox) endOf(c *claimed, result *router.Result, err error) end {
 // saveUntilDone saves the end of a try, also if ctx has ended. If the outcome
 // of a registered lead is not saved, a later try finds the lead again, but not
 // its redirect URL. So a failure is repeated for a while.
-func (o *Outbox) saveUntilDone(ctx context.Context, job *river.Job[registration], c *claimed, e *end) error {
+func (o *Outbox) saveUntilDone(ctx context.Context, c *claimed, e *end) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	for {
-		err := o.save(ctx, job, c, e)
+		err := o.save(ctx, c, e)
 		if err == nil || errors.Is(err, errLostClaim) {
 			return err
 		}
@@ -367,21 +375,25 @@ func (o *Outbox) saveUntilDone(ctx context.Context, job *river.Job[registration]
 	}
 }
 
-// save saves the end of a try. If the sign-up is not pending any more, it
-// completes the job in the same transaction. It returns errLostClaim if another
-// worker has claimed the sign-up since: that worker may have sent the lead, and
-// this one was refused as its duplicate. A registered lead is saved in any
-// case, unless the sign-up is already settled.
-func (o *Outbox) save(ctx context.Context, job *river.Job[registration], c *claimed, e *end) error {
-	// A person may have added a line to the history since the claim.
-	const statement = `UPDATE outbox_signups SET status = $3, settled_at = $4, brand = $5, lead_id = $6,
-		redirect_url = $7, problem = $8, reason = $9, attempt_brand = $10, attempt_since = $11, waits = $12,
-		next_try_at = $13, history = CASE WHEN history = $14 THEN $15 ELSE history || $16 END,
-		password = CASE WHEN $3 IN ('registered', 'refused') THEN '' ELSE password END
-		WHERE id = $1 AND status = 'pending' AND (tries = $2 OR $3 = 'registered') RETURNING ` + columns
+// saveStatement is the one of save. A person may have added a line to the
+// history since the claim.
+const saveStatement = `UPDATE outbox_signups SET status = $3, settled_at = $4, brand = $5, lead_id = $6,
+	redirect_url = $7, problem = $8, reason = $9, attempt_brand = $10, attempt_since = $11, waits = $12,
+	next_try_at = $13, history = CASE WHEN history = $14 THEN $15 ELSE history || $16 END,
+	password = CASE WHEN $3 IN ('registered', 'refused') THEN '' ELSE password END
+	WHERE id = $1 AND status = 'pending' AND (tries = $2 OR $3 = 'registered') RETURNING ` + columns
+
+// save saves the end of a try. It returns errLostClaim if another worker has
+// claimed the sign-up since: that worker may have sent the lead, and this one
+// was refused as its duplicate. A registered lead is saved in any case, unless
+// the sign-up is already settled.
+//
+// River completes the job afterwards. If the process dies before that, the next
+// run of the job finds that the sign-up is not pending, and does nothing.
+func (o *Outbox) save(ctx context.Context, c *claimed, e *end) error {
 	var saved []Signup
 	err := o.transact(ctx, "save the end of a try", func(ctx context.Context, tx *sql.Tx) (err error) {
-		saved, err = query(ctx, tx, statement, c.ID, c.Tries, e.Status,
+		saved, err = query(ctx, o.prepared.in(tx), saveStatement, c.ID, c.Tries, e.Status,
 			tables.Time(e.SettledAt), e.Brand, e.LeadID, e.RedirectURL, e.Problem, e.Reason.String(),
 			e.FirstAttempt.Brand, tables.Time(e.FirstAttempt.Since), e.waits, tables.Time(e.NextTryAt), c.history,
 			withTry(c.history, e.change), e.change.line())
@@ -393,24 +405,10 @@ func (o *Outbox) save(ctx context.Context, job *river.Job[registration], c *clai
 		case e.Status == Pending:
 			return nil
 		}
-		if err := complete(ctx, tx, job); err != nil {
-			return err
-		}
 		return o.opts.Settled(ctx, tx, saved[0])
 	})
 	if err == nil && e.Status != Pending {
 		o.announce(ctx, &saved[0], e.change)
-	}
-	return err
-}
-
-// complete completes a job. If the job is not running, it was taken from this
-// worker, because the worker seemed to be dead. Then complete does nothing: the
-// next run of the job will find that the sign-up is settled.
-func complete(ctx context.Context, tx *sql.Tx, job *river.Job[registration]) error {
-	_, err := river.JobCompleteTx[riverdriver.Driver[*sql.Tx]](ctx, tx, job)
-	if errors.Is(err, rivertype.ErrNotFound) {
-		return nil
 	}
 	return err
 }
