@@ -41,10 +41,20 @@ func startAdmin(t *testing.T) (empty, full string) {
 	return found[1], found[2]
 }
 
+// arrive waits until an element is visible and its page has loaded, with the
+// style.
+func arrive(ctx context.Context, t *testing.T, selector string) {
+	t.Helper()
+	require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS(selector))))
+	_, err := chromedp.Run(ctx, chromedp.Poll[bool](`document.readyState === "complete"`))
+	require.NoError(t, err)
+}
+
 // click clicks on an element and waits for another one on the next page.
 func click(ctx context.Context, t *testing.T, selector, next string) {
 	t.Helper()
-	require.NoError(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS(selector)), chromedp.WaitVisible(chromedp.CSS(next))))
+	require.NoError(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS(selector))))
+	arrive(ctx, t, next)
 }
 
 func TestAdminAccessible(t *testing.T) {
@@ -55,7 +65,8 @@ func TestAdminAccessible(t *testing.T) {
 		for name, width := range map[string]int64{"wide": 1280, "phone": 390} {
 			require.NoError(t, chromedp.Do(ctx, withScheme(scheme), chromedp.EmulateViewport(width, 844)))
 			open := func(address string) {
-				require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(address), chromedp.WaitVisible(chromedp.CSS("main"))))
+				require.NoError(t,
+					chromedp.Do(ctx, chromedp.Navigate(address), chromedp.WaitVisible(chromedp.CSS("main"))))
 			}
 			check := func(state string) {
 				assertFits(ctx, t)
@@ -114,15 +125,15 @@ func TestAdminByKeyboardOnPhone(t *testing.T) {
 	tabTo("[role=search] [name=q]")
 	press(ctx, t, "corrected.by.visitor")
 	enter(ctx, t)
-	require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS(".found"))))
+	arrive(ctx, t, ".found")
 	tabTo(".rows a")
 	enter(ctx, t)
-	require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("#email"))))
+	arrive(ctx, t, "#email")
 	assertFits(ctx, t)
 	tabTo("#email")
 	press(ctx, t, kb.End+strings.Repeat(kb.Backspace, len("@example.com")))
 	enter(ctx, t)
-	require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("#faults"))))
+	arrive(ctx, t, "#faults")
 	assertFits(ctx, t)
 	tabTo("#faults a")
 	enter(ctx, t)
@@ -130,7 +141,7 @@ func TestAdminByKeyboardOnPhone(t *testing.T) {
 	assert.Equal(t, "corrected.by.visitor", evaluate[string](ctx, t, `document.activeElement.value`), "what was typed")
 	press(ctx, t, kb.End+"@example.org")
 	enter(ctx, t)
-	require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS(".notice"))))
+	arrive(ctx, t, ".notice")
 	assert.Contains(t, evaluate[string](ctx, t, `document.querySelector("#history").textContent`),
 		"email corrected.by.visitor@example.com → corrected.by.visitor@example.org")
 	assertFits(ctx, t)
@@ -147,7 +158,8 @@ func TestAdminUpdatesItself(t *testing.T) {
 		_, err := chromedp.Run(ctx, chromedp.Poll[bool]("!!("+expression+")"))
 		require.NoError(t, err)
 	}
-	require.NoError(t, chromedp.Do(ctx, chromedp.EmulateViewport(1280, 800), chromedp.Navigate(full+"/?status=doubtful")))
+	require.NoError(t,
+		chromedp.Do(ctx, chromedp.EmulateViewport(1280, 800), chromedp.Navigate(full+"/?status=doubtful")))
 	wait(`document.querySelector("#live").hidden === false`)
 	evaluate[bool](ctx, t, `window.samePage = true`)
 	evaluate[bool](ctx, t, `document.querySelector("#brands details").open = true`)

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -119,14 +120,13 @@ func (o *Outbox) newAddition(ctx context.Context, req clixnow.CreateLeadRequest)
 		return nil, fmt.Errorf("save a sign-up: %w", err)
 	}
 	sum := sha256.Sum256([]byte(req.ClickID))
-	a := &addition{req: req, clickHash: hex.EncodeToString(sum[:]), id: rand.Text(), lead: string(text)}
-	if o.opts.Carry != nil {
-		a.carried = tables.Text(o.opts.Carry(ctx))
+	carried := tables.Text(o.opts.Carry(ctx))
+	if len(carried) > longestCarried {
+		carried = ""
 	}
-	if len(a.carried) > longestCarried {
-		a.carried = ""
-	}
-	return a, nil
+	return &addition{
+		req: req, clickHash: hex.EncodeToString(sum[:]), id: rand.Text(), lead: string(text), carried: carried,
+	}, nil
 }
 
 // checkTexts refuses texts that not every database can hold, or that are longer
@@ -235,24 +235,21 @@ func (o *Outbox) enqueueAll(ctx context.Context, tx *sql.Tx, all []*addition) er
 
 // insert adds the rows whose click id is free, and returns them.
 func (o *Outbox) insert(ctx context.Context, tx *sql.Tx, all []*addition) ([]Signup, error) {
-	statement := "INSERT INTO outbox_signups (id, click_hash, job_id, lead, password, search, carried, created_at, " +
-		"status) VALUES "
+	var rows []string
 	var args []any
-	for i, a := range all {
-		if i > 0 {
-			statement += ", "
-		}
-		statement += "("
+	for _, a := range all {
+		var places []string
 		for _, value := range []any{
 			a.id, a.clickHash, a.jobID, a.lead, o.stored(a.req.Password), searchText(a.id, &a.req), a.carried,
 			tables.Time(time.Now()),
 		} {
 			args = append(args, value)
-			statement += fmt.Sprintf("$%d, ", len(args))
+			places = append(places, "$"+strconv.Itoa(len(args)))
 		}
-		statement += "'pending')"
+		rows = append(rows, "("+strings.Join(places, ", ")+", 'pending')")
 	}
-	return query(ctx, tx, statement+" ON CONFLICT DO NOTHING RETURNING "+columns, args...)
+	return query(ctx, tx, `INSERT INTO outbox_signups (id, click_hash, job_id, lead, password, search, carried,
+		created_at, status) VALUES `+strings.Join(rows, ", ")+" ON CONFLICT DO NOTHING RETURNING "+columns, args...)
 }
 
 // earlier returns the sign-up that has the click id. If the new one is a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -77,6 +78,14 @@ func (k kind) registered(t *testing.T) {
 	assert.NotContains(t, r.log.String(), "example.com", "the log has no data of leads")
 	assert.NotContains(t, r.log.String(), "autologin")
 	eventually(t, func() bool { return strings.Contains(r.log.String(), `msg="a sign-up is registered"`) })
+	assert.Regexp(t, `id=`+s.ID+` brand=`+api.Brand+` outcome=registered reason="" tries=1 duration=\d`, r.log.String())
+	assert.Equal(t, 1, strings.Count(r.log.String(), "\n"), r.log)
+	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
+		assert.Equal(t, "sign-up "+s.ID+" (registered)", fmt.Sprintf(format, got), "it has secrets")
+	}
+	assert.Equal(t, "sign-up "+s.ID+" (registered)", got.LogValue().String())
+	require.NoError(t, r.Check(t.Context()))
+	require.NoError(t, r.Check(t.Context()))
 
 	_, err = r.Get(t.Context(), "unknown")
 	require.ErrorIs(t, err, outbox.ErrNotFound)
@@ -177,13 +186,11 @@ func (k kind) texts(t *testing.T) {
 		"click id of 3,800 characters":  func(l *clixnow.CreateLeadRequest) { l.ClickID = strings.Repeat("x", 3800) },
 		"keyword of a million":          func(l *clixnow.CreateLeadRequest) { l.Keyword = strings.Repeat("x", 1e6) },
 		"landing page of a million": func(l *clixnow.CreateLeadRequest) {
-			l.ReferralURL = strings.Repeat("x",
-				1e6)
+			l.ReferralURL = strings.Repeat("x", 1e6)
 		},
 		"value that JSON cannot hold": func(l *clixnow.CreateLeadRequest) { l.Extra = map[string]any{"a": func() {}} },
 		"NUL and much more in a comment": func(l *clixnow.CreateLeadRequest) {
-			l.Comment = strings.Repeat("\x00",
-				5000)
+			l.Comment = strings.Repeat("\x00", 5000)
 		},
 	} {
 		lead := newLead("bad")
@@ -298,11 +305,9 @@ func (k kind) correctedByVisitor(t *testing.T) {
 				require.NoError(t, err)
 				history, err := r.History(t.Context(), s.ID)
 				require.NoError(t, err)
-				kinds := ""
-				for _, change := range history {
-					kinds += string(change.Kind) + " "
-				}
-				assert.Contains(t, kinds, "replaced")
+				assert.True(t, slices.ContainsFunc(history, func(c outbox.Change) bool {
+					return c.Kind == outbox.ChangeReplaced && c.By == "visitor" && c.Text != ""
+				}))
 			}
 			api.down.Store(0)
 			assert.Equal(t, outbox.Registered, r.waitFor(t, first.ID, outbox.Registered).Status)

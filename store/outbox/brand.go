@@ -80,9 +80,7 @@ func (o *Outbox) observe(result *router.Result, err error, start map[string]time
 		if began, ok := start[try.Brand]; ok {
 			took, end = end.Sub(began), began
 		}
-		if o.opts.Attempted != nil {
-			o.opts.Attempted(try.Brand, try.Err, took)
-		}
+		o.opts.Attempted(try.Brand, try.Err, took)
 		o.brands.observe(try.Brand, try.Err)
 	}
 }

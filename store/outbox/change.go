@@ -210,10 +210,12 @@ func (o *Outbox) GiveUp(ctx context.Context, id, by string) error {
 			return ErrWrongStatus
 		}
 		given = &rows[0]
-		return o.callSettled(ctx, tx, given)
+		return o.opts.Settled(ctx, tx, *given)
 	})
 	if err == nil {
-		o.announce(ctx, given, Change{Outcome: string(ChangeGivenUp), Reason: given.Reason.String()})
+		o.announce(ctx, given, Change{
+			Brand: given.FirstAttempt.Brand, Outcome: string(ChangeGivenUp), Reason: given.Reason.String(),
+		})
 	}
 	return err
 }

@@ -136,7 +136,7 @@ type Options struct {
 	timing timing
 }
 
-func (opts Options) withDefaults() Options {
+func withDefaults(opts Options) Options {
 	opts.Workers = cmp.Or(opts.Workers, 50)
 	opts.TryTimeout = cmp.Or(opts.TryTimeout, 2*time.Minute)
 	opts.TokenLifetime = cmp.Or(opts.TokenLifetime, 24*time.Hour)
@@ -144,6 +144,24 @@ func (opts Options) withDefaults() Options {
 		opts.TokenKey = []byte(rand.Text())
 	}
 	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
+	if opts.Carry == nil {
+		opts.Carry = func(context.Context) string { return "" }
+	}
+	if opts.Restore == nil {
+		opts.Restore = func(ctx context.Context, _ string) context.Context { return ctx }
+	}
+	if opts.Settled == nil {
+		opts.Settled = func(context.Context, *sql.Tx, Signup) error { return nil }
+	}
+	if opts.Attempted == nil {
+		opts.Attempted = func(string, error, time.Duration) {}
+	}
+	if opts.Tried == nil {
+		opts.Tried = func(context.Context, Signup, error) {}
+	}
+	if opts.Ended == nil {
+		opts.Ended = func(Signup) {}
+	}
 	opts.timing = opts.timing.withDefaults()
 	return opts
 }
@@ -214,6 +232,15 @@ type Signup struct {
 	jobID, waits, replaced int64
 }
 
+// String returns the id and the status. The rest is secret or personal.
+func (s Signup) String() string { return fmt.Sprintf("sign-up %s (%s)", s.ID, s.Status) }
+
+// GoString is String.
+func (s Signup) GoString() string { return s.String() }
+
+// LogValue is String.
+func (s Signup) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
 // Outbox holds sign-ups in a database. It is safe for concurrent use.
 type Outbox struct {
 	db      *sql.DB
@@ -224,9 +251,9 @@ type Outbox struct {
 	// waiting are the calls of Wait, by the ID of the sign-up.
 	waiting waiting.Calls[*Signup]
 	brands  brands
-	// adding joins calls of Add, and joined joins transactions of SQLite.
-	adding batch.Batcher[*addition]
-	joined batch.Batcher[transaction]
+	// adding joins calls of Add.
+	adding       batch.Batcher[*addition]
+	transactions *batch.Transactions
 	// failureAt is the time of the last line about a failure of the database,
 	// in seconds since 1970.
 	failureAt atomic.Int64
@@ -239,7 +266,10 @@ var migrations embed.FS
 // over db, and nothing closes it. It limits an SQLite database to one
 // connection, and its files to their owner.
 func Open(ctx context.Context, db *sql.DB, dialect Dialect, opts Options) (*Outbox, error) {
-	o := &Outbox{db: db, dialect: dialect, opts: opts.withDefaults()}
+	o := &Outbox{
+		db: db, dialect: dialect, opts: withDefaults(opts),
+		transactions: &batch.Transactions{DB: db, Join: dialect == SQLite},
+	}
 	o.brands.log = o.opts.Logger
 	if err := o.opts.check(); err != nil {
 		return nil, err
@@ -286,6 +316,12 @@ func (o *Outbox) migrate(ctx context.Context) error {
 		}
 	}
 	return databaseError("create River's tables", err)
+}
+
+// transact calls do in a transaction, and commits it if do returns nil. action
+// describes it in errors.
+func (o *Outbox) transact(ctx context.Context, action string, do func(context.Context, *sql.Tx) error) error {
+	return databaseError(action, o.transactions.Do(ctx, do))
 }
 
 // databaseError returns err so that it matches ErrDatabase, unless it says what

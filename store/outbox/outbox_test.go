@@ -88,11 +88,11 @@ func (k kind) driver() string {
 	return "pgx"
 }
 
-func (k kind) open(t testing.TB, address string) *sql.DB {
-	t.Helper()
+func (k kind) open(tb testing.TB, address string) *sql.DB {
+	tb.Helper()
 	db, err := sql.Open(k.driver(), address)
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, db.Close()) })
+	require.NoError(tb, err)
+	tb.Cleanup(func() { assert.NoError(tb, db.Close()) })
 	return db
 }
 
@@ -138,7 +138,7 @@ func newFakeAPI(t *testing.T, options ...clixnowtest.Option) *fakeAPI {
 
 // newClient returns a client with short waits. The searches after an unknown
 // outcome take 700 ms instead of 17.5 s.
-func newClient(t testing.TB, brand, token, api string) *clixnow.Client {
+func newClient(t *testing.T, brand, token, api string) *clixnow.Client {
 	t.Helper()
 	client, err := clixnow.NewClient(brand, token, clientOptions(api)...)
 	require.NoError(t, err)
@@ -264,7 +264,7 @@ func (k kind) test(t *testing.T) {
 		"P24 the visitor corrects a typo while the sign-up is pending": k.correctedByVisitor,
 		"tokens": k.tokens, "lists": k.lists, "options": k.options, "opened at once": k.openedAtOnce,
 		"newer tables": k.newerTables, "nothing was sent": k.nothingSent, "unknown": k.unknown,
-		"stale worker": k.staleWorker, "duplicate that no search shows": k.duplicateNotFound,
+		"stale worker": k.staleWorker, "old job": k.oldJob, "duplicate that no search shows": k.duplicateNotFound,
 		"full for a while": k.fullForAWhile, "stays full": k.staysFull,
 		"P12 a wrong token is one clear line":   k.wrongToken,
 		"P13 a few lines while the API is down": k.down, "P21 Retry-After is at most an hour": k.retryAfter,

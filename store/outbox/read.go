@@ -187,6 +187,15 @@ func query(ctx context.Context, db querier, statement string, args ...any) (foun
 	return found, rows.Err()
 }
 
+// exec runs a statement and returns the number of rows that it has changed.
+func exec(ctx context.Context, tx *sql.Tx, statement string, args ...any) (rows int64, err error) {
+	result, err := tx.ExecContext(ctx, statement, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 // scan reads the columns, and then those of more.
 func scan(row func(...any) error, more ...any) (*Signup, error) {
 	var s Signup
@@ -242,10 +251,11 @@ func (o *Outbox) poll() {
 		if len(ids) == 0 {
 			return
 		}
-		list, _ := json.Marshal(ids) // texts can be encoded
-		settled,
-			_ := query(context.Background(), o.db, "SELECT "+columns+" FROM outbox_signups WHERE status <> 'pending' "+
-			"AND id IN (SELECT value FROM "+elements+")", string(list)) // after an error, this is repeated soon
+		var settled []Signup // after an error there are none, and the next round repeats it
+		if list, err := json.Marshal(ids); err == nil {
+			settled, _ = query(context.Background(), o.db, "SELECT "+columns+" FROM outbox_signups "+
+				"WHERE status <> 'pending' AND id IN (SELECT value FROM "+elements+")", string(list))
+		}
 		for i := range settled {
 			o.waiting.Notify(settled[i].ID, &settled[i])
 		}

@@ -127,14 +127,14 @@ func (j job) work(ctx context.Context) error {
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	var signups, kills atomic.Int64
-	t.Run("all", func(t *testing.T) {
+	t.Run("all", func(t *testing.T) { //nolint:paralleltest // it waits for all runs
 		for name, option := range map[string]clixnowtest.Option{
 			"search that lags": clixnowtest.WithSearchDelay(func(clixnow.Lead) time.Duration {
 				return rand.N(600 * time.Millisecond) // the searches take 700 ms
 			}),
 			"no duplicate check": clixnowtest.WithoutDuplicateCheck(),
 		} {
-			t.Run("SQLite, "+name, func(t *testing.T) {
+			t.Run("SQLite, "+name, func(t *testing.T) { //nolint:paralleltest // the long form runs them one by one
 				parallelIfShort(t)
 				s := newSoak(t, option, outbox.SQLite, sqliteKind().create(t))
 				s.job.TryTimeout = time.Minute // only the next process takes jobs from a worker
@@ -142,7 +142,7 @@ func TestSoak(t *testing.T) {
 				signups.Add(int64(len(s.accepted)))
 				kills.Add(s.kills.Load())
 			})
-			t.Run("PostgreSQL, "+name, func(t *testing.T) {
+			t.Run("PostgreSQL, "+name, func(t *testing.T) { //nolint:paralleltest // the same
 				parallelIfShort(t)
 				server := postgrestest.New(t)
 				s := newSoak(t, option, outbox.PostgreSQL, server.URL)
@@ -326,8 +326,8 @@ func (s *soak) visit(ctx context.Context) {
 
 func (s *soak) signUp(ctx context.Context, clickID string) {
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		request,
-			err := http.NewRequestWithContext(ctx, http.MethodGet, s.serving.Load().(string)+"/?click="+clickID, nil)
+		address := s.serving.Load().(string) + "/?click=" + clickID
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 		if err != nil {
 			continue
 		}

@@ -55,6 +55,11 @@ func TestSecondProcessOnSQLite(t *testing.T) {
 	second, err := outbox.Open(t.Context(), k.open(t, address), k.dialect, opts)
 	require.NoError(t, err)
 	require.ErrorIs(t, second.Work(t.Context()), outbox.ErrLocked)
+	opts.SetTiming(outbox.Timing{
+		MinWait: 20 * time.Millisecond, StopTimeout: time.Hour, Maintenance: 50 * time.Millisecond,
+	})
+	second, err = outbox.Open(t.Context(), k.open(t, address), k.dialect, opts)
+	require.NoError(t, err)
 	for range 2 {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()

@@ -184,14 +184,12 @@ func (w *worker) Work(ctx context.Context, job *river.Job[registration]) error {
 		o.logFailure(ctx, err)
 		return err
 	}
-	if o.opts.Restore != nil && c.carried != "" {
+	if c.carried != "" {
 		ctx = o.opts.Restore(ctx, c.carried)
 	}
 	began := time.Now()
 	result, err := o.register(ctx, job, c)
-	if o.opts.Tried != nil {
-		o.opts.Tried(ctx, *c.Signup, err)
-	}
+	o.opts.Tried(ctx, *c.Signup, err)
 	if errors.Is(err, errLostClaim) { // nothing was sent
 		return river.JobSnooze(o.opts.timing.minWait)
 	}
@@ -379,7 +377,7 @@ func (o *Outbox) save(ctx context.Context, job *river.Job[registration], c *clai
 		if err := complete(ctx, tx, job); err != nil {
 			return err
 		}
-		return o.callSettled(ctx, tx, &saved[0])
+		return o.opts.Settled(ctx, tx, saved[0])
 	})
 	if err == nil && e.Status != Pending {
 		o.announce(ctx, &saved[0], e.change)
@@ -398,20 +396,11 @@ func complete(ctx context.Context, tx *sql.Tx, job *river.Job[registration]) err
 	return err
 }
 
-func (o *Outbox) callSettled(ctx context.Context, tx *sql.Tx, s *Signup) error {
-	if o.opts.Settled == nil {
-		return nil
-	}
-	return o.opts.Settled(ctx, tx, *s)
-}
-
 // announce tells Wait and Ended that a sign-up is settled, and writes the
 // line about it, which has no data of the lead.
 func (o *Outbox) announce(ctx context.Context, s *Signup, try Change) {
 	o.waiting.Notify(s.ID, s)
-	if o.opts.Ended != nil {
-		o.opts.Ended(*s)
-	}
+	o.opts.Ended(*s)
 	level, message := slog.LevelInfo, "a sign-up is "+string(s.Status)
 	if s.Status == Doubtful {
 		level, message = slog.LevelError, "a person must decide about a sign-up"

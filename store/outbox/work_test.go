@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -143,6 +144,34 @@ func (k kind) duplicateNotFound(t *testing.T) {
 	assert.Equal(t, []string{"given up", "eve"}, []string{string(last.Kind), last.By})
 }
 
+// oldJob checks that a job does nothing if it was replaced by another one, or
+// if the sign-up is settled.
+func (k kind) oldJob(t *testing.T) {
+	t.Helper()
+	api := newFakeAPI(t)
+	address := k.create(t)
+	adder := &running{db: k.open(t, address)}
+	var err error
+	adder.Outbox, err = outbox.Open(t.Context(), adder.db, k.dialect, outbox.Options{})
+	require.NoError(t, err)
+	s := adder.add(t, "old")
+	_, err = adder.db.ExecContext(t.Context(), `UPDATE outbox_signups SET job_id = job_id + 1000`)
+	require.NoError(t, err)
+	r := k.start(t, address, []*fakeAPI{api}, nil)
+	eventually(t, func() bool { return r.number(t, `SELECT count(*) FROM river_job WHERE state = 'completed'`) == 1 })
+	assert.Zero(t, r.get(t, s.ID).Tries)
+	assert.Empty(t, api.Requests())
+	require.NoError(t, r.Retry(t.Context(), s.ID, "eve"))
+	settled := r.waitFor(t, s.ID, outbox.Registered)
+
+	eventually(t, func() bool { return r.number(t, `SELECT count(*) FROM river_job WHERE state = 'completed'`) == 2 })
+	_, err = r.db.ExecContext(t.Context(), `UPDATE river_job SET state = 'available', finalized_at = NULL`)
+	require.NoError(t, err)
+	eventually(t, func() bool { return r.number(t, `SELECT count(*) FROM river_job WHERE state = 'completed'`) == 2 })
+	assert.Equal(t, settled, r.get(t, s.ID))
+	assert.Len(t, api.Requests(), 1)
+}
+
 func (k kind) fullForAWhile(t *testing.T) {
 	t.Helper()
 	api := newFakeAPI(t)
@@ -184,6 +213,9 @@ func (k kind) staysFull(t *testing.T) {
 	got = r.get(t, s.ID)
 	assert.Equal(t, outbox.Refused, got.Status)
 	assert.Equal(t, clixnow.ReasonOther, got.Reason)
+	assert.Regexp(t,
+		`msg="a sign-up is refused" id=`+s.ID+` brand="" outcome="given up" reason=other tries=\d+ duration=`,
+		r.log.String())
 	assert.False(t, got.SettledAt.IsZero())
 	assert.Zero(t, r.number(t, `SELECT count(*) FROM outbox_signups WHERE password <> ''`))
 
@@ -200,7 +232,7 @@ func (k kind) staysFull(t *testing.T) {
 func (k kind) wrongToken(t *testing.T) {
 	t.Helper()
 	for _, status := range []int64{401, 403, 302, 415} {
-		t.Run(fmt.Sprint(status), func(t *testing.T) {
+		t.Run(strconv.FormatInt(status, 10), func(t *testing.T) {
 			t.Parallel()
 			api := newFakeAPI(t)
 			api.down.Store(status)
@@ -272,9 +304,9 @@ func (k kind) retryAfter(t *testing.T) {
 	t.Helper()
 	now := time.Now()
 	for header, want := range map[string]time.Duration{
-		fmt.Sprint(now.Add(time.Minute).Unix()):               time.Hour, // a moment in seconds since 1970
-		fmt.Sprint(now.Add(time.Minute).UnixMilli()):          time.Hour, // or in milliseconds
-		now.Add(48 * time.Hour).UTC().Format(http.TimeFormat): time.Hour,
+		strconv.FormatInt(now.Add(time.Minute).Unix(), 10):      time.Hour, // a moment in seconds since 1970
+		strconv.FormatInt(now.Add(time.Minute).UnixMilli(), 10): time.Hour, // or in milliseconds
+		now.Add(48 * time.Hour).UTC().Format(http.TimeFormat):   time.Hour,
 		"3601": time.Hour, "1800": 30 * time.Minute, "99999999999999999999": time.Hour, "-5": 0, "soon": 0,
 	} {
 		t.Run(header, func(t *testing.T) {
@@ -451,13 +483,12 @@ func (k kind) hooks(t *testing.T) {
 	var told calls
 	r := k.start(t, address, []*fakeAPI{api}, func(opts *outbox.Options) {
 		opts.Settled = func(ctx context.Context, tx *sql.Tx, s outbox.Signup) error {
-			_,
-				err := tx.ExecContext(ctx, `INSERT INTO told (click_id, status) VALUES ($1, $2)`, s.Lead.ClickID,
-				s.Status)
-			switch n := failures.Add(1); {
-			case n == 1:
+			const insert = `INSERT INTO told (click_id, status) VALUES ($1, $2)`
+			_, err := tx.ExecContext(ctx, insert, s.Lead.ClickID, s.Status)
+			switch failures.Add(1) {
+			case 1:
 				return errors.Join(err, errors.New("not yet"))
-			case n == 2:
+			case 2:
 				panic("a fault of the caller")
 			}
 			return err

@@ -21,7 +21,7 @@ func TestTogether(t *testing.T) {
 	var b batch.Batcher[int]
 	started, release := make(chan struct{}), make(chan struct{})
 	var sizes []int
-	run := func(entries []*batch.Entry[int]) error {
+	run := func(entries []*batch.Entry[int]) error { //nolint:unparam // Do needs this type
 		sizes = append(sizes, len(entries))
 		if len(sizes) == 1 {
 			close(started)

@@ -187,7 +187,7 @@ func markRestored(ctx context.Context, a *app.App, address string) error {
 	if err != nil {
 		return err
 	}
-	routes, err := newRoutes(ctx, a, config.Brands)
+	routes, _, err := newRoutes(ctx, a, config.Brands)
 	if err != nil {
 		return err
 	}

@@ -525,3 +525,22 @@ func TestVisitorLeaves(t *testing.T) {
 	assert.Len(t, api.Leads(), 1)
 	assert.NotContains(t, p.log.String(), "level=ERROR")
 }
+
+// TestPhone checks case P23 for servers and pages: separators are taken out.
+func TestPhone(t *testing.T) {
+	t.Parallel()
+	api := newFakeAPI(t)
+	p := start(t, api, t.TempDir()+"/signups.db", "")
+	for i, phone := range []string{
+		"+41\u00a079\u00a0555\u00a001\u00a090", "+41\u201179\u2011555\u201101\u201191",
+		"+41\u201379\u2013555\u201301\u201392",
+		"+41\t79\t555\t01\t93", "\u200e+41 79 555 01 94\u200f", " 079 555 01 95 ", "0041 (0)79/555.01.96",
+	} {
+		email := fmt.Sprintf("visitor%d@example.com", i)
+		form := leadForm(fmt.Sprint(i), email)
+		form.Set("phone", phone)
+		got := send(t, "POST", p.public+"/signups", asForm, form.Encode())
+		require.Equal(t, http.StatusOK, got.code, got.body)
+		assert.Equal(t, fmt.Sprintf("+4179555019%d", i), sentBody(t, api, email)["phone"], phone)
+	}
+}

@@ -14,18 +14,18 @@ import (
 )
 
 // newRoutes returns the brands in the order in which they are tried, with the
-// countries that each of them takes.
+// countries that each of them takes, and their settings.
 func newRoutes(
 	ctx context.Context, a *app.App, brands []string, opts ...clixnow.Option,
-) (routes []router.Route, err error) {
+) (routes []router.Route, all []app.Settings, err error) {
 	clients, err := a.ClientsInOrder(ctx, brands, opts...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, client := range clients {
 		settings, err := a.SettingsOf(client.Brand())
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		route := router.Route{Client: client}
 		if len(settings.Countries) > 0 {
@@ -35,23 +35,22 @@ func newRoutes(
 				})
 			}
 		}
-		routes = append(routes, route)
+		routes, all = append(routes, route), append(all, settings)
 	}
-	return routes, nil
+	return routes, all, nil
 }
 
-// countries returns the countries of the form: those of the configuration or of
-// the brands. Empty means all.
-func countries(a *app.App, config app.Gateway, routes []router.Route) (all []string) {
-	if len(config.FormCountries) > 0 {
-		return config.FormCountries
+// formCountries returns the countries of the form: those of the configuration
+// or of the brands. Empty means all.
+func (g *gateway) formCountries() (all []string) {
+	if len(g.config.FormCountries) > 0 {
+		return g.config.FormCountries
 	}
-	for _, route := range routes {
-		settings, err := a.SettingsOf(route.Client.Brand())
-		if err != nil || len(settings.Countries) == 0 {
+	for _, brand := range g.brands {
+		if len(brand.Countries) == 0 {
 			return nil
 		}
-		for _, country := range settings.Countries {
+		for _, country := range brand.Countries {
 			all = append(all, strings.ToUpper(country))
 		}
 	}
@@ -62,18 +61,14 @@ func countries(a *app.App, config app.Gateway, routes []router.Route) (all []str
 // tokenKey returns the key that signs the tokens of visitors. All processes
 // must have the same one, and the database must not have it. So it is made of
 // the tokens of the brands, which are secret, and which all processes have.
-func tokenKey(ctx context.Context, a *app.App, routes []router.Route) []byte {
-	if a.Demo {
+func (g *gateway) tokenKey(ctx context.Context) []byte {
+	if g.app.Demo {
 		return nil // a random one
 	}
 	mac := hmac.New(sha256.New, []byte("clixnow gateway"))
-	for _, route := range routes {
-		settings, err := a.SettingsOf(route.Client.Brand())
-		if err != nil {
-			continue
-		}
-		token, _ := settings.Token(ctx) // a token that cannot be read has been reported
-		_, _ = mac.Write([]byte(settings.Brand + "\n" + token + "\n"))
+	for _, brand := range g.brands {
+		token, _ := brand.Token(ctx) // a token that cannot be read has been reported
+		_, _ = mac.Write([]byte(brand.Brand + "\n" + token + "\n"))
 	}
 	return mac.Sum(nil)
 }

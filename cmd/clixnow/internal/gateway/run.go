@@ -30,6 +30,7 @@ type gateway struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	routes   []router.Route
+	brands   []app.Settings
 	// demoOrigins are the origins of the fake brands of --demo.
 	demoOrigins []string
 	outbox      *outbox.Outbox
@@ -63,7 +64,7 @@ func run(ctx context.Context, a *app.App, set settings) error {
 	exports := telemetry.Start(ctx, a.Getenv, g.registry, g.log)
 	defer exports.Close(ctx) // before the database is closed, from which metrics are read
 	withExports := clixnow.WithTransport(exports.Transport)
-	if g.routes, err = newRoutes(ctx, a, g.config.Brands, withExports); err != nil {
+	if g.routes, g.brands, err = newRoutes(ctx, a, g.config.Brands, withExports); err != nil {
 		return err
 	}
 	if a.Demo {
@@ -84,7 +85,7 @@ func run(ctx context.Context, a *app.App, set settings) error {
 func (g *gateway) openOutbox(ctx context.Context, db *database.Outbox) (err error) {
 	opts := outbox.Options{
 		Routes: g.routes, Workers: g.settings.workers, TryTimeout: g.settings.try, Keep: g.config.KeepFor,
-		TokenKey: tokenKey(ctx, g.app, g.routes), Logger: g.log,
+		TokenKey: g.tokenKey(ctx), Logger: g.log,
 	}
 	g.monitor.Hook(&opts)
 	if g.outbox, err = outbox.Open(ctx, db.DB, db.Dialect, opts); err == nil {

@@ -89,30 +89,53 @@ func protected(next http.Handler, log *slog.Logger) http.Handler {
 
 // serve serves requests until ctx ends. Then it finishes the requests that have
 // arrived, for at most grace.
-func serve(ctx context.Context, servers []server, grace time.Duration) error {
+func serve(ctx context.Context, servers []server, grace time.Duration) (err error) {
 	failed := make(chan error, len(servers))
 	var accepting sync.WaitGroup
+	var waiting sync.Map // the connections on which no request has arrived yet
 	for _, s := range servers {
+		s.ConnState = func(conn net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				waiting.Store(conn, nil)
+			} else {
+				waiting.Delete(conn)
+			}
+		}
 		accepting.Go(func() { failed <- s.Serve(s.listener) })
 	}
-	var err error
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
 	}
+	for _, s := range servers {
+		_ = s.listener.Close()
+		s.SetKeepAlivesEnabled(false)
+	}
+	accepting.Wait()
+	awaitRequests(&waiting)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
-	shutDown(ctx, servers)
-	accepting.Wait()
-	// Shutdown does not know a connection that Serve was just accepting.
-	shutDown(ctx, servers)
-	return err
-}
-
-func shutDown(ctx context.Context, servers []server) {
 	for _, s := range servers {
 		if s.Shutdown(ctx) != nil { // some clients are too slow
 			_ = s.Close()
+		}
+	}
+	return err
+}
+
+// awaitRequests gives connections that were just accepted some seconds to send
+// their request. Shutdown would close them without an answer.
+func awaitRequests(connections *sync.Map) {
+	const patience, moment = 5 * time.Second, 50 * time.Millisecond
+	for began := time.Now(); time.Since(began) < patience; {
+		empty := true
+		connections.Range(func(any, any) bool {
+			empty = false
+			return false
+		})
+		time.Sleep(moment) // the server has to begin with the last request
+		if empty {
+			return
 		}
 	}
 }

@@ -25,7 +25,7 @@ func (e *endpoint) complete(req *clixnow.CreateLeadRequest, r *http.Request) {
 // newSite returns the pages that visitors see.
 func (g *gateway) newSite(e *endpoint) (site *page.Site, err error) {
 	opts := page.Options{
-		Add: e.add, Wait: e.waitFor, ByToken: g.outbox.ByToken, Countries: countries(g.app, g.config, g.routes),
+		Add: e.add, Wait: e.waitFor, ByToken: g.outbox.ByToken, Countries: g.formCountries(),
 		Address: e.guard.address, DemoOrigins: g.demoOrigins, Log: g.log,
 	}
 	if g.config.TextsFile != "" {

@@ -1,10 +1,10 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -125,6 +125,30 @@ func (a *admin) fill(ctx context.Context, v *listView, before, after string) err
 	return a.page(ctx, v, before, after)
 }
 
+// find returns a page of sign-ups. Without a status it merges those of each
+// status, because the database has no index for all of them together.
+func (a *admin) find(ctx context.Context, q outbox.Query) (found []outbox.Signup, err error) {
+	if q.Status != "" {
+		return a.Outbox.List(ctx, q)
+	}
+	for _, q.Status = range statuses() {
+		some, err := a.Outbox.List(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, some...)
+	}
+	slices.SortFunc(found, func(x, y outbox.Signup) int {
+		if q.OldestFirst {
+			x, y = y, x
+		}
+		return cmp.Or(y.CreatedAt.Compare(x.CreatedAt), cmp.Compare(y.ID, x.ID))
+	})
+	// The status of a sign-up can change between two of the queries.
+	found = slices.CompactFunc(found, func(x, y outbox.Signup) bool { return x.ID == y.ID })
+	return found[:min(len(found), q.Limit)], nil
+}
+
 // page reads the sign-ups of a page: those after one, or before one, in the
 // order of time.
 func (a *admin) page(ctx context.Context, v *listView, before, after string) (err error) {
@@ -133,7 +157,7 @@ func (a *admin) page(ctx context.Context, v *listView, before, after string) (er
 	if after != "" {
 		q.Before = after
 	}
-	if v.Rows, err = a.Outbox.List(ctx, q); err != nil {
+	if v.Rows, err = a.find(ctx, q); err != nil {
 		return err
 	}
 	hasMore := len(v.Rows) > rowsPerPage
@@ -171,29 +195,22 @@ func (a *admin) download(w http.ResponseWriter, r *http.Request) {
 	for {
 		// A long download outlives the timeout of the server.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Minute))
-		page, err := a.Outbox.List(r.Context(), q)
+		page, err := a.find(r.Context(), q)
 		for i := range page {
 			_ = table.Write(record(&page[i]))
 		}
 		table.Flush()
 		rows += len(page)
-		switch err = cmpErr(err, table.Error()); {
+		switch err = cmp.Or(err, table.Error()); {
 		case err != nil:
 			a.Log.ErrorContext(r.Context(), "download sign-ups", "rows", rows, "error", err)
 			panic(http.ErrAbortHandler) // so that the browser reports that the file is not complete
-		case len(page) < q.Limit:
+		case len(page) == 0:
 			a.log(r, "downloaded sign-ups", "rows", rows)
 			return
 		}
 		q.Before = page[len(page)-1].ID
 	}
-}
-
-func cmpErr(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 // record returns the line of a sign-up in CSV. No cell is a formula for a
@@ -275,13 +292,14 @@ func (a *admin) retryAll(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	found = found[:min(len(found), maxRetries)]
+	ctx, name := r.Context(), by(r)
 	var mu sync.Mutex
 	var retried, changed, failed int
 	var group errgroup.Group
 	group.SetLimit(50) // the outbox commits them together
 	for i := range found {
 		group.Go(func() error {
-			err := a.Outbox.Retry(r.Context(), found[i].ID, by(r))
+			err := a.Outbox.Retry(ctx, found[i].ID, name)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -304,6 +322,7 @@ func (a *admin) retryAll(w http.ResponseWriter, r *http.Request) {
 	if len(found) > 0 {
 		last = found[len(found)-1].ID
 	}
-	http.Redirect(w, r, filterOf(r).Link("/retry", "before", last, "retried", fmt.Sprint(retried),
-		"changed", fmt.Sprint(changed), "failed", fmt.Sprint(failed)), http.StatusSeeOther)
+	next := filterOf(r).Link("/retry", "before", last, "retried", strconv.Itoa(retried),
+		"changed", strconv.Itoa(changed), "failed", strconv.Itoa(failed))
+	http.Redirect(w, r, next, http.StatusSeeOther) //nolint:gosec // G710: its path is fixed
 }

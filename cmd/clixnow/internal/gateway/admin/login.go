@@ -41,6 +41,9 @@ type login struct {
 	verified map[string]bool
 	// guesses limits the logins of an address that need bcrypt.
 	guesses map[netip.Prefix]*rate.Limiter
+	// hashing allows one bcrypt at a time, so that guesses from many addresses
+	// leave time for the sign-ups.
+	hashing sync.Mutex
 }
 
 // denial is the response to a request without a login.
@@ -146,7 +149,9 @@ func (l *login) verify(client netip.Prefix, name, password string) *denial {
 	if !mayGuess {
 		return &denial{http.StatusTooManyRequests, "Too many logins were tried. Wait a minute, and try again."}
 	}
+	l.hashing.Lock()
 	isCorrect := bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil && isKnown
+	l.hashing.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !isCorrect {
@@ -168,7 +173,7 @@ func (l *login) limiter(client netip.Prefix) *rate.Limiter {
 		}
 	}
 	if l.guesses[client] == nil {
-		l.guesses[client] = rate.NewLimiter(rate.Every(10*time.Second), burst)
+		l.guesses[client] = rate.NewLimiter(rate.Every(time.Minute), burst)
 	}
 	return l.guesses[client]
 }
@@ -254,7 +259,7 @@ func askPassword(in io.Reader, prompts io.Writer) ([]byte, error) {
 	file, isFile := in.(*os.File)
 	if !isFile || !term.IsTerminal(int(file.Fd())) {
 		line, err := bufio.NewReader(in).ReadString('\n')
-		if err == io.EOF && line != "" { //nolint:errorlint // bufio returns it unwrapped
+		if errors.Is(err, io.EOF) && line != "" {
 			err = nil
 		}
 		return []byte(strings.TrimRight(line, "\r\n")), err
