@@ -194,8 +194,10 @@ func ago(t time.Time) string {
 		return fmt.Sprintf(form, fmt.Sprintf("%d %s", n, name))
 	}
 	switch {
-	case d < 10*time.Second:
+	case d < 10*time.Second && form == "in %s":
 		return "now"
+	case d < 10*time.Second:
+		return "just now"
 	case d < 100*time.Second:
 		return unit(d/time.Second, "second")
 	case d < 100*time.Minute:

@@ -114,7 +114,7 @@ func fields(lead *clixnow.CreateLeadRequest) (all []field) {
 }
 
 func (a *admin) retry(w http.ResponseWriter, r *http.Request) {
-	a.done(w, r, "retried", a.Outbox.Retry(r.Context(), r.PathValue("id")))
+	a.done(w, r, "retried", a.Outbox.Retry(r.Context(), r.PathValue("id"), by(r)))
 }
 
 func (a *admin) giveUp(w http.ResponseWriter, r *http.Request) {
@@ -127,7 +127,7 @@ func (a *admin) correct(w http.ResponseWriter, r *http.Request) {
 	v := detailsView{
 		Email: strings.TrimSpace(r.PostFormValue("email")), Phone: strings.TrimSpace(r.PostFormValue("phone")),
 	}
-	c := outbox.Correction{Email: v.Email, Phone: v.Phone, Password: r.PostFormValue("password")}
+	c := outbox.Correction{Email: v.Email, Phone: v.Phone}
 	if c.Email == r.PostFormValue("old-email") {
 		c.Email = ""
 	} else if c.Email == "" {
@@ -139,7 +139,7 @@ func (a *admin) correct(w http.ResponseWriter, r *http.Request) {
 		v.Faults = append(v.Faults, fault{"phone", "The phone is missing."})
 	}
 	if c == (outbox.Correction{}) && v.Faults == nil {
-		v.Faults = []fault{{"email", "Nothing was changed. Change the email, the phone or the password, or use Retry now."}}
+		v.Faults = []fault{{"email", "Nothing was changed. Change the email or the phone, or use Retry now."}}
 	}
 	var err error
 	if v.Faults == nil {

@@ -281,7 +281,7 @@ func (a *admin) retryAll(w http.ResponseWriter, r *http.Request) {
 	group.SetLimit(50) // the outbox commits them together
 	for i := range found {
 		group.Go(func() error {
-			err := a.Outbox.Retry(r.Context(), found[i].ID)
+			err := a.Outbox.Retry(r.Context(), found[i].ID, by(r))
 			mu.Lock()
 			defer mu.Unlock()
 			switch {

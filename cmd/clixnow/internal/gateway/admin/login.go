@@ -274,4 +274,3 @@ func askPassword(in io.Reader, prompts io.Writer) ([]byte, error) {
 	}
 	return typed[0], nil
 }
-

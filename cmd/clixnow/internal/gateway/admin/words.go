@@ -73,7 +73,7 @@ func why(s *outbox.Signup) explanation {
 	case s.Tries == 0:
 		return explanation{"It was not tried yet.", "A worker tries it soon."}
 	case s.NextTryAt.IsZero():
-		return explanation{"It is being tried at the moment.", ""}
+		return explanation{"It is tried now, or as soon as a worker is free.", ""}
 	case attempted != "":
 		return explanation{
 			attempted + " did not answer clearly, so it may have the lead.",
@@ -84,7 +84,9 @@ func why(s *outbox.Signup) explanation {
 	case s.Reason != clixnow.ReasonNone:
 		return explanation{refusal(s.Reason), untilPerson}
 	}
-	return explanation{"No brand could be reached, or they asked to wait.", "It is retried until a brand answers."}
+	return explanation{
+		"At least one brand could not be reached, or asked us to wait.", "It is retried until a brand answers.",
+	}
 }
 
 // refusal explains why brands refuse a lead.
@@ -102,7 +104,7 @@ func refusal(reason clixnow.Reason) string {
 		return "The brand refuses our access: check its token and its host."
 	case clixnow.ReasonNone, clixnow.ReasonOther:
 	}
-	return "The brand gave no reason that we know."
+	return "The brand refused it for a reason that this program does not know."
 }
 
 // event says what happened to a sign-up.
