@@ -44,7 +44,8 @@ func startAdmin(t *testing.T) (empty, full string) {
 // click clicks on an element and waits for another one on the next page.
 func click(ctx context.Context, t *testing.T, selector, next string) {
 	t.Helper()
-	require.NoError(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS(selector)), chromedp.WaitVisible(chromedp.CSS(next))))
+	require.NoError(t,
+		chromedp.Do(ctx, chromedp.Click(chromedp.CSS(selector)), chromedp.WaitVisible(chromedp.CSS(next))))
 }
 
 func TestAdminAccessible(t *testing.T) {
@@ -55,7 +56,8 @@ func TestAdminAccessible(t *testing.T) {
 		for name, width := range map[string]int64{"wide": 1280, "phone": 390} {
 			require.NoError(t, chromedp.Do(ctx, withScheme(scheme), chromedp.EmulateViewport(width, 844)))
 			open := func(address string) {
-				require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(address), chromedp.WaitVisible(chromedp.CSS("main"))))
+				require.NoError(t,
+					chromedp.Do(ctx, chromedp.Navigate(address), chromedp.WaitVisible(chromedp.CSS("main"))))
 			}
 			check := func(state string) {
 				assertFits(ctx, t)
@@ -147,7 +149,8 @@ func TestAdminUpdatesItself(t *testing.T) {
 		_, err := chromedp.Run(ctx, chromedp.Poll[bool]("!!("+expression+")"))
 		require.NoError(t, err)
 	}
-	require.NoError(t, chromedp.Do(ctx, chromedp.EmulateViewport(1280, 800), chromedp.Navigate(full+"/?status=doubtful")))
+	require.NoError(t,
+		chromedp.Do(ctx, chromedp.EmulateViewport(1280, 800), chromedp.Navigate(full+"/?status=doubtful")))
 	wait(`document.querySelector("#live").hidden === false`)
 	evaluate[bool](ctx, t, `window.samePage = true`)
 	evaluate[bool](ctx, t, `document.querySelector("#brands details").open = true`)

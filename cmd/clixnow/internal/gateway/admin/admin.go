@@ -167,7 +167,8 @@ func (a *admin) problem(w http.ResponseWriter, r *http.Request, status int, text
 func (a *admin) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, outbox.ErrNotFound):
-		a.problem(w, r, http.StatusNotFound, "There is no such page. If it was a sign-up, it has been deleted after its time.")
+		a.problem(w, r, http.StatusNotFound,
+			"There is no such page. If it was a sign-up, it has been deleted after its time.")
 	case r.Context().Err() != nil: // the browser does not wait any more
 	default:
 		a.Log.ErrorContext(r.Context(), "serve an admin page", "error", err)

@@ -97,7 +97,7 @@ func fields(lead *clixnow.CreateLeadRequest) (all []field) {
 		{"Keyword", lead.Keyword},
 		{"Second source", lead.Sub2},
 		{"Landing page", lead.ReferralURL},
-		{"Address", address},
+		{"IP address", address},
 		{"Device", strings.TrimSpace(lead.DeviceType + " " + lead.DeviceName)},
 		{"System", lead.OSName},
 		{"Browser", lead.Browser},
@@ -147,7 +147,11 @@ func (a *admin) correct(w http.ResponseWriter, r *http.Request) {
 	}
 	if invalid, ok := errors.AsType[*clixnow.ValidationError](err); ok {
 		for _, f := range invalid.Fields {
-			v.Faults = append(v.Faults, fault{f.Field, "The " + f.Field + " " + f.Problem + "."})
+			text := "The " + f.Field + " " + f.Problem + "."
+			if f.Code == clixnow.ProblemEmail {
+				text = "The email must be one address, such as anna@example.com."
+			}
+			v.Faults = append(v.Faults, fault{f.Field, text})
 		}
 	}
 	if v.Faults != nil {
@@ -162,11 +166,13 @@ func (a *admin) done(w http.ResponseWriter, r *http.Request, action string, err 
 	id := r.PathValue("id")
 	switch {
 	case errors.Is(err, outbox.ErrWrongStatus):
-		a.problem(w, r, http.StatusConflict, "This is not possible any more: the status of the sign-up has changed, or "+
-			"the visitor has signed up again. Nothing was done.")
+		a.problem(w, r, http.StatusConflict,
+			"This is not possible any more: the status of the sign-up has changed, or "+
+				"the visitor has signed up again. Nothing was done.")
 	case errors.Is(err, outbox.ErrInDoubt):
-		a.problem(w, r, http.StatusConflict, "This sign-up cannot be corrected, because a brand may have the lead with the "+
-			"old values. Nothing was done.")
+		a.problem(w, r, http.StatusConflict,
+			"This sign-up cannot be corrected, because a brand may have the lead with the "+
+				"old values. Nothing was done.")
 	case err != nil:
 		a.fail(w, r, err)
 	default:

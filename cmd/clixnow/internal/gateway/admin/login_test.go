@@ -54,44 +54,51 @@ func TestLogin(t *testing.T) {
 	apache := strings.Replace(line("bob", "bob's password"), "$2a$", "$2y$", 1) // as htpasswd -B writes it
 	file := passwordFile(t, "# operators\r\n\n"+line("anna", "anna:s pässword")+apache)
 	user, local, remote := "X-Forwarded-User", prefixes("127.0.0.0/8"), prefixes("10.0.0.0/8")
+	none, passwords := admin.Options{}, admin.Options{PasswordFile: file}
+	proxy, distant := admin.Options{UserHeader: user, Proxies: local}, admin.Options{UserHeader: user, Proxies: remote}
+	both, bothDistant := proxy, distant
+	both.PasswordFile, bothDistant.PasswordFile = file, file
 	for name, test := range map[string]struct {
 		opts   admin.Options
 		change func(*http.Request)
 		want   int
 		text   string
 	}{
-		"no login":               {admin.Options{}, nil, 200, "Sign-ups"},
-		"no login, proxy":        {admin.Options{}, header("X-Forwarded-For", "192.0.2.1"), 403, "cannot be used through a proxy"},
-		"no login, other proxy":  {admin.Options{}, header("Forwarded", "for=192.0.2.1"), 403, "cannot be used through a proxy"},
-		"no login, user header":  {admin.Options{}, header(user, "eve"), 200, "Sign-ups"},
-		"password":               {admin.Options{PasswordFile: file}, basic("anna", "anna:s pässword"), 200, "You are anna."},
-		"password of Apache":     {admin.Options{PasswordFile: file}, basic("bob", "bob's password"), 200, "You are bob."},
-		"no password":            {admin.Options{PasswordFile: file}, nil, 401, "Log in"},
-		"wrong password":         {admin.Options{PasswordFile: file}, basic("anna", "anna:s password"), 401, "is wrong"},
-		"empty password":         {admin.Options{PasswordFile: file}, basic("anna", ""), 401, "is wrong"},
-		"password of another":    {admin.Options{PasswordFile: file}, basic("anna", "bob's password"), 401, "is wrong"},
-		"name in other case":     {admin.Options{PasswordFile: file}, basic("Anna", "anna:s pässword"), 401, "is wrong"},
-		"unknown user":           {admin.Options{PasswordFile: file}, basic("eve", "anna:s pässword"), 401, "is wrong"},
-		"empty user":             {admin.Options{PasswordFile: file}, basic("", ""), 401, "is wrong"},
-		"comment as user":        {admin.Options{PasswordFile: file}, basic("# operators", ""), 401, "is wrong"},
-		"other scheme":           {admin.Options{PasswordFile: file}, header("Authorization", "Bearer x"), 401, "Log in"},
-		"header of proxy":        {admin.Options{UserHeader: user, Proxies: local}, header(user, "anna"), 200, "You are anna."},
-		"no header of proxy":     {admin.Options{UserHeader: user, Proxies: local}, nil, 403, "through the proxy"},
-		"empty header":           {admin.Options{UserHeader: user, Proxies: local}, header(user, ""), 403, "through the proxy"},
-		"two headers":            {admin.Options{UserHeader: user, Proxies: local}, header(user, "eve", user, "anna"), 403, "proxy"},
-		"long header":            {admin.Options{UserHeader: user, Proxies: local}, header(user, strings.Repeat("x", 101)), 403, "proxy"},
-		"header, no UTF-8":       {admin.Options{UserHeader: user, Proxies: local}, header(user, "\xff"), 403, "proxy"},
-		"untrusted address":      {admin.Options{UserHeader: user, Proxies: remote}, header(user, "eve"), 403, "through the proxy"},
-		"no proxies":             {admin.Options{UserHeader: user}, header(user, "eve"), 403, "through the proxy"},
-		"untrusted, but forged":  {admin.Options{UserHeader: user, Proxies: remote}, header(user, "eve", "X-Forwarded-For", "10.0.0.1"), 403, "proxy"},
-		"both, header":           {admin.Options{PasswordFile: file, UserHeader: user, Proxies: local}, header(user, "carl"), 200, "You are carl."},
-		"both, password":         {admin.Options{PasswordFile: file, UserHeader: user, Proxies: local}, basic("anna", "anna:s pässword"), 200, "You are anna."},
-		"both, untrusted header": {admin.Options{PasswordFile: file, UserHeader: user, Proxies: remote}, header(user, "eve"), 401, "Log in"},
+		"no login":               {none, nil, 200, "Sign-ups"},
+		"no login, proxy":        {none, header("X-Forwarded-For", "192.0.2.1"), 403, "cannot be used through a proxy"},
+		"no login, other proxy":  {none, header("Forwarded", "for=192.0.2.1"), 403, "cannot be used through a proxy"},
+		"no login, user header":  {none, header(user, "eve"), 200, "Sign-ups"},
+		"password":               {passwords, basic("anna", "anna:s pässword"), 200, "You are anna."},
+		"password of Apache":     {passwords, basic("bob", "bob's password"), 200, "You are bob."},
+		"no password":            {passwords, nil, 401, "Log in"},
+		"wrong password":         {passwords, basic("anna", "anna:s password"), 401, "is wrong"},
+		"empty password":         {passwords, basic("anna", ""), 401, "is wrong"},
+		"password of another":    {passwords, basic("anna", "bob's password"), 401, "is wrong"},
+		"name in other case":     {passwords, basic("Anna", "anna:s pässword"), 401, "is wrong"},
+		"unknown user":           {passwords, basic("eve", "anna:s pässword"), 401, "is wrong"},
+		"empty user":             {passwords, basic("", ""), 401, "is wrong"},
+		"comment as user":        {passwords, basic("# operators", ""), 401, "is wrong"},
+		"other scheme":           {passwords, header("Authorization", "Bearer x"), 401, "Log in"},
+		"header of proxy":        {proxy, header(user, "anna"), 200, "You are anna."},
+		"no header of proxy":     {proxy, nil, 403, "the proxy"},
+		"empty header":           {proxy, header(user, ""), 403, "the proxy"},
+		"two headers":            {proxy, header(user, "eve", user, "anna"), 403, "the proxy"},
+		"long header":            {proxy, header(user, strings.Repeat("x", 101)), 403, "the proxy"},
+		"header is not UTF-8":    {proxy, header(user, "\xff"), 403, "the proxy"},
+		"password, not allowed":  {proxy, basic("anna", "anna:s pässword"), 403, "the proxy"},
+		"untrusted address":      {distant, header(user, "eve"), 403, "the proxy"},
+		"untrusted, forged":      {distant, header(user, "eve", "X-Forwarded-For", "10.0.0.1"), 403, "the proxy"},
+		"no proxies":             {admin.Options{UserHeader: user}, header(user, "eve"), 403, "the proxy"},
+		"both, header":           {both, header(user, "carl"), 200, "You are carl."},
+		"both, password":         {both, basic("anna", "anna:s pässword"), 200, "You are anna."},
+		"both, untrusted header": {bothDistant, header(user, "eve"), 401, "Log in"},
+		"both, distant password": {bothDistant, basic("anna", "anna:s pässword"), 200, "You are anna."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, func(opts *admin.Options) {
-				opts.PasswordFile, opts.UserHeader, opts.Proxies = test.opts.PasswordFile, test.opts.UserHeader, test.opts.Proxies
+				opts.PasswordFile, opts.UserHeader = test.opts.PasswordFile, test.opts.UserHeader
+				opts.Proxies = test.opts.Proxies
 			})
 			waiting := s.add(t.Context())
 			got := s.send(t, http.MethodGet, "/", nil, test.change)
@@ -120,22 +127,35 @@ func TestLoginNeeded(t *testing.T) {
 		opts admin.Options
 		want string
 	}{
-		"no login":             {admin.Options{}, "needs a login, because other machines can reach its address"},
-		"no login, with hosts": {admin.Options{Loopback: true, Hosts: []string{"leads.example"}}, "needs a login, because it has hosts"},
-		"no file":              {admin.Options{PasswordFile: filepath.Join(t.TempDir(), "none")}, "read the password file of the admin page: open"},
-		"empty file":           {admin.Options{PasswordFile: passwordFile(t, "\n# nobody\n")}, "it has no users"},
-		"plain password":       {admin.Options{PasswordFile: passwordFile(t, good+"bob:secret\n")}, "line 2 must be a user name, a colon and a hash of bcrypt"},
-		"hash of MD5":          {admin.Options{PasswordFile: passwordFile(t, "bob:$apr1$x$y\n")}, "line 1 must be"},
-		"no colon":             {admin.Options{PasswordFile: passwordFile(t, "bob\n")}, "line 1 must be"},
-		"no user":              {admin.Options{PasswordFile: passwordFile(t, line("", "x"))}, "line 1 must be"},
-		"same user twice":      {admin.Options{PasswordFile: passwordFile(t, good+good)}, "line 2 has the same user name"},
+		"no login": {admin.Options{}, "needs a login, because other machines can reach its address"},
+		"no login, with hosts": {
+			admin.Options{Loopback: true, Hosts: []string{"leads.example"}},
+			"needs a login, because it has hosts",
+		},
+		"no file": {
+			admin.Options{PasswordFile: filepath.Join(t.TempDir(), "none")},
+			"read the password file of the admin page: open",
+		},
+		"empty file": {admin.Options{PasswordFile: passwordFile(t, "\n# nobody\n")}, "it has no users"},
+		"plain password": {
+			admin.Options{PasswordFile: passwordFile(t, good+"bob:secret\n")},
+			"line 2 must be a user name, a colon and a hash of bcrypt",
+		},
+		"hash of MD5": {admin.Options{PasswordFile: passwordFile(t, "bob:$apr1$x$y\n")}, "line 1 must be"},
+		"no colon":    {admin.Options{PasswordFile: passwordFile(t, "bob\n")}, "line 1 must be"},
+		"no user":     {admin.Options{PasswordFile: passwordFile(t, line("", "x"))}, "line 1 must be"},
+		"same user twice": {
+			admin.Options{PasswordFile: passwordFile(t, good+good)},
+			"line 2 has the same user name",
+		},
 	} {
 		_, err := admin.New(test.opts)
 		require.ErrorContains(t, err, test.want, name)
 		assert.NotContains(t, err.Error(), "secret", name)
 	}
 	for name, opts := range map[string]admin.Options{
-		"password": {PasswordFile: passwordFile(t, good), Hosts: []string{"leads.example"}}, "header": {UserHeader: "X-User"},
+		"password": {PasswordFile: passwordFile(t, good), Hosts: []string{"leads.example"}},
+		"header":   {UserHeader: "X-User"},
 		"loopback": {Loopback: true},
 	} {
 		_, err := admin.New(opts)

@@ -17,9 +17,10 @@ func words() template.FuncMap {
 	return template.FuncMap{
 		"status": statusName, "why": func(s outbox.Signup) string { return why(&s).text },
 		"next": func(s outbox.Signup) string { return why(&s).next }, "event": event, "time": stamp, "ago": ago,
-		"iso":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"list": func(all ...string) []string { return all },
-		"took": func(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) },
+		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"list":  func(all ...string) []string { return all },
+		"took":  func(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) },
+		"until": until, "plain": plain, "count": count,
 	}
 }
 
@@ -57,7 +58,8 @@ func why(s *outbox.Signup) explanation {
 	case s.Status == outbox.Doubtful && attempted != "":
 		return explanation{
 			attempted + " may have the lead, but no search shows it.",
-			"Look for the lead at " + attempted + ", by its email and its phone. If it is there, give this sign-up up. " +
+			"Look for the lead at " + attempted +
+				", by its email and its phone. If it is there, give this sign-up up. " +
 				"If it is not, retry.",
 		}
 	case s.Status == outbox.Doubtful && s.Reason == clixnow.ReasonNone:
@@ -152,6 +154,27 @@ func lower(sentence string) string {
 
 func arrows(text string) string { return strings.ReplaceAll(text, " -> ", " → ") }
 
+// plain returns the error of a try without the names of packages.
+func plain(problem string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(problem, "clixnow: "), "router: ")
+}
+
+// count returns a number and a word in the right form.
+func count(number any, one, many string) string {
+	if fmt.Sprint(number) == "1" {
+		return "1 " + one
+	}
+	return fmt.Sprint(number) + " " + many
+}
+
+// until says when the next try is.
+func until(t time.Time) string {
+	if time.Now().After(t) {
+		return "as soon as a worker is free"
+	}
+	return ago(t)
+}
+
 // stamp returns a time in UTC, with the year if it is another one.
 func stamp(t time.Time) string {
 	if t.UTC().Year() != time.Now().UTC().Year() {
@@ -203,7 +226,8 @@ func waits(all []outbox.Signup) (groups []wait) {
 		at := slices.IndexFunc(groups, func(w wait) bool { return w.Text == because.text })
 		if at < 0 {
 			at = len(groups)
-			groups = append(groups, wait{Text: because.text, Next: because.next, First: s.NextTryAt, Problem: s.Problem})
+			groups = append(groups,
+				wait{Text: because.text, Next: because.next, First: s.NextTryAt, Problem: s.Problem})
 		}
 		w := &groups[at]
 		w.Number++

@@ -213,7 +213,8 @@ func (w *world) fill(ctx context.Context) {
 	if err := w.GiveUp(ctx, given.ID, "anna"); err != nil {
 		panic(err)
 	}
-	w.exec(ctx, `UPDATE outbox_signups SET created_at = created_at - 86400000 * 3, settled_at = settled_at - 86400000 * 3
+	w.exec(ctx,
+		`UPDATE outbox_signups SET created_at = created_at - 86400000 * 3, settled_at = settled_at - 86400000 * 3
 		WHERE id IN (SELECT id FROM outbox_signups WHERE status = 'registered' LIMIT 20)`)
 	req := w.lead()
 	must(w.Add(ctx, req))

@@ -30,8 +30,15 @@ function replace(part, html) {
   same?.focus({ preventScroll: true })
 }
 
+// update waits longer after slow responses, so that the page does not slow the
+// database down.
 async function update() {
-  if (button.ariaPressed === "false" || document.hidden) return
+  const began = performance.now()
+  if (button.ariaPressed === "true" && !document.hidden) await load()
+  setTimeout(update, Math.max(3000, 20 * (performance.now() - began)))
+}
+
+async function load() {
   try {
     const response = await fetch(refresh.href, { cache: "no-store" })
     if (!response.ok) throw new Error(response.statusText)
@@ -58,5 +65,5 @@ if (button) {
     button.ariaPressed = button.ariaPressed === "false"
     say(button.ariaPressed === "true" ? "Live" : "Paused")
   })
-  setInterval(update, 3000)
+  setTimeout(update, 3000)
 }
