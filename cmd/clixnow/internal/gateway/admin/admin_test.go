@@ -266,11 +266,12 @@ func TestWords(t *testing.T) {
 		"acme refuses our access: its token or its host is wrong. Its sign-ups wait until that is fixed.",
 		"beta refuses our access", "Waiting 7", "Needs a decision 2", "Refused 3", "Registered 60", "All 72",
 		"2 The brand refuses our access: check its token and its host.",
-		"1 The brand has no capacity at the moment. The next try is in 4 minutes. It is retried for about ten hours.",
 		"3 beta did not answer clearly, so it may have the lead.", "1 It is tried now, or as soon as a worker is free.",
 	} {
 		assert.Contains(t, page, want)
 	}
+	assert.Regexp(t, `1 The brand has no capacity at the moment. The next try is in \d+ \w+. It is retried for about ten `+
+		`hours. Then a person must decide.`, page)
 	for status, wants := range map[string][]string{
 		"doubtful": {
 			"beta may have the lead, but no search shows it.",
@@ -297,7 +298,7 @@ func TestWords(t *testing.T) {
 	assert.Regexp(t, `Corrected by anna: phone \+41795550072 → \+41795559999`, corrected)
 	assert.Contains(t, find("click-65"), "Given up by anna")
 	assert.Regexp(t,
-		`Refused by beta: the brand refused it for a reason that this program does not know .* took 0\.\d s`,
+		`Refused by beta: the brand refused it for a reason that this program does not know .* took \d+`,
 		find("click-65"))
 	assert.Contains(t, find("click-60"), "Registered at acme")
 }

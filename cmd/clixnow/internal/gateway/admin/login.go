@@ -168,7 +168,7 @@ func (l *login) limiter(client netip.Prefix) *rate.Limiter {
 		}
 	}
 	if l.guesses[client] == nil {
-		l.guesses[client] = rate.NewLimiter(rate.Every(10*time.Second), burst)
+		l.guesses[client] = rate.NewLimiter(rate.Every(time.Minute), burst)
 	}
 	return l.guesses[client]
 }

@@ -19,7 +19,7 @@ func words() template.FuncMap {
 		"next": func(s outbox.Signup) string { return why(&s).next }, "event": event, "time": stamp, "ago": ago,
 		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"list":  func(all ...string) []string { return all },
-		"took":  func(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) },
+		"took":  took,
 		"until": until, "plain": plain, "count": count,
 	}
 }
@@ -153,6 +153,13 @@ func lower(sentence string) string {
 }
 
 func arrows(text string) string { return strings.ReplaceAll(text, " -> ", " → ") }
+
+func took(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
 
 // plain returns the error of a try without the names of packages.
 func plain(problem string) string {
