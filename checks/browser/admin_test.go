@@ -41,11 +41,20 @@ func startAdmin(t *testing.T) (empty, full string) {
 	return found[1], found[2]
 }
 
+// arrive waits until an element is visible and its page has loaded, with the
+// style.
+func arrive(ctx context.Context, t *testing.T, selector string) {
+	t.Helper()
+	require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS(selector))))
+	_, err := chromedp.Run(ctx, chromedp.Poll[bool](`document.readyState === "complete"`))
+	require.NoError(t, err)
+}
+
 // click clicks on an element and waits for another one on the next page.
 func click(ctx context.Context, t *testing.T, selector, next string) {
 	t.Helper()
-	require.NoError(t,
-		chromedp.Do(ctx, chromedp.Click(chromedp.CSS(selector)), chromedp.WaitVisible(chromedp.CSS(next))))
+	require.NoError(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS(selector))))
+	arrive(ctx, t, next)
 }
 
 func TestAdminAccessible(t *testing.T) {
@@ -116,15 +125,15 @@ func TestAdminByKeyboardOnPhone(t *testing.T) {
 	tabTo("[role=search] [name=q]")
 	press(ctx, t, "corrected.by.visitor")
 	enter(ctx, t)
-	require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS(".found"))))
+	arrive(ctx, t, ".found")
 	tabTo(".rows a")
 	enter(ctx, t)
-	require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("#email"))))
+	arrive(ctx, t, "#email")
 	assertFits(ctx, t)
 	tabTo("#email")
 	press(ctx, t, kb.End+strings.Repeat(kb.Backspace, len("@example.com")))
 	enter(ctx, t)
-	require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("#faults"))))
+	arrive(ctx, t, "#faults")
 	assertFits(ctx, t)
 	tabTo("#faults a")
 	enter(ctx, t)
@@ -132,7 +141,7 @@ func TestAdminByKeyboardOnPhone(t *testing.T) {
 	assert.Equal(t, "corrected.by.visitor", evaluate[string](ctx, t, `document.activeElement.value`), "what was typed")
 	press(ctx, t, kb.End+"@example.org")
 	enter(ctx, t)
-	require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS(".notice"))))
+	arrive(ctx, t, ".notice")
 	assert.Contains(t, evaluate[string](ctx, t, `document.querySelector("#history").textContent`),
 		"email corrected.by.visitor@example.com → corrected.by.visitor@example.org")
 	assertFits(ctx, t)

@@ -233,8 +233,9 @@ func TestNoSecrets(t *testing.T) {
 	for _, target := range targets {
 		assertNoSecrets(t, s.get(t, target))
 	}
-	assert.NotContains(t, s.log.String(), "example.com")
-	assert.NotContains(t, s.log.String(), password)
+	for _, secret := range []string{"example.com", password, secretPath} {
+		assert.NotContains(t, s.log.String(), secret)
+	}
 }
 
 func assertNoSecrets(t *testing.T, r reply) {

@@ -41,6 +41,9 @@ type login struct {
 	verified map[string]bool
 	// guesses limits the logins of an address that need bcrypt.
 	guesses map[netip.Prefix]*rate.Limiter
+	// hashing allows one bcrypt at a time, so that guesses from many addresses
+	// leave time for the sign-ups.
+	hashing sync.Mutex
 }
 
 // denial is the response to a request without a login.
@@ -146,7 +149,9 @@ func (l *login) verify(client netip.Prefix, name, password string) *denial {
 	if !mayGuess {
 		return &denial{http.StatusTooManyRequests, "Too many logins were tried. Wait a minute, and try again."}
 	}
+	l.hashing.Lock()
 	isCorrect := bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil && isKnown
+	l.hashing.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !isCorrect {
