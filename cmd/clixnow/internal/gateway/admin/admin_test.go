@@ -94,10 +94,11 @@ func (s *site) get(t *testing.T, target string) reply {
 	return s.send(t, http.MethodGet, target, nil, nil)
 }
 
-// post presses a button of the page, and returns where the page redirects to.
-func (s *site) post(t *testing.T, target string, fields url.Values) (location string) {
+// retryAll presses the button that retries many, and returns where the page
+// redirects to.
+func (s *site) retryAll(t *testing.T, fields url.Values) (location string) {
 	t.Helper()
-	got := s.send(t, http.MethodPost, target, fields, nil)
+	got := s.send(t, http.MethodPost, "/retry", fields, nil)
 	require.Equal(t, http.StatusSeeOther, got.code, got.body)
 	return got.header.Get("Location")
 }
@@ -271,8 +272,8 @@ func TestWords(t *testing.T) {
 	} {
 		assert.Contains(t, page, want)
 	}
-	assert.Regexp(t, `1 The brand has no capacity at the moment. The next try is in \d+ \w+. It is retried for about ten `+
-		`hours. Then a person must decide.`, page)
+	assert.Regexp(t, `1 The brand has no capacity at the moment. The next try is in \d+ \w+. It is retried for about `+
+		`ten hours. Then a person must decide.`, page)
 	for status, wants := range map[string][]string{
 		"doubtful": {
 			"beta may have the lead, but no search shows it.",
@@ -548,12 +549,12 @@ func TestRetryAll(t *testing.T) {
 	assert.Contains(t, page.text(), "This starts a try of the oldest 1000 sign-ups with the status Refused.")
 	assert.Contains(t, page.text(), "A refused sign-up gets a new random password")
 	fields := url.Values{"status": {"refused"}}
-	page = s.get(t, s.post(t, "/retry", fields))
+	page = s.get(t, s.retryAll(t, fields))
 	assert.Contains(t, page.text(), "A try of 999 sign-ups was started.")
 	assert.Contains(t, page.text(), "Left out: 1. Their status has changed, or the visitor has signed up again.")
 	assert.Contains(t, page.text(), "More sign-ups match. This starts a try of 200 sign-ups with")
 	fields.Set("before", regexp.MustCompile(`name="before" value="(\w+)"`).FindStringSubmatch(page.body)[1])
-	page = s.get(t, s.post(t, "/retry", fields))
+	page = s.get(t, s.retryAll(t, fields))
 	assert.Contains(t, page.text(), "A try of 200 sign-ups was started. That was all.")
 	counts := must(s.Counts(ctx))
 	assert.EqualValues(t, 1, counts[outbox.Refused].Number)
@@ -561,10 +562,10 @@ func TestRetryAll(t *testing.T) {
 	assert.Equal(t, 2, strings.Count(s.log.String(), "has retried sign-ups"))
 	assert.Equal(t, "someone on this machine", must(s.History(ctx, "REFUSED7"))[0].By)
 
-	page = s.get(t, s.post(t, "/retry", url.Values{"status": {"pending"}, "q": {"REFUSED 120"}}))
+	page = s.get(t, s.retryAll(t, url.Values{"status": {"pending"}, "q": {"REFUSED 120"}}))
 	assert.Contains(t, page.text(), "A try of 2 sign-ups was started.", "120 and 1200")
 	for _, status := range []string{"", "registered", "nonsense"} {
-		page = s.get(t, s.post(t, "/retry", url.Values{"status": {status}}))
+		page = s.get(t, s.retryAll(t, url.Values{"status": {status}}))
 		assert.Contains(t, page.text(), "A try of 0 sign-ups was started.", "only with a status")
 		assert.NotContains(t, s.get(t, "/?status="+status).body, "Retry all")
 	}

@@ -179,6 +179,7 @@ func (a *admin) done(w http.ResponseWriter, r *http.Request, action string, err 
 		a.log(r, map[string]string{
 			"retried": "retried a sign-up", "corrected": "corrected a sign-up", "given-up": "given a sign-up up",
 		}[action], "id", id)
+		//nolint:gosec // G710: there is a sign-up with this id
 		http.Redirect(w, r, "/signups/"+id+"?done="+action, http.StatusSeeOther)
 	}
 }

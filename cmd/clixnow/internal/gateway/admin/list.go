@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/csv"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -293,13 +292,14 @@ func (a *admin) retryAll(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	found = found[:min(len(found), maxRetries)]
+	ctx, name := r.Context(), by(r)
 	var mu sync.Mutex
 	var retried, changed, failed int
 	var group errgroup.Group
 	group.SetLimit(50) // the outbox commits them together
 	for i := range found {
 		group.Go(func() error {
-			err := a.Outbox.Retry(r.Context(), found[i].ID, by(r))
+			err := a.Outbox.Retry(ctx, found[i].ID, name)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -322,6 +322,7 @@ func (a *admin) retryAll(w http.ResponseWriter, r *http.Request) {
 	if len(found) > 0 {
 		last = found[len(found)-1].ID
 	}
-	http.Redirect(w, r, filterOf(r).Link("/retry", "before", last, "retried", fmt.Sprint(retried),
-		"changed", fmt.Sprint(changed), "failed", fmt.Sprint(failed)), http.StatusSeeOther)
+	next := filterOf(r).Link("/retry", "before", last, "retried", strconv.Itoa(retried),
+		"changed", strconv.Itoa(changed), "failed", strconv.Itoa(failed))
+	http.Redirect(w, r, next, http.StatusSeeOther) //nolint:gosec // G710: its path is fixed
 }

@@ -259,7 +259,7 @@ func askPassword(in io.Reader, prompts io.Writer) ([]byte, error) {
 	file, isFile := in.(*os.File)
 	if !isFile || !term.IsTerminal(int(file.Fd())) {
 		line, err := bufio.NewReader(in).ReadString('\n')
-		if err == io.EOF && line != "" { //nolint:errorlint // bufio returns it unwrapped
+		if errors.Is(err, io.EOF) && line != "" {
 			err = nil
 		}
 		return []byte(strings.TrimRight(line, "\r\n")), err

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"html/template"
 	"slices"
@@ -200,7 +201,8 @@ type brand struct {
 func brandOf(s outbox.BrandState) brand {
 	b := brand{Name: s.Brand, Since: s.Since, Fails: s.Err != nil}
 	switch {
-	case clixnow.ReasonOf(s.Err) == clixnow.ReasonAccess:
+	case clixnow.ReasonOf(s.Err) == clixnow.ReasonAccess, errors.Is(s.Err, clixnow.ErrUnauthorized),
+		errors.Is(s.Err, clixnow.ErrForbidden): // the last two also match a search after an unknown outcome
 		b.Text = "refuses our access: its token or its host is wrong. Its sign-ups wait until that is fixed."
 	case s.Err != nil:
 		b.Text = "fails. Its sign-ups are retried."

@@ -157,11 +157,11 @@ func (w *world) try(ctx context.Context) *outbox.Signup {
 	return s
 }
 
-// both makes the next request to each brand fail.
-func (w *world) both(status int, body string) {
+// both makes each brand refuse the next lead.
+func (w *world) both(body string) {
 	for _, a := range []*api{w.acme, w.beta} {
 		a.ClearFaults() // a lead that acme refuses as a duplicate is not sent to beta
-		a.Inject(clixnowtest.Fault{Method: http.MethodPost, Status: status, Body: body})
+		a.Inject(clixnowtest.Fault{Method: http.MethodPost, Status: http.StatusBadRequest, Body: body})
 	}
 }
 
@@ -180,15 +180,15 @@ func (w *world) fill(ctx context.Context) {
 	for range 60 {
 		w.try(ctx)
 	}
-	w.both(http.StatusBadRequest, `{"message":"Registration is not allowed for country CH"}`)
+	w.both(`{"message":"Registration is not allowed for country CH"}`)
 	w.try(ctx)
-	w.both(http.StatusBadRequest, `{"message":"Duplicate lead"}`)
+	w.both(`{"message":"Duplicate lead"}`)
 	w.try(ctx)
-	w.both(http.StatusBadRequest, `{"message":"Daily cap reached"}`)
+	w.both(`{"message":"Daily cap reached"}`)
 	w.try(ctx)
-	w.both(http.StatusBadRequest, `{"message":"Daily cap reached"}`)
+	w.both(`{"message":"Daily cap reached"}`)
 	decide := w.try(ctx)
-	w.both(http.StatusBadRequest, `{"message":"Please call us <script>alert(1)</script>"}`)
+	w.both(`{"message":"Please call us <script>alert(1)</script>"}`)
 	given := w.try(ctx)
 	w.acme.ClearFaults()
 	w.beta.ClearFaults()
