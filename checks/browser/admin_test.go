@@ -46,8 +46,9 @@ func startAdmin(t *testing.T) (empty, full string) {
 func arrive(ctx context.Context, t *testing.T, selector string) {
 	t.Helper()
 	require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS(selector))))
-	_, err := chromedp.Run(ctx, chromedp.Poll[bool](`document.readyState === "complete"`))
-	require.NoError(t, err)
+	for !evaluate[bool](ctx, t, `document.readyState === "complete"`) { // Poll needs scripts
+		require.NoError(t, ctx.Err())
+	}
 }
 
 // click clicks on an element and waits for another one on the next page.

@@ -87,15 +87,20 @@ func (k kind) registered(t *testing.T) {
 	require.NoError(t, r.Check(t.Context()))
 	require.NoError(t, r.Check(t.Context()))
 
-	_, err = r.Get(t.Context(), "unknown")
-	require.ErrorIs(t, err, outbox.ErrNotFound)
-	_, err = r.History(t.Context(), "unknown")
-	require.ErrorIs(t, err, outbox.ErrNotFound)
-	_, err = r.Wait(t.Context(), "unknown")
-	require.ErrorIs(t, err, outbox.ErrNotFound)
-	require.ErrorIs(t, r.Retry(t.Context(), "unknown", "eve"), outbox.ErrNotFound)
-	require.ErrorIs(t, r.GiveUp(t.Context(), "unknown", "eve"), outbox.ErrNotFound)
-	require.ErrorIs(t, r.Correct(t.Context(), "unknown", outbox.Correction{}, "eve"), outbox.ErrNotFound)
+	for _, unknown := range []string{"unknown", "", "\x00", "\xff", "'"} {
+		_, err = r.Get(t.Context(), unknown)
+		require.ErrorIs(t, err, outbox.ErrNotFound)
+		_, err = r.History(t.Context(), unknown)
+		require.ErrorIs(t, err, outbox.ErrNotFound)
+		_, err = r.Wait(t.Context(), unknown)
+		require.ErrorIs(t, err, outbox.ErrNotFound)
+		found, err := r.List(t.Context(), outbox.Query{Status: outbox.Status(unknown), Search: "nothing"})
+		require.NoError(t, err)
+		require.Empty(t, found)
+		require.ErrorIs(t, r.Retry(t.Context(), unknown, "eve"), outbox.ErrNotFound)
+		require.ErrorIs(t, r.GiveUp(t.Context(), unknown, "eve"), outbox.ErrNotFound)
+		require.ErrorIs(t, r.Correct(t.Context(), unknown, outbox.Correction{}, "eve"), outbox.ErrNotFound)
+	}
 	require.ErrorIs(t, r.Retry(t.Context(), s.ID, "eve"), outbox.ErrWrongStatus)
 	require.ErrorIs(t, r.GiveUp(t.Context(), s.ID, "eve"), outbox.ErrWrongStatus)
 	require.ErrorIs(t, r.Correct(t.Context(), s.ID, outbox.Correction{Phone: "+4179"}, "eve"), outbox.ErrWrongStatus)
@@ -285,7 +290,8 @@ func (k kind) correctedByVisitor(t *testing.T) {
 			test.change(&second)
 			want := second
 			if !test.replaces {
-				for range 10 {
+				for range 5 {
+					eventually(t, func() bool { return !r.get(t, first.ID).NextTryAt.IsZero() })
 					_, err := r.Add(t.Context(), second)
 					require.ErrorIs(t, err, outbox.ErrClickIDTaken)
 				}

@@ -112,7 +112,8 @@ func withTry(history string, c Change) string {
 // after each other are one Change.
 func (o *Outbox) History(ctx context.Context, id string) ([]Change, error) {
 	var text string
-	err := o.db.QueryRowContext(ctx, "SELECT history FROM outbox_signups WHERE id = $1", id).Scan(&text)
+	err := o.db.QueryRowContext(ctx, "SELECT history FROM outbox_signups WHERE id = $1",
+		tables.Text(id)).Scan(&text)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
 	}
@@ -137,7 +138,7 @@ func (o *Outbox) withRow(
 	ctx context.Context, id, action string, do func(context.Context, *sql.Tx, *Signup) error,
 ) error {
 	return o.transact(ctx, action, func(ctx context.Context, tx *sql.Tx) error {
-		s, err := o.lockRow(ctx, tx, "id = $1", id)
+		s, err := o.lockRow(ctx, tx, "id = $1", tables.Text(id))
 		if err != nil {
 			return err
 		}
@@ -190,9 +191,9 @@ func difference(before, after *clixnow.CreateLeadRequest) string {
 	return strings.Join(changes, ", ")
 }
 
-// GiveUp makes a doubtful sign-up refused. by is the person who does it: who
-// knows that another sign-up has registered the lead, or that no brand will
-// take it.
+// GiveUp makes a doubtful sign-up refused. Use it if another sign-up has
+// registered the lead, or if no brand will take it. by is the person who does
+// it.
 func (o *Outbox) GiveUp(ctx context.Context, id, by string) error {
 	var given *Signup
 	err := o.withRow(ctx, id, "give a sign-up up", func(ctx context.Context, tx *sql.Tx, s *Signup) error {

@@ -55,7 +55,7 @@ type querier interface {
 
 // Get returns a sign-up by its ID, or ErrNotFound.
 func (o *Outbox) Get(ctx context.Context, id string) (*Signup, error) {
-	s, err := one(ctx, o.db, "id = $1", id)
+	s, err := one(ctx, o.db, "id = $1", tables.Text(id))
 	return s, databaseError("read a sign-up", err)
 }
 
@@ -74,7 +74,7 @@ func (o *Outbox) List(ctx context.Context, q Query) ([]Signup, error) {
 		order, than = "ASC", ">"
 	}
 	if q.Status != "" {
-		where("status = ?", q.Status)
+		where("status = ?", tables.Text(string(q.Status)))
 	}
 	if q.Search != "" {
 		pattern := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(strings.ToLower(tables.Text(q.Search)))

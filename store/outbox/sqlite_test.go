@@ -90,7 +90,7 @@ func TestWrongSQLite(t *testing.T) {
 // deleted, no file has anything of them.
 func TestP10NoPasswordAfterSettlement(t *testing.T) {
 	t.Parallel()
-	const number = 1500
+	const number = 1500 / slowdown
 	k := sqliteKind()
 	api := newFakeAPI(t)
 	folder := t.TempDir()
@@ -188,7 +188,7 @@ func TestBackup(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		signUp(t, r, 300)
+		signUp(t, r, 300/slowdown)
 	}()
 	backups := 0
 	for running := true; running; backups++ {

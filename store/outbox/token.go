@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/clixnow/clixnow-go/store/internal/tables"
 )
 
 // newToken returns ID.expiry.signature. The signature makes it a secret, so the
@@ -36,7 +34,7 @@ func (o *Outbox) ByToken(ctx context.Context, token string) (*Signup, error) {
 	if err != nil || time.Now().Unix() >= seconds {
 		return nil, ErrNotFound
 	}
-	s, err := o.Get(ctx, tables.Text(id))
+	s, err := o.Get(ctx, id)
 	if err != nil {
 		return nil, err
 	}

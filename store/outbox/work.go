@@ -145,16 +145,31 @@ func (o *Outbox) repeat(ctx context.Context, age time.Duration, statement string
 	}
 }
 
-// riverLogger returns River's logger. River reports at the level Info what
-// nobody needs to know.
-func (o *Outbox) riverLogger() *slog.Logger { return slog.New(warnings{o.opts.Logger.Handler()}) }
+// riverLogger returns River's logger. River reports at the level Info what no
+// operator needs to know, and each failure of the database many times.
+func (o *Outbox) riverLogger() *slog.Logger { return slog.New(riverLog{o.opts.Logger.Handler(), o}) }
 
-// warnings is a handler that drops records below the level Warn.
-type warnings struct{ slog.Handler }
+// riverLog is a handler that drops records below the level Warn, and all but
+// one in ten seconds of the others.
+type riverLog struct {
+	slog.Handler
+
+	o *Outbox
+}
 
 // Enabled reports whether a record is kept.
-func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= slog.LevelWarn && w.Handler.Enabled(ctx, level)
+func (l riverLog) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && l.Handler.Enabled(ctx, level)
+}
+
+// Handle writes a record, unless another one was written just before.
+//
+//nolint:gocritic // hugeParam: slog.Handler has it
+func (l riverLog) Handle(ctx context.Context, record slog.Record) error {
+	if !l.o.mayLogFailure() {
+		return nil
+	}
+	return l.Handler.Handle(ctx, record)
 }
 
 // worker registers sign-ups. Its process may die at any time.
@@ -209,13 +224,17 @@ func (w *worker) Work(ctx context.Context, job *river.Job[registration]) error {
 	return nil
 }
 
-// logFailure writes a line about a failure of the database, at most one in ten
-// seconds.
+// logFailure writes a line about a failure of the database.
 func (o *Outbox) logFailure(ctx context.Context, err error) {
-	now, last := time.Now().Unix(), o.failureAt.Load()
-	if now-last >= 10 && o.failureAt.CompareAndSwap(last, now) && ctx.Err() == nil {
+	if ctx.Err() == nil && o.mayLogFailure() {
 		o.opts.Logger.ErrorContext(ctx, "the database fails; the sign-ups are retried", "error", err)
 	}
+}
+
+// mayLogFailure allows one line about a failure in ten seconds.
+func (o *Outbox) mayLogFailure() bool {
+	now, last := time.Now().Unix(), o.failureAt.Load()
+	return now-last >= 10 && o.failureAt.CompareAndSwap(last, now)
 }
 
 // NextRetry returns the time of the next try of a job whose worker returned an

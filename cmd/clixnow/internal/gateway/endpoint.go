@@ -158,5 +158,5 @@ func wantsHTML(r *http.Request) bool { return strings.Contains(r.Header.Get("Acc
 func writeJSON(w http.ResponseWriter, code int, value answer) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(value) // it fails only if the client has closed the connection
+	_ = json.NewEncoder(w).Encode(value) //nolint:errchkjson // it fails only if the client has closed the connection
 }

@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -228,10 +230,7 @@ func TestFields(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			values := map[string]string{}
-			for field, value := range fields {
-				values[field] = value
-			}
+			values := maps.Clone(fields)
 			values["clickId"] = name
 			values["email"] = strings.ReplaceAll(strings.ReplaceAll(name, " ", "."), ",", "") + "@example.com"
 			values["phone"] = "+41" + values["email"]
@@ -358,7 +357,7 @@ func TestRedirect(t *testing.T) {
 		{"https://[", false},
 	} {
 		api.redirect.Store(test.redirect)
-		body := leadJSON(fmt.Sprint(i), fmt.Sprintf("visitor%d@example.com", i))
+		body := leadJSON(strconv.Itoa(i), fmt.Sprintf("visitor%d@example.com", i))
 		got := send(t, "POST", p.public+"/signups", asJSON, body)
 		assert.Equal(t, http.StatusOK, got.code, got.body)
 		assert.Equal(t, "registered", got.json(t)["status"])
@@ -446,7 +445,7 @@ func TestBrands(t *testing.T) {
 	p := start(t, beta, t.TempDir()+"/signups.db", fmt.Sprintf("brands = [\"beta\", \"alpha\"]\n[brands.alpha]\n"+
 		"base_url = %q\ntoken_file = \"token\"\ncountries = [\"CH\", \"de\"]\n", alpha.url))
 	signUp := func(n int, country string) reply {
-		body := strings.Replace(leadJSON(fmt.Sprint(n), fmt.Sprintf("visitor%d@example.com", n)), `"CH"`,
+		body := strings.Replace(leadJSON(strconv.Itoa(n), fmt.Sprintf("visitor%d@example.com", n)), `"CH"`,
 			`"`+country+`"`, 1)
 		return send(t, "POST", p.public+"/signups", asJSON, body)
 	}
@@ -537,7 +536,7 @@ func TestPhone(t *testing.T) {
 		"+41\t79\t555\t01\t93", "\u200e+41 79 555 01 94\u200f", " 079 555 01 95 ", "0041 (0)79/555.01.96",
 	} {
 		email := fmt.Sprintf("visitor%d@example.com", i)
-		form := leadForm(fmt.Sprint(i), email)
+		form := leadForm(strconv.Itoa(i), email)
 		form.Set("phone", phone)
 		got := send(t, "POST", p.public+"/signups", asForm, form.Encode())
 		require.Equal(t, http.StatusOK, got.code, got.body)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -99,7 +100,7 @@ func TestSecret(t *testing.T) {
 	}
 	for i, test := range tests {
 		got := send(t, "POST", p.public+"/signups", asJSON,
-			leadJSON(fmt.Sprint(i), fmt.Sprintf("visitor%d@example.com", i)), test.header...)
+			leadJSON(strconv.Itoa(i), fmt.Sprintf("visitor%d@example.com", i)), test.header...)
 		assert.Equal(t, test.want, got.code, test.name)
 		if got.code == http.StatusUnauthorized {
 			assert.Equal(t, "Bearer", got.header.Get("WWW-Authenticate"))
@@ -125,7 +126,7 @@ func TestRate(t *testing.T) {
 	signUp := func(forwarded string) int {
 		n++
 		got := sendOnce(t, "POST", p.public+"/signups", asJSON,
-			leadJSON(fmt.Sprint(n), fmt.Sprintf("v%d@example.com", n)),
+			leadJSON(strconv.Itoa(n), fmt.Sprintf("v%d@example.com", n)),
 			"X-Forwarded-For", forwarded)
 		if got.code == http.StatusTooManyRequests {
 			assert.NotEmpty(t, got.header.Get("Retry-After"))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -102,9 +103,7 @@ func newFakeAPI(t *testing.T, options ...clixnowtest.Option) *fakeAPI {
 		}
 		recorded := httptest.NewRecorder()
 		f.ServeHTTP(recorded, r)
-		for name, values := range recorded.Header() {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), recorded.Header())
 		body := links.ReplaceAllFunc(recorded.Body.Bytes(), func(link []byte) []byte {
 			if other := f.redirect.Load().(string); other != "" {
 				return fmt.Appendf(nil, `"redirectUrl":%q`, other)

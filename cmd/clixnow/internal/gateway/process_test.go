@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,7 +43,7 @@ func startProcess(t *testing.T, sockets map[string]*net.TCPListener, args ...str
 	for name, socket := range sockets {
 		file, err := socket.File()
 		require.NoError(t, err)
-		defer file.Close()
+		defer func() { _ = file.Close() }()
 		p.ExtraFiles, names = append(p.ExtraFiles, file), append(names, name)
 	}
 	if len(names) > 0 {
@@ -84,7 +85,7 @@ func TestGracefulStop(t *testing.T) {
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 	p.out.WaitFor(t, "stopping after the requests")
 	eventually(t, func() bool {
-		_, err := net.Dial("tcp", strings.TrimPrefix(public, "http://"))
+		_, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(public, "http://"))
 		return err != nil
 	})
 	got := <-answered
@@ -123,7 +124,7 @@ func TestRestart(t *testing.T) {
 		config := api.configure(t, "")
 		listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		require.NoError(t, err)
-		defer listener.Close()
+		defer func() { _ = listener.Close() }()
 		sockets := map[string]*net.TCPListener{"signups": listener}
 		run := func() *process {
 			return startProcess(t, sockets, "serve", "--config", config, "--db", address, "--admin", "")
@@ -141,7 +142,7 @@ func TestRestart(t *testing.T) {
 			visitors.Go(func() {
 				for n := 0; !stop.Load(); n++ {
 					body := leadJSON(fmt.Sprint(v, "-", n), fmt.Sprintf("v%d-%d@example.com", v, n))
-					response, err := client.Post(url, asJSON, strings.NewReader(body))
+					response, err := postJSON(t, client, url, body)
 					number.Add(1)
 					if !assert.NoError(t, err) {
 						continue
@@ -170,6 +171,17 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// postJSON sends a sign-up by a client.
+func postJSON(t *testing.T, client *http.Client, address, body string) (*http.Response, error) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", asJSON)
+	return client.Do(request)
+}
+
 // TestSlowClients checks that many slow clients do not keep others waiting.
 // With CLIXNOW_LONG=1 there are 10,000 of them.
 func TestSlowClients(t *testing.T) {
@@ -188,7 +200,7 @@ func TestSlowClients(t *testing.T) {
 	}
 	conns := make([]net.Conn, clients)
 	for i := range conns {
-		conn, err := net.Dial("tcp", public)
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", public)
 		require.NoError(t, err, i)
 		defer conn.Close()
 		_, err = conn.Write([]byte(beginnings[i%len(beginnings)]))
@@ -197,7 +209,7 @@ func TestSlowClients(t *testing.T) {
 	}
 	for n := range 20 {
 		got := send(t, "POST", "http://"+public+"/signups", asJSON,
-			leadJSON(fmt.Sprint(n), fmt.Sprintf("v%d@example.com", n)))
+			leadJSON(strconv.Itoa(n), fmt.Sprintf("v%d@example.com", n)))
 		assert.Equal(t, http.StatusOK, got.code, got.body)
 	}
 	// The server ends slow requests. In between it answers a part of them.
@@ -240,8 +252,8 @@ func TestManySignups(t *testing.T) {
 		for n := range number {
 			time.Sleep(time.Until(began.Add(time.Duration(n) * 2500 * time.Millisecond / 5_000)))
 			burst.Go(func() {
-				body := leadJSON(fmt.Sprint(n), fmt.Sprintf("v%d@example.com", n))
-				response, err := client.Post(public+"/signups", asJSON, strings.NewReader(body))
+				body := leadJSON(strconv.Itoa(n), fmt.Sprintf("v%d@example.com", n))
+				response, err := postJSON(t, client, public+"/signups", body)
 				if assert.NoError(t, err) {
 					_ = response.Body.Close()
 					count, _ := codes.LoadOrStore(response.StatusCode, new(atomic.Int64))

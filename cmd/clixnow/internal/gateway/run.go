@@ -151,21 +151,22 @@ func (g *gateway) work(ctx context.Context, servers []server) error {
 		g.log.Info("serving the "+s.name, "url", pageURL(s.listener.Addr()))
 	}
 	if g.app.Demo {
-		fmt.Fprint(g.app.Out, demoText(servers))
+		g.printDemo(servers)
 	}
 	err := serve(ctx, servers, g.settings.wait+2*saveTimeout)
 	stopWork()
 	return explain(errors.Join(err, <-worked))
 }
 
-// demoText says what to open. All brands are fake ones.
-func demoText(servers []server) (text string) {
+// printDemo says what to open. All brands are fake ones.
+func (g *gateway) printDemo(servers []server) {
 	for _, s := range servers {
 		address := pageURL(s.listener.Addr())
 		if s.name == "sign-ups" {
 			address += "?clickid=click-1&subcampaign=autumn"
 		}
-		text += "Open the " + s.name + ": " + address + "\n"
+		fmt.Fprintf(g.app.Out, "Open the %s: %s\n", s.name, address)
 	}
-	return text + "The brands are fake ones. Ctrl-C ends the demo, and deletes its sign-ups unless --db is given.\n"
+	fmt.Fprintln(g.app.Out,
+		"The brands are fake ones. Ctrl-C ends the demo, and deletes its sign-ups unless --db is given.")
 }

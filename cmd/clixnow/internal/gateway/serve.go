@@ -68,23 +68,25 @@ func newServer(handler http.Handler, longest time.Duration, log *slog.Logger) *h
 // answers after a panic, and logs it without the address of the visitor.
 func protected(next http.Handler, log *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
-			switch p := recover(); p {
-			case nil:
-			case http.ErrAbortHandler:
-				panic(p)
-			default:
-				log.ErrorContext(r.Context(), "a request has failed: this is a mistake in clixnow", "panic",
-					fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-				http.Error(w, "This page cannot be shown.", http.StatusInternalServerError)
-			}
-		}()
+		defer answerPanic(w, log)
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Referrer-Policy", "same-origin")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("X-Frame-Options", "DENY")
 		next.ServeHTTP(w, r)
 	})
+}
+
+func answerPanic(w http.ResponseWriter, log *slog.Logger) {
+	switch p := recover(); p {
+	case nil:
+	case http.ErrAbortHandler:
+		panic(p)
+	default:
+		log.Error("a request has failed: this is a mistake in clixnow", "panic", fmt.Sprintf("%T", p), "stack",
+			string(debug.Stack()))
+		http.Error(w, "This page cannot be shown.", http.StatusInternalServerError)
+	}
 }
 
 // serve serves requests until ctx ends. Then it finishes the requests that have

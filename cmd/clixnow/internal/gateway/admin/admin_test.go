@@ -272,7 +272,7 @@ func TestWords(t *testing.T) {
 	} {
 		assert.Contains(t, page, want)
 	}
-	assert.Regexp(t, `1 The brand has no capacity at the moment. The next try is in \d+ \w+. It is retried for about `+
+	assert.Regexp(t, `1 The brand has no capacity at the moment. Next try: in \d+ \w+. It is retried for about `+
 		`ten hours. Then a person must decide.`, page)
 	for status, wants := range map[string][]string{
 		"doubtful": {
