@@ -38,6 +38,8 @@ const (
 	apiToken   = "CfDJ8-s3cr3t-t0ken"
 	password   = "Pass-word-1"
 	wait, tick = time.Minute, 10 * time.Millisecond
+	// stored is the form of times in the database.
+	stored = "2006-01-02T15:04:05.000000Z"
 )
 
 // gateway is a minimal gateway with a monitor.
@@ -258,7 +260,7 @@ func TestHealth(t *testing.T) {
 			change: func(t *testing.T, g *gateway) {
 				t.Helper()
 				g.signUp(t, "old")
-				g.exec(t, `UPDATE outbox_signups SET created_at = $1`, longAgo.UnixMilli())
+				g.exec(t, `UPDATE outbox_signups SET created_at = $1`, longAgo.UTC().Format(stored))
 			},
 			want:   `^the queue is old: the oldest of 1 waiting sign-ups was accepted at 20\S+Z\n$`,
 			metric: `clixnow_gateway_oldest_seconds{status="pending"} 864`,
@@ -333,7 +335,7 @@ func TestSeveralProblems(t *testing.T) {
 	g := start(t, filepath.Join(t.TempDir(), "signups.db"), noop.NewTracerProvider(), nil)
 	g.api.Inject(clixnowtest.Fault{Status: 401, Times: 1})
 	g.signUp(t, "two")
-	g.exec(t, `UPDATE outbox_signups SET created_at = $1`, time.Now().Add(-24*time.Hour).UnixMilli())
+	g.exec(t, `UPDATE outbox_signups SET created_at = $1`, time.Now().Add(-24*time.Hour).UTC().Format(stored))
 	g.work()
 	g.waitFor(t, "/metrics", `clixnow_gateway_settled_total{reason="",status="registered"} 1`)
 	code, text := g.waitFor(t, "/healthz", "ok")
