@@ -163,8 +163,6 @@ func (l riverLog) Enabled(ctx context.Context, level slog.Level) bool {
 }
 
 // Handle writes a record, unless another one was written just before.
-//
-//nolint:gocritic // hugeParam: slog.Handler has it
 func (l riverLog) Handle(ctx context.Context, record slog.Record) error {
 	if !l.o.mayLogFailure() {
 		return nil
