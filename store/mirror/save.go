@@ -31,7 +31,7 @@ func (m *Mirror) Apply(ctx context.Context, tx *sql.Tx, brand string, leads []cl
 			return nil, err
 		}
 	}
-	recorded, err := m.apply(ctx, tx, brand, records)
+	recorded, err := m.apply(ctx, transaction{Tx: tx}, brand, records)
 	events := make([]Event, len(recorded))
 	for i := range recorded {
 		events[i] = recorded[i].event(brand)
@@ -41,13 +41,13 @@ func (m *Mirror) Apply(ctx context.Context, tx *sql.Tx, brand string, leads []cl
 
 // apply does what Apply does, with records of leads and of events.
 func (m *Mirror) apply(
-	ctx context.Context, tx *sql.Tx, brand string, leads []record,
+	ctx context.Context, tx transaction, brand string, leads []record,
 ) (events []record, err error) {
-	lastEvent, err := m.claim(ctx, tx)
+	lastEvent, err := m.claim(ctx, tx.Tx)
 	if err != nil {
 		return nil, databaseError("save leads", err)
 	}
-	known, err := m.stored(ctx, tx, brand, leads)
+	known, err := m.stored(ctx, tx.Tx, brand, leads)
 	if err != nil {
 		return nil, databaseError("read the stored leads", err)
 	}

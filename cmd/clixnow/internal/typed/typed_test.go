@@ -77,15 +77,15 @@ func TestPhoneRefuses(t *testing.T) {
 
 func TestText(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]string{
-		" \u00a0Anna\u3000 ":           "Anna",
-		"\ufeffAn\u200bna\u2060\u00ad": "Anna",
-		"Anna\u00a0Maria":              "Anna Maria",
-		"An\x00n\x1ba":                 "Anna",
-		"one\ntwo":                     "one\ntwo",
-		"می\u200cخواهم":                "می\u200cخواهم",
-		"\u202aanna@example.com\u202c": "anna@example.com",
+	for _, test := range []struct{ text, want string }{
+		{" \u00a0Anna\u3000 ", "Anna"},
+		{"\ufeffAn\u200bna\u2060\u00ad", "Anna"},
+		{"Anna\u00a0Maria", "Anna Maria"},
+		{"An\x00n\x1ba", "Anna"},
+		{"one\ntwo", "one\ntwo"},
+		{"می\u200cخواهم", "می\u200cخواهم"},
+		{"\u202aanna@example.com\u202c", "anna@example.com"},
 	} {
-		assert.Equal(t, want, typed.Text(text))
+		assert.Equal(t, test.want, typed.Text(test.text))
 	}
 }

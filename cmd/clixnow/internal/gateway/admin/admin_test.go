@@ -313,7 +313,7 @@ func TestPaging(t *testing.T) {
 	for range 120 {
 		want = append([]string{s.add(t.Context()).ID}, want...)
 	}
-	s.exec(t.Context(), `UPDATE outbox_signups SET created_at = created_at / 1000 * 1000, -- many at the same time
+	s.exec(t.Context(), `UPDATE outbox_signups SET created_at = substr(created_at, 1, 19) || '.000000Z', -- many at once
 		status = CASE rowid % 4 WHEN 0 THEN 'registered' WHEN 1 THEN 'refused' ELSE 'pending' END`)
 	all, err := s.List(t.Context(), outbox.Query{Limit: 1000})
 	require.NoError(t, err)
@@ -488,7 +488,7 @@ func TestActions(t *testing.T) {
 	assert.Equal(t, "+41790000000", after.Lead.Phone)
 
 	assert.Equal(t, http.StatusConflict, press(signup.ID, "give-up", nil).code, "it waits")
-	s.exec(ctx, "UPDATE outbox_signups SET status = 'doubtful', attempt_brand = 'acme', attempt_since = 1")
+	s.exec(ctx, "UPDATE outbox_signups SET status = 'doubtful', attempt_brand = 'acme', attempt_since = created_at")
 	page = s.send(t, http.MethodGet, path, nil, as("anna"))
 	assert.Contains(t, page.text(), "This is not possible, because acme may have the lead with these values.")
 	assert.Contains(t, page.text(), "Yes, give this sign-up up")
@@ -539,7 +539,8 @@ func TestRetryAll(t *testing.T) {
 	s.exec(ctx, `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
 		INSERT INTO outbox_signups (id, click_hash, job_id, lead, search, status, created_at, password,
 			reason, settled_at)
-		SELECT 'REFUSED' || i, 'hash' || i, 0, lead, 'refused ' || i, 'refused', created_at - 5000 + i, '', 'other', 1
+		SELECT 'REFUSED' || i, 'hash' || i, 0, lead, 'refused ' || i, 'refused', printf('2026-01-01T00:00:00.%06dZ', i),
+			'', 'other', created_at
 		FROM n, (SELECT * FROM outbox_signups LIMIT 1)`)
 	// The visitor of the second one has signed up again.
 	s.exec(ctx, "UPDATE outbox_signups SET click_hash = 'hash2' WHERE id = (SELECT id FROM outbox_signups LIMIT 1)")

@@ -125,30 +125,6 @@ func (a *admin) fill(ctx context.Context, v *listView, before, after string) err
 	return a.page(ctx, v, before, after)
 }
 
-// find returns a page of sign-ups. Without a status it merges those of each
-// status, because the database has no index for all of them together.
-func (a *admin) find(ctx context.Context, q outbox.Query) (found []outbox.Signup, err error) {
-	if q.Status != "" {
-		return a.Outbox.List(ctx, q)
-	}
-	for _, q.Status = range statuses() {
-		some, err := a.Outbox.List(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, some...)
-	}
-	slices.SortFunc(found, func(x, y outbox.Signup) int {
-		if q.OldestFirst {
-			x, y = y, x
-		}
-		return cmp.Or(y.CreatedAt.Compare(x.CreatedAt), cmp.Compare(y.ID, x.ID))
-	})
-	// The status of a sign-up can change between two of the queries.
-	found = slices.CompactFunc(found, func(x, y outbox.Signup) bool { return x.ID == y.ID })
-	return found[:min(len(found), q.Limit)], nil
-}
-
 // page reads the sign-ups of a page: those after one, or before one, in the
 // order of time.
 func (a *admin) page(ctx context.Context, v *listView, before, after string) (err error) {
@@ -157,7 +133,7 @@ func (a *admin) page(ctx context.Context, v *listView, before, after string) (er
 	if after != "" {
 		q.Before = after
 	}
-	if v.Rows, err = a.find(ctx, q); err != nil {
+	if v.Rows, err = a.Outbox.List(ctx, q); err != nil {
 		return err
 	}
 	hasMore := len(v.Rows) > rowsPerPage
@@ -195,7 +171,7 @@ func (a *admin) download(w http.ResponseWriter, r *http.Request) {
 	for {
 		// A long download outlives the timeout of the server.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Minute))
-		page, err := a.find(r.Context(), q)
+		page, err := a.Outbox.List(r.Context(), q)
 		for i := range page {
 			_ = table.Write(record(&page[i]))
 		}

@@ -169,6 +169,11 @@ func (w *world) exec(ctx context.Context, statement string, args ...any) {
 	must(w.db.ExecContext(ctx, statement, args...))
 }
 
+// ago returns a time as the table has it.
+func ago(d time.Duration) string {
+	return time.Now().Add(-d).UTC().Format("2006-01-02T15:04:05.000000Z")
+}
+
 // fill adds sign-ups with each status, and makes both brands fail at the end.
 func (w *world) fill(ctx context.Context) {
 	ctx, stop := context.WithCancel(ctx)
@@ -207,15 +212,14 @@ func (w *world) fill(ctx context.Context) {
 	<-ended
 	ctx = context.WithoutCancel(ctx)
 	for _, s := range []*outbox.Signup{decide, given, doubt} {
-		w.exec(ctx, `UPDATE outbox_signups SET status = 'doubtful', created_at = created_at - 40000000, next_try_at = 0
-			WHERE id = $1`, s.ID)
+		w.exec(ctx, "UPDATE outbox_signups SET status = 'doubtful', created_at = $1, next_try_at = NULL WHERE id = $2",
+			ago(11*time.Hour), s.ID)
 	}
 	if err := w.GiveUp(ctx, given.ID, "anna"); err != nil {
 		panic(err)
 	}
-	w.exec(ctx,
-		`UPDATE outbox_signups SET created_at = created_at - 86400000 * 3, settled_at = settled_at - 86400000 * 3
-		WHERE id IN (SELECT id FROM outbox_signups WHERE status = 'registered' LIMIT 20)`)
+	w.exec(ctx, `UPDATE outbox_signups SET created_at = $1, settled_at = $1
+		WHERE id IN (SELECT id FROM outbox_signups WHERE status = 'registered' LIMIT 20)`, ago(72*time.Hour))
 	req := w.lead()
 	must(w.Add(ctx, req))
 	req.Email = "corrected.by.visitor@example.com"

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -118,12 +117,6 @@ func formOf(lead *clixnow.CreateLeadRequest) form {
 			f[name] = "yes"
 		}
 	}
-	return f
-}
-
-func (f form) copyWith(name, value string) form {
-	f = maps.Clone(f)
-	f[name] = value
 	return f
 }
 

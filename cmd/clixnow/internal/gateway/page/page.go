@@ -6,6 +6,7 @@ package page
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -166,7 +167,7 @@ func (s *Site) signUp(w http.ResponseWriter, r *http.Request) {
 		return
 	case errors.Is(err, outbox.ErrClickIDTaken):
 		// If this is another person, the next sign-up needs another click id.
-		f = f.copyWith("form", newForm("")["form"]).copyWith("landing", withoutClickID(f["landing"]))
+		f["form"], f["landing"] = rand.Text(), withoutClickID(f["landing"])
 		s.render(w, http.StatusConflict, "form", s.formView(f, "./").with(problem{Text: s.texts["form.taken"]}))
 		return
 	case err != nil:

@@ -47,7 +47,7 @@ func deviceOf(header http.Header) device {
 		return device{}
 	case agent.Tablet:
 		d.kind = "Tablet"
-	case agent.Mobile, header.Get("Sec-CH-UA-Mobile") == "?1":
+	case agent.Mobile, header.Get("Sec-Ch-Ua-Mobile") == "?1":
 		d.kind = "Mobile"
 	case agent.Desktop:
 		d.kind = "Desktop"
@@ -58,7 +58,7 @@ func deviceOf(header http.Header) device {
 		d.name = ""
 	}
 	hint := func(name string) string { return strings.Trim(header.Get(name), `"`) }
-	d.name, d.os = cmp.Or(hint("Sec-CH-UA-Model"), d.name), cmp.Or(hint("Sec-CH-UA-Platform"), d.os)
+	d.name, d.os = cmp.Or(hint("Sec-Ch-Ua-Model"), d.name), cmp.Or(hint("Sec-Ch-Ua-Platform"), d.os)
 	for _, text := range []*string{&d.name, &d.os, &d.browser} {
 		if *text = typed.Text(strings.ToValidUTF8(*text, "")); len(*text) > 100 {
 			*text = "" // this is no browser that anybody knows
