@@ -139,8 +139,8 @@ func startGateway(t *testing.T, database string, api *slowAPI, wait time.Duratio
 		a.Close()
 	})
 	url := func(name string) string {
-		line := log.WaitFor(t, "serving the "+name+`" url=http://\S+/`)
-		return strings.TrimSuffix(line[strings.Index(line, "http"):], "/")
+		_, address, _ := strings.Cut(log.WaitFor(t, "serving the "+name+`" url=http://\S+/`), "url=")
+		return strings.TrimSuffix(address, "/")
 	}
 	return url("sign-ups"), url("admin page")
 }
@@ -237,8 +237,8 @@ func TestLoad(t *testing.T) { //nolint:paralleltest // other tests would change 
 	}
 	latencies := []time.Duration{0, 50 * time.Millisecond}
 	measured := make(map[string][]float64)
-	for range rounds {
-		for _, latency := range latencies {
+	for range rounds { //nolint:paralleltest // each measurement must run alone
+		for _, latency := range latencies { //nolint:paralleltest // as above
 			for _, c := range contenders() {
 				t.Run(fmt.Sprintf("%s, %s", latency, c.name), func(t *testing.T) {
 					record := func(what string, value float64) {

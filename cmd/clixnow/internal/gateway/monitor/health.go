@@ -60,7 +60,7 @@ func (s state) problems() (lines []string) {
 	pending := s.counts[outbox.Pending]
 	switch age := s.at.Sub(pending.Oldest).Round(time.Second); {
 	case !pending.Due.IsZero() && s.at.Sub(pending.Due) > maxDue:
-		lines = append(lines, "the queue does not move: a sign-up waits for a free worker since "+stamp(pending.Due))
+		lines = append(lines, "the queue is behind: a sign-up waits for a free worker since "+stamp(pending.Due))
 	case !pending.Oldest.IsZero() && age > maxAge:
 		lines = append(lines, fmt.Sprintf("the queue is old: the oldest of %d waiting sign-ups was accepted at %s",
 			pending.Number, stamp(pending.Oldest)))

@@ -253,7 +253,7 @@ func TestHealth(t *testing.T) {
 				g.signUp(t, "due")
 				g.exec(t, `UPDATE river_job SET scheduled_at = $1`, longAgo.UTC().Format("2006-01-02 15:04:05.000"))
 			},
-			want:   `^the queue does not move: a sign-up waits for a free worker since 20\S+Z\n$`,
+			want:   `^the queue is behind: a sign-up waits for a free worker since 20\S+Z\n$`,
 			metric: `clixnow_gateway_due_seconds 864`,
 		},
 		"old queue": {
