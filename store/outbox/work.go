@@ -70,12 +70,13 @@ func (o *Outbox) Work(ctx context.Context) error {
 	if o.dialect == SQLite {
 		unlock, err := o.lockSQLite(ctx)
 		switch {
+		case err == nil:
+			defer unlock()
 		case ctx.Err() != nil:
 			return nil
-		case err != nil:
+		default:
 			return err
 		}
-		defer unlock()
 	}
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &worker{o: o})
