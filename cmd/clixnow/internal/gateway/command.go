@@ -15,6 +15,7 @@ import (
 
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/database"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/gateway/admin"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/gateway/page"
 	"github.com/clixnow/clixnow-go/store/outbox"
 )
@@ -32,6 +33,7 @@ func (s settings) serves() bool { return s.listen != "" }
 // Serve returns the command "serve".
 func Serve(a *app.App) *cobra.Command {
 	var set settings
+	var user string
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Accept sign-ups of landing pages, and register them", Args: app.Args(),
 		Long: `Accept the sign-ups of landing pages, save them in a database, and register
@@ -54,6 +56,9 @@ the configuration or the database cannot be used, and 3 if the database fails.`,
   clixnow serve --db signups.db --listen 127.0.0.1:8080
   clixnow serve --db postgres://gateway@db.example/signups --listen :8080`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if user != "" {
+				return printHash(a, user)
+			}
 			if set.listen == "" {
 				return app.Usage("--listen must be an address such as 127.0.0.1:8080")
 			}
@@ -62,9 +67,21 @@ the configuration or the database cannot be used, and 3 if the database fails.`,
 	}
 	cmd.Flags().StringVar(&set.listen, "listen", "127.0.0.1:8080", "accept sign-ups at this `HOST:PORT`")
 	cmd.Flags().DurationVar(&set.wait, "wait", 5*time.Second,
-		"the longest `TIME` that the answer to a sign-up waits\nfor the brand")
+		"the longest `TIME` that the answer to a sign-up waits for the brand")
+	cmd.Flags().StringVar(&user, "hash-password", "",
+		"ask for the password of the `USER`, print the line for password_file, and exit")
 	addFlags(cmd, &set)
 	return cmd
+}
+
+// printHash prints the line of a user for the file of passwords.
+func printHash(a *app.App, user string) error {
+	line, err := admin.HashPassword(user, a.In, a.Err)
+	if err != nil {
+		return app.Usage("--hash-password: %w", err)
+	}
+	_, err = fmt.Fprintln(a.Out, line)
+	return err
 }
 
 // Texts returns the help topic "texts".
@@ -97,10 +114,10 @@ func addFlags(cmd *cobra.Command, set *settings) {
 	flags := cmd.Flags()
 	flags.StringVar(&set.database, "db", "", "an SQLite `FILE` or a postgres:// URL (signups.db)")
 	flags.StringVar(&set.admin, "admin", "127.0.0.1:8081",
-		"serve the admin page, /metrics and /healthz at this\n`HOST:PORT`; \"\" for none")
+		"serve the admin page, /metrics and /healthz at this `HOST:PORT`; \"\" for none")
 	flags.IntVar(&set.workers, "workers", 50, "the `NUMBER` of sign-ups that are tried at once")
-	flags.DurationVar(&set.try, "try", 2*time.Minute, "the timeout of one try to register a sign-up; the\n"+
-		"same `TIME` for all processes")
+	flags.DurationVar(&set.try, "try", 2*time.Minute, "the timeout of one try to register a sign-up; "+
+		"the same `TIME` for all processes")
 	cmd.PreRunE = func(*cobra.Command, []string) error {
 		if set.workers < 1 || set.wait < 0 || set.try < time.Second {
 			return app.Usage("--workers must be at least 1, --wait at least 0s, and --try at least 1s")
@@ -140,7 +157,7 @@ must decide about each sign-up that waits.`,
 		},
 	}
 	cmd.Flags().StringVar(&address, "db", "signups.db", "an SQLite `FILE` or a postgres:// URL")
-	cmd.Flags().BoolVar(&restored, "restored", false, "the database is a restored backup: search before\nsending")
+	cmd.Flags().BoolVar(&restored, "restored", false, "the database is a restored backup: search before sending")
 	return cmd
 }
 
