@@ -68,6 +68,23 @@ func TestSecondProcessOnSQLite(t *testing.T) {
 	}
 }
 
+// TestStopWhileWorkBegins stops Work at each point of its start, and checks that
+// it leaves no lock behind.
+func TestStopWhileWorkBegins(t *testing.T) {
+	t.Parallel()
+	k := sqliteKind()
+	api := newFakeAPI(t)
+	o, err := outbox.Open(t.Context(), k.open(t, k.create(t)), outbox.SQLite, outbox.Options{
+		Routes: []router.Route{{Client: api.client}},
+	})
+	require.NoError(t, err)
+	for i := range 40 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*200*time.Microsecond)
+		require.NoError(t, o.Work(ctx))
+		cancel()
+	}
+}
+
 // TestWrongSQLite checks that a database that was opened without the settings
 // that the promise needs is refused.
 func TestWrongSQLite(t *testing.T) {

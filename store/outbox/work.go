@@ -70,12 +70,13 @@ func (o *Outbox) Work(ctx context.Context) error {
 	if o.dialect == SQLite {
 		unlock, err := o.lockSQLite(ctx)
 		switch {
+		case err == nil:
+			defer unlock()
 		case ctx.Err() != nil:
 			return nil
-		case err != nil:
+		default:
 			return err
 		}
-		defer unlock()
 	}
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &worker{o: o})
@@ -163,8 +164,6 @@ func (l riverLog) Enabled(ctx context.Context, level slog.Level) bool {
 }
 
 // Handle writes a record, unless another one was written just before.
-//
-//nolint:gocritic // hugeParam: slog.Handler has it
 func (l riverLog) Handle(ctx context.Context, record slog.Record) error {
 	if !l.o.mayLogFailure() {
 		return nil

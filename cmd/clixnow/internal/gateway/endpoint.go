@@ -17,7 +17,7 @@ import (
 )
 
 // saveTimeout limits the time to save a sign-up.
-const saveTimeout = 10 * time.Second
+const saveTimeout = 20 * time.Second
 
 // endpoint accepts sign-ups.
 type endpoint struct {

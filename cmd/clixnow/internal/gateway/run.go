@@ -153,7 +153,7 @@ func (g *gateway) work(ctx context.Context, servers []server) error {
 	if g.app.Demo {
 		g.printDemo(servers)
 	}
-	err := serve(ctx, servers, g.settings.wait+2*saveTimeout)
+	err := serve(ctx, servers, g.settings.wait+saveTimeout)
 	stopWork()
 	return explain(errors.Join(err, <-worked))
 }
