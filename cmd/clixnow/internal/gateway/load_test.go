@@ -237,8 +237,8 @@ func TestLoad(t *testing.T) { //nolint:paralleltest // other tests would change 
 	}
 	latencies := []time.Duration{0, 50 * time.Millisecond}
 	measured := make(map[string][]float64)
-	for range rounds { //nolint:paralleltest // each measurement must run alone
-		for _, latency := range latencies { //nolint:paralleltest // as above
+	for range rounds {
+		for _, latency := range latencies {
 			for _, c := range contenders() {
 				t.Run(fmt.Sprintf("%s, %s", latency, c.name), func(t *testing.T) {
 					record := func(what string, value float64) {
@@ -254,7 +254,7 @@ func TestLoad(t *testing.T) { //nolint:paralleltest // other tests would change 
 	var text strings.Builder
 	text.WriteString("\n| API | | sign-ups/s to the redirect | accepted/s | 50 % | 95 % | 99 % |\n" +
 		"|--:|---|--:|--:|--:|--:|--:|\n")
-	for _, latency := range latencies {
+	for _, latency := range latencies { //nolint:paralleltest // it runs no tests
 		for _, c := range contenders() {
 			fmt.Fprintf(&text, "| %d ms | %s |", latency.Milliseconds(), c.name)
 			for _, what := range []string{"redirected", "accepted", "50 %", "95 %", "99 %"} {
