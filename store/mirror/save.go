@@ -157,7 +157,8 @@ func recordOf(l *clixnow.Lead) (record, error) {
 	return record{[2]int64{l.ID, l.BrandID}, []string{
 		tables.Text(l.Email), tables.Text(l.Status), tables.Text(l.CRMID), tables.Text(l.BrandName),
 		dateOf(l.CreatedOn), dateOf(l.UpdatedOn), dateOf(l.FTDDate),
-		tables.Text(l.ClickID), tables.Text(l.Sub2), tables.Text(l.SubCampaign), tables.Text(l.Keyword), tables.Text(l.Placement),
+		tables.Text(l.ClickID), tables.Text(l.Sub2), tables.Text(l.SubCampaign), tables.Text(l.Keyword),
+		tables.Text(l.Placement),
 		tables.Text(string(l.ClientType)), tables.Text(string(extra)),
 	}}, nil
 }

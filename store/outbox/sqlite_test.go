@@ -68,8 +68,8 @@ func TestSecondProcessOnSQLite(t *testing.T) {
 	}
 }
 
-// TestStopWhileWorkBegins stops Work at each point of its start, and checks that
-// it leaves no lock behind.
+// TestStopWhileWorkBegins stops Work at each point of its start, and checks
+// that it leaves no lock behind.
 func TestStopWhileWorkBegins(t *testing.T) {
 	t.Parallel()
 	k := sqliteKind()
@@ -107,7 +107,7 @@ func TestWrongSQLite(t *testing.T) {
 // deleted, no file has anything of them.
 func TestP10NoPasswordAfterSettlement(t *testing.T) {
 	t.Parallel()
-	const number = 1500 / slowdown
+	const number = 1500
 	k := sqliteKind()
 	api := newFakeAPI(t)
 	folder := t.TempDir()
@@ -205,7 +205,7 @@ func TestBackup(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		signUp(t, r, 300/slowdown)
+		signUp(t, r, 300)
 	}()
 	backups := 0
 	for running := true; running; backups++ {

@@ -278,7 +278,7 @@ func (k kind) down(t *testing.T) {
 			})
 			number := 10
 			if name == "503" {
-				number = 150 / slowdown
+				number = 150
 			}
 			var ids []string
 			for i := range number {

@@ -261,7 +261,8 @@ WHERE destination = $1 AND state = 'waiting' AND due_at <= $2 AND NOT EXISTS (
 	SELECT 1 FROM postback_queue p WHERE p.destination = q.destination AND p.brand = q.brand
 		AND p.lead_id = q.lead_id AND p.state = 'waiting' AND p.event_id < q.event_id)
 ORDER BY due_at, event_id LIMIT $3`
-	err = query(ctx, s.mirror.DB(), statement, []any{d.Name, tables.Time(time.Now()), limit}, func(rows *sql.Rows) error {
+	args := []any{d.Name, tables.Time(time.Now()), limit}
+	err = query(ctx, s.mirror.DB(), statement, args, func(rows *sql.Rows) error {
 		var i item
 		err := rows.Scan(&i.eventID, &i.values, &i.attempts, (*tables.Time)(&i.failingSince))
 		items = append(items, i)
