@@ -237,7 +237,7 @@ func TestLoad(t *testing.T) { //nolint:paralleltest // other tests would change 
 	}
 	latencies := []time.Duration{0, 50 * time.Millisecond}
 	measured := make(map[string][]float64)
-	for range rounds {
+	for range rounds { //nolint:paralleltest // each measurement must run alone
 		for _, latency := range latencies {
 			for _, c := range contenders() {
 				t.Run(fmt.Sprintf("%s, %s", latency, c.name), func(t *testing.T) {
