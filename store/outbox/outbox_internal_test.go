@@ -275,7 +275,8 @@ func TestBrandChanges(t *testing.T) {
 	down := fmt.Errorf("%w: refused", clixnow.ErrNotSent)
 	hidden := fmt.Errorf("%w: %w", clixnow.ErrOutcomeUnknown, response(401, ""))
 	denied := response(401, "")
-	const worksLine, failsLine, accessLine = "the brand works again", "the brand fails; ", "the brand refuses the access: "
+	const worksLine, failsLine = "the brand works again", "the brand fails; "
+	const accessLine = "the brand refuses the access: "
 	type step struct {
 		after time.Duration
 		err   error
