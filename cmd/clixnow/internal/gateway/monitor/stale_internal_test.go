@@ -65,7 +65,7 @@ func TestStaleBrand(t *testing.T) {
 			}
 			get := func(handler http.Handler) *httptest.ResponseRecorder {
 				recorder := httptest.NewRecorder()
-				handler.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/", nil))
+				handler.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
 				return recorder
 			}
 			health := get(http.HandlerFunc(m.Health))
