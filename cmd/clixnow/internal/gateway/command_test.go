@@ -159,6 +159,31 @@ func TestTokenKey(t *testing.T) {
 	assert.Equal(t, http.StatusNotFound, send(t, "GET", p.public+statusURL, "", "").code)
 }
 
+// TestTokenKeyOfSecret checks that a new token of a brand breaks no status page
+// if servers have a secret, and that another secret does.
+func TestTokenKeyOfSecret(t *testing.T) {
+	t.Parallel()
+	api := newFakeAPI(t)
+	address := t.TempDir() + "/signups.db"
+	p := start(t, api, address, withSecret(t), "--wait", "0s")
+	api.Inject(slowFault())
+	got := send(t, "POST", p.public+"/signups", asJSON, leadJSON("c", "visitor@example.com"),
+		"Authorization", "Bearer "+secret)
+	require.Equal(t, http.StatusAccepted, got.code, got.body)
+	statusURL := got.json(t)["statusUrl"]
+	assert.Zero(t, p.stop())
+
+	api.SetToken("another")
+	p = start(t, api, address, withSecret(t), "--wait", "0s")
+	eventually(t, func() bool { return send(t, "GET", p.public+statusURL, "", "").code == http.StatusOK })
+	assert.Zero(t, p.stop())
+
+	file := filepath.Join(t.TempDir(), "other.secret")
+	require.NoError(t, os.WriteFile(file, []byte("another-secret-of-servers"), 0o600))
+	p = start(t, api, address, fmt.Sprintf("secret_file = %q\n", file), "--wait", "0s")
+	assert.Equal(t, http.StatusNotFound, send(t, "GET", p.public+statusURL, "", "").code)
+}
+
 // TestAdminNeedsLogin checks that the admin page is not served to other
 // machines without a login.
 func TestAdminNeedsLogin(t *testing.T) {
