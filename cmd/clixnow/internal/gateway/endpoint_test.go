@@ -98,6 +98,7 @@ func TestWithoutClickID(t *testing.T) {
 	p := start(t, api, t.TempDir()+"/signups.db", "")
 	const line = "sign-ups come without a click id"
 	require.Equal(t, http.StatusOK, send(t, "POST", p.public+"/signups", asJSON, leadJSON("c", "c@example.com")).code)
+	require.Equal(t, http.StatusBadRequest, send(t, "POST", p.public+"/signups", asJSON, "{}").code)
 	assert.NotContains(t, p.log.String(), line)
 	for i, clickID := range []string{"", "{clickid}", ""} {
 		got := send(t, "POST", p.public+"/signups", asJSON, leadJSON(clickID, fmt.Sprintf("v%d@example.com", i)))
