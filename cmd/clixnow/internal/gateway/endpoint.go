@@ -66,8 +66,8 @@ func (e *endpoint) signUp(w http.ResponseWriter, r *http.Request) {
 	e.complete(&req, r)
 	s, err := e.add(r.Context(), req)
 	if err == nil && req.ClickID == "" && e.hourly.allows("") {
-		e.log.WarnContext(r.Context(), "sign-ups come without a click id: a page does not send it, or sends a macro that "+
-			"the tracker has not replaced")
+		e.log.WarnContext(r.Context(), "sign-ups come without a click id: a page does not send it, or sends a "+
+			"macro that the tracker has not replaced")
 	}
 	if err == nil { // after an error of waitFor it is still saved
 		if now, waitErr := e.waitFor(r.Context(), s.ID); waitErr == nil {

@@ -39,7 +39,8 @@ type guard struct {
 
 func newGuard(config app.Gateway, secret string, log *slog.Logger) (*guard, error) {
 	g := &guard{
-		secret: secret, log: log, origins: config.Origins, proxies: config.Proxies, pages: http.NewCrossOriginProtection(),
+		secret: secret, origins: config.Origins, proxies: config.Proxies, log: log,
+		pages: http.NewCrossOriginProtection(),
 		limit: func(next http.Handler) http.Handler { return next },
 		warn: sync.OnceFunc(func() {
 			log.Warn("a request had X-Forwarded-For, but not from a trusted proxy: if this is your proxy, add it to " +

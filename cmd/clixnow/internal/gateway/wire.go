@@ -88,8 +88,7 @@ func (g *gateway) adminHandler(addr net.Addr) (http.Handler, error) {
 // passwordFault returns what is wrong with the file of passwords, without its
 // name.
 func passwordFault(err error) error {
-	var inPath *fs.PathError
-	if errors.As(err, &inPath) {
+	if inPath, ok := errors.AsType[*fs.PathError](err); ok {
 		return inPath.Err
 	}
 	if inner := errors.Unwrap(err); inner != nil {
