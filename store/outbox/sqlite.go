@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/clixnow/clixnow-go/store/internal/sqlitefile"
 )
@@ -77,7 +78,8 @@ func (o *Outbox) Backup(ctx context.Context, path string) error {
 // MarkRestored must be called once after a backup was restored, before Work. A
 // brand may have leads that the backup shows as not sent. With one route, the
 // pending sign-ups are searched for before they are sent. With several routes,
-// a person must decide about them. It returns the number of such sign-ups.
+// a person must decide about them. It returns the number of such sign-ups. With
+// SQLite it returns ErrLocked if another process works with the file.
 func (o *Outbox) MarkRestored(ctx context.Context) (number int64, err error) {
 	const sent = "status = 'pending' AND attempt_brand = ''"
 	statement := "UPDATE outbox_signups SET status = 'doubtful', problem = $1 WHERE " + sent
@@ -88,6 +90,14 @@ func (o *Outbox) MarkRestored(ctx context.Context) (number int64, err error) {
 	case 1:
 		statement = "UPDATE outbox_signups SET attempt_brand = $1, attempt_since = created_at WHERE " + sent
 		value = o.opts.Routes[0].Client.Brand()
+	}
+	if o.dialect == SQLite {
+		const wait = time.Second
+		unlock, err := sqlitefile.Lock(ctx, o.db, wait)
+		if err != nil {
+			return 0, fmt.Errorf("%w: %w", ErrLocked, err)
+		}
+		defer unlock()
 	}
 	err = o.transact(ctx, "mark restored sign-ups", func(ctx context.Context, tx *sql.Tx) (err error) {
 		number, err = exec(ctx, tx, statement, value)

@@ -55,6 +55,8 @@ func TestSecondProcessOnSQLite(t *testing.T) {
 	second, err := outbox.Open(t.Context(), k.open(t, address), k.dialect, opts)
 	require.NoError(t, err)
 	require.ErrorIs(t, second.Work(t.Context()), outbox.ErrLocked)
+	_, err = second.MarkRestored(t.Context())
+	require.ErrorIs(t, err, outbox.ErrLocked)
 	opts.SetTiming(outbox.Timing{
 		MinWait: 20 * time.Millisecond, StopTimeout: time.Hour, Maintenance: 50 * time.Millisecond,
 	})

@@ -4,6 +4,7 @@ package gateway
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -140,9 +141,16 @@ After you have restored a backup, of either kind of database, and before the
 first start, run it with --restored and without FILE. A brand may have
 registered sign-ups after the backup was made. With one brand, the gateway
 then searches for each lead before it sends it. With several brands, a person
-must decide about each sign-up that waits.`,
+must decide about each sign-up that waits. --restored needs the configuration
+of the gateway, because it names the brands.
+
+Before you put a copy of an SQLite database in place, stop the gateway and
+delete FILE-wal and FILE-shm of the old database. They would damage the copy.
+
+Exit codes: 1 if a gateway works with the SQLite database, 2 if a flag, the
+configuration or a file cannot be used, and 3 if the database fails.`,
 		Example: `  clixnow backup --db signups.db signups-backup.db
-  clixnow backup --db signups.db --restored`,
+  clixnow backup --config clixnow.toml --db signups.db --restored`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if restored {
 				if err := app.Args()(cmd, args); err != nil {
@@ -208,26 +216,70 @@ func markRestored(ctx context.Context, a *app.App, address string) error {
 	if err != nil {
 		return err
 	}
+	if !strings.Contains(address, "://") {
+		if err := checkRestored(ctx, address); err != nil {
+			return err
+		}
+	}
 	o, db, err := open(ctx, address, outbox.Options{Routes: routes})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = db.Close() }()
 	number, err := o.MarkRestored(ctx)
+	if errors.Is(err, outbox.ErrLocked) {
+		return errInUse()
+	}
 	if err != nil {
 		return explain(err)
 	}
-	next := "they are searched for before they are sent"
+	result := "%s: %d sign-ups are searched for before they are sent\n"
 	if len(routes) > 1 {
-		next = "a person must decide about them on the admin page"
+		result = "%s: %d sign-ups need a decision: see the admin page\n"
 	}
-	fmt.Fprintf(a.Err, "clixnow: %d sign-ups waited when the backup was made; %s\n", number, next)
+	fmt.Fprintf(a.Err, "clixnow: "+result, db.Name, number)
 	return nil
+}
+
+func errInUse() error {
+	return app.WithCode(app.CodeRefused,
+		errors.New("another process works with this database: stop the gateway first"))
+}
+
+// checkRestored refuses an SQLite file that has a write-ahead log. SQLite would
+// write an old log into the restored file when it is opened, and damage it.
+func checkRestored(ctx context.Context, file string) error {
+	if info, err := os.Stat(file + "-wal"); err != nil || info.Size() == 0 {
+		return nil //nolint:nilerr // there is no log
+	}
+	if isInUse(ctx, file+".lock") {
+		return errInUse()
+	}
+	return app.Usage("%[1]s-wal exists: if it belongs to the database before, delete %[1]s-wal and %[1]s-shm, and put "+
+		"the backup in place again; if it belongs to the backup, make a copy by \"clixnow backup\", and use that", file)
+}
+
+// isInUse reports whether a process has locked a lock file of an outbox.
+func isInUse(ctx context.Context, lock string) bool {
+	if _, err := os.Stat(lock); err != nil { // SQLite would create it
+		return false
+	}
+	address, _, _ := strings.Cut(outbox.SQLiteAddress(lock), "?")
+	db, err := sql.Open("sqlite", address)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = db.Close() }()
+	_, err = db.ExecContext(ctx, "BEGIN EXCLUSIVE")
+	return err != nil
 }
 
 // explain gives an error of the outbox its exit code.
 func explain(err error) error {
 	switch {
+	case err != nil && strings.Contains(err.Error(), "image is malformed"):
+		return app.Usage("%w; if the file is a restored backup: delete FILE-wal and FILE-shm beside it, and put the "+
+			"backup in place again", err)
 	case errors.Is(err, outbox.ErrLocked):
 		return app.WithCode(app.CodeRefused, fmt.Errorf("%w; stop that process first, or use PostgreSQL", err))
 	case errors.Is(err, outbox.ErrWrongDatabase), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -66,7 +67,7 @@ func TestPrivateFiles(t *testing.T) {
 	config := api.configure(t, "")
 	code, output = runCommand(t, "backup", "--config", config, "--db", target, "--restored")
 	assert.Zero(t, code, output)
-	assert.Contains(t, output, "1 sign-ups waited when the backup was made; they are searched for before they are sent")
+	assert.Contains(t, output, ": 1 sign-ups are searched for before they are sent")
 	var brand string
 	row := openDB(t, target).QueryRowContext(t.Context(), "SELECT attempt_brand FROM outbox_signups")
 	require.NoError(t, row.Scan(&brand))
@@ -158,6 +159,31 @@ func TestTokenKey(t *testing.T) {
 	assert.Equal(t, http.StatusNotFound, send(t, "GET", p.public+statusURL, "", "").code)
 }
 
+// TestTokenKeyOfSecret checks that a new token of a brand breaks no status page
+// if servers have a secret, and that another secret does.
+func TestTokenKeyOfSecret(t *testing.T) {
+	t.Parallel()
+	api := newFakeAPI(t)
+	address := t.TempDir() + "/signups.db"
+	p := start(t, api, address, withSecret(t), "--wait", "0s")
+	api.Inject(slowFault())
+	got := send(t, "POST", p.public+"/signups", asJSON, leadJSON("c", "visitor@example.com"),
+		"Authorization", "Bearer "+secret)
+	require.Equal(t, http.StatusAccepted, got.code, got.body)
+	statusURL := got.json(t)["statusUrl"]
+	assert.Zero(t, p.stop())
+
+	api.SetToken("another")
+	p = start(t, api, address, withSecret(t), "--wait", "0s")
+	eventually(t, func() bool { return send(t, "GET", p.public+statusURL, "", "").code == http.StatusOK })
+	assert.Zero(t, p.stop())
+
+	file := filepath.Join(t.TempDir(), "other.secret")
+	require.NoError(t, os.WriteFile(file, []byte("another-secret-of-servers"), 0o600))
+	p = start(t, api, address, fmt.Sprintf("secret_file = %q\n", file), "--wait", "0s")
+	assert.Equal(t, http.StatusNotFound, send(t, "GET", p.public+statusURL, "", "").code)
+}
+
 // TestAdminNeedsLogin checks that the admin page is not served to other
 // machines without a login.
 func TestAdminNeedsLogin(t *testing.T) {
@@ -168,4 +194,77 @@ func TestAdminNeedsLogin(t *testing.T) {
 	assert.Equal(t, 2, code)
 	assert.Contains(t, output, "--admin: ")
 	assert.Contains(t, output, "login")
+}
+
+// TestRestoredWhileInUse checks that a database is marked as restored only if
+// no gateway works with it, and that an old write-ahead log is not written into
+// the restored file.
+func TestRestoredWhileInUse(t *testing.T) {
+	t.Parallel()
+	api := newFakeAPI(t)
+	address := t.TempDir() + "/a name?#%.db"
+	config := api.configure(t, "")
+	restored := func() (code int, output string) {
+		return runCommand(t, "backup", "--config", config, "--db", address, "--restored")
+	}
+	p := start(t, api, address, "", "--wait", "0s")
+	api.SetToken("another")
+	got := send(t, "POST", p.public+"/signups", asJSON, leadJSON("c", "visitor@example.com"))
+	require.Equal(t, http.StatusAccepted, got.code, got.body)
+	p.log.WaitFor(t, "refuses the access") // now it has the lock
+	code, output := restored()
+	assert.Equal(t, 1, code)
+	assert.Equal(t, "clixnow: another process works with this database: stop the gateway first\n", output)
+	assert.Zero(t, p.stop())
+
+	before, err := os.ReadFile(address)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(address+"-wal", []byte("the log of another database"), 0o600))
+	code, output = restored()
+	assert.Equal(t, 2, code)
+	assert.Contains(t, output, address+"-wal exists")
+	assert.Contains(t, output, "delete "+address+"-wal and "+address+"-shm")
+	after, err := os.ReadFile(address)
+	require.NoError(t, err)
+	assert.Equal(t, before, after)
+	require.NoError(t, os.Remove(address+"-wal"))
+	code, output = restored()
+	assert.Zero(t, code, output)
+}
+
+// TestMalformedDatabase checks that the error names the files that damage a
+// restored backup.
+func TestMalformedDatabase(t *testing.T) {
+	t.Parallel()
+	api := newFakeAPI(t)
+	address := t.TempDir() + "/signups.db"
+	require.Zero(t, start(t, api, address, "").stop())
+	data, err := os.ReadFile(address)
+	require.NoError(t, err)
+	for i := 100; i < len(data); i++ {
+		data[i] = 0xff
+	}
+	require.NoError(t, os.WriteFile(address, data, 0o600))
+	code, output := runCommand(t, "serve", "--config", api.configure(t, ""), "--db", address, "--listen", "127.0.0.1:0")
+	assert.Equal(t, 2, code)
+	assert.Contains(t, output, "delete FILE-wal and FILE-shm")
+}
+
+// TestRestoredWithSeveralBrands checks that the result says that a person must
+// decide.
+func TestRestoredWithSeveralBrands(t *testing.T) {
+	t.Parallel()
+	api := newFakeAPI(t)
+	address := t.TempDir() + "/signups.db"
+	p := start(t, api, address, "", "--wait", "0s")
+	api.SetToken("another")
+	require.Equal(t, http.StatusAccepted,
+		send(t, "POST", p.public+"/signups", asJSON, leadJSON("c", "visitor@example.com")).code)
+	assert.Zero(t, p.stop())
+	_, err := openDB(t, address).ExecContext(t.Context(), "UPDATE outbox_signups SET attempt_brand = ''")
+	require.NoError(t, err)
+	other := fmt.Sprintf("\n[brands.beta]\nbase_url = %q\ntoken_file = \"token\"\n", api.url)
+	code, output := runCommand(t, "backup", "--config", api.configure(t, other), "--db", address, "--restored")
+	assert.Zero(t, code, output)
+	assert.Contains(t, output, ": 1 sign-ups need a decision")
 }

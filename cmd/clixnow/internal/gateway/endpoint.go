@@ -27,7 +27,9 @@ type endpoint struct {
 	// wait is the longest time that an answer waits for a brand.
 	wait time.Duration
 	site *page.Site
-	log  *slog.Logger
+	// hourly limits the log lines about sign-ups without a click id.
+	hourly hourly
+	log    *slog.Logger
 }
 
 // add saves a sign-up, even if the visitor closes the connection.
@@ -63,6 +65,10 @@ func (e *endpoint) signUp(w http.ResponseWriter, r *http.Request) {
 	}
 	e.complete(&req, r)
 	s, err := e.add(r.Context(), req)
+	if err == nil && req.ClickID == "" && e.hourly.allows("") {
+		e.log.WarnContext(r.Context(), "sign-ups come without a click id: a page does not send it, or sends a "+
+			"macro that the tracker has not replaced")
+	}
 	if err == nil { // after an error of waitFor it is still saved
 		if now, waitErr := e.waitFor(r.Context(), s.ID); waitErr == nil {
 			now.Token = s.Token

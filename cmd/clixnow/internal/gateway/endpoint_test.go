@@ -91,6 +91,22 @@ func TestSignUp(t *testing.T) {
 	})
 }
 
+// TestWithoutClickID checks that operators learn that tracking is lost.
+func TestWithoutClickID(t *testing.T) {
+	t.Parallel()
+	api := newFakeAPI(t)
+	p := start(t, api, t.TempDir()+"/signups.db", "")
+	const line = "sign-ups come without a click id"
+	require.Equal(t, http.StatusOK, send(t, "POST", p.public+"/signups", asJSON, leadJSON("c", "c@example.com")).code)
+	require.Equal(t, http.StatusBadRequest, send(t, "POST", p.public+"/signups", asJSON, "{}").code)
+	assert.NotContains(t, p.log.String(), line)
+	for i, clickID := range []string{"", "{clickid}", ""} {
+		got := send(t, "POST", p.public+"/signups", asJSON, leadJSON(clickID, fmt.Sprintf("v%d@example.com", i)))
+		require.Equal(t, http.StatusOK, got.code, got.body)
+	}
+	assert.Equal(t, 1, strings.Count(p.log.String(), line))
+}
+
 // TestInvalid checks that a request that no retry cures is refused at once, and
 // leaves nothing behind. Case P8: a click id that a database cannot hold.
 func TestInvalid(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -31,11 +32,15 @@ type guard struct {
 	refuse func(w http.ResponseWriter, r *http.Request, code int, status, problem string)
 	// warn warns once of a proxy that is not trusted.
 	warn func()
+	// hourly limits the log lines about requests that are not allowed.
+	hourly hourly
+	log    *slog.Logger
 }
 
-func newGuard(config app.Gateway, log *slog.Logger) (*guard, error) {
+func newGuard(config app.Gateway, secret string, log *slog.Logger) (*guard, error) {
 	g := &guard{
-		origins: config.Origins, proxies: config.Proxies, pages: http.NewCrossOriginProtection(),
+		secret: secret, origins: config.Origins, proxies: config.Proxies, log: log,
+		pages: http.NewCrossOriginProtection(),
 		limit: func(next http.Handler) http.Handler { return next },
 		warn: sync.OnceFunc(func() {
 			log.Warn("a request had X-Forwarded-For, but not from a trusted proxy: if this is your proxy, add it to " +
@@ -50,16 +55,44 @@ func newGuard(config app.Gateway, log *slog.Logger) (*guard, error) {
 	if config.Rate > 0 {
 		g.limit = httprate.LimitBy(config.Rate, time.Minute, g.rateKey, httprate.WithLimitHandler(g.tooMany))
 	}
-	if config.SecretFile != "" {
-		var err error
-		if g.secret, err = app.ReadSecret(config.SecretFile); err != nil {
-			return nil, app.Usage("secret_file: %w", err)
-		}
-		if len(g.secret) < 16 {
-			return nil, app.Usage("secret_file: %s must have at least 16 characters", config.SecretFile)
-		}
-	}
 	return g, nil
+}
+
+// readSecret reads the secret of servers. It is "" if there is none.
+func readSecret(config app.Gateway) (string, error) {
+	if config.SecretFile == "" {
+		return "", nil
+	}
+	secret, err := app.ReadSecret(config.SecretFile)
+	if err != nil {
+		return "", app.Usage("secret_file: %w", err)
+	}
+	if len(secret) < 16 {
+		return "", app.Usage("secret_file: %s must have at least 16 characters", config.SecretFile)
+	}
+	return secret, nil
+}
+
+// hourly limits log lines to one an hour for each key. It knows at most a
+// hundred keys, because visitors can invent them.
+type hourly struct {
+	mutex sync.Mutex
+	last  map[string]time.Time
+}
+
+// allows reports whether a line about a key may be logged now.
+func (h *hourly) allows(key string) bool {
+	h.mutex.Lock()
+	defer h.mutex.Unlock()
+	maps.DeleteFunc(h.last, func(_ string, last time.Time) bool { return time.Since(last) > time.Hour })
+	if _, found := h.last[key]; found || len(h.last) >= 100 {
+		return false
+	}
+	if h.last == nil {
+		h.last = make(map[string]time.Time)
+	}
+	h.last[key] = time.Now()
+	return true
 }
 
 // protect wraps the handler of POST /signups.
@@ -75,12 +108,23 @@ func (g *guard) protect(next http.Handler) http.Handler {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			g.refuse(w, r, http.StatusUnauthorized, "invalid", "the header Authorization must be \"Bearer SECRET\"")
 		case g.pages.Check(r) != nil:
-			g.refuse(w, r, http.StatusForbidden, "invalid", "this page may not send sign-ups: add its origin to the "+
-				"configuration of the gateway")
+			g.logOrigin(r)
+			g.refuse(w, r, http.StatusForbidden, "invalid", "this page may not send sign-ups")
 		default:
 			limited.ServeHTTP(w, r)
 		}
 	})
+}
+
+// logOrigin tells operators which page was refused.
+func (g *guard) logOrigin(r *http.Request) {
+	const longest = 200
+	origin := r.Header.Get("Origin")
+	origin = origin[:min(len(origin), longest)]
+	if g.hourly.allows(origin) {
+		g.log.WarnContext(r.Context(), "a page may not send sign-ups: if it is yours, add its origin to origins in "+
+			"[gateway]", "origin", origin)
+	}
 }
 
 // limitPosts wraps the handler of the form, which checks its own requests.

@@ -107,6 +107,14 @@ func TestSecret(t *testing.T) {
 		}
 	}
 	assert.Len(t, api.Leads(), 5)
+	for _, origin := range []string{"https://evil.example", "https://evil.example", "https://second.example"} {
+		got := send(t, "POST", p.public+"/signups", asJSON, leadJSON("e", "e@example.com"), "Origin", origin,
+			"Sec-Fetch-Site", "cross-site")
+		assert.JSONEq(t, `{"status":"invalid","problem":"this page may not send sign-ups"}`, got.body)
+	}
+	const line = "add its origin to origins in [gateway]\" origin="
+	assert.Equal(t, 1, strings.Count(p.log.String(), line+"https://evil.example"))
+	assert.Equal(t, 1, strings.Count(p.log.String(), line+"https://second.example"))
 	limited := sendOnce(t, "POST", p.public+"/signups", asJSON, leadJSON("l", "l@example.com"), "Origin",
 		"http://"+host)
 	assert.Equal(t, http.StatusTooManyRequests, limited.code)

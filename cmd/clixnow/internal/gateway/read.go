@@ -2,9 +2,11 @@ package gateway
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"mime/multipart"
 	"net/http"
@@ -12,6 +14,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/clixnow/clixnow-go"
@@ -27,8 +30,9 @@ const byteOrderMark = "\ufeff"
 var errUnreadable = errors.New("the request cannot be read")
 
 // readSignup reads a sign-up from JSON or from a form. The names of the fields
-// are those of the API. Further fields are ignored, except landing, which is
-// the URL of the landing page as the visitor opened it.
+// are those of the API, also in other spellings. See rename. Further fields are
+// ignored, except landing, which is the URL of the landing page as the visitor
+// opened it.
 func readSignup(w http.ResponseWriter, r *http.Request) (req clixnow.CreateLeadRequest, err error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
@@ -40,7 +44,7 @@ func readSignup(w http.ResponseWriter, r *http.Request) (req clixnow.CreateLeadR
 	switch {
 	case kind == "application/json", strings.HasSuffix(kind, "+json"),
 		bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")):
-		if err := req.UnmarshalJSON(body); err != nil {
+		if err := req.UnmarshalJSON(renameJSON(body)); err != nil {
 			_, text, _ := strings.Cut(err.Error(), "request: ")
 			return req, unreadable("read the JSON", errors.New(text))
 		}
@@ -84,6 +88,7 @@ func fromForm(values url.Values) (req clixnow.CreateLeadRequest, landing string)
 			form.Add(name, strings.TrimPrefix(text, byteOrderMark))
 		}
 	}
+	rename(form)
 	for name, field := range map[string]*string{
 		"firstName": &req.FirstName, "lastName": &req.LastName, "email": &req.Email, "phone": &req.Phone,
 		"password": &req.Password, "countryCode": &req.CountryCode, "languageCode": &req.LanguageCode,
@@ -99,6 +104,53 @@ func fromForm(values url.Values) (req clixnow.CreateLeadRequest, landing string)
 	// a wrong one must not cost the sign-up
 	req.IPAddress, _ = netip.ParseAddr(strings.TrimSpace(form.Get("ipAddress")))
 	return req, form.Get("landing")
+}
+
+// fieldNames returns the names of the fields by their folded spelling.
+var fieldNames = sync.OnceValue(func() map[string]string { //nolint:gochecknoglobals // a constant
+	names := make(map[string]string)
+	for _, name := range []string{
+		"firstName", "lastName", "email", "phone", "password", "countryCode", "languageCode", "referralUrl",
+		"subCampaign", "placement", "keyword", "sub2", "clickId", "deviceType", "deviceName", "osName", "browser",
+		"carrier", "comment", "acceptTermsAndConditions", "acceptPromotions", "ipAddress", "landing",
+	} {
+		names[fold(name)] = name
+	}
+	return names
+})
+
+// fold returns a spelling that click_id, click-id and ClickID share.
+func fold(name string) string {
+	return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(name))
+}
+
+// rename gives fields in another spelling, such as click_id, their names. A
+// field that has its name already comes first. It reports whether it has
+// renamed any.
+func rename[M ~map[string]V, V any](fields M) (renamed bool) {
+	for _, spelling := range slices.Sorted(maps.Keys(fields)) {
+		name := fieldNames()[fold(spelling)]
+		if _, found := fields[name]; name == "" || found {
+			continue
+		}
+		fields[name] = fields[spelling]
+		delete(fields, spelling)
+		renamed = true
+	}
+	return renamed
+}
+
+// renameJSON is rename for a JSON object. It returns anything else as it is.
+func renameJSON(body []byte) []byte {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(body, &fields) != nil || !rename(fields) {
+		return body
+	}
+	renamed, err := json.Marshal(fields)
+	if err != nil {
+		return body
+	}
+	return renamed
 }
 
 // isChecked reports whether a checkbox is checked. Many pages have a hidden

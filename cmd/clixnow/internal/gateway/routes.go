@@ -60,12 +60,17 @@ func (g *gateway) formCountries() (all []string) {
 
 // tokenKey returns the key that signs the tokens of visitors. All processes
 // must have the same one, and the database must not have it. So it is made of
-// the tokens of the brands, which are secret, and which all processes have.
+// the secret of servers, or of the tokens of the brands if there is none. These
+// are secret, and all processes have them.
 func (g *gateway) tokenKey(ctx context.Context) []byte {
 	if g.app.Demo {
 		return nil // a random one
 	}
 	mac := hmac.New(sha256.New, []byte("clixnow gateway"))
+	if g.secret != "" {
+		_, _ = mac.Write([]byte("secret\n" + g.secret))
+		return mac.Sum(nil)
+	}
 	for _, brand := range g.brands {
 		token, _ := brand.Token(ctx) // a token that cannot be read has been reported
 		_, _ = mac.Write([]byte(brand.Brand + "\n" + token + "\n"))

@@ -27,6 +27,8 @@ type gateway struct {
 	app      *app.App
 	settings settings
 	config   app.Gateway
+	// secret is that of servers. "" means that there is none.
+	secret   string
 	log      *slog.Logger
 	registry *prometheus.Registry
 	routes   []router.Route
@@ -47,6 +49,11 @@ func run(ctx context.Context, a *app.App, set settings) error {
 	var err error
 	if g.config, err = a.Gateway(); err != nil {
 		return err
+	}
+	if set.serves() { // other processes need no secret
+		if g.secret, err = readSecret(g.config); err != nil {
+			return err
+		}
 	}
 	if a.Demo && set.database == "" {
 		folder, err := os.MkdirTemp("", "clixnow-gateway-")

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"errors"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/netip"
@@ -41,7 +43,7 @@ func (g *gateway) newSite(e *endpoint) (site *page.Site, err error) {
 
 // publicHandler returns the handler for visitors.
 func (g *gateway) publicHandler(net.Addr) (http.Handler, error) {
-	guard, err := newGuard(g.config, g.log)
+	guard, err := newGuard(g.config, g.secret, g.log)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +71,9 @@ func (g *gateway) adminHandler(addr net.Addr) (http.Handler, error) {
 		Outbox: g.outbox, PasswordFile: config.PasswordFile, UserHeader: config.UserHeader, Proxies: g.config.Proxies,
 		Hosts: config.Hosts, Loopback: isLoopback(addr), Version: clixnow.Version, Log: g.log,
 	})
+	if err != nil && config.PasswordFile != "" {
+		return nil, app.Usage("password_file: %s: %w", config.PasswordFile, passwordFault(err))
+	}
 	if err != nil {
 		return nil, app.Usage("--admin: %w", err)
 	}
@@ -78,6 +83,18 @@ func (g *gateway) adminHandler(addr net.Addr) (http.Handler, error) {
 	mux.Handle("GET /readyz", onlyFor(config.Hosts, http.HandlerFunc(g.monitor.Ready)))
 	mux.Handle("GET /metrics", onlyFor(config.Hosts, g.monitor.Metrics()))
 	return mux, nil
+}
+
+// passwordFault returns what is wrong with the file of passwords, without its
+// name.
+func passwordFault(err error) error {
+	if inPath, ok := errors.AsType[*fs.PathError](err); ok {
+		return inPath.Err
+	}
+	if inner := errors.Unwrap(err); inner != nil {
+		return inner
+	}
+	return err
 }
 
 // onlyFor refuses requests whose Host is the name of another site, whose page
