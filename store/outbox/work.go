@@ -82,7 +82,7 @@ func (o *Outbox) Work(ctx context.Context) error {
 		Queues:                      map[string]river.QueueConfig{queue: {MaxWorkers: o.opts.Workers}},
 		Workers:                     workers,
 		FetchCooldown:               10 * time.Millisecond,
-		FetchPollInterval:           20 * time.Millisecond,
+		FetchPollInterval:           o.opts.PollInterval,
 		JobTimeout:                  o.opts.TryTimeout + o.opts.TryTimeout/4, // the one of register is shorter
 		RescueStuckJobsAfter:        o.opts.rescueAfter(),
 		CompletedJobRetentionPeriod: 10 * time.Minute,
