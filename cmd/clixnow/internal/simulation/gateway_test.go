@@ -32,8 +32,8 @@ type visitor struct {
 
 func (h *history) newVisitors() (all []*visitor) {
 	countries := []string{"CH", "DE", "FR", "US"}
-	for burst := range 8 {
-		at := h.began.Add(time.Duration(h.number(int(length/time.Second)*9/10, "burst", burst)) * time.Second)
+	for burst := range bursts {
+		at := h.burst(burst)
 		for i := range 1 + h.number(8, "size", burst) {
 			key := fmt.Sprintf("%d-%d-%d", h.seed, burst, i)
 			v := &visitor{
@@ -267,6 +267,20 @@ func (g *gateway) settle(t *testing.T) {
 	defer func() { <-done }()
 	defer stop()
 	for round := 0; ; round++ {
+		if round == 150 {
+			g.read(t, func(o *outbox.Outbox) {
+				for _, status := range []outbox.Status{outbox.Pending, outbox.Doubtful} {
+					all, _ := o.List(ctx, outbox.Query{Status: status})
+					for _, s := range all {
+						h, _ := o.History(ctx, s.ID)
+						t.Logf("OPEN %+v\nHISTORY %+v\nAT %+v", s, h, g.h.places()[s.Lead.ClickID])
+					}
+				}
+			})
+			for _, b := range g.h.brands {
+				t.Log("TOKENS", b.Brand, b.Token, *b.known.Load())
+			}
+		}
 		require.Less(t, round, 200, "sign-ups do not settle")
 		time.Sleep(time.Minute)
 		o := g.outbox()

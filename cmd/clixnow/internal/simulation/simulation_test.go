@@ -159,12 +159,22 @@ func (h *history) brandOptions(i int) []clixnowtest.Option {
 	return options
 }
 
-// newHost adds a host with some hours in which it fails.
+const bursts = 8
+
+// burst returns when the visitors of a burst begin to come.
+func (h *history) burst(i int) time.Time {
+	return h.began.Add(time.Duration(h.number(int(length/time.Second)*9/10, "burst", i)) * time.Second)
+}
+
+// newHost adds a host that fails while visitors come.
 func (h *history) newHost(name string, handler http.Handler) *host {
 	to := &host{name: name, handler: handler}
-	for i := range 4 {
-		from := h.began.Add(time.Duration(h.number(int(length/time.Minute), name, "window", i)) * time.Minute)
-		minutes := []int{2, 10, 60, 12 * 60}[h.number(4, name, "length", i)]
+	for i := range bursts {
+		if h.chance(3, name, "works", i) {
+			continue
+		}
+		minutes := []int{1, 5, 20, 120}[h.number(4, name, "length", i)]
+		from := h.burst(i).Add(-time.Duration(h.number(minutes*60, name, "window", i)) * time.Second)
 		to.windows = append(to.windows, window{
 			from, from.Add(time.Duration(minutes) * time.Minute), faults[h.number(len(faults), name, "kind", i)],
 		})
