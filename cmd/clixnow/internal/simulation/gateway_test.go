@@ -202,7 +202,10 @@ func (g *gateway) visit(ctx context.Context, v *visitor) {
 	if h.chance(5, key, "double click") && v.req.ClickID != "" {
 		h.total.add("double clicks")
 		other := *v
-		defer func(done chan struct{}) { <-done }(h.background(func() { g.signUp(ctx, &other, other.req, key+" double") }))
+		defer func(done chan struct{}) { <-done }(h.background(func() {
+			g.signUp(ctx, &other, other.req,
+				key+" double")
+		}))
 	}
 	req := v.req
 	g.signUp(ctx, v, req, key)

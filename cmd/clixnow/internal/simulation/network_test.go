@@ -47,7 +47,8 @@ func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	to := p.h.hosts[r.URL.Hostname()]
 	count := p.h.requests.Add(1)
-	if err := sleep(r.Context(), time.Duration(p.h.number(800, "latency", to.name, count))*time.Millisecond); err != nil {
+	if err := sleep(r.Context(),
+		time.Duration(p.h.number(800, "latency", to.name, count))*time.Millisecond); err != nil {
 		return nil, err
 	}
 	fault := p.h.faultOf(to, r, count)
@@ -60,8 +61,11 @@ func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer := func(status int, text string) *http.Response {
 		return &http.Response{
 			StatusCode: status, Status: fmt.Sprint(status), ProtoMajor: 1, ProtoMinor: 1, Request: r,
-			Header: http.Header{"Content-Type": {"text/html"}, "Date": {time.Now().Add(2 * time.Hour).UTC().Format(http.TimeFormat)}},
-			Body:   io.NopCloser(strings.NewReader(text)),
+			Header: http.Header{
+				"Content-Type": {"text/html"},
+				"Date":         {time.Now().Add(2 * time.Hour).UTC().Format(http.TimeFormat)},
+			},
+			Body: io.NopCloser(strings.NewReader(text)),
 		}
 	}
 	response, err := (*http.Response)(nil), error(nil)

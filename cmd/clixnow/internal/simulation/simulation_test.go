@@ -118,7 +118,10 @@ const length = 14 * 24 * time.Hour
 
 func newHistory(t *testing.T, seed uint64, folder string, total *tally) *history {
 	t.Helper()
-	h := &history{seed: seed, folder: folder, total: total, began: time.Now(), hosts: make(map[string]*host), denied: make(map[string]bool)}
+	h := &history{
+		seed: seed, folder: folder, total: total, began: time.Now(), hosts: make(map[string]*host),
+		denied: make(map[string]bool),
+	}
 	db, err := sql.Open("sqlite", "")
 	require.NoError(t, err)
 	h.sqlite = db.Driver()
@@ -148,7 +151,10 @@ func (h *history) brandOptions(i int) []clixnowtest.Option {
 		clixnowtest.WithClock(func() time.Time { return time.Now().Add(clock) }),
 		clixnowtest.WithSearchDelay(func(clixnow.Lead) time.Duration { return lag }),
 		clixnowtest.WithFirstID(int64(1000 * (i + 1))), clixnowtest.WithRequestLimit(1),
-		clixnowtest.WithFilterPrecision([]time.Duration{0, time.Minute, time.Hour, 24 * time.Hour}[h.number(4, "filter", i)]),
+		clixnowtest.WithFilterPrecision([]time.Duration{
+			0, time.Minute, time.Hour,
+			24 * time.Hour,
+		}[h.number(4, "filter", i)]),
 	}
 	if h.chance(3, "no duplicate check", i) {
 		options = append(options, clixnowtest.WithoutDuplicateCheck())
