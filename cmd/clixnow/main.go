@@ -13,6 +13,7 @@ import (
 
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/doctor"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/gateway"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/importer"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/lead"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/mock"
@@ -45,6 +46,10 @@ func execute(ctx context.Context, a *app.App, root *cobra.Command, args []string
 func commands(a *app.App) *cobra.Command {
 	return app.Root(a,
 		doctor.Command(a),
+		gateway.Backup(a),
+		gateway.Serve(a),
+		gateway.Texts(),
+		gateway.Work(a),
 		importer.Command(a),
 		lead.Command(a),
 		mock.Command(a),

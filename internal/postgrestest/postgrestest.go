@@ -24,7 +24,7 @@ type Server struct {
 	// URL begins with postgres://.
 	URL string
 
-	t         testing.TB
+	tb        testing.TB
 	bin, data string
 	port      int
 	// owner is the user of the server. nil means the user that runs the test.
@@ -36,8 +36,8 @@ type Server struct {
 // New starts a server and stops it at the end of the test. If PostgreSQL is not
 // installed, it skips the test. If the environment variable CI is set, the test
 // fails instead.
-func New(t testing.TB) *Server {
-	t.Helper()
+func New(tb testing.TB) *Server {
+	tb.Helper()
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if path, lookErr := exec.LookPath("initdb"); lookErr == nil {
 		found, err = append(found, filepath.Dir(path)), nil
@@ -45,41 +45,41 @@ func New(t testing.TB) *Server {
 	if err != nil || len(found) == 0 {
 		const missing = "PostgreSQL is not installed: apt-get install postgresql"
 		if os.Getenv("CI") != "" {
-			t.Fatal(missing)
+			tb.Fatal(missing)
 		}
-		t.Skip("SKIPPED: " + missing)
+		tb.Skip("SKIPPED: " + missing)
 	}
 	folder, err := os.MkdirTemp("", "postgres") //nolint:usetesting // owner must be able to open the parent folders
-	check(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	s := &Server{t: t, bin: found[0], data: filepath.Join(folder, "data"), port: freePort(t)}
+	check(tb, err)
+	tb.Cleanup(func() { _ = os.RemoveAll(folder) })
+	s := &Server{tb: tb, bin: found[0], data: filepath.Join(folder, "data"), port: freePort(tb)}
 	s.URL = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
 	if os.Geteuid() == 0 { // PostgreSQL refuses to run as root
-		s.owner = owner(t)
-		check(t, os.Chown(folder, int(s.owner.Uid), int(s.owner.Gid)))
+		s.owner = owner(tb)
+		check(tb, os.Chown(folder, int(s.owner.Uid), int(s.owner.Gid)))
 	}
 	initdb := s.command("initdb", "--pgdata", s.data, "--username", "postgres", "--auth", "trust", "--no-sync")
 	output, err := initdb.CombinedOutput()
 	if err != nil {
-		t.Fatalf("initdb: %v\n%s", err, output)
+		tb.Fatalf("initdb: %v\n%s", err, output)
 	}
 	s.Start()
-	t.Cleanup(s.Kill)
+	tb.Cleanup(s.Kill)
 	return s
 }
 
 // Start starts a killed server on the same port, and waits until it answers.
 func (s *Server) Start() {
-	s.t.Helper()
+	s.tb.Helper()
 	s.process = s.command("postgres", "-D", s.data, "-p", strconv.Itoa(s.port), "-c", "listen_addresses=127.0.0.1",
 		"-c", "unix_socket_directories=", "-c", "max_connections=200")
-	check(s.t, s.process.Start())
+	check(s.tb, s.process.Start())
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if s.command("pg_isready", "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port)).Run() == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatal("PostgreSQL did not answer within a minute")
+			s.tb.Fatal("PostgreSQL did not answer within a minute")
 		}
 	}
 }
@@ -110,31 +110,31 @@ func (s *Server) command(name string, args ...string) *exec.Cmd {
 
 // owner returns the user postgres, which Debian's package creates. If there is
 // none, it returns the user nobody.
-func owner(t testing.TB) *syscall.Credential {
-	t.Helper()
+func owner(tb testing.TB) *syscall.Credential {
+	tb.Helper()
 	found, err := user.Lookup("postgres")
 	if err != nil {
 		found, err = user.Lookup("nobody")
 	}
-	check(t, err)
+	check(tb, err)
 	uid, err := strconv.ParseUint(found.Uid, 10, 32)
-	check(t, err)
+	check(tb, err)
 	gid, err := strconv.ParseUint(found.Gid, 10, 32)
-	check(t, err)
+	check(tb, err)
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
-func freePort(t testing.TB) int {
-	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	check(t, err)
+func freePort(tb testing.TB) int {
+	tb.Helper()
+	listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	check(tb, err)
 	defer listener.Close()
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-func check(t testing.TB, err error) {
-	t.Helper()
+func check(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }

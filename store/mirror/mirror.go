@@ -193,19 +193,40 @@ func (m *Mirror) Dialect() Dialect { return m.dialect }
 // another. Its errors match ErrDatabase or ErrTakenOver, and those of do.
 // action describes it in errors.
 func (m *Mirror) Transact(ctx context.Context, action string, do func(context.Context, *sql.Tx) error) error {
+	return m.transact(ctx, action, func(ctx context.Context, tx transaction) error {
+		_, err := m.claim(ctx, tx.Tx)
+		if err == nil {
+			err = do(ctx, tx.Tx)
+		}
+		return err
+	})
+}
+
+// transaction is a transaction with its connection, by which rows can be
+// copied. The connection of a caller's transaction is nil.
+type transaction struct {
+	*sql.Tx
+
+	conn *sql.Conn
+}
+
+// transact does what Transact does, but do must call claim.
+func (m *Mirror) transact(ctx context.Context, action string, do func(context.Context, transaction) error) error {
 	m.saving.Lock()
 	defer m.saving.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, transactionTimeout)
 	defer cancel()
-	tx, err := m.db.BeginTx(ctx, nil)
+	conn, err := m.db.Conn(ctx)
+	if err != nil {
+		return databaseError(action, err)
+	}
+	defer func() { _ = conn.Close() }() // this returns the connection to the pool
+	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return databaseError(action, err)
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after a commit
-	if _, err = m.claim(ctx, tx); err == nil {
-		err = do(ctx, tx)
-	}
-	if err == nil {
+	if err = do(ctx, transaction{tx, conn}); err == nil {
 		err = tx.Commit()
 	}
 	return databaseError(action, err)

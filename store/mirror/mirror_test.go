@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/url"
 	"path/filepath"
@@ -21,6 +22,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/clixnowtest"
 	"github.com/clixnow/clixnow-go/internal/postgrestest"
 	"github.com/clixnow/clixnow-go/store/mirror"
 )
@@ -97,6 +99,7 @@ func (k kind) test(t *testing.T) {
 	t.Helper()
 	t.Run("events", k.events)
 	t.Run("texts", k.texts)
+	t.Run("Run saves what Apply saves", k.runAndApply)
 	t.Run("another email", k.anotherEmail)
 	t.Run("two versions", k.twoVersions)
 	t.Run("rollback", k.rollback)
@@ -239,6 +242,45 @@ func (k kind) texts(t *testing.T) {
 	apply(t, m, "acme", lead)
 	assert.Equal(t, []string{"a\uFFFDb'\n\x1b[2J\u2028|a\uFFFDc"},
 		query(t, m, "SELECT status_before, status FROM lead_events WHERE id = 2"))
+}
+
+// runAndApply checks that Run saves the same as Apply. In PostgreSQL, Run uses
+// COPY, and Apply uses INSERT.
+func (k kind) runAndApply(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, time.May, 4, 12, 0, 0, 123456000, time.UTC)
+	leads := []clixnow.Lead{
+		{ID: 1, UpdatedOn: at},
+		{ID: 2, Status: "a\x00b'\\\t\n\x1b[2J\u2028", UpdatedOn: at, Sub2: `\N`, Keyword: `{"a",NULL}`},
+		{
+			ID: math.MaxInt64, BrandID: math.MinInt64, UpdatedOn: at,
+			CreatedOn: time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC),
+		},
+		{
+			ID: 3, CreatedOn: time.Date(1999, 12, 31, 23, 59, 59, 999_999_000, time.UTC), UpdatedOn: at, FTDDate: at,
+			Extra: map[string]json.RawMessage{"score": json.RawMessage(`{"a":1.50,"b":"\u0000\ud800"}`)},
+		},
+		{
+			ID: 4, UpdatedOn: at, FTDDate: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
+			Placement: strings.Repeat("ä", 1<<17),
+		},
+	}
+	server := clixnowtest.NewServer()
+	t.Cleanup(server.Close)
+	server.AddLeads(leads...)
+	ran, applied := k.mirror(t), k.mirror(t)
+	for lead, err := range server.Client().LeadChanges(t.Context(), clixnow.LeadChangesRequest{}) {
+		require.NoError(t, err)
+		apply(t, applied, server.Brand, lead)
+	}
+	opts := mirror.RunOptions{Clients: []*clixnow.Client{server.Client()}, Once: true}
+	require.NoError(t, ran.Run(t.Context(), opts))
+	const events = "SELECT id, brand, lead_id, event, status_before, status, ftd_date, updated_on " +
+		"FROM lead_events ORDER BY id"
+	require.Len(t, query(t, ran, "SELECT id FROM leads"), len(leads))
+	for _, statement := range []string{"SELECT * FROM leads ORDER BY id", events} {
+		assert.Equal(t, query(t, applied, statement), query(t, ran, statement))
+	}
 }
 
 func readLeads(t *testing.T, m *mirror.Mirror, q mirror.Query) (leads []mirror.Lead) {

@@ -265,14 +265,14 @@ func (m *Mirror) save(
 	if caughtUp {
 		caughtUpAt = time.Now()
 	}
-	err = m.Transact(ctx, "save leads of brand "+brand, func(ctx context.Context, tx *sql.Tx) error {
+	err = m.transact(ctx, "save leads of brand "+brand, func(ctx context.Context, tx transaction) error {
 		recorded, err := m.apply(ctx, tx, brand, leads)
 		if err != nil {
 			return err
 		}
 		events = len(recorded)
 		if caughtUp {
-			if err := m.createIndexes(ctx, tx); err != nil {
+			if err := m.createIndexes(ctx, tx.Tx); err != nil {
 				return err
 			}
 		}

@@ -8,9 +8,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/store/internal/tables"
 )
 
 // Apply saves leads of a brand in a transaction of the caller, and returns the
@@ -31,7 +31,7 @@ func (m *Mirror) Apply(ctx context.Context, tx *sql.Tx, brand string, leads []cl
 			return nil, err
 		}
 	}
-	recorded, err := m.apply(ctx, tx, brand, records)
+	recorded, err := m.apply(ctx, transaction{Tx: tx}, brand, records)
 	events := make([]Event, len(recorded))
 	for i := range recorded {
 		events[i] = recorded[i].event(brand)
@@ -41,13 +41,13 @@ func (m *Mirror) Apply(ctx context.Context, tx *sql.Tx, brand string, leads []cl
 
 // apply does what Apply does, with records of leads and of events.
 func (m *Mirror) apply(
-	ctx context.Context, tx *sql.Tx, brand string, leads []record,
+	ctx context.Context, tx transaction, brand string, leads []record,
 ) (events []record, err error) {
-	lastEvent, err := m.claim(ctx, tx)
+	lastEvent, err := m.claim(ctx, tx.Tx)
 	if err != nil {
 		return nil, databaseError("save leads", err)
 	}
-	known, err := m.stored(ctx, tx, brand, leads)
+	known, err := m.stored(ctx, tx.Tx, brand, leads)
 	if err != nil {
 		return nil, databaseError("read the stored leads", err)
 	}
@@ -155,18 +155,10 @@ func recordOf(l *clixnow.Lead) (record, error) {
 		}
 	}
 	return record{[2]int64{l.ID, l.BrandID}, []string{
-		valid(l.Email), valid(l.Status), valid(l.CRMID), valid(l.BrandName),
+		tables.Text(l.Email), tables.Text(l.Status), tables.Text(l.CRMID), tables.Text(l.BrandName),
 		dateOf(l.CreatedOn), dateOf(l.UpdatedOn), dateOf(l.FTDDate),
-		valid(l.ClickID), valid(l.Sub2), valid(l.SubCampaign), valid(l.Keyword), valid(l.Placement),
-		valid(string(l.ClientType)), valid(string(extra)),
+		tables.Text(l.ClickID), tables.Text(l.Sub2), tables.Text(l.SubCampaign), tables.Text(l.Keyword),
+		tables.Text(l.Placement),
+		tables.Text(string(l.ClientType)), tables.Text(string(extra)),
 	}}, nil
-}
-
-// valid replaces what PostgreSQL does not accept in a text: NUL, and what is
-// not UTF-8. A lead that cannot be saved would hold up its brand.
-func valid(s string) string {
-	if utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 {
-		return s
-	}
-	return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
 }

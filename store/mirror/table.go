@@ -1,13 +1,18 @@
 package mirror
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // table is a table with a brand, two columns of integers, and columns of texts.
@@ -25,6 +30,9 @@ type record struct {
 	ints  [2]int64
 	texts []string
 }
+
+// year2000 is when dates of PostgreSQL begin, in microseconds since 1970.
+const year2000 = 946_684_800_000_000
 
 // These are positions in the columns of leadTable.
 const (
@@ -146,8 +154,15 @@ func (m *Mirror) stored(ctx context.Context, tx *sql.Tx, brand string, leads []r
 }
 
 // insert inserts records of a brand. end is the end of the statement.
-func (m *Mirror) insert(ctx context.Context, tx *sql.Tx, t table, brand string, records []record, end string) error {
+func (m *Mirror) insert(
+	ctx context.Context, tx transaction, t table, brand string, records []record, end string,
+) error {
 	if m.dialect == PostgreSQL {
+		if end == "" && tx.conn != nil {
+			if err := t.copyIn(ctx, tx.conn, brand, records); !errors.Is(err, errors.ErrUnsupported) {
+				return err
+			}
+		}
 		_, err := tx.ExecContext(ctx, t.insertArrays()+end, t.arrays(brand, records)...)
 		return err
 	}
@@ -229,11 +244,57 @@ func arrayOf(records []record, column int) string {
 	return array.String()
 }
 
+// copyIn inserts new records by COPY, which is faster than INSERT. It returns
+// errors.ErrUnsupported if the driver is not pgx, or hides it.
+func (t table) copyIn(ctx context.Context, conn *sql.Conn, brand string, records []record) error {
+	statement := "COPY " + t.target() + " FROM STDIN BINARY"
+	return conn.Raw(func(driver any) error {
+		c, ok := driver.(*stdlib.Conn)
+		if !ok {
+			return errors.ErrUnsupported
+		}
+		_, err := c.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(t.binary(brand, records)), statement)
+		return err
+	})
+}
+
+// binary returns records in the binary format of COPY.
+func (t table) binary(brand string, records []record) []byte {
+	const header = "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+	data := append(make([]byte, 0, 300*len(records)), header...)
+	size := func(n int) { data = binary.BigEndian.AppendUint32(data, uint32(n)) } //nolint:gosec // texts are short
+	text := func(s string) {
+		size(len(s))
+		data = append(data, s...)
+	}
+	number := func(n int64) {
+		size(8)
+		data = binary.BigEndian.AppendUint64(data, uint64(n)) //nolint:gosec // the bits stay the same
+	}
+	for _, r := range records {
+		data = binary.BigEndian.AppendUint16(data, uint16(3+len(r.texts))) //nolint:gosec // a table has few columns
+		text(brand)
+		number(r.ints[0])
+		number(r.ints[1])
+		for i, value := range r.texts {
+			switch column := t.columns[i]; {
+			case value == "" && isNullable(column):
+				size(-1)
+			case isDate(column):
+				number(parseDate(value).UnixMicro() - year2000)
+			default:
+				text(value)
+			}
+		}
+	}
+	return append(data, 0xff, 0xff)
+}
+
 // insertRows returns a statement for SQLite that inserts a number of records.
 // Parameters cost more than the rest of the statement.
 func (t table) insertRows(rows int) string {
 	row := "(?1, ?, ?" + strings.Repeat(", ?", len(t.columns)) + ")"
-	return t.into() + " VALUES " + strings.Repeat(row+", ", rows-1) + row
+	return "INSERT INTO " + t.target() + " VALUES " + strings.Repeat(row+", ", rows-1) + row
 }
 
 // insertArrays returns a statement for PostgreSQL that inserts any number of
@@ -251,11 +312,12 @@ func (t table) insertArrays() string {
 		columns += ", " + value
 		arrays += fmt.Sprintf(", unnest($%d::%s[]) AS b%d", i+4, kind, i)
 	}
-	return fmt.Sprintf("%s SELECT %s FROM (SELECT %s) AS u", t.into(), columns, arrays)
+	return fmt.Sprintf("INSERT INTO %s SELECT %s FROM (SELECT %s) AS u", t.target(), columns, arrays)
 }
 
-func (t table) into() string {
-	return fmt.Sprintf("INSERT INTO %s (brand, %s, %s%s)", t.name, t.ints[0], t.ints[1], t.texts())
+// target returns the name of the table and those of its columns.
+func (t table) target() string {
+	return fmt.Sprintf("%s (brand, %s, %s%s)", t.name, t.ints[0], t.ints[1], t.texts())
 }
 
 // replace returns the end of an INSERT that replaces known records.

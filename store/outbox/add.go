@@ -9,7 +9,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -18,11 +20,9 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/store/internal/batch"
+	"github.com/clixnow/clixnow-go/store/internal/tables"
 )
-
-// queue is the name of River's queue, so that other programs can use River in
-// the same database.
-const queue = "clixnow_outbox"
 
 // registration is the job that registers a sign-up. It has only the id and no
 // personal data, because River keeps jobs for a while.
@@ -33,14 +33,24 @@ type registration struct {
 // Kind returns the name of these jobs in the database.
 func (registration) Kind() string { return "clixnow_register" }
 
+// queue is the name of River's queue, so that other programs can use River in
+// the same database.
+const queue = "clixnow_outbox"
+
+// InsertOpts returns options by which a job is never given up. Snoozed tries do
+// not count.
+func (registration) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: queue, MaxAttempts: maxAttempts}
+}
+
 // addition is one call of Add.
 type addition struct {
 	req       clixnow.CreateLeadRequest
 	clickHash string
 	id        string
-	// lead is the request in JSON, without the password. carried is what
-	// Options.Carry has returned.
-	lead    string
+	// lead is the request in JSON, without the password.
+	lead string
+	// carried is what Options.Carry has returned.
 	carried string
 	jobID   int64
 	result  *Signup
@@ -62,7 +72,7 @@ type addition struct {
 // Add does not apply the rules of [clixnow.CreateLeadRequest.Validate]. It
 // refuses only what it cannot save, by a *clixnow.ValidationError.
 func (o *Outbox) Add(ctx context.Context, req clixnow.CreateLeadRequest) (*Signup, error) {
-	return o.add(ctx, req, func(a *addition) error { return o.adding.do(ctx, a, o.addBatch) })
+	return o.add(ctx, req, func(a *addition) error { return o.adding.Do(ctx, a, o.addBatch) })
 }
 
 // AddTx is Add in a transaction of the caller. The sign-up exists only if the
@@ -99,6 +109,7 @@ func (o *Outbox) add(
 }
 
 func (o *Outbox) newAddition(ctx context.Context, req clixnow.CreateLeadRequest) (*addition, error) {
+	const longestCarried = 500
 	if err := checkTexts(&req); err != nil {
 		return nil, err
 	}
@@ -109,53 +120,43 @@ func (o *Outbox) newAddition(ctx context.Context, req clixnow.CreateLeadRequest)
 		return nil, fmt.Errorf("save a sign-up: %w", err)
 	}
 	sum := sha256.Sum256([]byte(req.ClickID))
-	a := &addition{req: req, clickHash: hex.EncodeToString(sum[:]), id: rand.Text(), lead: string(text)}
-	if o.opts.Carry != nil {
-		if carried := clean(o.opts.Carry(ctx)); len(carried) <= 500 {
-			a.carried = carried
-		}
+	carried := tables.Text(o.opts.Carry(ctx))
+	if len(carried) > longestCarried {
+		carried = ""
 	}
-	return a, nil
+	return &addition{
+		req: req, clickHash: hex.EncodeToString(sum[:]), id: rand.Text(), lead: string(text), carried: carried,
+	}, nil
 }
 
 // checkTexts refuses texts that not every database can hold, or that are longer
 // than any person would type. A retry would not help.
 func checkTexts(req *clixnow.CreateLeadRequest) error {
 	const longest = 1000
+	var members map[string]any
+	text, err := json.Marshal(req) // this refuses what is not UTF-8
+	if err == nil {
+		err = json.Unmarshal(text, &members)
+	}
+	if err != nil {
+		return fmt.Errorf("save a sign-up: %w", err)
+	}
+	maps.DeleteFunc(members, func(name string, _ any) bool { _, isExtra := req.Extra[name]; return isExtra })
 	var faults []clixnow.FieldError
-	for _, field := range []struct{ name, value string }{
-		{"firstName", req.FirstName},
-		{"lastName", req.LastName},
-		{"email", req.Email},
-		{"phone", req.Phone},
-		{"password", req.Password},
-		{"countryCode", req.CountryCode},
-		{"languageCode", req.LanguageCode},
-		{"referralUrl", req.ReferralURL},
-		{"subCampaign", req.SubCampaign},
-		{"placement", req.Placement},
-		{"keyword", req.Keyword},
-		{"sub2", req.Sub2},
-		{"clickId", req.ClickID},
-		{"deviceType", req.DeviceType},
-		{"deviceName", req.DeviceName},
-		{"osName", req.OSName},
-		{"browser", req.Browser},
-		{"carrier", string(req.Carrier)},
-		{"comment", req.Comment},
-	} {
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		value, _ := members[name].(string)
 		limit := longest
-		if field.name == "referralUrl" {
+		if name == "referralUrl" {
 			limit = 20 * longest // landing URLs have long queries
 		}
 		switch {
-		case !utf8.ValidString(field.value), strings.ContainsRune(field.value, 0):
+		case strings.ContainsRune(value, 0):
 			faults = append(faults, clixnow.FieldError{
-				Field: field.name, Code: clixnow.ProblemUTF8, Problem: "must be UTF-8 without NUL",
+				Field: name, Code: clixnow.ProblemUTF8, Problem: "must be UTF-8 without NUL",
 			})
-		case utf8.RuneCountInString(field.value) > limit:
+		case utf8.RuneCountInString(value) > limit:
 			faults = append(faults, clixnow.FieldError{
-				Field: field.name, Code: clixnow.ProblemTooLong,
+				Field: name, Code: clixnow.ProblemTooLong,
 				Problem: fmt.Sprintf("must have at most %d characters", limit),
 			})
 		}
@@ -167,12 +168,12 @@ func checkTexts(req *clixnow.CreateLeadRequest) error {
 }
 
 // addBatch saves the sign-ups of several callers in one transaction.
-func (o *Outbox) addBatch(batch []*entry[*addition]) error {
+func (o *Outbox) addBatch(entries []*batch.Entry[*addition]) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	all := make([]*addition, len(batch))
-	for i, e := range batch {
-		all[i] = e.value
+	all := make([]*addition, len(entries))
+	for i, e := range entries {
+		all[i] = e.Value
 	}
 	// Processes that lock rows in the same order do not wait for each other.
 	slices.SortFunc(all, func(a, b *addition) int { return strings.Compare(a.clickHash, b.clickHash) })
@@ -184,18 +185,17 @@ func (o *Outbox) addBatch(batch []*entry[*addition]) error {
 // addAll saves sign-ups and their jobs. It sets the result or the error of
 // each.
 func (o *Outbox) addAll(ctx context.Context, tx *sql.Tx, all []*addition) error {
-	now := time.Now().Truncate(time.Millisecond)
 	if err := o.enqueueAll(ctx, tx, all); err != nil {
 		return err
 	}
-	added, err := o.insert(ctx, tx, all, now)
+	added, err := o.insert(ctx, tx, all)
 	if err != nil {
 		return err
 	}
 	for _, a := range all {
-		if added[a.id] {
-			a.result = &Signup{ID: a.id, Lead: a.req, Status: Pending, CreatedAt: now}
-			a.result.Lead.Password = ""
+		i := slices.IndexFunc(added, func(s Signup) bool { return s.ID == a.id })
+		if i >= 0 {
+			a.result = &added[i]
 			continue
 		}
 		if _, err := o.client.JobDeleteTx(ctx, tx, a.jobID); err != nil {
@@ -213,59 +213,43 @@ func (o *Outbox) addAll(ctx context.Context, tx *sql.Tx, all []*addition) error 
 func (o *Outbox) enqueueAll(ctx context.Context, tx *sql.Tx, all []*addition) error {
 	jobs := make([]river.InsertManyParams, len(all))
 	for i, a := range all {
-		jobs[i] = river.InsertManyParams{Args: registration{a.id}, InsertOpts: jobOptions()}
+		jobs[i] = river.InsertManyParams{Args: registration{a.id}}
 	}
 	results, err := o.client.InsertManyTx(ctx, tx, jobs)
 	if err != nil {
 		return err
 	}
-	byID := make(map[string]int64, len(all))
+	ids := make(map[registration]int64, len(all))
 	for _, result := range results { // databases may return them in another order
 		var job registration
 		if err := json.Unmarshal(result.Job.EncodedArgs, &job); err != nil {
 			return err
 		}
-		byID[job.SignupID] = result.Job.ID
+		ids[job] = result.Job.ID
 	}
 	for _, a := range all {
-		a.jobID = byID[a.id]
+		a.jobID = ids[registration{a.id}]
 	}
 	return nil
 }
 
-// insert adds the rows whose click id is free, and returns their ids.
-func (o *Outbox) insert(
-	ctx context.Context, tx *sql.Tx, all []*addition, now time.Time,
-) (added map[string]bool, err error) {
-	var query strings.Builder
-	query.WriteString("INSERT INTO outbox_signups " +
-		"(id, click_hash, job_id, lead, password, search, carried, status, created_at) VALUES ")
+// insert adds the rows whose click id is free, and returns them.
+func (o *Outbox) insert(ctx context.Context, tx *sql.Tx, all []*addition) ([]Signup, error) {
+	var rows []string
 	var args []any
-	for i, a := range all {
-		if i > 0 {
-			query.WriteString(", ")
+	for _, a := range all {
+		var places []string
+		for _, value := range []any{
+			a.id, a.clickHash, a.jobID, a.lead, o.stored(a.req.Password), searchText(a.id, &a.req), a.carried,
+			tables.Time(time.Now()),
+		} {
+			args = append(args, value)
+			places = append(places, "$"+strconv.Itoa(len(args)))
 		}
-		n := len(args)
-		fmt.Fprintf(&query, "($%d, $%d, $%d, $%d, $%d, $%d, $%d, 'pending', $%d)", n+1, n+2, n+3, n+4, n+5, n+6, n+7,
-			n+8)
-		args = append(args, a.id, a.clickHash, a.jobID, a.lead, o.stored(a.req.Password), searchText(a.id, &a.req),
-			a.carried, now.UnixMilli())
+		rows = append(rows, "("+strings.Join(places, ", ")+", 'pending')")
 	}
-	query.WriteString(" ON CONFLICT DO NOTHING RETURNING id")
-	rows, err := tx.QueryContext(ctx, query.String(), args...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }() // rows.Err returns the error
-	added = make(map[string]bool, len(all))
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		added[id] = true
-	}
-	return added, rows.Err()
+	return query(ctx, tx, `INSERT INTO outbox_signups (id, click_hash, job_id, lead, password, search, carried,
+		created_at, status) VALUES `+strings.Join(rows, ", ")+" ON CONFLICT DO NOTHING RETURNING "+columns, args...)
 }
 
 // earlier returns the sign-up that has the click id. If the new one is a
@@ -322,8 +306,8 @@ func (o *Outbox) reopen(
 		return nil, err
 	}
 	args = append([]any{s.ID, job, entry.line(), s.clickHash}, args...)
-	rows, err := query(ctx, tx, `UPDATE outbox_signups SET status = 'pending', job_id = $2, settled_at = 0,
-		next_try_at = 0, waits = 0, problem = '', reason = '', history = history || $3, `+set+`
+	rows, err := query(ctx, tx, `UPDATE outbox_signups SET status = 'pending', job_id = $2, settled_at = NULL,
+		next_try_at = NULL, waits = 0, problem = '', reason = '', history = history || $3, `+set+`
 		WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM outbox_signups AS since WHERE since.click_hash = $4
 		AND since.status <> 'refused' AND since.id <> outbox_signups.id) RETURNING `+columns, args...)
 	switch {
@@ -338,25 +322,22 @@ func (o *Outbox) reopen(
 // retryNow starts the job of a sign-up at once, and returns its id. If a try is
 // in progress, it does nothing.
 //
-// A new job is needed if River has deleted the old one, or is about to end its
-// last run: River would complete it or put it off once more. The old one then
-// does nothing, because it is not the job of the sign-up any more.
+// A new job is needed if River has deleted the old one, has completed it or is
+// about to do so, or is about to put it off. The old one then does nothing,
+// because it is not the job of the sign-up any more.
 func (o *Outbox) retryNow(ctx context.Context, tx *sql.Tx, s *Signup) (jobID int64, err error) {
 	row, err := o.client.JobGetTx(ctx, tx, s.jobID)
 	switch {
 	case err != nil && !errors.Is(err, rivertype.ErrNotFound):
 		return 0, err
-	case err == nil && row.FinalizedAt == nil && (row.State != rivertype.JobStateRunning || s.NextTryAt.IsZero()):
+	case err == nil && s.Status == Pending && row.FinalizedAt == nil &&
+		(row.State != rivertype.JobStateRunning || s.NextTryAt.IsZero()):
 		_, err = o.client.JobRetryTx(ctx, tx, s.jobID)
 		return s.jobID, err
 	}
-	result, err := o.client.InsertTx(ctx, tx, registration{s.ID}, jobOptions())
+	result, err := o.client.InsertTx(ctx, tx, registration{s.ID}, nil)
 	if err != nil {
 		return 0, err
 	}
 	return result.Job.ID, nil
 }
-
-// jobOptions returns options by which a job is never given up. Snoozed tries do
-// not count.
-func jobOptions() *river.InsertOpts { return &river.InsertOpts{Queue: queue, MaxAttempts: maxAttempts} }

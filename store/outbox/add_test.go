@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -77,16 +78,29 @@ func (k kind) registered(t *testing.T) {
 	assert.NotContains(t, r.log.String(), "example.com", "the log has no data of leads")
 	assert.NotContains(t, r.log.String(), "autologin")
 	eventually(t, func() bool { return strings.Contains(r.log.String(), `msg="a sign-up is registered"`) })
+	assert.Regexp(t, `id=`+s.ID+` brand=`+api.Brand+` outcome=registered reason="" tries=1 duration=\d`, r.log.String())
+	assert.Equal(t, 1, strings.Count(r.log.String(), "\n"), r.log)
+	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
+		assert.Equal(t, "sign-up "+s.ID+" (registered)", fmt.Sprintf(format, got), "it has secrets")
+	}
+	assert.Equal(t, "sign-up "+s.ID+" (registered)", got.LogValue().String())
+	require.NoError(t, r.Check(t.Context()))
+	require.NoError(t, r.Check(t.Context()))
 
-	_, err = r.Get(t.Context(), "unknown")
-	require.ErrorIs(t, err, outbox.ErrNotFound)
-	_, err = r.History(t.Context(), "unknown")
-	require.ErrorIs(t, err, outbox.ErrNotFound)
-	_, err = r.Wait(t.Context(), "unknown")
-	require.ErrorIs(t, err, outbox.ErrNotFound)
-	require.ErrorIs(t, r.Retry(t.Context(), "unknown", "eve"), outbox.ErrNotFound)
-	require.ErrorIs(t, r.GiveUp(t.Context(), "unknown", "eve"), outbox.ErrNotFound)
-	require.ErrorIs(t, r.Correct(t.Context(), "unknown", outbox.Correction{}, "eve"), outbox.ErrNotFound)
+	for _, unknown := range []string{"unknown", "", "\x00", "\xff", "'"} {
+		_, err = r.Get(t.Context(), unknown)
+		require.ErrorIs(t, err, outbox.ErrNotFound)
+		_, err = r.History(t.Context(), unknown)
+		require.ErrorIs(t, err, outbox.ErrNotFound)
+		_, err = r.Wait(t.Context(), unknown)
+		require.ErrorIs(t, err, outbox.ErrNotFound)
+		found, err := r.List(t.Context(), outbox.Query{Status: outbox.Status(unknown), Search: "nothing"})
+		require.NoError(t, err)
+		require.Empty(t, found)
+		require.ErrorIs(t, r.Retry(t.Context(), unknown, "eve"), outbox.ErrNotFound)
+		require.ErrorIs(t, r.GiveUp(t.Context(), unknown, "eve"), outbox.ErrNotFound)
+		require.ErrorIs(t, r.Correct(t.Context(), unknown, outbox.Correction{}, "eve"), outbox.ErrNotFound)
+	}
 	require.ErrorIs(t, r.Retry(t.Context(), s.ID, "eve"), outbox.ErrWrongStatus)
 	require.ErrorIs(t, r.GiveUp(t.Context(), s.ID, "eve"), outbox.ErrWrongStatus)
 	require.ErrorIs(t, r.Correct(t.Context(), s.ID, outbox.Correction{Phone: "+4179"}, "eve"), outbox.ErrWrongStatus)
@@ -177,13 +191,11 @@ func (k kind) texts(t *testing.T) {
 		"click id of 3,800 characters":  func(l *clixnow.CreateLeadRequest) { l.ClickID = strings.Repeat("x", 3800) },
 		"keyword of a million":          func(l *clixnow.CreateLeadRequest) { l.Keyword = strings.Repeat("x", 1e6) },
 		"landing page of a million": func(l *clixnow.CreateLeadRequest) {
-			l.ReferralURL = strings.Repeat("x",
-				1e6)
+			l.ReferralURL = strings.Repeat("x", 1e6)
 		},
 		"value that JSON cannot hold": func(l *clixnow.CreateLeadRequest) { l.Extra = map[string]any{"a": func() {}} },
 		"NUL and much more in a comment": func(l *clixnow.CreateLeadRequest) {
-			l.Comment = strings.Repeat("\x00",
-				5000)
+			l.Comment = strings.Repeat("\x00", 5000)
 		},
 	} {
 		lead := newLead("bad")
@@ -278,7 +290,8 @@ func (k kind) correctedByVisitor(t *testing.T) {
 			test.change(&second)
 			want := second
 			if !test.replaces {
-				for range 10 {
+				for range 5 {
+					eventually(t, func() bool { return !r.get(t, first.ID).NextTryAt.IsZero() })
 					_, err := r.Add(t.Context(), second)
 					require.ErrorIs(t, err, outbox.ErrClickIDTaken)
 				}
@@ -298,11 +311,9 @@ func (k kind) correctedByVisitor(t *testing.T) {
 				require.NoError(t, err)
 				history, err := r.History(t.Context(), s.ID)
 				require.NoError(t, err)
-				kinds := ""
-				for _, change := range history {
-					kinds += string(change.Kind) + " "
-				}
-				assert.Contains(t, kinds, "replaced")
+				assert.True(t, slices.ContainsFunc(history, func(c outbox.Change) bool {
+					return c.Kind == outbox.ChangeReplaced && c.By == "visitor" && c.Text != ""
+				}))
 			}
 			api.down.Store(0)
 			assert.Equal(t, outbox.Registered, r.waitFor(t, first.ID, outbox.Registered).Status)

@@ -16,8 +16,9 @@ import (
 //
 //	go test -run '^$' -bench Add -cpu 2 ./outbox
 func BenchmarkAdd(b *testing.B) {
-	b.Run("SQLite",
-		func(b *testing.B) { benchmarkAdd(b, outbox.SQLite, outbox.SQLiteAddress(b.TempDir()+"/signups.db")) })
+	b.Run("SQLite", func(b *testing.B) {
+		benchmarkAdd(b, outbox.SQLite, outbox.SQLiteAddress(b.TempDir()+"/signups.db"))
+	})
 	b.Run("PostgreSQL", func(b *testing.B) { benchmarkAdd(b, outbox.PostgreSQL, postgrestest.New(b).URL) })
 }
 
@@ -31,9 +32,8 @@ func benchmarkAdd(b *testing.B, dialect outbox.Dialect, address string) {
 			b.SetParallelism(max(1, callers/2)) // times GOMAXPROCS, which is 2
 			b.ResetTimer()
 			work := func() {
-				if _,
-					err := o.Add(b.Context(),
-					newLead(fmt.Sprintf("%s-%d-%d", b.Name(), b.N, n.Add(1)))); err != nil {
+				lead := newLead(fmt.Sprintf("%s-%d-%d", b.Name(), b.N, n.Add(1)))
+				if _, err := o.Add(b.Context(), lead); err != nil {
 					b.Error(err)
 				}
 			}

@@ -80,9 +80,7 @@ func (o *Outbox) observe(result *router.Result, err error, start map[string]time
 		if began, ok := start[try.Brand]; ok {
 			took, end = end.Sub(began), began
 		}
-		if o.opts.Attempted != nil {
-			o.opts.Attempted(try.Brand, try.Err, took)
-		}
+		o.opts.Attempted(try.Brand, try.Err, took)
 		o.brands.observe(try.Brand, try.Err)
 	}
 }
@@ -90,22 +88,9 @@ func (o *Outbox) observe(result *router.Result, err error, start map[string]time
 // fault returns err if it says that the brand, and not this lead, is the
 // problem.
 func fault(err error) error {
-	switch clixnow.OutcomeOf(err) {
-	case clixnow.OutcomeRegistered:
+	if errors.Is(err, context.Canceled) || errors.Is(err, clixnow.ErrDuplicateLead) ||
+		clixnow.OutcomeOf(err) == clixnow.OutcomeRefused && clixnow.ReasonOf(err) != clixnow.ReasonAccess {
 		return nil
-	case clixnow.OutcomeRefused:
-		if clixnow.ReasonOf(err) != clixnow.ReasonAccess {
-			return nil
-		}
-	case clixnow.OutcomeUnknown:
-		if errors.Is(err, clixnow.ErrDuplicateLead) || errors.Is(err, context.Canceled) {
-			return nil
-		}
-	case clixnow.OutcomeNotSent:
-		if errors.Is(err, context.Canceled) {
-			return nil
-		}
-	case clixnow.OutcomeRateLimited:
 	}
 	return err
 }
@@ -117,19 +102,14 @@ func (b *brands) observe(brand string, err error) {
 	const patience, quiet = 3, time.Minute
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s, problem := b.state(brand), fault(err)
-	now := time.Now()
+	s, problem, now := b.state(brand), fault(err), time.Now()
+	access := clixnow.ReasonOf(problem) == clixnow.ReasonAccess
+	s.failures++
 	if problem == nil {
 		s.failures = 0
-	} else {
-		s.failures++
 	}
-	access := clixnow.ReasonOf(problem) == clixnow.ReasonAccess
-	switch {
-	case problem == nil && (s.Err != nil || s.Since.IsZero()):
-		s.Err, s.Since = nil, now
-	case problem != nil && (access || s.failures >= patience):
-		if s.Err == nil {
+	if problem == nil || access || s.failures >= patience {
+		if s.Since.IsZero() || (s.Err == nil) != (problem == nil) {
 			s.Since = now
 		}
 		s.Err = problem

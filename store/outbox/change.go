@@ -8,11 +8,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/store/internal/tables"
 )
 
 // ChangeKind is what a Change is about.
@@ -112,7 +112,8 @@ func withTry(history string, c Change) string {
 // after each other are one Change.
 func (o *Outbox) History(ctx context.Context, id string) ([]Change, error) {
 	var text string
-	err := o.db.QueryRowContext(ctx, "SELECT history FROM outbox_signups WHERE id = $1", id).Scan(&text)
+	err := o.db.QueryRowContext(ctx, "SELECT history FROM outbox_signups WHERE id = $1",
+		tables.Text(id)).Scan(&text)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
 	}
@@ -124,14 +125,24 @@ func (o *Outbox) History(ctx context.Context, id string) ([]Change, error) {
 // visitor has signed up again since, Retry returns ErrWrongStatus. by is the
 // person who does it.
 func (o *Outbox) Retry(ctx context.Context, id, by string) error {
-	return o.transact(ctx, "retry a sign-up", func(ctx context.Context, tx *sql.Tx) error {
-		s, err := o.lockRow(ctx, tx, "id = $1", id)
+	return o.withRow(ctx, id, "retry a sign-up", func(ctx context.Context, tx *sql.Tx, s *Signup) error {
+		_, err := o.reopen(ctx, tx, s, "password = CASE WHEN password = '' THEN $5 ELSE password END",
+			Change{Kind: ChangeRetried, By: by}, o.stored(newPassword()))
+		return err
+	})
+}
+
+// withRow calls do in a transaction with a sign-up that others cannot change
+// meanwhile.
+func (o *Outbox) withRow(
+	ctx context.Context, id, action string, do func(context.Context, *sql.Tx, *Signup) error,
+) error {
+	return o.transact(ctx, action, func(ctx context.Context, tx *sql.Tx) error {
+		s, err := o.lockRow(ctx, tx, "id = $1", tables.Text(id))
 		if err != nil {
 			return err
 		}
-		_, err = o.reopen(ctx, tx, s, "password = CASE WHEN password = '' THEN $5 ELSE password END",
-			Change{Kind: ChangeRetried, By: by}, o.stored(newPassword()))
-		return err
+		return do(ctx, tx, s)
 	})
 }
 
@@ -149,18 +160,14 @@ type Correction struct {
 
 // Correct changes a sign-up that is not registered, and retries it at once. by
 // is the person who does it. Correct returns ErrInDoubt if a brand may have the
-// lead with the old values, and a *clixnow.ValidationError if a new value is
-// wrong. A refused sign-up gets a new random password, as by Retry.
+// lead with the old values, and a *clixnow.ValidationError if the corrected
+// lead is not valid. A refused sign-up gets a new random password, as by Retry.
 func (o *Outbox) Correct(ctx context.Context, id string, c Correction, by string) error {
-	return o.transact(ctx, "correct a sign-up", func(ctx context.Context, tx *sql.Tx) error {
-		s, err := o.lockRow(ctx, tx, "id = $1", id)
-		if err != nil {
-			return err
-		}
+	return o.withRow(ctx, id, "correct a sign-up", func(ctx context.Context, tx *sql.Tx, s *Signup) error {
 		req := s.Lead
 		req.Email, req.Phone = cmp.Or(c.Email, req.Email), cmp.Or(c.Phone, req.Phone)
 		req.Password = newPassword()
-		if err := checkCorrection(&req); err != nil {
+		if err := req.Validate(); err != nil {
 			return err
 		}
 		a, err := o.newAddition(ctx, req)
@@ -170,21 +177,6 @@ func (o *Outbox) Correct(ctx context.Context, id string, c Correction, by string
 		_, err = o.change(ctx, tx, s, a, Change{Kind: ChangeCorrected, By: by, Text: difference(&s.Lead, &req)})
 		return err
 	})
-}
-
-// checkCorrection returns the faults of the fields that Correct can change.
-func checkCorrection(req *clixnow.CreateLeadRequest) error {
-	var invalid *clixnow.ValidationError
-	if !errors.As(req.Validate(), &invalid) {
-		return nil
-	}
-	faults := slices.DeleteFunc(slices.Clone(invalid.Fields), func(fault clixnow.FieldError) bool {
-		return fault.Field != "email" && fault.Field != "phone"
-	})
-	if len(faults) == 0 {
-		return nil
-	}
-	return &clixnow.ValidationError{Fields: faults}
 }
 
 // difference describes what was corrected, for the history.
@@ -199,33 +191,32 @@ func difference(before, after *clixnow.CreateLeadRequest) string {
 	return strings.Join(changes, ", ")
 }
 
-// GiveUp makes a doubtful sign-up refused. by is the person who does it: who
-// knows that another sign-up has registered the lead, or that no brand will
-// take it.
+// GiveUp makes a doubtful sign-up refused. Use it if another sign-up has
+// registered the lead, or if no brand will take it. by is the person who does
+// it.
 func (o *Outbox) GiveUp(ctx context.Context, id, by string) error {
-	var s *Signup
-	err := o.transact(ctx, "give a sign-up up", func(ctx context.Context, tx *sql.Tx) (err error) {
-		if s, err = o.lockRow(ctx, tx, "id = $1", id); err != nil {
-			return err
-		}
+	var given *Signup
+	err := o.withRow(ctx, id, "give a sign-up up", func(ctx context.Context, tx *sql.Tx, s *Signup) error {
 		reason := clixnow.ReasonOther
 		if !s.FirstAttempt.Since.IsZero() {
 			reason = clixnow.ReasonDuplicate
 		}
 		rows, err := query(ctx, tx, `UPDATE outbox_signups SET status = 'refused', password = '', settled_at = $2,
 			reason = $3, history = history || $4 WHERE id = $1 AND status = 'doubtful' RETURNING `+columns,
-			id, time.Now().UnixMilli(), reason.String(), Change{Kind: ChangeGivenUp, By: by}.line())
+			id, tables.Time(time.Now()), reason.String(), Change{Kind: ChangeGivenUp, By: by}.line())
 		switch {
 		case err != nil:
 			return err
 		case len(rows) == 0:
 			return ErrWrongStatus
 		}
-		s = &rows[0]
-		return o.callSettled(ctx, tx, s)
+		given = &rows[0]
+		return o.opts.Settled(ctx, tx, *given)
 	})
 	if err == nil {
-		o.announce(ctx, s, Change{Outcome: string(ChangeGivenUp), Reason: s.Reason.String()})
+		o.announce(ctx, given, Change{
+			Brand: given.FirstAttempt.Brand, Outcome: string(ChangeGivenUp), Reason: given.Reason.String(),
+		})
 	}
 	return err
 }

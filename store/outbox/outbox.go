@@ -30,6 +30,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -40,7 +42,10 @@ import (
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/router"
+	"github.com/clixnow/clixnow-go/store/internal/batch"
+	"github.com/clixnow/clixnow-go/store/internal/sqlitefile"
 	"github.com/clixnow/clixnow-go/store/internal/tables"
+	"github.com/clixnow/clixnow-go/store/internal/waiting"
 )
 
 // Dialect is a kind of database.
@@ -134,7 +139,7 @@ type Options struct {
 	timing timing
 }
 
-func (opts Options) withDefaults() Options {
+func withDefaults(opts Options) Options {
 	opts.Workers = cmp.Or(opts.Workers, 50)
 	opts.PollInterval = cmp.Or(opts.PollInterval, 20*time.Millisecond)
 	opts.TryTimeout = cmp.Or(opts.TryTimeout, 2*time.Minute)
@@ -143,6 +148,24 @@ func (opts Options) withDefaults() Options {
 		opts.TokenKey = []byte(rand.Text())
 	}
 	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
+	if opts.Carry == nil {
+		opts.Carry = func(context.Context) string { return "" }
+	}
+	if opts.Restore == nil {
+		opts.Restore = func(ctx context.Context, _ string) context.Context { return ctx }
+	}
+	if opts.Settled == nil {
+		opts.Settled = func(context.Context, *sql.Tx, Signup) error { return nil }
+	}
+	if opts.Attempted == nil {
+		opts.Attempted = func(string, error, time.Duration) {}
+	}
+	if opts.Tried == nil {
+		opts.Tried = func(context.Context, Signup, error) {}
+	}
+	if opts.Ended == nil {
+		opts.Ended = func(Signup) {}
+	}
 	opts.timing = opts.timing.withDefaults()
 	return opts
 }
@@ -213,18 +236,32 @@ type Signup struct {
 	jobID, waits, replaced int64
 }
 
+// String returns the id and the status. The rest is secret or personal.
+func (s Signup) String() string { return fmt.Sprintf("sign-up %s (%s)", s.ID, s.Status) }
+
+// GoString is String.
+func (s Signup) GoString() string { return s.String() }
+
+// LogValue is String.
+func (s Signup) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
 // Outbox holds sign-ups in a database. It is safe for concurrent use.
 type Outbox struct {
 	db      *sql.DB
 	dialect Dialect
 	opts    Options
 	// client adds jobs. Work has another one.
-	client  *river.Client[*sql.Tx]
-	waiters waiters
+	client *river.Client[*sql.Tx]
+	// waiting are the calls of Wait, by the ID of the sign-up.
+	waiting waiting.Calls[*Signup]
 	brands  brands
-	// adding joins calls of Add, and joined joins transactions of SQLite.
-	adding batcher[*addition]
-	joined batcher[transaction]
+	// adding joins calls of Add.
+	adding       batch.Batcher[*addition]
+	transactions *batch.Transactions
+	prepared     prepared
+	// failureAt is the time of the last line about a failure of the database,
+	// in seconds since 1970.
+	failureAt atomic.Int64
 }
 
 //go:embed migrations
@@ -234,20 +271,29 @@ var migrations embed.FS
 // over db, and nothing closes it. It limits an SQLite database to one
 // connection, and its files to their owner.
 func Open(ctx context.Context, db *sql.DB, dialect Dialect, opts Options) (*Outbox, error) {
-	o := &Outbox{db: db, dialect: dialect, opts: opts.withDefaults()}
+	o := &Outbox{
+		db: db, dialect: dialect, opts: withDefaults(opts),
+		transactions: &batch.Transactions{DB: db, Join: dialect == SQLite},
+	}
 	o.brands.log = o.opts.Logger
 	if err := o.opts.check(); err != nil {
 		return nil, err
 	}
 	if dialect == SQLite {
-		if err := prepareSQLite(ctx, db); err != nil {
-			return nil, err
+		db.SetMaxOpenConns(1) // River needs this, and SQLite has only one writer
+		if err := sqlitefile.Prepare(ctx, db); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrWrongDatabase, err)
 		}
 	}
 	if err := o.migrate(ctx); err != nil {
 		return nil, err
 	}
 	var err error
+	if dialect == SQLite {
+		if o.prepared, err = prepare(ctx, db); err != nil {
+			return nil, err
+		}
+	}
 	o.client, err = river.NewClient(o.driver(), &river.Config{Logger: o.riverLogger()})
 	return o, databaseError("open", err)
 }
@@ -270,45 +316,31 @@ func (o *Outbox) migrate(ctx context.Context) error {
 		return fmt.Errorf("%w: its tables have version %d, but this program needs version %d", ErrWrongDatabase,
 			version, newest)
 	}
-	return o.migrateRiver(ctx)
-}
-
-// migrateRiver creates River's tables. Several processes may start at once.
-func (o *Outbox) migrateRiver(ctx context.Context) error {
 	migrator, err := rivermigrate.New(o.driver(), &rivermigrate.Config{Logger: o.riverLogger()})
 	if err != nil {
 		return databaseError("open", err)
 	}
-	migrate := func() error {
-		_, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
-		return databaseError("create River's tables", err)
-	}
-	if o.dialect == SQLite {
-		for range 20 { // another process may have been faster with one of the versions
-			if err = migrate(); err == nil || ctx.Err() != nil {
-				break
-			}
+	for range 20 { // another process may have been faster with one of the versions
+		if _, err = migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err == nil {
+			break
 		}
-		return err
 	}
-	const key = 6348_6914 // an arbitrary number that no other program locks
-	conn, err := o.db.Conn(ctx)
-	if err != nil {
-		return databaseError("open", err)
-	}
-	defer func() { _ = conn.Close() }() // this returns the connection to the pool
-	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, key); err != nil {
-		return databaseError("open", err)
-	}
-	err = migrate()
-	_, unlockErr := conn.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, key)
-	return cmp.Or(err, databaseError("open", unlockErr))
+	return databaseError("create River's tables", err)
 }
 
+// transact calls do in a transaction, and commits it if do returns nil. action
+// describes it in errors.
+func (o *Outbox) transact(ctx context.Context, action string, do func(context.Context, *sql.Tx) error) error {
+	return databaseError(action, o.transactions.Do(ctx, do))
+}
+
+// databaseError returns err so that it matches ErrDatabase, unless it says what
+// is wrong with the call.
 func databaseError(action string, err error) error {
-	switch {
-	case err == nil, errors.Is(err, ErrDatabase), errors.Is(err, ErrNotFound), errors.Is(err, ErrWrongStatus),
-		errors.Is(err, ErrClickIDTaken), errors.Is(err, ErrInDoubt), errors.Is(err, clixnow.ErrInvalidRequest):
+	faults := []error{
+		ErrDatabase, ErrNotFound, ErrWrongStatus, ErrClickIDTaken, ErrInDoubt, clixnow.ErrInvalidRequest,
+	}
+	if err == nil || slices.ContainsFunc(faults, func(fault error) bool { return errors.Is(err, fault) }) {
 		return err
 	}
 	return fmt.Errorf("%w: %s: %w", ErrDatabase, action, err)

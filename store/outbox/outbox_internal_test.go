@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -102,17 +103,17 @@ func TestNext(t *testing.T) {
 		{"the same, at the end of the schedule, for long", tried(full, unknown), time.Hour, 5, old, person},
 		{"no route accepts the lead", tried(), 0, 0, young, later},
 	}
-	o := &Outbox{opts: Options{}.withDefaults()}
+	o := &Outbox{opts: withDefaults(Options{})}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			c := &claimed{Signup: &Signup{waits: test.waits, Tries: test.tries}}
+			c := &claimed{Signup: &Signup{Status: Pending, waits: test.waits, Tries: test.tries}}
 			if test.inDoubt > 0 {
 				c.FirstAttempt = router.Attempt{Brand: "brand1", Since: time.Now().Add(-test.inDoubt)}
 			}
 			e := o.endOf(c, nil, test.err)
-			got := string(e.status)
-			if e.status == Pending {
+			got := string(e.Status)
+			if e.Status == Pending {
 				got = soon
 				assert.LessOrEqual(t, e.wait, 6*time.Hour)
 				if e.waits == test.waits+1 {
@@ -120,14 +121,14 @@ func TestNext(t *testing.T) {
 				}
 			}
 			assert.Equal(t, test.want, got)
-			assert.Equal(t, e.status == Refused, !e.settledTime.IsZero(), "only then the password is deleted")
+			assert.Equal(t, e.Status == Refused, !e.SettledAt.IsZero(), "only then the password is deleted")
 		})
 	}
 }
 
 func TestTiming(t *testing.T) {
 	t.Parallel()
-	opts := Options{}.withDefaults()
+	opts := withDefaults(Options{})
 	assert.Equal(t, 3*time.Minute, opts.rescueAfter())
 	full := &clixnow.APIError{StatusCode: 400, Message: "Daily cap reached"}
 	notSent := fmt.Errorf("%w: no route", clixnow.ErrNotSent)
@@ -183,11 +184,12 @@ func TestDeadline(t *testing.T) {
 	t.Parallel()
 	api := clixnowtest.NewServer()
 	defer api.Close()
-	client := api.Client()
+	var limiter deadlines
+	client := api.Client(clixnow.WithRateLimiter(&limiter))
 	defer client.CloseIdleConnections()
 	_, err := client.SearchLeadsPage(t.Context(), clixnow.SearchLeadsRequest{}) // opens a connection
 	require.NoError(t, err)
-	o := &Outbox{opts: Options{Routes: []router.Route{{Client: client}}}.withDefaults()}
+	o := &Outbox{opts: withDefaults(Options{Routes: []router.Route{{Client: client}}})}
 	o.brands.log = o.opts.Logger
 	taken := time.Now().Add(-o.opts.TryTimeout - time.Millisecond)
 	job := &river.Job[registration]{JobRow: &rivertype.JobRow{AttemptedAt: &taken}}
@@ -204,6 +206,16 @@ func TestDeadline(t *testing.T) {
 	_, err = o.register(t.Context(), job, c)
 	require.NoError(t, err)
 	assert.Len(t, api.Leads(), 1)
+	assert.WithinDuration(t, taken.Add(o.opts.TryTimeout), limiter.last, time.Second)
+	assert.NotContains(t, limiter.last.String(), "m=", "the clock of the process may stop while it is suspended")
+}
+
+// deadlines is a rate limiter that keeps the last deadline of a request.
+type deadlines struct{ last time.Time }
+
+func (d *deadlines) Wait(ctx context.Context) error {
+	d.last, _ = ctx.Deadline()
+	return nil
 }
 
 // TestBrandLines is the library's part of case P13: one line for each change of
@@ -295,7 +307,7 @@ func TestHistoryLines(t *testing.T) {
 	assert.Equal(t, "a\nb\x00", got[0].Problem)
 	assert.Equal(t, "eve", got[1].By)
 	for i := range 300 {
-		try.Problem = fmt.Sprint(i)
+		try.Problem = strconv.Itoa(i)
 		history = withTry(history, try)
 	}
 	assert.Len(t, readHistory(history), 100, "it does not grow without end")

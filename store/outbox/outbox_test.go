@@ -88,11 +88,11 @@ func (k kind) driver() string {
 	return "pgx"
 }
 
-func (k kind) open(t testing.TB, address string) *sql.DB {
-	t.Helper()
+func (k kind) open(tb testing.TB, address string) *sql.DB {
+	tb.Helper()
 	db, err := sql.Open(k.driver(), address)
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, db.Close()) })
+	require.NoError(tb, err)
+	tb.Cleanup(func() { assert.NoError(tb, db.Close()) })
 	return db
 }
 
@@ -102,18 +102,23 @@ type fakeAPI struct {
 	url    string
 	client *clixnow.Client
 
-	// down is the status of all responses while the API is down. 0 means that
-	// it is up.
+	// down is the status of all responses while the API is down, or dropped. 0
+	// means that it is up.
 	down    atomic.Int64
 	handler func(http.ResponseWriter, *http.Request)
 }
+
+// dropped means that the API closes the connection without a response.
+const dropped = -1
 
 func newFakeAPI(t *testing.T, options ...clixnowtest.Option) *fakeAPI {
 	t.Helper()
 	f := &fakeAPI{Server: clixnowtest.NewHandler(options...)}
 	f.handler = f.ServeHTTP
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if status := f.down.Load(); status != 0 {
+		if status := f.down.Load(); status == dropped {
+			panic(http.ErrAbortHandler)
+		} else if status != 0 {
 			w.WriteHeader(int(status))
 			return
 		}
@@ -133,7 +138,7 @@ func newFakeAPI(t *testing.T, options ...clixnowtest.Option) *fakeAPI {
 
 // newClient returns a client with short waits. The searches after an unknown
 // outcome take 700 ms instead of 17.5 s.
-func newClient(t testing.TB, brand, token, api string) *clixnow.Client {
+func newClient(t *testing.T, brand, token, api string) *clixnow.Client {
 	t.Helper()
 	client, err := clixnow.NewClient(brand, token, clientOptions(api)...)
 	require.NoError(t, err)
@@ -154,7 +159,7 @@ func shortWaits(opts *outbox.Options) {
 		MinWait:     20 * time.Millisecond,
 		MaxWait:     500 * time.Millisecond,
 		Schedule:    []time.Duration{20 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond},
-		StopTimeout: 100 * time.Millisecond, Maintenance: 50 * time.Millisecond, Checkpoint: 50 * time.Millisecond,
+		StopTimeout: 100 * time.Millisecond, Maintenance: 50 * time.Millisecond,
 	})
 }
 
@@ -255,12 +260,15 @@ func (k kind) test(t *testing.T) {
 	t.Helper()
 	for name, test := range map[string]func(*testing.T){
 		"registered": k.registered, "double click": k.doubleClick, "transaction of the caller": k.callersTransaction,
-		"texts": k.texts, "same click id": k.sameClickID, "corrected by the visitor": k.correctedByVisitor,
+		"P8 what no retry cures is refused at once": k.texts, "same click id": k.sameClickID,
+		"P24 the visitor corrects a typo while the sign-up is pending": k.correctedByVisitor,
 		"tokens": k.tokens, "lists": k.lists, "options": k.options, "opened at once": k.openedAtOnce,
 		"newer tables": k.newerTables, "nothing was sent": k.nothingSent, "unknown": k.unknown,
-		"stale worker": k.staleWorker, "duplicate that no search shows": k.duplicateNotFound,
-		"full for a while": k.fullForAWhile, "stays full": k.staysFull, "wrong token": k.wrongToken,
-		"down": k.down, "retry after": k.retryAfter, "brands": k.severalBrands, "brand in doubt": k.brandInDoubt,
+		"stale worker": k.staleWorker, "old job": k.oldJob, "duplicate that no search shows": k.duplicateNotFound,
+		"full for a while": k.fullForAWhile, "stays full": k.staysFull,
+		"P12 a wrong token is one clear line":   k.wrongToken,
+		"P13 a few lines while the API is down": k.down, "P21 Retry-After is at most an hour": k.retryAfter,
+		"brands": k.severalBrands, "brand in doubt": k.brandInDoubt,
 		"corrected": k.corrected, "corrected during a try": k.correctedDuringTry, "hooks": k.hooks, "keep": k.keep,
 		"carried": k.carried, "due": k.due, "stop": k.stop, "wait": k.wait, "other process": k.otherProcess,
 	} {

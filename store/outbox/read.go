@@ -1,17 +1,18 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/riverqueue/river"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/store/internal/tables"
 )
 
 // Query selects sign-ups for List.
@@ -49,11 +50,12 @@ const columns = `id, click_hash, job_id, lead, status, created_at, tries, waits,
 // querier is *sql.DB or *sql.Tx.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
 // Get returns a sign-up by its ID, or ErrNotFound.
 func (o *Outbox) Get(ctx context.Context, id string) (*Signup, error) {
-	s, err := one(ctx, o.db, "id = $1", id)
+	s, err := one(ctx, o.db, "id = $1", tables.Text(id))
 	return s, databaseError("read a sign-up", err)
 }
 
@@ -72,10 +74,10 @@ func (o *Outbox) List(ctx context.Context, q Query) ([]Signup, error) {
 		order, than = "ASC", ">"
 	}
 	if q.Status != "" {
-		where("status = ?", q.Status)
+		where("status = ?", tables.Text(string(q.Status)))
 	}
 	if q.Search != "" {
-		pattern := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(strings.ToLower(clean(q.Search)))
+		pattern := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(strings.ToLower(tables.Text(q.Search)))
 		where(`search LIKE ? ESCAPE '\'`, "%"+pattern+"%")
 	}
 	if q.Before != "" {
@@ -83,16 +85,12 @@ func (o *Outbox) List(ctx context.Context, q Query) ([]Signup, error) {
 		if err != nil {
 			return nil, err
 		}
-		where("(created_at, id) "+than+" (?, ?)", last.CreatedAt.UnixMilli(), last.ID)
+		where("(created_at, id) "+than+" (?, ?)", tables.Time(last.CreatedAt), last.ID)
 	}
-	limit := q.Limit
-	if limit <= 0 {
-		limit = 100
-	}
-	found,
-		err := query(ctx, o.db,
-		fmt.Sprintf("SELECT %s FROM outbox_signups WHERE %s ORDER BY created_at %s, id %s LIMIT %d",
-			columns, strings.Join(conditions, " AND "), order, order, limit), args...)
+	limit := cmp.Or(max(0, q.Limit), 100)
+	statement := fmt.Sprintf("SELECT %s FROM outbox_signups WHERE %s ORDER BY created_at %s, id %s LIMIT %d", columns,
+		strings.Join(conditions, " AND "), order, order, limit)
+	found, err := query(ctx, o.db, statement, args...)
 	return found, databaseError("list sign-ups", err)
 }
 
@@ -107,11 +105,9 @@ func (o *Outbox) Counts(ctx context.Context) (map[Status]Count, error) {
 	for rows.Next() {
 		var status Status
 		var c Count
-		var oldest int64
-		if err := rows.Scan(&status, &c.Number, &oldest); err != nil {
+		if err := rows.Scan(&status, &c.Number, (*tables.Time)(&c.Oldest)); err != nil {
 			return nil, databaseError("count sign-ups", err)
 		}
-		c.Oldest = fromMilli(oldest)
 		counts[status] = c
 	}
 	if err := rows.Err(); err != nil {
@@ -148,7 +144,7 @@ func (o *Outbox) due(ctx context.Context) (time.Time, error) {
 func (o *Outbox) Check(ctx context.Context) error {
 	return o.transact(ctx, "check the database", func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO outbox_check (id, checked_at) VALUES (1, $1)
-			ON CONFLICT (id) DO UPDATE SET checked_at = excluded.checked_at`, time.Now().UnixMilli())
+			ON CONFLICT (id) DO UPDATE SET checked_at = excluded.checked_at`, tables.Time(time.Now()))
 		return err
 	})
 }
@@ -192,51 +188,33 @@ func query(ctx context.Context, db querier, statement string, args ...any) (foun
 	return found, rows.Err()
 }
 
+// exec runs a statement and returns the number of rows that it has changed.
+func exec(ctx context.Context, db querier, statement string, args ...any) (rows int64, err error) {
+	result, err := db.ExecContext(ctx, statement, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 // scan reads the columns, and then those of more.
 func scan(row func(...any) error, more ...any) (*Signup, error) {
-	var (
-		s                               Signup
-		lead, reason                    string
-		created, attempt, next, settled int64
-	)
+	var s Signup
+	var lead, reason string
 	err := row(append([]any{
-		&s.ID, &s.clickHash, &s.jobID, &lead, &s.Status, &created, &s.Tries, &s.waits, &s.FirstAttempt.Brand, &attempt,
-		&next, &settled, &s.Brand, &s.LeadID, &s.RedirectURL, &s.Problem, &reason, &s.replaced,
-		&s.carried,
+		&s.ID, &s.clickHash, &s.jobID, &lead, &s.Status, (*tables.Time)(&s.CreatedAt), &s.Tries, &s.waits,
+		&s.FirstAttempt.Brand, (*tables.Time)(&s.FirstAttempt.Since), (*tables.Time)(&s.NextTryAt),
+		(*tables.Time)(&s.SettledAt), &s.Brand, &s.LeadID, &s.RedirectURL, &s.Problem, &reason, &s.replaced, &s.carried,
 	}, more...)...)
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal([]byte(lead), &s.Lead); err != nil {
-		return nil, err
-	}
-	s.CreatedAt, s.FirstAttempt.Since, s.NextTryAt, s.SettledAt = fromMilli(created), fromMilli(attempt),
-		fromMilli(next), fromMilli(settled)
 	for r := range clixnow.ReasonOther + 1 {
 		if r.String() == reason {
 			s.Reason = r
 		}
 	}
-	return &s, nil
-}
-
-func fromMilli(n int64) time.Time {
-	if n == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(n)
-}
-
-func toMilli(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-// clean makes a text that any database can hold.
-func clean(text string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+	return &s, json.Unmarshal([]byte(lead), &s.Lead)
 }
 
 func searchText(id string, req *clixnow.CreateLeadRequest) string {
@@ -249,107 +227,38 @@ func searchText(id string, req *clixnow.CreateLeadRequest) string {
 // returns the pending sign-up and no error. It also notices what another
 // process does.
 func (o *Outbox) Wait(ctx context.Context, id string) (*Signup, error) {
-	w := &waiter{id: id, settled: make(chan *Signup, 1)}
-	o.waiters.add(w, o.poll)
-	defer o.waiters.remove(w)
+	w := o.waiting.Add(id, o.poll)
+	defer o.waiting.Remove(id, w)
 	s, err := o.Get(ctx, id)
 	if err != nil || s.Status != Pending {
 		return s, err
 	}
 	select {
-	case s = <-w.settled:
+	case <-w.Known():
+		settled := *w.Get()
+		return &settled, nil
 	case <-ctx.Done():
-	}
-	return s, nil
-}
-
-// waiters are the calls of Wait in this process. Its zero value is usable.
-type waiters struct {
-	mu   sync.Mutex
-	byID map[string]map[*waiter]bool
-	// stop ends the function that polls. It is nil if there are no waiters.
-	stop context.CancelFunc
-}
-
-type waiter struct {
-	id string
-	// settled gets the sign-up, once.
-	settled chan *Signup
-}
-
-// add adds a waiter. For the first one it starts poll.
-func (w *waiters) add(added *waiter, poll func(context.Context)) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.byID) == 0 {
-		var ctx context.Context
-		ctx, w.stop = context.WithCancel(context.Background())
-		w.byID = make(map[string]map[*waiter]bool)
-		go poll(ctx)
-	}
-	if w.byID[added.id] == nil {
-		w.byID[added.id] = make(map[*waiter]bool)
-	}
-	w.byID[added.id][added] = true
-}
-
-func (w *waiters) remove(removed *waiter) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.byID[removed.id], removed)
-	if len(w.byID[removed.id]) == 0 {
-		delete(w.byID, removed.id)
-	}
-	if len(w.byID) == 0 {
-		w.stop()
+		return s, nil
 	}
 }
 
-func (w *waiters) notify(s *Signup) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for waiter := range w.byID[s.ID] {
-		select {
-		case waiter.settled <- s:
-		default: // it has been notified before
-		}
-	}
-}
-
-func (w *waiters) ids() (all []any) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for id := range w.byID {
-		all = append(all, id)
-	}
-	return all
-}
-
-// poll notifies the waiters of what other processes have settled, until ctx
-// ends.
-func (o *Outbox) poll(ctx context.Context) {
-	ticker := time.NewTicker(200 * time.Millisecond)
-	defer ticker.Stop()
+// poll notifies the calls of Wait of what other processes have settled, until
+// there are no calls.
+func (o *Outbox) poll() {
+	elements := map[Dialect]string{SQLite: "json_each($1)", PostgreSQL: "json_array_elements_text($1::json)"}[o.dialect]
 	for {
-		select {
-		case <-ctx.Done():
+		time.Sleep(200 * time.Millisecond)
+		ids := o.waiting.Keys()
+		if len(ids) == 0 {
 			return
-		case <-ticker.C:
 		}
-		ids := o.waiters.ids()
-		for len(ids) > 0 {
-			n := min(len(ids), 500)
-			list := "$1"
-			for i := range n - 1 {
-				list += fmt.Sprintf(", $%d", i+2)
-			}
-			settled,
-				_ := query(ctx, o.db, "SELECT "+columns+" FROM outbox_signups WHERE status <> 'pending' AND id IN ("+
-				list+")", ids[:n]...) // after an error, the next tick tries it again
-			for i := range settled {
-				o.waiters.notify(&settled[i])
-			}
-			ids = ids[n:]
+		var settled []Signup // after an error there are none, and the next round repeats it
+		if list, err := json.Marshal(ids); err == nil {
+			settled, _ = query(context.Background(), o.db, "SELECT "+columns+" FROM outbox_signups "+
+				"WHERE status <> 'pending' AND id IN (SELECT value FROM "+elements+")", string(list))
+		}
+		for i := range settled {
+			o.waiting.Notify(settled[i].ID, &settled[i])
 		}
 	}
 }

@@ -55,11 +55,33 @@ func TestSecondProcessOnSQLite(t *testing.T) {
 	second, err := outbox.Open(t.Context(), k.open(t, address), k.dialect, opts)
 	require.NoError(t, err)
 	require.ErrorIs(t, second.Work(t.Context()), outbox.ErrLocked)
+	opts.SetTiming(outbox.Timing{
+		MinWait: 20 * time.Millisecond, StopTimeout: time.Hour, Maintenance: 50 * time.Millisecond,
+	})
+	second, err = outbox.Open(t.Context(), k.open(t, address), k.dialect, opts)
+	require.NoError(t, err)
 	for range 2 {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		require.NoError(t, second.Work(ctx), "its context ends while it waits")
 		r.stop()
+	}
+}
+
+// TestStopWhileWorkBegins stops Work at each point of its start, and checks
+// that it leaves no lock behind.
+func TestStopWhileWorkBegins(t *testing.T) {
+	t.Parallel()
+	k := sqliteKind()
+	api := newFakeAPI(t)
+	o, err := outbox.Open(t.Context(), k.open(t, k.create(t)), outbox.SQLite, outbox.Options{
+		Routes: []router.Route{{Client: api.client}},
+	})
+	require.NoError(t, err)
+	for i := range 40 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*200*time.Microsecond)
+		require.NoError(t, o.Work(ctx))
+		cancel()
 	}
 }
 
@@ -80,9 +102,10 @@ func TestWrongSQLite(t *testing.T) {
 	}
 }
 
-// TestNoTrace is case P10: after sign-ups are settled, no file has a password.
-// After they are deleted, no file has anything of them.
-func TestNoTrace(t *testing.T) {
+// TestP10NoPasswordAfterSettlement is case P10: after 1,500 sign-ups are
+// settled in each of these ways, no file has a password. After they are
+// deleted, no file has anything of them.
+func TestP10NoPasswordAfterSettlement(t *testing.T) {
 	t.Parallel()
 	const number = 1500
 	k := sqliteKind()
@@ -93,6 +116,7 @@ func TestNoTrace(t *testing.T) {
 	api.down.Store(http.StatusTooManyRequests) // so that rows grow while their passwords are there
 	time.AfterFunc(3*time.Second, func() { api.down.Store(0) })
 	signUp(t, r, number)
+	settleOtherwise(t, r, api)
 	files := func() (all []byte) {
 		entries, err := os.ReadDir(folder)
 		require.NoError(t, err)
@@ -116,6 +140,39 @@ func TestNoTrace(t *testing.T) {
 	r.stop()
 	assert.NotContains(t, string(files()), "autologin")
 	assert.NotContains(t, string(files()), "@example.com")
+}
+
+// settleOtherwise settles sign-ups with passwords like Secret-a! in all ways
+// but the usual one.
+func settleOtherwise(t *testing.T, r *running, api *fakeAPI) {
+	t.Helper()
+	api.AddLeads(clixnow.Lead{Email: "refused@example.com", CreatedOn: time.Now().Add(-48 * time.Hour)})
+	for _, clickID := range []string{"given-up", "corrected", "retried", "replaced"} {
+		api.refuse(clickID, 1000)
+	}
+	ids := make(map[string]string)
+	for _, clickID := range []string{"refused", "given-up", "corrected", "retried", "replaced"} {
+		lead := newLead(clickID)
+		lead.Password = "Secret-" + clickID + "!"
+		s, err := r.Add(t.Context(), lead)
+		require.NoError(t, err)
+		ids[clickID] = s.ID
+	}
+	r.waitFor(t, ids["refused"], outbox.Refused)
+	for _, clickID := range []string{"given-up", "corrected", "retried", "replaced"} {
+		r.waitFor(t, ids[clickID], outbox.Doubtful)
+	}
+	require.NoError(t, r.GiveUp(t.Context(), ids["given-up"], "eve"))
+	require.NoError(t, r.Correct(t.Context(), ids["corrected"], outbox.Correction{Email: "fixed@example.com"}, "eve"))
+	replaced := newLead("replaced")
+	replaced.Email, replaced.Password = "replaced2@example.com", "Secret-other!"
+	_, err := r.Add(t.Context(), replaced)
+	require.NoError(t, err)
+	api.ClearFaults()
+	require.NoError(t, r.Retry(t.Context(), ids["retried"], "eve"))
+	for _, clickID := range []string{"corrected", "retried", "replaced"} {
+		r.waitFor(t, ids[clickID], outbox.Registered)
+	}
 }
 
 // signUp adds sign-ups with passwords like Secret-7! and waits for them.

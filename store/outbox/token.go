@@ -34,7 +34,7 @@ func (o *Outbox) ByToken(ctx context.Context, token string) (*Signup, error) {
 	if err != nil || time.Now().Unix() >= seconds {
 		return nil, ErrNotFound
 	}
-	s, err := o.Get(ctx, clean(id))
+	s, err := o.Get(ctx, id)
 	if err != nil {
 		return nil, err
 	}

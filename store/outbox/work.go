@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -11,11 +12,10 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver"
-	"github.com/riverqueue/river/rivertype"
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/router"
+	"github.com/clixnow/clixnow-go/store/internal/tables"
 )
 
 const (
@@ -38,9 +38,8 @@ type timing struct {
 	// stopTimeout is how long a stop waits for the tries in progress before it
 	// cancels them.
 	stopTimeout time.Duration
-	// maintenance is the time between two deletions of old data, and checkpoint
-	// that between two checkpoints of SQLite.
-	maintenance, checkpoint time.Duration
+	// maintenance is the time between two deletions of old data.
+	maintenance time.Duration
 }
 
 func (t timing) withDefaults() timing {
@@ -49,8 +48,8 @@ func (t timing) withDefaults() timing {
 	}
 	return timing{
 		minWait: time.Second, maxWait: 5 * time.Minute, stopTimeout: 10 * time.Second,
-		maintenance: time.Minute, checkpoint: 5 * time.Second,
-		schedule: []time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour},
+		maintenance: 5 * time.Second,
+		schedule:    []time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour},
 	}
 }
 
@@ -68,14 +67,17 @@ func (o *Outbox) Work(ctx context.Context) error {
 	if len(o.opts.Routes) == 0 {
 		return errors.New("outbox: Work needs Routes")
 	}
-	unlock := func() {}
 	if o.dialect == SQLite {
-		var err error
-		if unlock, err = o.lockSQLite(ctx); err != nil {
-			return unlessEnded(ctx, err)
+		unlock, err := o.lockSQLite(ctx)
+		switch {
+		case err == nil:
+			defer unlock()
+		case ctx.Err() != nil:
+			return nil
+		default:
+			return err
 		}
 	}
-	defer unlock()
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &worker{o: o})
 	client, err := river.NewClient(o.driver(), &river.Config{
@@ -94,34 +96,26 @@ func (o *Outbox) Work(ctx context.Context) error {
 		return databaseError("work", err)
 	}
 	if err := client.Start(ctx); err != nil {
-		return unlessEnded(ctx, databaseError("work", err))
+		if ctx.Err() != nil {
+			return nil
+		}
+		return databaseError("work", err)
 	}
 	o.maintain(ctx, client.Stopped())
 	return nil
 }
 
-// unlessEnded returns nil if ctx ended before the work began.
-func unlessEnded(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
-}
-
 // maintain deletes old data until the worker has stopped.
 func (o *Outbox) maintain(ctx context.Context, stopped <-chan struct{}) {
-	maintenance, checkpoint := time.NewTicker(o.opts.timing.maintenance), time.NewTicker(o.opts.timing.checkpoint)
-	defer maintenance.Stop()
-	defer checkpoint.Stop()
-	o.deleteOld(ctx)
+	ticker := time.NewTicker(o.opts.timing.maintenance)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-stopped:
 			o.checkpoint(context.WithoutCancel(ctx))
 			return
-		case <-maintenance.C:
+		case <-ticker.C:
 			o.deleteOld(ctx)
-		case <-checkpoint.C:
 			o.checkpoint(ctx)
 		}
 	}
@@ -130,46 +124,51 @@ func (o *Outbox) maintain(ctx context.Context, stopped <-chan struct{}) {
 // deleteOld deletes settled sign-ups after Keep, and redirect URLs when no
 // token can show them any more.
 func (o *Outbox) deleteOld(ctx context.Context) {
-	statements := map[string]time.Duration{
-		`UPDATE outbox_signups SET redirect_url = '' WHERE settled_at > 0 AND settled_at < $1 AND redirect_url <> ''
-			AND id IN (SELECT id FROM outbox_signups WHERE settled_at > 0 AND settled_at < $1 AND redirect_url <> ''
-			LIMIT 1000)`: o.opts.TokenLifetime,
-	}
+	o.repeat(ctx, o.opts.TokenLifetime, `UPDATE outbox_signups SET redirect_url = '' WHERE id IN
+		(SELECT id FROM outbox_signups WHERE settled_at < $1 AND redirect_url <> '' LIMIT 1000)`)
 	if o.opts.Keep > 0 {
-		statements[`DELETE FROM outbox_signups WHERE id IN (SELECT id FROM outbox_signups
-			WHERE settled_at > 0 AND settled_at < $1 LIMIT 1000)`] = o.opts.Keep
+		o.repeat(ctx, o.opts.Keep, `DELETE FROM outbox_signups WHERE id IN
+			(SELECT id FROM outbox_signups WHERE settled_at < $1 LIMIT 1000)`)
 	}
-	for statement, age := range statements {
-		for more := true; more && ctx.Err() == nil; {
-			err := o.transact(ctx, "delete old sign-ups", func(ctx context.Context, tx *sql.Tx) error {
-				result, err := tx.ExecContext(ctx, statement, time.Now().Add(-age).UnixMilli())
-				if err != nil {
-					return err
-				}
-				rows, err := result.RowsAffected()
-				more = rows == 1000
-				return err
-			})
-			if err != nil {
-				if ctx.Err() == nil {
-					o.opts.Logger.WarnContext(ctx, "old sign-ups cannot be deleted", "error", err)
-				}
-				return
-			}
+}
+
+// repeat runs a statement for what is older than age until it changes no rows.
+func (o *Outbox) repeat(ctx context.Context, age time.Duration, statement string) {
+	for rows := int64(1); rows > 0 && ctx.Err() == nil; {
+		err := o.transact(ctx, "delete old sign-ups", func(ctx context.Context, tx *sql.Tx) (err error) {
+			rows, err = exec(ctx, tx, statement, tables.Time(time.Now().Add(-age)))
+			return err
+		})
+		if err != nil {
+			o.opts.Logger.WarnContext(ctx, "old sign-ups cannot be deleted", "error", err)
+			return
 		}
 	}
 }
 
-// riverLogger returns River's logger. River reports at the level Info what
-// nobody needs to know.
-func (o *Outbox) riverLogger() *slog.Logger { return slog.New(warnings{o.opts.Logger.Handler()}) }
+// riverLogger returns River's logger. River reports at the level Info what no
+// operator needs to know, and each failure of the database many times.
+func (o *Outbox) riverLogger() *slog.Logger { return slog.New(riverLog{o.opts.Logger.Handler(), o}) }
 
-// warnings is a handler that drops records below the level Warn.
-type warnings struct{ slog.Handler }
+// riverLog is a handler that drops records below the level Warn, and all but
+// one in ten seconds of the others.
+type riverLog struct {
+	slog.Handler
+
+	o *Outbox
+}
 
 // Enabled reports whether a record is kept.
-func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= slog.LevelWarn && w.Handler.Enabled(ctx, level)
+func (l riverLog) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && l.Handler.Enabled(ctx, level)
+}
+
+// Handle writes a record, unless another one was written just before.
+func (l riverLog) Handle(ctx context.Context, record slog.Record) error {
+	if !l.o.mayLogFailure() {
+		return nil
+	}
+	return l.Handler.Handle(ctx, record)
 }
 
 // worker registers sign-ups. Its process may die at any time.
@@ -195,37 +194,46 @@ func (w *worker) Work(ctx context.Context, job *river.Job[registration]) error {
 	case errors.Is(err, ErrWrongStatus):
 		return nil
 	case err != nil:
+		o.logFailure(ctx, err)
 		return err
 	}
-	if o.opts.Restore != nil && c.carried != "" {
+	if c.carried != "" {
 		ctx = o.opts.Restore(ctx, c.carried)
 	}
 	began := time.Now()
 	result, err := o.register(ctx, job, c)
-	if o.opts.Tried != nil {
-		o.opts.Tried(ctx, *c.Signup, err)
-	}
+	o.opts.Tried(ctx, *c.Signup, err)
 	if errors.Is(err, errLostClaim) { // nothing was sent
 		return river.JobSnooze(o.opts.timing.minWait)
 	}
-	// The outcome is saved even if ctx has ended.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
-	defer cancel()
 	e := o.endOf(c, result, err)
 	e.change.At, e.change.Took = began, time.Since(began)
-	if e.status != Pending {
-		return o.settle(ctx, job, c, e)
-	}
-	o.opts.Logger.DebugContext(ctx, "a sign-up is retried later", "id", c.ID, "try", c.Tries, "outcome",
-		e.change.Outcome,
-		"reason", e.change.Reason, "wait", e.wait)
-	switch err := o.save(ctx, nil, c, e); {
-	case errors.Is(err, errLostClaim):
+	err = o.saveUntilDone(ctx, c, &e)
+	switch {
+	case errors.Is(err, errLostClaim) && e.Status == Registered: // another worker has settled it with the same lead
+		return nil
+	case errors.Is(err, errLostClaim): // that worker has the same job
 		return river.JobSnooze(o.opts.timing.minWait)
 	case err != nil:
+		o.logFailure(ctx, err)
 		return err
+	case e.Status == Pending:
+		return river.JobSnooze(e.wait) // does not count in River's MaxAttempts
 	}
-	return river.JobSnooze(e.wait) // does not count in River's MaxAttempts
+	return nil
+}
+
+// logFailure writes a line about a failure of the database.
+func (o *Outbox) logFailure(ctx context.Context, err error) {
+	if ctx.Err() == nil && o.mayLogFailure() {
+		o.opts.Logger.ErrorContext(ctx, "the database fails; the sign-ups are retried", "error", err)
+	}
+}
+
+// mayLogFailure allows one line about a failure in ten seconds.
+func (o *Outbox) mayLogFailure() bool {
+	now, last := time.Now().Unix(), o.failureAt.Load()
+	return now-last >= 10 && o.failureAt.CompareAndSwap(last, now)
 }
 
 // NextRetry returns the time of the next try of a job whose worker returned an
@@ -234,6 +242,10 @@ func (w *worker) NextRetry(*river.Job[registration]) time.Time {
 	return time.Now().Add(w.o.opts.timing.minWait)
 }
 
+// claimStatement is the one of claim.
+const claimStatement = `UPDATE outbox_signups SET tries = tries + 1, next_try_at = NULL
+	WHERE id = $1 AND job_id = $2 AND status = 'pending' RETURNING ` + columns + ", password, history"
+
 // claim records that a try begins. It must be called before anything is sent.
 // If the sign-up is not pending, or has another job, it returns ErrWrongStatus.
 //
@@ -241,15 +253,17 @@ func (w *worker) NextRetry(*river.Job[registration]) time.Time {
 // decreases it.
 func (o *Outbox) claim(ctx context.Context, job *river.Job[registration]) (*claimed, error) {
 	c := &claimed{}
-	err := o.transact(ctx, "claim a sign-up", func(ctx context.Context, tx *sql.Tx) (err error) {
-		row := tx.QueryRowContext(ctx, `UPDATE outbox_signups SET tries = tries + 1, next_try_at = 0
-			WHERE id = $1 AND job_id = $2 AND status = 'pending' RETURNING `+columns+", password, history",
-			job.Args.SignupID, job.ID)
-		c.Signup, err = scan(row.Scan, &c.password, &c.history)
-		c.password = strings.TrimPrefix(c.password, padding)
-		if errors.Is(err, sql.ErrNoRows) {
-			return ErrWrongStatus
+	err := o.single(ctx, "claim a sign-up", func(ctx context.Context, db querier) (err error) {
+		rows, err := db.QueryContext(ctx, claimStatement, job.Args.SignupID, job.ID)
+		if err != nil {
+			return err
 		}
+		defer func() { _ = rows.Close() }() // rows.Err returns the error
+		if !rows.Next() {
+			return cmp.Or(rows.Err(), ErrWrongStatus)
+		}
+		c.Signup, err = scan(rows.Scan, &c.password, &c.history)
+		c.password = strings.TrimPrefix(c.password, padding)
 		return err
 	})
 	return c, err
@@ -285,15 +299,14 @@ func (o *Outbox) register(
 	return result, err
 }
 
+// attemptStatement is the one of saveAttempt.
+const attemptStatement = `UPDATE outbox_signups SET attempt_brand = $3, attempt_since = $4
+	WHERE id = $1 AND tries = $2 AND status = 'pending'`
+
 // saveAttempt saves that the lead is about to be sent to a brand.
 func (o *Outbox) saveAttempt(ctx context.Context, c *claimed, a router.Attempt) error {
-	return o.transact(ctx, "save an attempt", func(ctx context.Context, tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `UPDATE outbox_signups SET attempt_brand = $3, attempt_since = $4
-			WHERE id = $1 AND tries = $2 AND status = 'pending'`, c.ID, c.Tries, a.Brand, toMilli(a.Since))
-		if err != nil {
-			return err
-		}
-		rows, err := result.RowsAffected()
+	return o.single(ctx, "save an attempt", func(ctx context.Context, db querier) error {
+		rows, err := exec(ctx, db, attemptStatement, c.ID, c.Tries, a.Brand, tables.Time(a.Since))
 		if err == nil && rows == 0 {
 			return errLostClaim
 		}
@@ -303,42 +316,38 @@ func (o *Outbox) saveAttempt(ctx context.Context, c *claimed, a router.Attempt) 
 
 // end is how a try ends.
 type end struct {
-	status      Status
-	result      *router.Result
-	reason      clixnow.Reason
-	problem     string
-	attempt     router.Attempt
-	wait        time.Duration
-	waits       int64
-	change      Change
-	settledTime time.Time
+	// Signup is the sign-up after the try.
+	Signup
+
+	change Change
+	// wait is the wait before the next try.
+	wait time.Duration
 }
 
 // endOf decides how a try ends.
 func (o *Outbox) endOf(c *claimed, result *router.Result, err error) end {
-	e := end{
-		status: Pending, result: result, reason: clixnow.ReasonOf(err), waits: c.waits,
-		change: Change{
-			Kind: ChangeTried, Outcome: clixnow.OutcomeOf(err).String(), Reason: clixnow.ReasonOf(err).String(),
-		},
-	}
+	e := end{Signup: *c.Signup, change: Change{
+		Kind: ChangeTried, Outcome: clixnow.OutcomeOf(err).String(), Reason: clixnow.ReasonOf(err).String(),
+	}}
+	e.Reason, e.FirstAttempt, e.Problem = clixnow.ReasonOf(err), router.InDoubt(err), ""
 	if err == nil {
-		e.status, e.settledTime, e.change.Brand = Registered, time.Now(), result.Brand
+		e.Status, e.SettledAt, e.change.Brand = Registered, time.Now(), result.Brand
+		e.Brand, e.LeadID, e.RedirectURL = result.Brand, result.Lead.LeadID, tables.Text(result.Lead.RedirectURL)
 		return e
 	}
-	e.problem, e.attempt = clean(err.Error()), router.InDoubt(err)
-	e.change.Problem = e.problem
-	var failed *router.Error
-	if errors.As(err, &failed) && len(failed.Tried) > 0 {
+	e.Problem = tables.Text(err.Error())
+	e.change.Problem = e.Problem
+	if failed, ok := errors.AsType[*router.Error](err); ok && len(failed.Tried) > 0 {
 		e.change.Brand = failed.Tried[len(failed.Tried)-1].Brand
 	}
 	switch {
 	case isFinal(err):
-		e.status, e.settledTime = Refused, time.Now()
+		e.Status, e.SettledAt = Refused, time.Now()
 	case o.opts.needsPerson(c, err):
-		e.status = Doubtful
+		e.Status = Doubtful
 	default:
 		e.wait = o.opts.wait(c, err)
+		e.NextTryAt = time.Now().Add(e.wait)
 		if o.opts.usesSchedule(c, err) {
 			e.waits++
 		}
@@ -346,19 +355,16 @@ func (o *Outbox) endOf(c *claimed, result *router.Result, err error) end {
 	return e
 }
 
-// settle saves the end of a try and completes the job, in one transaction. If
-// the outcome of a registered lead is not saved, a later try finds the lead
-// again, but not its redirect URL. So settle tries until ctx ends.
-func (o *Outbox) settle(ctx context.Context, job *river.Job[registration], c *claimed, e end) error {
+// saveUntilDone saves the end of a try, also if ctx has ended. If the outcome
+// of a registered lead is not saved, a later try finds the lead again, but not
+// its redirect URL. So a failure is repeated for a while.
+func (o *Outbox) saveUntilDone(ctx context.Context, c *claimed, e *end) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
 	for {
-		err := o.save(ctx, job, c, e)
-		switch {
-		case errors.Is(err, errLostClaim) && e.status == Registered: // another worker has settled it with the same lead
-			return nil
-		case errors.Is(err, errLostClaim): // that worker has the same job
-			return river.JobSnooze(o.opts.timing.minWait)
-		case err == nil:
-			return nil
+		err := o.save(ctx, c, e)
+		if err == nil || errors.Is(err, errLostClaim) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -368,78 +374,49 @@ func (o *Outbox) settle(ctx context.Context, job *river.Job[registration], c *cl
 	}
 }
 
+// saveStatement is the one of save. A person may have added a line to the
+// history since the claim.
+const saveStatement = `UPDATE outbox_signups SET status = $3, settled_at = $4, brand = $5, lead_id = $6,
+	redirect_url = $7, problem = $8, reason = $9, attempt_brand = $10, attempt_since = $11, waits = $12,
+	next_try_at = $13, history = CASE WHEN history = $14 THEN $15 ELSE history || $16 END,
+	password = CASE WHEN $3 IN ('registered', 'refused') THEN '' ELSE password END
+	WHERE id = $1 AND status = 'pending' AND (tries = $2 OR $3 = 'registered') RETURNING ` + columns
+
 // save saves the end of a try. It returns errLostClaim if another worker has
 // claimed the sign-up since: that worker may have sent the lead, and this one
 // was refused as its duplicate. A registered lead is saved in any case, unless
-// the sign-up is already settled. job is completed, unless it is nil.
-func (o *Outbox) save(ctx context.Context, job *river.Job[registration], c *claimed, e end) error {
-	lead := router.Result{Lead: &clixnow.EnsureLeadResponse{}}
-	history, set, tries := e.change.line(), "history = history || $12", int64(math.MaxInt64)
-	if e.status != Registered {
-		history, set, tries = withTry(c.history, e.change), "history = $12", c.Tries
-	} else {
-		lead = *e.result
-	}
-	if !e.settledTime.IsZero() {
-		set += ", password = ''"
-	}
-	var nextTry time.Time
-	if e.status == Pending {
-		nextTry = time.Now().Add(e.wait)
-	}
-	var settled *Signup
-	err := o.transact(ctx, "save the end of a try", func(ctx context.Context, tx *sql.Tx) error {
-		rows, err := query(ctx, tx, `UPDATE outbox_signups SET status = $3, settled_at = $4, brand = $5, lead_id = $6,
-			redirect_url = $7, problem = $8, reason = $9, attempt_brand = $10, attempt_since = $11, waits = $13,
-			next_try_at = $14, `+set+" WHERE id = $1 AND status = 'pending' AND tries <= $2 RETURNING "+columns,
-			c.ID, tries, e.status, toMilli(e.settledTime), lead.Brand, lead.Lead.LeadID, clean(lead.Lead.RedirectURL),
-			e.problem, e.reason.String(), e.attempt.Brand, toMilli(e.attempt.Since), history, e.waits,
-			toMilli(nextTry))
+// the sign-up is already settled.
+//
+// River completes the job afterwards. If the process dies before that, the next
+// run of the job finds that the sign-up is not pending, and does nothing.
+func (o *Outbox) save(ctx context.Context, c *claimed, e *end) error {
+	var saved []Signup
+	err := o.transact(ctx, "save the end of a try", func(ctx context.Context, tx *sql.Tx) (err error) {
+		saved, err = query(ctx, o.prepared.in(tx), saveStatement, c.ID, c.Tries, e.Status,
+			tables.Time(e.SettledAt), e.Brand, e.LeadID, e.RedirectURL, e.Problem, e.Reason.String(),
+			e.FirstAttempt.Brand, tables.Time(e.FirstAttempt.Since), e.waits, tables.Time(e.NextTryAt), c.history,
+			withTry(c.history, e.change), e.change.line())
 		switch {
 		case err != nil:
 			return err
-		case len(rows) == 0:
+		case len(saved) == 0:
 			return errLostClaim
-		case job == nil:
+		case e.Status == Pending:
 			return nil
 		}
-		settled = &rows[0]
-		if err := complete(ctx, tx, job); err != nil {
-			return err
-		}
-		return o.callSettled(ctx, tx, settled)
+		return o.opts.Settled(ctx, tx, saved[0])
 	})
-	if err == nil && settled != nil {
-		o.announce(ctx, settled, e.change)
+	if err == nil && e.Status != Pending {
+		o.announce(ctx, &saved[0], e.change)
 	}
 	return err
-}
-
-// complete completes a job. If the job is not running, it was taken from this
-// worker, because the worker seemed to be dead. Then complete does nothing: the
-// next run of the job will find that the sign-up is settled.
-func complete(ctx context.Context, tx *sql.Tx, job *river.Job[registration]) error {
-	_, err := river.JobCompleteTx[riverdriver.Driver[*sql.Tx]](ctx, tx, job)
-	if errors.Is(err, rivertype.ErrNotFound) {
-		return nil
-	}
-	return err
-}
-
-func (o *Outbox) callSettled(ctx context.Context, tx *sql.Tx, s *Signup) error {
-	if o.opts.Settled == nil {
-		return nil
-	}
-	return o.opts.Settled(ctx, tx, *s)
 }
 
 // announce tells Wait and Ended that a sign-up is settled, and writes the
 // line about it, which has no data of the lead.
 func (o *Outbox) announce(ctx context.Context, s *Signup, try Change) {
-	o.waiters.notify(s)
-	if o.opts.Ended != nil {
-		o.opts.Ended(*s)
-	}
+	o.waiting.Notify(s.ID, s)
+	o.opts.Ended(*s)
 	level, message := slog.LevelInfo, "a sign-up is "+string(s.Status)
 	if s.Status == Doubtful {
 		level, message = slog.LevelError, "a person must decide about a sign-up"

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
 	"github.com/clixnow/clixnow-go/router"
+	"github.com/clixnow/clixnow-go/store/internal/tables"
 	"github.com/clixnow/clixnow-go/store/outbox"
 )
 
@@ -109,14 +111,14 @@ func (k kind) duplicateNotFound(t *testing.T) {
 	api.down.Store(http.StatusUnauthorized)
 	r := k.start(t, k.create(t), []*fakeAPI{api}, nil)
 	s := r.add(t, "doubt")
-	twoHours := time.Now().Add(-2 * time.Hour).UnixMilli()
+	twoHours := time.Now().Add(-2 * time.Hour).Truncate(time.Microsecond)
 	eventually(t, func() bool { // a try in progress may reset the value, so this is repeated
 		_, err := r.db.ExecContext(t.Context(), `UPDATE outbox_signups SET attempt_brand = $1, attempt_since = $2`,
-			api.Brand, twoHours)
+			api.Brand, tables.Time(twoHours))
 		require.NoError(t, err)
 		before := r.get(t, s.ID).Tries
 		eventually(t, func() bool { return r.get(t, s.ID).Tries > before+1 })
-		return r.get(t, s.ID).FirstAttempt.Since.UnixMilli() == twoHours
+		return r.get(t, s.ID).FirstAttempt.Since.Equal(twoHours)
 	})
 	api.down.Store(0)
 	got := r.waitFor(t, s.ID, outbox.Doubtful)
@@ -140,6 +142,34 @@ func (k kind) duplicateNotFound(t *testing.T) {
 	require.NoError(t, err)
 	last := history[len(history)-1]
 	assert.Equal(t, []string{"given up", "eve"}, []string{string(last.Kind), last.By})
+}
+
+// oldJob checks that a job does nothing if it was replaced by another one, or
+// if the sign-up is settled.
+func (k kind) oldJob(t *testing.T) {
+	t.Helper()
+	api := newFakeAPI(t)
+	address := k.create(t)
+	adder := &running{db: k.open(t, address)}
+	var err error
+	adder.Outbox, err = outbox.Open(t.Context(), adder.db, k.dialect, outbox.Options{})
+	require.NoError(t, err)
+	s := adder.add(t, "old")
+	_, err = adder.db.ExecContext(t.Context(), `UPDATE outbox_signups SET job_id = job_id + 1000`)
+	require.NoError(t, err)
+	r := k.start(t, address, []*fakeAPI{api}, nil)
+	eventually(t, func() bool { return r.number(t, `SELECT count(*) FROM river_job WHERE state = 'completed'`) == 1 })
+	assert.Zero(t, r.get(t, s.ID).Tries)
+	assert.Empty(t, api.Requests())
+	require.NoError(t, r.Retry(t.Context(), s.ID, "eve"))
+	settled := r.waitFor(t, s.ID, outbox.Registered)
+
+	eventually(t, func() bool { return r.number(t, `SELECT count(*) FROM river_job WHERE state = 'completed'`) == 2 })
+	_, err = r.db.ExecContext(t.Context(), `UPDATE river_job SET state = 'available', finalized_at = NULL`)
+	require.NoError(t, err)
+	eventually(t, func() bool { return r.number(t, `SELECT count(*) FROM river_job WHERE state = 'completed'`) == 2 })
+	assert.Equal(t, settled, r.get(t, s.ID))
+	assert.Len(t, api.Requests(), 1)
 }
 
 func (k kind) fullForAWhile(t *testing.T) {
@@ -183,6 +213,9 @@ func (k kind) staysFull(t *testing.T) {
 	got = r.get(t, s.ID)
 	assert.Equal(t, outbox.Refused, got.Status)
 	assert.Equal(t, clixnow.ReasonOther, got.Reason)
+	assert.Regexp(t,
+		`msg="a sign-up is refused" id=`+s.ID+` brand="" outcome="given up" reason=other tries=\d+ duration=`,
+		r.log.String())
 	assert.False(t, got.SettledAt.IsZero())
 	assert.Zero(t, r.number(t, `SELECT count(*) FROM outbox_signups WHERE password <> ''`))
 
@@ -199,7 +232,7 @@ func (k kind) staysFull(t *testing.T) {
 func (k kind) wrongToken(t *testing.T) {
 	t.Helper()
 	for _, status := range []int64{401, 403, 302, 415} {
-		t.Run(fmt.Sprint(status), func(t *testing.T) {
+		t.Run(strconv.FormatInt(status, 10), func(t *testing.T) {
 			t.Parallel()
 			api := newFakeAPI(t)
 			api.down.Store(status)
@@ -228,45 +261,73 @@ func (k kind) wrongToken(t *testing.T) {
 // down is case P13: the API is down, and the log has a few lines.
 func (k kind) down(t *testing.T) {
 	t.Helper()
-	api := newFakeAPI(t)
-	api.down.Store(http.StatusServiceUnavailable)
-	r := k.start(t, k.create(t), []*fakeAPI{api}, func(opts *outbox.Options) {
-		opts.Workers = 50
-		opts.SetTiming(outbox.Timing{
-			MinWait: 20 * time.Millisecond, Schedule: make([]time.Duration, 1000),
-			StopTimeout: 100 * time.Millisecond, Maintenance: time.Second, Checkpoint: time.Second,
+	for name, status := range map[string]int64{
+		"503": http.StatusServiceUnavailable, "502": http.StatusBadGateway, "429": http.StatusTooManyRequests,
+		"no response": dropped,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			api := newFakeAPI(t)
+			api.down.Store(status)
+			r := k.start(t, k.create(t), []*fakeAPI{api}, func(opts *outbox.Options) {
+				opts.Workers = 50
+				opts.SetTiming(outbox.Timing{
+					MinWait: 20 * time.Millisecond, Schedule: make([]time.Duration, 1000),
+					StopTimeout: 100 * time.Millisecond, Maintenance: time.Second,
+				})
+			})
+			number := 10
+			if name == "503" {
+				number = 150
+			}
+			var ids []string
+			for i := range number {
+				ids = append(ids, r.add(t, fmt.Sprint("down", i)).ID)
+			}
+			for _, id := range ids {
+				eventually(t, func() bool { return r.get(t, id).Tries > 2 })
+			}
+			assert.Equal(t, 1, strings.Count(r.log.String(), "\n"), r.log)
+			assert.Contains(t, r.log.String(), "the brand fails; its sign-ups are retried")
+			api.down.Store(0)
+			for _, id := range ids {
+				require.Equal(t, outbox.Registered, r.wait(t, id).Status)
+			}
+			assert.Len(t, api.Leads(), number)
+			assert.Less(t, strings.Count(r.log.String(), "\n"), number+5, "one line for each settlement, and a few")
 		})
-	})
-	var ids []string
-	for i := range 150 {
-		ids = append(ids, r.add(t, fmt.Sprint("down", i)).ID)
 	}
-	for _, id := range ids {
-		eventually(t, func() bool { return r.get(t, id).Tries > 2 })
-	}
-	assert.Equal(t, 1, strings.Count(r.log.String(), "\n"), r.log)
-	assert.Contains(t, r.log.String(), "the brand fails; its sign-ups are retried")
-	api.down.Store(0)
-	for _, id := range ids {
-		require.Equal(t, outbox.Registered, r.wait(t, id).Status)
-	}
-	assert.Len(t, api.Leads(), 150)
-	assert.Less(t, strings.Count(r.log.String(), "\n"), 150+5, "one line for each settlement, and a few: %s", r.log)
 }
 
 // retryAfter is case P21.
 func (k kind) retryAfter(t *testing.T) {
 	t.Helper()
-	api := newFakeAPI(t)
-	epoch := fmt.Sprint(time.Now().Add(time.Minute).Unix())
-	api.Inject(clixnowtest.Fault{Status: 429, Header: http.Header{"Retry-After": {epoch}}, Times: 100})
-	r := k.start(t, k.create(t), []*fakeAPI{api}, nil)
-	s := r.add(t, "epoch")
-	eventually(t, func() bool { return !r.get(t, s.ID).NextTryAt.IsZero() })
-	assert.WithinDuration(t, time.Now().Add(time.Hour), r.get(t, s.ID).NextTryAt, 5*time.Minute)
-	api.ClearFaults()
-	require.NoError(t, r.Retry(t.Context(), s.ID, "eve"), "a person need not wait")
-	assert.Equal(t, outbox.Registered, r.wait(t, s.ID).Status)
+	now := time.Now()
+	for header, want := range map[string]time.Duration{
+		strconv.FormatInt(now.Add(time.Minute).Unix(), 10):      time.Hour, // a moment in seconds since 1970
+		strconv.FormatInt(now.Add(time.Minute).UnixMilli(), 10): time.Hour, // or in milliseconds
+		now.Add(48 * time.Hour).UTC().Format(http.TimeFormat):   time.Hour,
+		"3601": time.Hour, "1800": 30 * time.Minute, "99999999999999999999": time.Hour, "-5": 0, "soon": 0,
+	} {
+		t.Run(header, func(t *testing.T) {
+			t.Parallel()
+			api := newFakeAPI(t)
+			api.Inject(clixnowtest.Fault{Status: 429, Header: http.Header{"Retry-After": {header}}, Times: 100})
+			r := k.start(t, k.create(t), []*fakeAPI{api}, nil)
+			s := r.add(t, "epoch")
+			var next time.Time
+			eventually(t, func() bool {
+				next = r.get(t, s.ID).NextTryAt
+				return !next.IsZero()
+			})
+			assert.WithinDuration(t, time.Now().Add(want), next, 5*time.Minute)
+			api.ClearFaults()
+			if want > 0 {
+				require.NoError(t, r.Retry(t.Context(), s.ID, "eve"), "a person need not wait")
+			}
+			assert.Equal(t, outbox.Registered, r.wait(t, s.ID).Status)
+		})
+	}
 }
 
 func (k kind) severalBrands(t *testing.T) {
@@ -422,13 +483,12 @@ func (k kind) hooks(t *testing.T) {
 	var told calls
 	r := k.start(t, address, []*fakeAPI{api}, func(opts *outbox.Options) {
 		opts.Settled = func(ctx context.Context, tx *sql.Tx, s outbox.Signup) error {
-			_,
-				err := tx.ExecContext(ctx, `INSERT INTO told (click_id, status) VALUES ($1, $2)`, s.Lead.ClickID,
-				s.Status)
-			switch n := failures.Add(1); {
-			case n == 1:
+			const insert = `INSERT INTO told (click_id, status) VALUES ($1, $2)`
+			_, err := tx.ExecContext(ctx, insert, s.Lead.ClickID, s.Status)
+			switch failures.Add(1) {
+			case 1:
 				return errors.Join(err, errors.New("not yet"))
-			case n == 2:
+			case 2:
 				panic("a fault of the caller")
 			}
 			return err
@@ -588,10 +648,13 @@ func (k kind) keep(t *testing.T) {
 	waiting := r.add(t, "waiting")
 	r.stop()
 	day := 24 * time.Hour
-	_, err := r.db.ExecContext(t.Context(), `UPDATE outbox_signups SET created_at = created_at - $1,
-		settled_at = CASE WHEN settled_at > 0 THEN settled_at - $1 ELSE 0 END WHERE id <> $2`,
-		(31 * day).Milliseconds(), young.ID)
-	require.NoError(t, err)
+	for _, statement := range []string{
+		`UPDATE outbox_signups SET created_at = $1 WHERE id <> $2`,
+		`UPDATE outbox_signups SET settled_at = $1 WHERE id <> $2 AND settled_at IS NOT NULL`,
+	} {
+		_, err := r.db.ExecContext(t.Context(), statement, tables.Time(time.Now().Add(-31*day)), young.ID)
+		require.NoError(t, err)
+	}
 	r = k.start(t, address, []*fakeAPI{api}, func(opts *outbox.Options) { opts.TokenLifetime = day })
 	eventually(t, func() bool { return r.get(t, old.ID).RedirectURL == "" }, "no token can show it any more")
 	assert.NotEmpty(t, r.get(t, young.ID).RedirectURL)
@@ -622,7 +685,7 @@ func (k kind) stop(t *testing.T) {
 
 	r = k.start(t, address, []*fakeAPI{api}, func(opts *outbox.Options) {
 		opts.SetTiming(outbox.Timing{
-			MinWait: 20 * time.Millisecond, StopTimeout: time.Minute, Maintenance: time.Second, Checkpoint: time.Second,
+			MinWait: 20 * time.Millisecond, StopTimeout: time.Minute, Maintenance: time.Second,
 		})
 	})
 	api.Inject(clixnowtest.Fault{Method: "POST", Delay: 300 * time.Millisecond})
@@ -672,7 +735,7 @@ func TestOutage(t *testing.T) {
 				}
 				opts.SetTiming(outbox.Timing{
 					MinWait: 20 * time.Millisecond, Schedule: schedule, StopTimeout: 100 * time.Millisecond,
-					Maintenance: time.Second, Checkpoint: time.Second,
+					Maintenance: time.Second,
 				})
 			})
 			const during, after = 20, 5

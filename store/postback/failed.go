@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/clixnow/clixnow-go/store/internal/tables"
 	"github.com/clixnow/clixnow-go/store/mirror"
 )
 
@@ -36,7 +37,7 @@ func ListFailed(ctx context.Context, m *mirror.Mirror, yield func(Failed) error)
 	return query(ctx, m.DB(), statement, nil, func(rows *sql.Rows) error {
 		var f Failed
 		var macros string
-		err := rows.Scan(&f.Postback, &f.EventID, &f.Brand, &f.LeadID, &macros, (*moment)(&f.Since), &f.Attempts,
+		err := rows.Scan(&f.Postback, &f.EventID, &f.Brand, &f.LeadID, &macros, (*tables.Time)(&f.Since), &f.Attempts,
 			&f.Error)
 		if err != nil {
 			return err
@@ -65,7 +66,7 @@ func Retry(ctx context.Context, m *mirror.Mirror, name string, ids ...int64) (nu
 	if !slices.Contains(known, name) {
 		return 0, fmt.Errorf("unknown postback %q; the database has %s", name, strings.Join(known, ", "))
 	}
-	now := momentOf(time.Now())
+	now := tables.Time(time.Now())
 	exec := func(statement string, args ...any) error {
 		result, err := m.DB().ExecContext(ctx, statement, args...)
 		if err != nil {
@@ -150,8 +151,8 @@ GROUP BY d.name ORDER BY d.name`
 	var all []Health
 	err := query(ctx, m.DB(), statement, nil, func(rows *sql.Rows) error {
 		var h Health
-		err := rows.Scan(&h.Name, (*moment)(&h.FailingSince), &h.Sent, &h.SkippedBeforeStart, &h.SkippedNoClickID,
-			&h.Waiting, &h.Failed, (*moment)(&h.Oldest), &h.Refusing)
+		err := rows.Scan(&h.Name, (*tables.Time)(&h.FailingSince), &h.Sent, &h.SkippedBeforeStart, &h.SkippedNoClickID,
+			&h.Waiting, &h.Failed, (*tables.Time)(&h.Oldest), &h.Refusing)
 		all = append(all, h)
 		return err
 	})

@@ -103,11 +103,17 @@ func (w *world) open() {
 func (w *world) save(leads ...clixnow.Lead) {
 	w.t.Helper()
 	for _, lead := range leads {
-		require.NoError(w.t, w.mirror.Transact(w.t.Context(), "test", func(ctx context.Context, tx *sql.Tx) error {
-			_, err := w.mirror.Apply(ctx, tx, "acme", []clixnow.Lead{lead})
-			return err
-		}))
+		w.saveAll([]clixnow.Lead{lead})
 	}
+}
+
+// saveAll saves leads in one transaction.
+func (w *world) saveAll(leads []clixnow.Lead) {
+	w.t.Helper()
+	require.NoError(w.t, w.mirror.Transact(w.t.Context(), "test", func(ctx context.Context, tx *sql.Tx) error {
+		_, err := w.mirror.Apply(ctx, tx, "acme", leads)
+		return err
+	}))
 }
 
 // destination returns a destination for all events, at the tracker. It sends

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/store/internal/tables"
 	"github.com/clixnow/clixnow-go/store/mirror"
 )
 
@@ -23,36 +24,6 @@ type item struct {
 	values       string
 	attempts     int
 	failingSince time.Time
-}
-
-// moment is a time in a column. Both databases keep microseconds. In SQLite it
-// is a text that sorts by time. The zero time is NULL.
-type moment time.Time
-
-const momentFormat = "2006-01-02T15:04:05.000000Z"
-
-func momentOf(t time.Time) any {
-	if t.IsZero() {
-		return nil
-	}
-	return t.UTC().Format(momentFormat)
-}
-
-// Scan implements sql.Scanner.
-func (m *moment) Scan(value any) error {
-	switch value := value.(type) {
-	case nil:
-		*m = moment{}
-	case time.Time:
-		*m = moment(value.UTC())
-	case string:
-		parsed, err := time.Parse(momentFormat, value)
-		*m = moment(parsed)
-		return err
-	default:
-		return fmt.Errorf("unexpected type %T of a time", value)
-	}
-	return nil
 }
 
 // reader is the name of a destination in mirror_readers.
@@ -70,7 +41,7 @@ func (s *Sender) register(ctx context.Context, d *destination, from time.Time) e
 		from = time.Now()
 	}
 	err := s.mirror.Transact(ctx, "add a postback", func(ctx context.Context, tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, insert, d.Name, momentOf(from))
+		result, err := tx.ExecContext(ctx, insert, d.Name, tables.Time(from))
 		if err != nil {
 			return err
 		}
@@ -83,8 +54,8 @@ func (s *Sender) register(ctx context.Context, d *destination, from time.Time) e
 	if err != nil {
 		return err
 	}
-	err = s.mirror.DB().QueryRowContext(ctx, load, d.Name).Scan((*moment)(&d.startsAt), &d.failures,
-		(*moment)(&d.failingSince), (*moment)(&d.pausedUntil))
+	err = s.mirror.DB().QueryRowContext(ctx, load, d.Name).Scan((*tables.Time)(&d.startsAt), &d.failures,
+		(*tables.Time)(&d.failingSince), (*tables.Time)(&d.pausedUntil))
 	if err != nil {
 		return fmt.Errorf("%w: read the state of a postback: %w", mirror.ErrDatabase, err)
 	}
@@ -201,7 +172,7 @@ func (s *Sender) enqueue(ctx context.Context, d *destination) (more bool, err er
 		} else if err := tx.QueryRowContext(ctx, selectLastEvent).Scan(&cursor); err != nil {
 			return err
 		}
-		now, tooOld, noClick := momentOf(time.Now()), 0, 0
+		now, tooOld, noClick := tables.Time(time.Now()), 0, 0
 		for i := range events {
 			e := &events[i]
 			switch {
@@ -250,8 +221,8 @@ func newEvents(ctx context.Context, tx *sql.Tx, d *destination, after int64) (al
 	statement := fmt.Sprintf(selectEvents, strings.Join(kinds, ", "))
 	err = query(ctx, tx, statement, args, func(rows *sql.Rows) error {
 		var e event
-		err := rows.Scan(&e.ID, &e.Brand, &e.LeadID, &e.Kind, &e.Status, (*moment)(&e.FTDDate),
-			(*moment)(&e.UpdatedOn), (*moment)(&e.RecordedAt), &e.first, (*moment)(&e.createdOn),
+		err := rows.Scan(&e.ID, &e.Brand, &e.LeadID, &e.Kind, &e.Status, (*tables.Time)(&e.FTDDate),
+			(*tables.Time)(&e.UpdatedOn), (*tables.Time)(&e.RecordedAt), &e.first, (*tables.Time)(&e.createdOn),
 			&e.lead.ClickID, &e.lead.Sub2, &e.lead.SubCampaign, &e.lead.Keyword, &e.lead.Placement)
 		all = append(all, e)
 		return err
@@ -290,9 +261,10 @@ WHERE destination = $1 AND state = 'waiting' AND due_at <= $2 AND NOT EXISTS (
 	SELECT 1 FROM postback_queue p WHERE p.destination = q.destination AND p.brand = q.brand
 		AND p.lead_id = q.lead_id AND p.state = 'waiting' AND p.event_id < q.event_id)
 ORDER BY due_at, event_id LIMIT $3`
-	err = query(ctx, s.mirror.DB(), statement, []any{d.Name, momentOf(time.Now()), limit}, func(rows *sql.Rows) error {
+	args := []any{d.Name, tables.Time(time.Now()), limit}
+	err = query(ctx, s.mirror.DB(), statement, args, func(rows *sql.Rows) error {
 		var i item
-		err := rows.Scan(&i.eventID, &i.values, &i.attempts, (*moment)(&i.failingSince))
+		err := rows.Scan(&i.eventID, &i.values, &i.attempts, (*tables.Time)(&i.failingSince))
 		items = append(items, i)
 		return err
 	})
@@ -329,21 +301,21 @@ func (s *Sender) save(ctx context.Context, d *destination, items []item, outcome
 					givenUp++
 				}
 				due := now.Add(max(backoff(item.attempts+1), o.retryAfter))
-				_, err = tx.ExecContext(ctx, refused, d.Name, item.eventID, item.attempts+1, momentOf(since),
-					momentOf(due), o.err.Error(), state)
+				_, err = tx.ExecContext(ctx, refused, d.Name, item.eventID, item.attempts+1, tables.Time(since),
+					tables.Time(due), o.err.Error(), state)
 			}
 			if err != nil {
 				return err
 			}
 		}
-		args := []any{d.Name, sent, d.failures, momentOf(d.failingSince), momentOf(d.pausedUntil)}
+		args := []any{d.Name, sent, d.failures, tables.Time(d.failingSince), tables.Time(d.pausedUntil)}
 		_, err := tx.ExecContext(ctx, state, args...)
 		broken := slices.IndexFunc(outcomes, func(o outcome) bool { return o.everyone && !o.stopped })
 		if err != nil || broken < 0 || d.failures == 0 || now.Sub(d.failingSince) < giveUpAfter {
 			return err
 		}
 		result, err := tx.ExecContext(ctx, expire, d.Name, outcomes[broken].err.Error(),
-			momentOf(now.Add(-giveUpAfter)))
+			tables.Time(now.Add(-giveUpAfter)))
 		if err != nil {
 			return err
 		}

@@ -76,20 +76,36 @@ func (s Settings) client(opts []clixnow.Option) (*clixnow.Client, error) {
 // Clients returns a client for each configured brand, or only for the brand
 // that --brand or the environment names.
 func (a *App) Clients(ctx context.Context, opts ...clixnow.Option) ([]*clixnow.Client, error) {
-	file, path, err := a.load()
+	file, _, err := a.load()
 	if a.Demo || err != nil || len(file.Brands) < 2 || cmp.Or(a.Brand, a.Getenv("CLIXNOW_BRAND")) != "" {
 		client, err := a.Client(ctx, opts...)
 		return []*clixnow.Client{client}, err
 	}
+	return a.clientsOf(ctx, slices.Sorted(maps.Keys(file.Brands)), opts)
+}
+
+// ClientsInOrder is Clients for these brands, unless --brand or the environment
+// names one. Without brands it is Clients.
+func (a *App) ClientsInOrder(
+	ctx context.Context, brands []string, opts ...clixnow.Option,
+) ([]*clixnow.Client, error) {
+	if a.Demo || len(brands) == 0 || cmp.Or(a.Brand, a.Getenv("CLIXNOW_BRAND")) != "" {
+		return a.Clients(ctx, opts...)
+	}
+	return a.clientsOf(ctx, brands, opts)
+}
+
+func (a *App) clientsOf(ctx context.Context, brands []string, opts []clixnow.Option) ([]*clixnow.Client, error) {
 	names := []string{"CLIXNOW_TOKEN", "CLIXNOW_TOKEN_FILE", "CLIXNOW_BASE_URL"}
 	isSet := func(name string) bool { return a.Getenv(name) != "" }
-	if a.TokenFile+a.BaseURL != "" || slices.ContainsFunc(names, isSet) {
+	if len(brands) > 1 && (a.TokenFile+a.BaseURL != "" || slices.ContainsFunc(names, isSet)) {
+		_, path, _ := a.load() // it has just been read
 		return nil, Usage("a token or an address on the command line or in the environment is for one brand, but %s "+
 			"has several: give --brand", path)
 	}
 	var clients []*clixnow.Client
 	var faults []error
-	for _, brand := range slices.Sorted(maps.Keys(file.Brands)) {
+	for _, brand := range brands {
 		one := *a
 		one.Brand = brand
 		settings, err := one.Settings()

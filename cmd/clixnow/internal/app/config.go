@@ -51,6 +51,7 @@ type configuration struct {
 	Brand     string                 `toml:"brand"`
 	Brands    map[string]Settings    `toml:"brands"`
 	Postbacks []postback.Destination `toml:"postbacks"`
+	Gateway   Gateway                `toml:"gateway"`
 }
 
 // Postbacks returns the destinations of postbacks that the configuration file
@@ -169,6 +170,7 @@ func ReadSecret(path string) (string, error) {
 // load reads the configuration file. It returns the path also if there is no
 // file, or a mistake in it.
 func (a *App) load() (file configuration, path string, err error) {
+	file.Gateway = defaultGateway()
 	path = cmp.Or(a.ConfigFile, a.Getenv("CLIXNOW_CONFIG"))
 	optional := path == ""
 	if optional {

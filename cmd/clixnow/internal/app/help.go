@@ -46,6 +46,21 @@ user: ~/.config on Linux. It is written in TOML:
   url = "https://tracker.example.com/KEY/postback"
   events = ["deposited"]       # and created, status changed, deposit withdrawn
 
+  [gateway]                    # clixnow serve and clixnow work
+  brands = ["acme", "beta"]    # the order in which they are tried; or by name
+  origins = ["https://landing.example"]  # pages that may post from a browser
+  secret_file = "gateway.secret"         # servers send it as a bearer token
+  trusted_proxies = ["10.0.0.0/8"]       # whose X-Forwarded-For counts
+  rate = 30                    # sign-ups per minute and address; 0: no limit
+  keep = "2160h"               # settled sign-ups are deleted then; 0: never
+  form_countries = ["CH"]      # of the form; or those of the brands
+  texts_file = "texts.toml"    # other texts: see "clixnow help texts"
+
+  [gateway.admin]
+  password_file = "admin.htpasswd"       # lines user:hash, with bcrypt
+  user_header = "X-Forwarded-User"       # if a trusted proxy checks the login
+  hosts = ["leads.example"]    # hosts besides those of loopback
+
 The token is never the value of a flag, and is never printed. A token file
 is read again for each request, so a new token needs no restart.
 

@@ -1,4 +1,4 @@
-// Package database opens the database of a mirror by its address.
+// Package database opens the database of a mirror or an outbox by its address.
 package database
 
 import (
@@ -19,6 +19,7 @@ import (
 
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 	"github.com/clixnow/clixnow-go/store/mirror"
+	"github.com/clixnow/clixnow-go/store/outbox"
 )
 
 // Database is an open database.
@@ -33,34 +34,81 @@ type Database struct {
 // Open opens a PostgreSQL database by its URL, or an SQLite database by its
 // file name. It does not connect yet. Its errors never show a password.
 func Open(address string) (*Database, error) {
-	if strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://") {
-		config, err := pgx.ParseConfig(address)
-		if err != nil { // err is left out, because it can contain a part of the password
-			return nil, app.Usage("--db is not a valid URL; in the user and the password write %%2F for / and " +
-				"%%40 for @")
-		}
-		name := fmt.Sprintf("%s on %s", config.Database, config.Host)
-		return &Database{stdlib.OpenDB(*config), mirror.PostgreSQL, name}, nil
-	}
-	// Such an address may contain a password. It must not be used as a file
-	// name, because file names are shown.
-	if strings.Contains(address, "://") || strings.Contains(address, "password=") {
-		return nil, app.Usage("--db is neither a postgres:// URL nor a file name")
-	}
-	if _, err := os.Stat(filepath.Dir(address)); err != nil {
-		return nil, app.Usage("--db: %w", err)
-	}
-	if err := checkFile(address); err != nil {
+	db, isFile, name, err := open(address, sqliteAddress)
+	if err != nil {
 		return nil, err
 	}
-	file := url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(address)}).EscapedPath()}
+	if isFile {
+		return &Database{db, mirror.SQLite, name}, nil
+	}
+	return &Database{db, mirror.PostgreSQL, name}, nil
+}
+
+// sqliteAddress returns the address by which the SQLite file of a mirror is
+// opened.
+func sqliteAddress(path string) string {
+	file := url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath()}
 	file.RawQuery = url.Values{
 		// With WAL, other processes can read during a write.
 		"_pragma": {"busy_timeout(20000)", "journal_mode(WAL)", "synchronous(FULL)"},
 		"_txlock": {"immediate"},
 	}.Encode()
-	db, err := sql.Open("sqlite", file.String())
-	return &Database{db, mirror.SQLite, address}, err
+	return file.String()
+}
+
+// Outbox is an open database of an outbox.
+type Outbox struct {
+	*sql.DB
+	// Dialect is the kind of database.
+	Dialect outbox.Dialect
+	// Name is for people. It has no password.
+	Name string
+}
+
+// OpenOutbox is Open for an outbox. It creates an SQLite file that only its
+// owner can read.
+func OpenOutbox(address string) (*Outbox, error) {
+	db, isFile, name, err := open(address, outbox.SQLiteAddress)
+	switch {
+	case err != nil:
+		return nil, err
+	case isFile:
+		file, err := os.OpenFile(address, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the user names the file
+		if err != nil {
+			return nil, app.Usage("--db: %w", err)
+		}
+		return &Outbox{db, outbox.SQLite, name}, file.Close()
+	}
+	// Each sign-up that is being registered may use a connection for a moment.
+	const connections = 30
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	return &Outbox{db, outbox.PostgreSQL, name}, nil
+}
+
+// open opens a database. toAddress returns the address of an SQLite file.
+func open(address string, toAddress func(path string) string) (db *sql.DB, isFile bool, name string, err error) {
+	if strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://") {
+		config, err := pgx.ParseConfig(address)
+		if err != nil { // err is left out, because it can contain a part of the password
+			return nil, false, "", app.Usage("--db is not a valid URL; in the user and the password write %%2F for / " +
+				"and %%40 for @")
+		}
+		return stdlib.OpenDB(*config), false, fmt.Sprintf("%s on %s", config.Database, config.Host), nil
+	}
+	// Such an address may contain a password. It must not be used as a file
+	// name, because file names are shown.
+	if strings.Contains(address, "://") || strings.Contains(address, "password=") {
+		return nil, false, "", app.Usage("--db is neither a postgres:// URL nor a file name")
+	}
+	if _, err := os.Stat(filepath.Dir(address)); err != nil {
+		return nil, false, "", app.Usage("--db: %w", err)
+	}
+	if err := checkFile(address); err != nil {
+		return nil, false, "", err
+	}
+	db, err = sql.Open("sqlite", toAddress(address))
+	return db, true, address, err
 }
 
 // checkFile returns an error if a file exists and is no SQLite database. An
@@ -78,7 +126,7 @@ func checkFile(path string) error {
 	defer func() { _ = file.Close() }()
 	begin := make([]byte, len(magic))
 	if _, err := io.ReadFull(file, begin); err != nil || string(begin) != magic {
-		return app.Usage("%s is not a database of \"clixnow sync\"; give another --db", path)
+		return app.Usage("%s is not an SQLite database; give another --db", path)
 	}
 	return nil
 }

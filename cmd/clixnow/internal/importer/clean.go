@@ -10,11 +10,11 @@ import (
 	"sync"
 	"unicode"
 
-	"github.com/nyaruka/phonenumbers"
 	"golang.org/x/text/language"
 	"golang.org/x/text/language/display"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/typed"
 )
 
 // cleaner turns the values of a file into those of a lead. Its errors say what
@@ -70,25 +70,14 @@ var (
 	fraction   = regexp.MustCompile(`^(\d+)\.0+$`)
 )
 
-// Tidy returns a value without the characters that one cannot see: those of
-// direction, width and joining, control characters, and spaces around it. It
-// keeps line breaks inside it, and the joiners that some scripts need.
+// Tidy returns a value as typed.Text does. It refuses what a spreadsheet has
+// broken.
 func Tidy(value string) (string, error) {
 	// ="0041" tells a spreadsheet to keep the zeros.
 	if inner, ok := strings.CutPrefix(value, `="`); ok && strings.HasSuffix(inner, `"`) {
 		value = inner[:len(inner)-1]
 	}
-	value = strings.TrimSpace(strings.Map(func(c rune) rune {
-		switch {
-		case c == '\n', c == '\u200c', c == '\u200d':
-			return c
-		case c == '\t', unicode.In(c, unicode.Zs, unicode.Zl, unicode.Zp):
-			return ' '
-		case unicode.In(c, unicode.Cf, unicode.Cc):
-			return -1
-		}
-		return c
-	}, value))
+	value = typed.Text(value)
 	switch {
 	case errorValue.MatchString(value):
 		return "", errors.New("is an error of a spreadsheet")
@@ -153,47 +142,20 @@ func (c *cleaner) phone(value, country string) (string, error) {
 	if err != nil {
 		return value, err
 	}
-	const separators = "()./·−"
-	isOther := false
-	digits := strings.Map(func(r rune) rune {
-		switch {
-		case r >= '0' && r <= '9', r == '+':
-			return r
-		case !unicode.In(r, unicode.Pd, unicode.Zs) && !strings.ContainsRune(separators, r):
-			isOther = true
-		}
-		return -1
-	}, strings.Replace(plain, "＋", "+", 1))
-	if rest, ok := strings.CutPrefix(digits, "00"); ok {
-		digits = "+" + rest
-	}
-	switch {
-	case isOther, digits == "", strings.LastIndexByte(digits, '+') > 0:
-		return value, errors.New("must be one phone number")
-	case digits[0] != '+' && c.region == "":
-		return value, errors.New("has no country code: write it like +41795550190, or give --default-country")
-	}
 	region := c.region
-	if code, err := c.country(strings.TrimSpace(country)); err == nil && phonenumbers.GetSupportedRegions()[code] {
+	if code, err := c.country(strings.TrimSpace(country)); region != "" && err == nil && typed.IsRegion(code) {
 		region = code
 	}
-	number, err := phonenumbers.Parse(digits, region)
-	if err == nil && digits[0] != '+' {
-		// A spreadsheet may have removed the "+".
-		other, otherErr := phonenumbers.Parse("+"+digits, "")
-		isNational, isValid := phonenumbers.IsValidNumber(number), otherErr == nil && phonenumbers.IsValidNumber(other)
-		switch {
-		case isValid && (!isNational || *other.CountryCode == *number.CountryCode):
-			number = other
-		case isNational == isValid: // the number fits neither country, or both
-			return value, fmt.Errorf("is not clearly of %s: write it with its country code, like +41795550190", region)
-		}
+	number, err := typed.Phone(plain, region)
+	switch {
+	case errors.Is(err, typed.ErrNoCountryCode):
+		return value, errors.New("has no country code: write it like +41795550190, or give --default-country")
+	case errors.Is(err, typed.ErrUnclear):
+		return value, fmt.Errorf("is not clearly of %s: write it with its country code, like +41795550190", region)
+	case err != nil:
+		return value, err
 	}
-	if err != nil || phonenumbers.IsPossibleNumberWithReason(number) != phonenumbers.IS_POSSIBLE {
-		return value,
-			errors.New("is not a possible phone number: it is too short, too long or has a wrong country code")
-	}
-	return phonenumbers.Format(number, phonenumbers.E164), nil
+	return number, nil
 }
 
 // country suggests the code for the name of a country or a code of three

@@ -149,7 +149,7 @@ func TestEscapeFormula(t *testing.T) {
 		"''=1":         "'''=1",
 		"'":            "'",
 	} {
-		assert.Equal(t, want, escapeFormula(value))
-		assert.Equal(t, value, UnescapeFormula(escapeFormula(value)))
+		assert.Equal(t, want, EscapeFormula(value))
+		assert.Equal(t, value, UnescapeFormula(EscapeFormula(value)))
 	}
 }

@@ -141,7 +141,7 @@ func (t *csvFile) write(values []string, further ...string) {
 	record := append([]string(nil), values...)
 	record = append(record, further...)
 	for i, value := range record {
-		record[i] = escapeFormula(value)
+		record[i] = EscapeFormula(value)
 	}
 	_ = t.Write(record)
 	t.rows++
@@ -185,16 +185,16 @@ func isFormula(value string) bool {
 	return value != "" && strings.ContainsRune("=+-@\t\r", rune(value[0]))
 }
 
-// escapeFormula puts an apostrophe in front of a value that is a formula, or
+// EscapeFormula puts an apostrophe in front of a value that is a formula, or
 // looks like an escaped one.
-func escapeFormula(value string) string {
+func EscapeFormula(value string) string {
 	if isFormula(value) {
 		return "'" + value
 	}
 	return value
 }
 
-// UnescapeFormula undoes escapeFormula.
+// UnescapeFormula undoes EscapeFormula.
 func UnescapeFormula(value string) string {
 	if isFormula(value) {
 		return strings.TrimPrefix(value, "'")

@@ -21,6 +21,7 @@ import (
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/loopback"
 )
 
 //go:embed page text
@@ -237,11 +238,5 @@ func (m *mock) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // loopback it refuses other names, because a page of a site in the developer's
 // browser may have made its name point to this machine (DNS rebinding).
 func (m *mock) isAllowed(host string) bool {
-	name := host
-	if withoutPort, _, err := net.SplitHostPort(host); err == nil {
-		name = withoutPort
-	}
-	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
-	return !m.isLocal || net.ParseIP(name).IsLoopback() || name == "localhost" ||
-		strings.HasSuffix(name, ".localhost") || slices.Contains(m.settings.hosts, name)
+	return !m.isLocal || loopback.Allows(host, m.settings.hosts...)
 }

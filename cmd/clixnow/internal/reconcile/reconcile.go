@@ -31,7 +31,7 @@ example before an invoice. Each difference is a finding.
 Each FILE is a CSV or .xlsx file: results.csv of "clixnow import", or any file
 with a column of lead ids or click ids (leadId, lead_id, clickId, click_id ...).
 Columns of email, registered, deposit (a date, yes or no) and brand are compared
-too. --db adds the sign-ups of an outbox. Formats are recognised as "clixnow
+too. --db adds sign-ups of "clixnow serve". Formats are recognised as "clixnow
 import" does it.
 
 The table counts the findings. -o csv prints them for the account manager, and
@@ -70,7 +70,7 @@ func Command(a *app.App) *cobra.Command {
 		Short: "Compare registrations of ours with the brand's leads", Long: help,
 		Example: `  clixnow reconcile --demo
   clixnow reconcile --from 2026-10-01 leads.csv.import/results.csv
-  clixnow reconcile --from 2026-10-01 --to 2026-10-31 --db outbox.db -o csv
+  clixnow reconcile --from 2026-10-01 --to 2026-10-31 --db signups.db -o csv
   clixnow reconcile --from 2026-10-01 crm.xlsx --map 'Broker ID=leadId'`,
 	}
 	flags := cmd.Flags()
@@ -80,7 +80,7 @@ func Command(a *app.App) *cobra.Command {
 	flags.DurationVar(&s.lag, "lag", time.Hour, "what is younger than this `DURATION` counts as too young to tell")
 	flags.StringSliceVar(&s.mapping, "map", nil, "meanings of columns with other names, as `COLUMN=MEANING,...`; "+
 		"MEANING is leadId, clickId, email, registered, deposit, brand, or - to leave out")
-	flags.StringVar(&s.db, "db", "", "the SQLite `FILE` or postgres:// URL of an outbox")
+	flags.StringVar(&s.db, "db", "", "the SQLite `FILE` or postgres:// URL of \"clixnow serve\"")
 	flags.BoolVar(&s.emails, "emails", false, "print emails too; without it they are compared and not printed")
 	format := app.FormatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, files []string) error {

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/loopback"
 	"github.com/clixnow/clixnow-go/store/mirror"
 	"github.com/clixnow/clixnow-go/store/postback"
 )
@@ -71,7 +72,7 @@ func (m *monitor) setSender(sender *postback.Sender) {
 // listen serves /healthz and /metrics.
 func (m *monitor) listen(ctx context.Context, address string, log *slog.Logger) (closeServer func(), err error) {
 	host, _, err := net.SplitHostPort(address)
-	if err != nil || !isLoopback(host) {
+	if err != nil || !loopback.IsName(host) {
 		return nil, app.Usage("--listen must be a loopback address such as 127.0.0.1:9100")
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
@@ -83,9 +84,7 @@ func (m *monitor) listen(ctx context.Context, address string, log *slog.Logger) 
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(
 		func(w http.ResponseWriter, r *http.Request) {
-			// The page of another site could read this in a browser of this
-			// machine, if that site changes its DNS to a loopback address.
-			if host, _, err := net.SplitHostPort(r.Host); err != nil || !isLoopback(host) {
+			if !loopback.Allows(r.Host) {
 				http.Error(w, "this serves this machine only", http.StatusForbidden)
 				return
 			}
@@ -95,8 +94,6 @@ func (m *monitor) listen(ctx context.Context, address string, log *slog.Logger) 
 	log.Info("serving /healthz and /metrics", "address", listener.Addr().String())
 	return func() { _ = server.Close() }, nil
 }
-
-func isLoopback(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
 
 // health answers 200 if each brand can be followed, and else 503. It also shows
 // the state of each postback.

@@ -1,5 +1,4 @@
 -- +goose Up
--- Times are in milliseconds since 1970. 0 and '' mean none.
 CREATE TABLE outbox_signups (
 	id            TEXT PRIMARY KEY,
 	click_hash    TEXT NOT NULL,                -- SHA-256 of the click id, because a visitor chooses its length
@@ -7,13 +6,13 @@ CREATE TABLE outbox_signups (
 	lead          TEXT NOT NULL,                -- the request in JSON, without the password
 	search        TEXT NOT NULL,                -- what people search for, in lower case
 	status        TEXT NOT NULL,
-	created_at    BIGINT NOT NULL,
+	created_at    TIMESTAMPTZ NOT NULL,
 	tries         BIGINT NOT NULL DEFAULT 0,    -- grows with each claim and each correction
 	waits         BIGINT NOT NULL DEFAULT 0,    -- how many waits of the long schedule are used
 	attempt_brand TEXT NOT NULL DEFAULT '',     -- the brand that may have the lead
-	attempt_since BIGINT NOT NULL DEFAULT 0,
-	next_try_at   BIGINT NOT NULL DEFAULT 0,
-	settled_at    BIGINT NOT NULL DEFAULT 0,
+	attempt_since TIMESTAMPTZ,
+	next_try_at   TIMESTAMPTZ,                  -- NULL while it is tried
+	settled_at    TIMESTAMPTZ,
 	brand         TEXT NOT NULL DEFAULT '',     -- the brand that took the lead
 	lead_id       BIGINT NOT NULL DEFAULT 0,
 	redirect_url  TEXT NOT NULL DEFAULT '',     -- a secret: it logs the lead in at the brand
@@ -28,7 +27,10 @@ CREATE TABLE outbox_signups (
 -- This prevents a second sign-up by a double click. After a refusal, a new
 -- sign-up can have the same click id.
 CREATE UNIQUE INDEX outbox_signups_click ON outbox_signups (click_hash) WHERE status <> 'refused';
+CREATE INDEX outbox_signups_created ON outbox_signups (created_at, id);
+CREATE INDEX outbox_signups_status ON outbox_signups (status, created_at, id);
+CREATE INDEX outbox_signups_settled ON outbox_signups (settled_at) WHERE settled_at IS NOT NULL;
+CREATE INDEX outbox_signups_redirect ON outbox_signups (settled_at) WHERE redirect_url <> '';
+
 -- Check writes to this table.
-CREATE TABLE outbox_check (id BIGINT PRIMARY KEY, checked_at BIGINT NOT NULL);
-CREATE INDEX outbox_signups_status ON outbox_signups (status, created_at);
-CREATE INDEX outbox_signups_settled ON outbox_signups (settled_at) WHERE settled_at > 0;
+CREATE TABLE outbox_check (id BIGINT PRIMARY KEY, checked_at TIMESTAMPTZ NOT NULL);

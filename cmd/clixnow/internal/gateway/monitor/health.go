@@ -55,12 +55,12 @@ func (m *Monitor) state(ctx context.Context) state {
 // problems returns a line for each cause that needs a person.
 func (s state) problems() (lines []string) {
 	if s.err != nil {
-		lines = append(lines, "the database "+databaseProblem(s.err)+": "+app.Printable(app.Text(s.err)))
+		lines = append(lines, "the database "+databaseProblem(s.err)+": "+textOf(s.err))
 	}
 	pending := s.counts[outbox.Pending]
 	switch age := s.at.Sub(pending.Oldest).Round(time.Second); {
 	case !pending.Due.IsZero() && s.at.Sub(pending.Due) > maxDue:
-		lines = append(lines, "the queue does not move: a sign-up waits for a free worker since "+stamp(pending.Due))
+		lines = append(lines, "the queue is behind: a sign-up waits for a free worker since "+stamp(pending.Due))
 	case !pending.Oldest.IsZero() && age > maxAge:
 		lines = append(lines, fmt.Sprintf("the queue is old: the oldest of %d waiting sign-ups was accepted at %s",
 			pending.Number, stamp(pending.Oldest)))
@@ -69,7 +69,7 @@ func (s state) problems() (lines []string) {
 		if b.Err == nil {
 			continue
 		}
-		text := app.Printable(app.Text(b.Err))
+		text := textOf(b.Err)
 		switch {
 		case clixnow.ReasonOf(b.Err) == clixnow.ReasonAccess:
 			lines = append(lines, fmt.Sprintf("the brand %s refuses the access since %s: check its token and its "+
@@ -79,6 +79,11 @@ func (s state) problems() (lines []string) {
 		}
 	}
 	return lines
+}
+
+// textOf returns the text of an error in one line.
+func textOf(err error) string {
+	return app.Printable(strings.Join(strings.Fields(app.Text(err)), " "))
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

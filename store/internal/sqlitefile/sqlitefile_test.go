@@ -1,0 +1,97 @@
+package sqlitefile_test
+
+import (
+	"context"
+	"database/sql"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
+
+	"github.com/clixnow/clixnow-go/store/internal/sqlitefile"
+)
+
+func open(t *testing.T, address string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", address)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, db.Close()) })
+	return db
+}
+
+func TestPrepare(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"signups.db", "a name?#%&.db", "it's.db", "\u00e4.db"} {
+		folder := t.TempDir()
+		path := filepath.Join(folder, name)
+		require.NoError(t, os.WriteFile(path, nil, 0o644))
+		db := open(t, sqlitefile.Address(path))
+		_, err := db.ExecContext(t.Context(), "CREATE TABLE numbers (n INTEGER)")
+		require.NoError(t, err)
+		require.NoError(t, sqlitefile.Prepare(t.Context(), db))
+		files, err := os.ReadDir(folder)
+		require.NoError(t, err)
+		assert.Len(t, files, 3, "the file is where its name says")
+		for _, file := range files {
+			info, err := file.Info()
+			require.NoError(t, err)
+			assert.Equal(t, os.FileMode(0o600), info.Mode().Perm(), file.Name())
+		}
+	}
+	for _, address := range []string{":memory:", filepath.Join(t.TempDir(), "plain.db")} {
+		require.Error(t, sqlitefile.Prepare(t.Context(), open(t, address)), address)
+	}
+}
+
+func TestLock(t *testing.T) {
+	t.Parallel()
+	address := sqlitefile.Address(filepath.Join(t.TempDir(), "test.db"))
+	first, second := open(t, address), open(t, address)
+	unlock, err := sqlitefile.Lock(t.Context(), first, time.Second)
+	require.NoError(t, err)
+	_, err = sqlitefile.Lock(t.Context(), second, 10*time.Millisecond)
+	require.ErrorContains(t, err, "locked")
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = sqlitefile.Lock(ended, second, time.Hour)
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = second.ExecContext(t.Context(), "CREATE TABLE numbers (n INTEGER)")
+	require.NoError(t, err, "the database itself is not locked")
+	time.AfterFunc(20*time.Millisecond, unlock)
+	unlock, err = sqlitefile.Lock(t.Context(), second, time.Hour)
+	require.NoError(t, err, "it waits for the other one")
+	unlock()
+}
+
+// TestCheckpoint checks that the write-ahead log is emptied, unless a reader
+// needs it, and that a later statement waits for a lock again.
+func TestCheckpoint(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "test.db")
+	db, reader := open(t, sqlitefile.Address(path)), open(t, sqlitefile.Address(path))
+	db.SetMaxOpenConns(1)
+	size := func() int64 {
+		info, err := os.Stat(path + "-wal")
+		require.NoError(t, err)
+		return info.Size()
+	}
+	_, err := db.ExecContext(t.Context(), "CREATE TABLE numbers (n INTEGER)")
+	require.NoError(t, err)
+	rows, err := reader.QueryContext(t.Context(), "SELECT name FROM sqlite_master")
+	require.NoError(t, err)
+	require.True(t, rows.Next())
+	_, err = db.ExecContext(t.Context(), "INSERT INTO numbers (n) VALUES (1)")
+	require.NoError(t, err)
+	require.NoError(t, sqlitefile.Checkpoint(t.Context(), db))
+	assert.Positive(t, size())
+	require.NoError(t, rows.Close())
+	require.NoError(t, sqlitefile.Checkpoint(t.Context(), db))
+	assert.Zero(t, size())
+	var timeout int
+	require.NoError(t, db.QueryRowContext(t.Context(), "PRAGMA busy_timeout").Scan(&timeout))
+	assert.Equal(t, 20_000, timeout)
+}
