@@ -17,20 +17,47 @@ import (
 type BrandState struct {
 	// Brand is the brand.
 	Brand string
-	// Err is why the brand cannot be used at the moment. Its reason is
-	// ReasonAccess if the token is wrong. Nil means that it works, or that it
-	// was not tried.
+	// Err is why the brand could not be used when it was last tried. Nil means
+	// that it works, or that it was not tried.
 	Err error
-	// Since is when Err became nil, or not nil. A zero time means that the
-	// brand was not tried.
+	// Since is when the brand began to work, to fail, or to refuse the access.
+	// A zero time means that none of them is known.
 	Since time.Time
+	// TriedAt is when the last attempt at the brand ended. A zero time means
+	// that the brand was not tried.
+	TriedAt time.Time
 
-	// failures is the number of failures since the last success.
+	// failures is the number of failures since the brand last worked or refused
+	// the access.
 	failures int
-	// loggedAt is the time of the last line about the brand. loggedFault
-	// reports that the line was about a failure.
-	loggedAt    time.Time
-	loggedFault bool
+	// logged is what the last line about the brand says. loggedAt is its time.
+	logged   condition
+	loggedAt time.Time
+}
+
+// RefusesAccess reports whether the brand refuses the token or the host. This
+// also holds if only a search showed it, after an unknown outcome.
+func (s BrandState) RefusesAccess() bool { return conditionOf(s.Err) == refusesAccess }
+
+// condition is the condition of a brand.
+type condition int
+
+const (
+	works condition = iota
+	fails
+	refusesAccess
+)
+
+// conditionOf returns the condition that an error of fault shows.
+func conditionOf(err error) condition {
+	switch {
+	case err == nil:
+		return works
+	case clixnow.ReasonOf(err) == clixnow.ReasonAccess, errors.Is(err, clixnow.ErrUnauthorized),
+		errors.Is(err, clixnow.ErrForbidden):
+		return refusesAccess
+	}
+	return fails
 }
 
 // brands are the states of the brands. log must be set.
@@ -95,36 +122,49 @@ func fault(err error) error {
 	return err
 }
 
-// observe changes the state of a brand after an attempt. It writes one line for
-// a change of state, and at most one in a minute. A wrong token is a fault at
-// once. Other failures are one when there are three of them without a success.
+// observe changes the state of a brand after an attempt. A refused access shows
+// at once. Other failures show when there are three of them in a row.
+//
+// It writes one line for a change, and at most one in a minute. Only the first
+// line about a refused access does not wait for the minute to end.
 func (b *brands) observe(brand string, err error) {
 	const patience, quiet = 3, time.Minute
+	if errors.Is(err, context.Canceled) {
+		return // this process stops, which says nothing about the brand
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s, problem, now := b.state(brand), fault(err), time.Now()
-	access := clixnow.ReasonOf(problem) == clixnow.ReasonAccess
+	is := conditionOf(problem)
+	s.TriedAt = now
 	s.failures++
-	if problem == nil {
+	if is != fails {
 		s.failures = 0
 	}
-	if problem == nil || access || s.failures >= patience {
-		if s.Since.IsZero() || (s.Err == nil) != (problem == nil) {
-			s.Since = now
-		}
-		s.Err = problem
+	if is == fails && s.failures < patience {
+		is, problem = conditionOf(s.Err), s.Err
+	} else if s.Since.IsZero() {
+		s.Since = now
 	}
-	if (s.Err != nil) == s.loggedFault || now.Sub(s.loggedAt) < quiet {
+	changed := is != conditionOf(s.Err)
+	if s.Err = problem; changed {
+		s.Since = now
+	}
+	switch {
+	case is == refusesAccess && s.logged != refusesAccess:
+	case now.Sub(s.loggedAt) < quiet:
+		return
+	case is == s.logged && (is == works || !changed): // a fault can be new although no line says that it was away
 		return
 	}
-	s.loggedAt, s.loggedFault = now, s.Err != nil
-	switch {
-	case s.Err == nil:
+	s.logged, s.loggedAt = is, now
+	switch is {
+	case works:
 		b.log.Info("the brand works again", "brand", brand)
-	case access:
-		b.log.Error("the brand refuses the access: check the token and the host; its sign-ups wait", "brand", brand,
-			"error", s.Err)
-	default:
-		b.log.Error("the brand fails; its sign-ups are retried", "brand", brand, "error", s.Err)
+	case refusesAccess:
+		b.log.Error("the brand refuses the access: check the token and the host; sign-ups that need it wait",
+			"brand", brand, "error", s.Err)
+	case fails:
+		b.log.Error("the brand fails; sign-ups that need it are retried", "brand", brand, "error", s.Err)
 	}
 }

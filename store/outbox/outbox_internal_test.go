@@ -244,7 +244,7 @@ func TestBrandLines(t *testing.T) {
 		}
 		got := lines()
 		assert.Equal(t, 1, strings.Count(got, "\n"), got)
-		assert.Contains(t, got, "the brand fails; its sign-ups are retried")
+		assert.Contains(t, got, "the brand fails; sign-ups that need it are retried")
 		require.ErrorIs(t, b.state("acme").Err, clixnow.ErrNotSent)
 		time.Sleep(time.Minute)
 		for range 100 {
@@ -266,6 +266,97 @@ func TestBrandLines(t *testing.T) {
 		}
 		assert.Empty(t, lines())
 	})
+}
+
+// TestBrandChanges checks that no change of the cause is missed: neither in the
+// log, nor in Since.
+func TestBrandChanges(t *testing.T) {
+	t.Parallel()
+	down := fmt.Errorf("%w: refused", clixnow.ErrNotSent)
+	hidden := fmt.Errorf("%w: %w", clixnow.ErrOutcomeUnknown, response(401, ""))
+	denied := response(401, "")
+	const worksLine, failsLine = "the brand works again", "the brand fails; "
+	const accessLine = "the brand refuses the access: "
+	type step struct {
+		after time.Duration
+		err   error
+		// times is how often the brand is tried. 0 means once.
+		times int
+		// line is what the line begins with. "" means that there is none.
+		line string
+		// since reports that Since is the time of this step.
+		since bool
+	}
+	for name, steps := range map[string][]step{
+		"access soon after failures": {
+			{err: down, times: 3, line: failsLine, since: true},
+			{after: time.Second, err: denied, line: accessLine, since: true},
+		},
+		"access soon after it works again": {
+			{err: down, times: 3, line: failsLine, since: true},
+			{after: time.Hour, line: worksLine, since: true},
+			{after: time.Second, err: denied, line: accessLine, since: true},
+			{after: time.Second, err: denied},
+		},
+		"failures after access": {
+			{err: denied, line: accessLine, since: true},
+			{after: time.Hour, err: down, times: 2}, // they do not show that the token is right now
+			{after: time.Second, err: denied},
+			{after: time.Second, err: down, times: 3, line: failsLine, since: true},
+		},
+		"failures soon after access": {
+			{err: denied, line: accessLine, since: true},
+			{after: time.Second, err: down, times: 5, since: true},
+			{after: time.Minute, err: down, line: failsLine},
+		},
+		"works between without a line": {
+			{err: denied, line: accessLine, since: true},
+			{after: time.Second, since: true},
+			{after: time.Hour, err: denied, line: accessLine, since: true},
+			{after: time.Second, since: true},
+			{after: time.Hour, line: worksLine},
+		},
+		"short failure without a line": {
+			{err: down, times: 3, line: failsLine, since: true},
+			{after: time.Hour, line: worksLine, since: true},
+			{after: time.Second, err: down, times: 3, since: true},
+			{after: time.Hour, since: true},
+		},
+		"a search shows it": {{err: hidden, line: accessLine, since: true}},
+		"stops": {
+			{err: denied, line: accessLine, since: true},
+			{after: time.Hour, err: fmt.Errorf("%w: %w", clixnow.ErrNotSent, context.Canceled)},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				b := &brands{log: slog.New(slog.NewTextHandler(&log, nil))}
+				assert.Zero(t, b.state("acme").TriedAt)
+				for i, step := range steps {
+					time.Sleep(step.after)
+					for range max(1, step.times) {
+						b.observe("acme", step.err)
+					}
+					want := 0
+					if step.line != "" {
+						want = 1
+					}
+					assert.Equal(t, want, strings.Count(log.String(), "\n"), "step %d: %s", i, &log)
+					assert.Contains(t, log.String(), step.line, "step %d", i)
+					log.Reset()
+					s := b.state("acme")
+					assert.Equal(t, step.since, s.Since.Equal(time.Now()), "step %d: %s", i, s.Since)
+					if !errors.Is(step.err, context.Canceled) {
+						assert.True(t, s.TriedAt.Equal(time.Now()), "step %d: %s", i, s.TriedAt)
+					}
+				}
+				s := b.state("acme")
+				assert.Equal(t, s.Err != nil && !errors.Is(s.Err, clixnow.ErrNotSent), s.RefusesAccess())
+			})
+		})
+	}
 }
 
 func TestFaultOfBrand(t *testing.T) {

@@ -288,7 +288,7 @@ func (k kind) down(t *testing.T) {
 				eventually(t, func() bool { return r.get(t, id).Tries > 2 })
 			}
 			assert.Equal(t, 1, strings.Count(r.log.String(), "\n"), r.log)
-			assert.Contains(t, r.log.String(), "the brand fails; its sign-ups are retried")
+			assert.Contains(t, r.log.String(), "the brand fails; sign-ups that need it are retried")
 			api.down.Store(0)
 			for _, id := range ids {
 				require.Equal(t, outbox.Registered, r.wait(t, id).Status)

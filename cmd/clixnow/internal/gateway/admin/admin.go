@@ -154,13 +154,17 @@ func (a *admin) show(w http.ResponseWriter, r *http.Request, status int, page st
 	_, _ = html.WriteTo(w) // it fails if the client has closed the connection
 }
 
+// problemView is the data of a page with a problem.
+type problemView struct {
+	head
+
+	// Text is the problem. Link is the text of the link to Back.
+	Text, Link string
+}
+
 // problem writes a page with one sentence about a problem.
 func (a *admin) problem(w http.ResponseWriter, r *http.Request, status int, text string) {
-	a.show(w, r, status, "problem.html", struct {
-		head
-
-		Text string
-	}{a.head(r, "This did not work"), text})
+	a.show(w, r, status, "problem.html", problemView{a.head(r, "This did not work"), text, "Back to the list"})
 }
 
 // fail writes the response for an error of the outbox.

@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/csv"
 	"fmt"
 	"html"
@@ -13,7 +14,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -265,7 +268,8 @@ func TestWords(t *testing.T) {
 	s.fill(t.Context())
 	page := s.get(t, "/").text()
 	for _, want := range []string{
-		"acme refuses our access: its token or its host is wrong. Its sign-ups wait until that is fixed.",
+		"acme refuses our access: its token or its host is wrong. Sign-ups that need it wait until that is " +
+			"fixed.",
 		"beta refuses our access", "Waiting 7", "Needs a decision 2", "Refused 3", "Registered 60", "All 72",
 		"2 The brand refuses our access: check its token and its host.",
 		"3 beta did not answer clearly, so it may have the lead.", "1 It is tried now, or as soon as a worker is free.",
@@ -281,7 +285,7 @@ func TestWords(t *testing.T) {
 		},
 		"refused": {
 			"The brand takes no sign-ups from this country.", "The brand has this person already.",
-			"The brand refused it for a reason that this program does not know.",
+			"Given up by a person.",
 		},
 		"registered": {"acme has the lead, with the id 1234"},
 	} {
@@ -298,11 +302,146 @@ func TestWords(t *testing.T) {
 	assert.Contains(t, corrected,
 		"The visitor corrected it: email hå.72@example.com → corrected.by.visitor@example.com")
 	assert.Regexp(t, `Corrected by anna: phone \+41795550072 → \+41795559999`, corrected)
-	assert.Contains(t, find("click-65"), "Given up by anna")
+	assert.Contains(t, find("click-65"), "Refused Given up by anna. It is not retried.")
 	assert.Regexp(t,
 		`Refused by beta: the brand refused it for a reason that this program does not know .* took \d+`,
 		find("click-65"))
 	assert.Contains(t, find("click-60"), "Registered at acme")
+}
+
+// TestNextTry checks that only a sign-up that waits shows its next try.
+func TestNextTry(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	ctx := t.Context()
+	id := s.add(ctx).ID
+	for status, want := range map[string]bool{"pending": true, "doubtful": false, "refused": false} {
+		s.exec(ctx, "UPDATE outbox_signups SET status = $1, tries = 1, next_try_at = $2", status, ago(time.Minute))
+		for _, target := range []string{"/?status=" + status, "/signups/" + id} {
+			shown := strings.Contains(s.get(t, target).text(), "Next try: as soon as a worker is free.")
+			assert.Equal(t, want, shown, "%s: %s", status, target)
+		}
+		assert.Equal(t, want, s.csv(t, "/signups.csv")[1][14] != "", status)
+	}
+}
+
+// TestGivenUp checks that the page does not take what a person has decided for
+// the answer of a brand.
+func TestGivenUp(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	ctx := t.Context()
+	refused, doubtful := s.add(ctx).ID, s.add(ctx).ID
+	s.exec(ctx, "UPDATE outbox_signups SET status = 'doubtful', tries = 9, reason = 'no capacity'")
+	s.exec(ctx, `UPDATE outbox_signups SET attempt_brand = 'acme', attempt_since = created_at, reason = ''
+		WHERE id = $1`, doubtful)
+	for id, want := range map[string][2]string{
+		refused:  {"Given up by a person.", "It is not retried. You can correct it, or retry it."},
+		doubtful: {"Given up by a person, because acme may have the lead.", "It is not retried. You can retry it."},
+	} {
+		assert.Contains(t, s.get(t, "/signups/"+id).text(), "If a brand has the lead, it stays there.")
+		require.NoError(t, s.GiveUp(ctx, id, "anna"))
+		assert.Contains(t, s.get(t, "/?status=refused").text(), want[0])
+		page := s.get(t, "/signups/"+id).text()
+		assert.Contains(t, page, "Refused Given up by anna. "+want[1])
+		assert.NotContains(t, page, "The brand has this person already.")
+		assert.NotContains(t, page, "a reason that this program does not know")
+	}
+}
+
+// TestNotCorrectable checks that the page tells a try that is running from a
+// lead in doubt.
+func TestNotCorrectable(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	ctx := t.Context()
+	signup := s.add(ctx)
+	const running = "It is being tried now. Try again in a few seconds."
+	const doubt = "This is not possible, because acme may have the lead with these values."
+	for name, test := range map[string]struct {
+		status string
+		since  time.Duration
+		next   any
+		want   string
+	}{
+		"running":           {"pending", time.Second, nil, running},
+		"waits in doubt":    {"pending", time.Second, ago(-time.Minute), doubt},
+		"retried in doubt":  {"pending", time.Hour, nil, doubt},
+		"needs a decision":  {"doubtful", time.Second, nil, doubt},
+		"given up in doubt": {"refused", time.Second, nil, doubt},
+	} {
+		s.exec(ctx, `UPDATE outbox_signups SET tries = 1, attempt_brand = 'acme', status = $1, attempt_since = $2,
+			next_try_at = $3`, test.status, ago(test.since), test.next)
+		page := s.get(t, "/signups/"+signup.ID)
+		assert.Contains(t, page.text(), test.want, name)
+		assert.NotContains(t, page.body, "Correct and retry", name)
+		got := s.send(t, http.MethodPost, "/signups/"+signup.ID+"/correct",
+			url.Values{"email": {"new@example.com"}, "phone": {signup.Lead.Phone}}, nil)
+		assert.Equal(t, http.StatusConflict, got.code, name)
+		assert.Contains(t, got.text(), test.want+" Nothing was done.", name)
+	}
+}
+
+// TestSignedUpAgain checks that the page leads from a refused sign-up to the
+// newer one of the visitor.
+func TestSignedUpAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	ctx := t.Context()
+	lead := s.lead()
+	earlier := must(s.Add(ctx, lead))
+	s.exec(ctx, "UPDATE outbox_signups SET status = 'refused', reason = 'duplicate'")
+	newer := must(s.Add(ctx, lead))
+	require.NotEqual(t, earlier.ID, newer.ID)
+	fields := url.Values{"email": {"new@example.com"}, "phone": {lead.Phone}}
+	for _, action := range []string{"retry", "correct"} {
+		got := s.send(t, http.MethodPost, "/signups/"+earlier.ID+"/"+action, fields, nil)
+		assert.Equal(t, http.StatusConflict, got.code, action)
+		assert.Contains(t, got.text(), "The visitor has signed up again with the same click id. Only the newer "+
+			"sign-up can be retried or corrected. Nothing was done.", action)
+		list := s.get(t, link(t, got, "Show the sign-ups with this click id"))
+		assert.Contains(t, rows(list), newer.ID)
+	}
+	got := s.send(t, http.MethodPost, "/signups/"+newer.ID+"/give-up", nil, nil)
+	assert.Contains(t, got.text(), "the status of the sign-up has changed. Nothing was done.")
+	assert.Equal(t, "/signups/"+newer.ID, link(t, got, "Back to the sign-up"))
+}
+
+// TestRestored checks that the page says what to do about a sign-up from a
+// backup.
+func TestRestored(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	ctx := t.Context()
+	id := s.add(ctx).ID
+	s.exec(ctx, "UPDATE outbox_signups SET tries = 1, reason = 'no capacity', next_try_at = $1", ago(time.Hour))
+	number, err := s.MarkRestored(ctx)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, number)
+	const why = "It was restored from a backup, and a brand may have taken the lead after the backup."
+	assert.Contains(t, s.get(t, "/?status=doubtful").text(), why)
+	page := s.get(t, "/signups/"+id).text()
+	assert.Contains(t, page, why+" Look for the lead at all brands. If one has it, give this sign-up up: it becomes "+
+		"refused here, and the lead stays at the brand. If none has it, retry.")
+	assert.NotContains(t, page, "refused it for hours")
+	assert.NotContains(t, page, "Last error", "it is no error")
+}
+
+// TestBrandLastTried checks that a brand that is not tried any more does not
+// look as if it were failing now.
+func TestBrandLastTried(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	s.acme.SetToken("another token")
+	ctx, stop := context.WithCancel(t.Context())
+	var worker sync.WaitGroup
+	worker.Go(func() { assert.NoError(t, s.Work(ctx)) })
+	s.try(t.Context())
+	stop()
+	worker.Wait()
+	at := ` \d+ \w+, \d\d:\d\d, just now\.`
+	assert.Regexp(t, `acme refuses our access: [^.]+\. Sign-ups that need it wait until that is fixed\. Since`+at+
+		` Last tried`+at, s.get(t, "/").text())
 }
 
 // TestPaging adds sign-ups while an operator reads page after page.
@@ -496,7 +635,7 @@ func TestActions(t *testing.T) {
 	assert.Equal(t, http.StatusUnprocessableEntity, got.code)
 	got = press(signup.ID, "correct", form("third@example.com", signup.Lead.Phone))
 	assert.Equal(t, http.StatusConflict, got.code)
-	assert.Contains(t, got.text(), "a brand may have the lead with the old values. Nothing was done.")
+	assert.Contains(t, got.text(), "acme may have the lead with these values. Nothing was done.")
 	got = press(signup.ID, "give-up", nil)
 	require.Equal(t, path+"?done=given-up", got.header.Get("Location"), got.body)
 	assert.Equal(t, outbox.Refused, must(s.Get(ctx, signup.ID)).Status)

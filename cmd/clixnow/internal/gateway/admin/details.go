@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strings"
@@ -17,6 +18,8 @@ type detailsView struct {
 	// Events is the history, the newest first.
 	Events []outbox.Change
 	Fields []field
+	// Why is why the sign-up has its status.
+	Why string
 	// Notice says what was done. "" means nothing.
 	Notice string
 	// Email and Phone are in the form.
@@ -68,6 +71,10 @@ func (a *admin) showDetails(w http.ResponseWriter, r *http.Request, status int, 
 	}
 	for i, j := 0, len(v.Events)-1; i < j; i, j = i+1, j-1 {
 		v.Events[i], v.Events[j] = v.Events[j], v.Events[i]
+	}
+	v.Why = why(s).text
+	if len(v.Events) > 0 && v.Events[0].Kind == outbox.ChangeGivenUp {
+		v.Why = event(v.Events[0]) + "."
 	}
 	v.head, v.Signup = a.head(r, s.Lead.FirstName+" "+s.Lead.LastName), *s
 	v.Back = filter{Status: s.Status}.Link("/")
@@ -165,14 +172,8 @@ func (a *admin) correct(w http.ResponseWriter, r *http.Request) {
 func (a *admin) done(w http.ResponseWriter, r *http.Request, action string, err error) {
 	id := r.PathValue("id")
 	switch {
-	case errors.Is(err, outbox.ErrWrongStatus):
-		a.problem(w, r, http.StatusConflict,
-			"This is not possible any more: the status of the sign-up has changed, or "+
-				"the visitor has signed up again. Nothing was done.")
-	case errors.Is(err, outbox.ErrInDoubt):
-		a.problem(w, r, http.StatusConflict,
-			"This sign-up cannot be corrected, because a brand may have the lead with the "+
-				"old values. Nothing was done.")
+	case errors.Is(err, outbox.ErrWrongStatus), errors.Is(err, outbox.ErrInDoubt):
+		a.conflict(w, r, action, err)
 	case err != nil:
 		a.fail(w, r, err)
 	default:
@@ -182,4 +183,28 @@ func (a *admin) done(w http.ResponseWriter, r *http.Request, action string, err 
 		//nolint:gosec // G710: there is a sign-up with this id
 		http.Redirect(w, r, "/signups/"+id+"?done="+action, http.StatusSeeOther)
 	}
+}
+
+// conflict says why the outbox has refused an action.
+func (a *admin) conflict(w http.ResponseWriter, r *http.Request, action string, because error) {
+	s, err := a.Outbox.Get(r.Context(), r.PathValue("id"))
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	v := problemView{
+		head: a.head(r, "This did not work"), Link: "Back to the sign-up",
+		Text: "This is not possible any more: the status of the sign-up has changed.",
+	}
+	v.Back = "/signups/" + s.ID
+	switch {
+	case errors.Is(because, outbox.ErrInDoubt): // that may have ended since
+		v.Text = cmp.Or(notCorrectable(*s), beingTried)
+	case action != "given-up" && s.Status == outbox.Refused:
+		v.Text = "The visitor has signed up again with the same click id. Only the newer sign-up can be retried or " +
+			"corrected."
+		v.Back, v.Link = filter{Search: s.Lead.ClickID}.Link("/"), "Show the sign-ups with this click id"
+	}
+	v.Text += " Nothing was done."
+	a.show(w, r, http.StatusConflict, "problem.html", v)
 }

@@ -205,7 +205,7 @@ func record(s *outbox.Signup) []string {
 	cells := []string{
 		s.ID, date(s.CreatedAt), statusName(s.Status), why(s).text, s.Lead.FirstName, s.Lead.LastName, s.Lead.Email,
 		s.Lead.Phone, s.Lead.CountryCode, s.Lead.ClickID, s.Lead.SubCampaign, s.Brand, leadID,
-		strconv.FormatInt(s.Tries, 10), date(s.NextTryAt), date(s.SettledAt), s.Problem,
+		strconv.FormatInt(s.Tries, 10), date(nextTry(s)), date(s.SettledAt), s.Problem,
 	}
 	for i, cell := range cells {
 		cells[i] = importer.EscapeFormula(cell)

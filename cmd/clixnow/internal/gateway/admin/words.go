@@ -2,7 +2,6 @@ package admin
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"html/template"
 	"slices"
@@ -18,10 +17,12 @@ func words() template.FuncMap {
 	return template.FuncMap{
 		"status": statusName, "why": func(s outbox.Signup) string { return why(&s).text },
 		"next": func(s outbox.Signup) string { return why(&s).next }, "event": event, "time": stamp, "ago": ago,
-		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"list":  func(all ...string) []string { return all },
-		"took":  took,
-		"until": until, "plain": plain, "count": count,
+		"nextTry": func(s outbox.Signup) time.Time { return nextTry(&s) }, "notCorrectable": notCorrectable,
+		"problem": problem,
+		"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"list":    func(all ...string) []string { return all },
+		"took":    took,
+		"until":   until, "plain": plain, "count": count,
 	}
 }
 
@@ -49,24 +50,38 @@ type explanation struct{ text, next string }
 
 // why explains the status of a sign-up.
 func why(s *outbox.Signup) explanation {
-	const untilPerson = "It is retried for about ten hours. Then a person must decide."
+	const (
+		untilPerson = "It is retried for about ten hours. Then a person must decide."
+		giveUp      = "give this sign-up up: it becomes refused here, and the lead stays at the brand. "
+	)
 	attempted := s.FirstAttempt.Brand
 	switch {
 	case s.Status == outbox.Registered:
 		return explanation{fmt.Sprintf("%s has the lead, with the id %d.", s.Brand, s.LeadID), ""}
+	case isGivenUp(s) && attempted != "":
+		return explanation{
+			"Given up by a person, because " + attempted + " may have the lead.",
+			"It is not retried. You can retry it.",
+		}
+	case isGivenUp(s):
+		return explanation{"Given up by a person.", "It is not retried. You can correct it, or retry it."}
 	case s.Status == outbox.Refused:
 		return explanation{refusal(s.Reason), "It is not retried. You can correct it, or retry it."}
 	case s.Status == outbox.Doubtful && attempted != "":
 		return explanation{
 			attempted + " may have the lead, but no search shows it.",
 			"Look for the lead at " + attempted +
-				", by its email and its phone. If it is there, give this sign-up up. " +
-				"If it is not, retry.",
+				", by its email and its phone. If it is there, " + giveUp + "If it is not, retry.",
+		}
+	case isRestored(s):
+		return explanation{
+			"It was restored from a backup, and a brand may have taken the lead after the backup.",
+			"Look for the lead at all brands. If one has it, " + giveUp + "If none has it, retry.",
 		}
 	case s.Status == outbox.Doubtful && s.Reason == clixnow.ReasonNone:
 		return explanation{
 			"It is not known whether a brand has the lead.",
-			"Look for the lead at all brands. If one has it, give this sign-up up. If none has it, retry.",
+			"Look for the lead at all brands. If one has it, " + giveUp + "If none has it, retry.",
 		}
 	case s.Status == outbox.Doubtful:
 		return explanation{
@@ -90,6 +105,50 @@ func why(s *outbox.Signup) explanation {
 	return explanation{
 		"At least one brand could not be reached, or asked us to wait.", "It is retried until a brand answers.",
 	}
+}
+
+// isGivenUp reports whether a person has given a sign-up up. A brand's refusal
+// for an unknown reason is not final, and a refused lead is not in doubt.
+func isGivenUp(s *outbox.Signup) bool {
+	return s.Status == outbox.Refused && (s.Reason == clixnow.ReasonOther || s.FirstAttempt.Brand != "")
+}
+
+// isRestored reports whether a person must decide about a sign-up because of
+// [outbox.Outbox.MarkRestored].
+func isRestored(s *outbox.Signup) bool {
+	return s.Status == outbox.Doubtful && strings.HasPrefix(s.Problem, "restored from a backup")
+}
+
+// problem returns the error of the last try.
+func problem(s outbox.Signup) string {
+	if isRestored(&s) {
+		return ""
+	}
+	return s.Problem
+}
+
+// nextTry returns the time of the next try. It returns a zero time if there is
+// none, or if it is not known.
+func nextTry(s *outbox.Signup) time.Time {
+	if s.Status != outbox.Pending {
+		return time.Time{}
+	}
+	return s.NextTryAt
+}
+
+const beingTried = "It is being tried now. Try again in a few seconds."
+
+// notCorrectable returns why a sign-up cannot be corrected. "" means that it
+// can.
+func notCorrectable(s outbox.Signup) string {
+	const maxTry = 2 * time.Minute // a try takes at most about as long
+	switch {
+	case s.FirstAttempt.Brand == "":
+		return ""
+	case s.Status == outbox.Pending && s.NextTryAt.IsZero() && time.Since(s.FirstAttempt.Since) < maxTry:
+		return beingTried
+	}
+	return "This is not possible, because " + s.FirstAttempt.Brand + " may have the lead with these values."
 }
 
 // refusal explains why brands refuse a lead.
@@ -194,20 +253,21 @@ func stamp(t time.Time) string {
 // brand is the state of a brand in words.
 type brand struct {
 	Name, Text, Problem string
-	Since               time.Time
+	Since, TriedAt      time.Time
 	Fails               bool
 }
 
 func brandOf(s outbox.BrandState) brand {
-	b := brand{Name: s.Brand, Since: s.Since, Fails: s.Err != nil}
+	b := brand{Name: s.Brand, Since: s.Since, TriedAt: s.TriedAt, Fails: s.Err != nil}
 	switch {
-	case clixnow.ReasonOf(s.Err) == clixnow.ReasonAccess, errors.Is(s.Err, clixnow.ErrUnauthorized),
-		errors.Is(s.Err, clixnow.ErrForbidden): // the last two also match a search after an unknown outcome
-		b.Text = "refuses our access: its token or its host is wrong. Its sign-ups wait until that is fixed."
+	case s.RefusesAccess():
+		b.Text = "refuses our access: its token or its host is wrong. Sign-ups that need it wait until that is fixed."
 	case s.Err != nil:
-		b.Text = "fails. Its sign-ups are retried."
-	case s.Since.IsZero():
+		b.Text = "fails. Sign-ups that need it are retried."
+	case s.TriedAt.IsZero():
 		b.Text = "was not tried since the start."
+	case s.Since.IsZero():
+		b.Text = "did not work at the first tries."
 	default:
 		b.Text = "works."
 	}

@@ -27,9 +27,10 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 	}
 	s := c.state(context.Background())
 	gauge(desc("database_up", "1 if sign-ups can be saved in the database."), one(s.err == nil))
-	brand := desc("brand_up", "0 if the last attempts at the brand failed in this process.", "brand")
+	brand := desc("brand_up", "0 if the last attempts at the brand failed in this process, as /healthz counts it.",
+		"brand")
 	for _, b := range s.brands {
-		gauge(brand, one(b.Err == nil), b.Brand)
+		gauge(brand, one(!s.fails(b)), b.Brand)
 	}
 	if s.err != nil {
 		return

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 	"github.com/clixnow/clixnow-go/store/outbox"
 )
@@ -22,6 +21,9 @@ const (
 	fresh = 2 * time.Second
 	// timeout is how long the database may take to answer.
 	timeout = 5 * time.Second
+	// stale is the time after which an attempt does not show any more whether
+	// the brand fails now.
+	stale = 15 * time.Minute
 )
 
 // state is the state of the outbox at a time.
@@ -66,19 +68,36 @@ func (s state) problems() (lines []string) {
 			pending.Number, stamp(pending.Oldest)))
 	}
 	for _, b := range s.brands {
-		if b.Err == nil {
-			continue
-		}
-		text := textOf(b.Err)
-		switch {
-		case clixnow.ReasonOf(b.Err) == clixnow.ReasonAccess:
-			lines = append(lines, fmt.Sprintf("the brand %s refuses the access since %s: check its token and its "+
-				"host: %s", b.Brand, stamp(b.Since), text))
-		default:
-			lines = append(lines, fmt.Sprintf("the brand %s fails since %s: %s", b.Brand, stamp(b.Since), text))
+		if s.fails(b) {
+			lines = append(lines, brandProblem(b))
 		}
 	}
 	return lines
+}
+
+// notes returns a line for each brand that failed and does not count any more.
+func (s state) notes() (lines []string) {
+	for _, b := range s.brands {
+		if b.Err != nil && !s.fails(b) {
+			lines = append(lines, "not counted, because no sign-up waits: "+brandProblem(b))
+		}
+	}
+	return lines
+}
+
+// fails reports whether a brand counts as one that fails: its last attempts
+// failed, and they are not old or sign-ups wait.
+func (s state) fails(b outbox.BrandState) bool {
+	return b.Err != nil && (s.err != nil || s.counts[outbox.Pending].Number > 0 || s.at.Sub(b.TriedAt) <= stale)
+}
+
+func brandProblem(b outbox.BrandState) string {
+	what, advice := "fails", ""
+	if b.RefusesAccess() {
+		what, advice = "refuses the access", "check its token and its host: "
+	}
+	return fmt.Sprintf("the brand %s %s since %s, last tried at %s: %s%s", b.Brand, what, stamp(b.Since),
+		stamp(b.TriedAt), advice, textOf(b.Err))
 }
 
 // textOf returns the text of an error in one line.
@@ -104,8 +123,12 @@ func databaseProblem(err error) string {
 // Health answers 200 if nothing needs a person, and 503 with a line for each
 // cause if something does. It is for monitoring. It must not be public, because
 // the lines have names of brands and errors.
+//
+// A brand that failed is listed, but is no cause, if it was not tried for a
+// while and no sign-up waits.
 func (m *Monitor) Health(w http.ResponseWriter, r *http.Request) {
-	answer(w, m.state(r.Context()).problems())
+	s := m.state(r.Context())
+	answer(w, s.problems(), s.notes())
 }
 
 // Ready answers 200 if sign-ups can be saved, and 503 if not. It is for load
@@ -116,16 +139,18 @@ func (m *Monitor) Ready(w http.ResponseWriter, r *http.Request) {
 	if err := m.state(r.Context()).err; err != nil {
 		lines = append(lines, "sign-ups cannot be saved: the database "+databaseProblem(err))
 	}
-	answer(w, lines)
+	answer(w, lines, nil)
 }
 
-func answer(w http.ResponseWriter, problems []string) {
+// answer writes a line for each problem, and then those of notes.
+func answer(w http.ResponseWriter, problems, notes []string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	text := "ok"
+	lines := []string{"ok"}
 	if len(problems) > 0 {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		text = strings.Join(problems, "\n")
+		lines = problems
 	}
-	_, _ = fmt.Fprintln(w, text) // it fails if the client has closed the connection
+	// An error means that the client has closed the connection.
+	_, _ = fmt.Fprintln(w, strings.Join(append(lines, notes...), "\n"))
 }

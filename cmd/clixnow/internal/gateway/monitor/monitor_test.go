@@ -233,7 +233,8 @@ func TestHealth(t *testing.T) {
 				g.signUp(t, "token")
 				g.work()
 			},
-			want:   `^the brand acme refuses the access since 20\S+Z: check its token and its host: .*401`,
+			want: `^the brand acme refuses the access since 20\S+Z, last tried at 20\S+Z: ` +
+				`check its token and its host: .*401`,
 			metric: `clixnow_gateway_brand_up{brand="acme"} 0`,
 		},
 		"brand fails": {
@@ -245,7 +246,7 @@ func TestHealth(t *testing.T) {
 				}
 				g.work()
 			},
-			want:   `^the brand acme fails since 20\S+Z: .*429`,
+			want:   `^the brand acme fails since 20\S+Z, last tried at 20\S+Z: .*429`,
 			metric: `clixnow_gateway_brand_up{brand="acme"} 0`,
 		},
 		"no worker": {
