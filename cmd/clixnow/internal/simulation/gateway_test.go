@@ -1,3 +1,5 @@
+//go:build !race
+
 package simulation_test
 
 import (
@@ -261,8 +263,8 @@ func (g *gateway) signUp(ctx context.Context, v *visitor, req clixnow.CreateLead
 	return false
 }
 
-// settle retries the sign-ups that are left, as a person does when nothing fails
-// any more. Those that stay in doubt are left.
+// settle retries the sign-ups that are left, as a person does when nothing
+// fails any more. Those that stay in doubt are left.
 func (g *gateway) settle(t *testing.T) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())

@@ -1,3 +1,5 @@
+//go:build !race
+
 package simulation_test
 
 import (
@@ -7,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"time"
 
@@ -60,7 +63,7 @@ func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	answer := func(status int, text string) *http.Response {
 		return &http.Response{
-			StatusCode: status, Status: fmt.Sprint(status), ProtoMajor: 1, ProtoMinor: 1, Request: r,
+			StatusCode: status, Status: strconv.Itoa(status), ProtoMajor: 1, ProtoMinor: 1, Request: r,
 			Header: http.Header{
 				"Content-Type": {"text/html"},
 				"Date":         {time.Now().Add(2 * time.Hour).UTC().Format(http.TimeFormat)},

@@ -1,3 +1,5 @@
+//go:build !race
+
 package simulation_test
 
 import (
@@ -34,9 +36,9 @@ import (
 // visitor, brand and tracker has.
 //
 // CLIXNOW_LONG=1 runs many more histories, and CLIXNOW_SEED=7 runs one.
-func TestSimulation(t *testing.T) {
+func TestSimulation(t *testing.T) { //nolint:paralleltest // it registers a function of SQL
 	registerDatetime(t)
-	seeds, histories := uint64(0), 12
+	seeds, histories := uint64(0), 3
 	if os.Getenv("CLIXNOW_LONG") != "" {
 		histories = 1000
 	}
@@ -235,7 +237,7 @@ func (h *history) run(t *testing.T) {
 	time.Sleep(time.Until(h.began.Add(length)))
 	h.healed.Store(true)
 	for _, b := range h.brands {
-		token := b.Server.Token
+		token := b.Token
 		b.known.Store(&token)
 	}
 	g.settle(t)
