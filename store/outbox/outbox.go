@@ -96,6 +96,9 @@ type Options struct {
 	// brands together. It must be the same for all processes. 0 means 2
 	// minutes.
 	TryTimeout time.Duration
+	// PollInterval is the time between two looks for sign-ups that are due. 0
+	// means 20 milliseconds.
+	PollInterval time.Duration
 	// Keep is the time after which settled sign-ups are deleted. 0 means never.
 	Keep time.Duration
 	// TokenKey signs the tokens of sign-ups. It must be secret, and the same
@@ -138,6 +141,7 @@ type Options struct {
 
 func withDefaults(opts Options) Options {
 	opts.Workers = cmp.Or(opts.Workers, 50)
+	opts.PollInterval = cmp.Or(opts.PollInterval, 20*time.Millisecond)
 	opts.TryTimeout = cmp.Or(opts.TryTimeout, 2*time.Minute)
 	opts.TokenLifetime = cmp.Or(opts.TokenLifetime, 24*time.Hour)
 	if opts.TokenKey == nil {

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -35,6 +36,10 @@ type Options struct {
 	// events are skipped. A zero time means now. It does not change
 	// destinations that the database knows.
 	From time.Time
+	// Transport wraps the transport of each destination, for traces, metrics or
+	// tests. The transport that it gets refuses private addresses. Nil means
+	// that it is used directly.
+	Transport func(http.RoundTripper) http.RoundTripper
 	// Logger gets a line for each change of state. Nil means none.
 	Logger *slog.Logger
 }
@@ -78,6 +83,9 @@ func New(ctx context.Context, m *mirror.Mirror, opts Options) (*Sender, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	for _, d := range destinations {
+		if opts.Transport != nil {
+			d.client.Transport = opts.Transport(d.client.Transport)
+		}
 		if err := s.register(ctx, d, opts.From); err != nil {
 			return nil, err
 		}

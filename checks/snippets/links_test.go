@@ -1,0 +1,63 @@
+package snippets_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile("(?m)^#+ (.*)$")
+	code    = regexp.MustCompile("(?s)```.*?```|`[^`\n]*`")
+)
+
+// TestLinks checks that each link of the documents leads to a file, and to a
+// heading of it. It does not ask other sites.
+func TestLinks(t *testing.T) {
+	t.Parallel()
+	pages, err := filepath.Glob("../../*.md")
+	require.NoError(t, err)
+	more, err := filepath.Glob("../../docs/*.md")
+	require.NoError(t, err)
+	links := 0
+	for _, page := range append(pages, more...) {
+		for _, match := range link.FindAllStringSubmatch(code.ReplaceAllString(read(t, page), ""), -1) {
+			target, anchor, _ := strings.Cut(match[1], "#")
+			if strings.Contains(target, "://") || strings.HasPrefix(target, "mailto:") {
+				continue
+			}
+			links++
+			file := page
+			if target != "" {
+				file = filepath.Join(filepath.Dir(page), target)
+			}
+			_, err := os.Stat(file)
+			if assert.NoError(t, err, "%s links to %s", page, match[1]) && anchor != "" {
+				assert.Contains(t, anchors(read(t, file)), anchor, "%s links to %s", page, match[1])
+			}
+		}
+	}
+	assert.Greater(t, links, 40)
+}
+
+// anchors returns the anchors that GitHub gives to the headings of a page.
+func anchors(page string) (all []string) {
+	for _, match := range heading.FindAllStringSubmatch(page, -1) {
+		anchor := regexp.MustCompile(`[^\w\- ]`).ReplaceAllString(strings.ToLower(match[1]), "")
+		all = append(all, strings.ReplaceAll(anchor, " ", "-"))
+	}
+	return all
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Clean(file))
+	require.NoError(t, err)
+	return string(data)
+}
