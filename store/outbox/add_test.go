@@ -479,7 +479,7 @@ func (k kind) wait(t *testing.T) {
 	t.Helper()
 	r := k.idle(t, outbox.Options{})
 	s := r.add(t, "wait")
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	got, err := r.Wait(ctx, s.ID)
 	require.NoError(t, err)
