@@ -224,8 +224,8 @@ func searchText(id string, req *clixnow.CreateLeadRequest) string {
 }
 
 // Wait returns the sign-up when it is no longer pending. If ctx ends before, it
-// returns the pending sign-up and no error, unless the sign-up could not be read
-// in that time. It also notices what another process does.
+// returns the pending sign-up and no error, unless it could not be read in that
+// time. It also notices what another process does.
 func (o *Outbox) Wait(ctx context.Context, id string) (*Signup, error) {
 	w := o.waiting.Add(id, o.poll)
 	defer o.waiting.Remove(id, w)

@@ -85,7 +85,7 @@ func (o *Outbox) Work(ctx context.Context) error {
 		Workers:                     workers,
 		FetchCooldown:               10 * time.Millisecond,
 		FetchPollInterval:           o.opts.PollInterval,
-		PollOnly:                    true, // River's notifications would ask SQLite even more often
+		PollOnly:                    true,                                    // River's notifications would ask SQLite even more often
 		JobTimeout:                  o.opts.TryTimeout + o.opts.TryTimeout/4, // the one of register is shorter
 		RescueStuckJobsAfter:        o.opts.rescueAfter(),
 		CompletedJobRetentionPeriod: 10 * time.Minute,
