@@ -81,11 +81,12 @@ func (o *Outbox) Work(ctx context.Context) error {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &worker{o: o})
 	client, err := river.NewClient(o.driver(), &river.Config{
+		// River's notifications would ask SQLite even more often.
+		PollOnly:                    true,
 		Queues:                      map[string]river.QueueConfig{queue: {MaxWorkers: o.opts.Workers}},
 		Workers:                     workers,
 		FetchCooldown:               10 * time.Millisecond,
 		FetchPollInterval:           o.opts.PollInterval,
-		PollOnly:                    true,                                    // River's notifications would ask SQLite even more often
 		JobTimeout:                  o.opts.TryTimeout + o.opts.TryTimeout/4, // the one of register is shorter
 		RescueStuckJobsAfter:        o.opts.rescueAfter(),
 		CompletedJobRetentionPeriod: 10 * time.Minute,
