@@ -23,7 +23,7 @@ import (
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app/apptest"
 )
 
-// process is the program in a process of its own.
+// process is the program in another process.
 type process struct {
 	*exec.Cmd
 

@@ -140,7 +140,7 @@ func rename[M ~map[string]V, V any](fields M) (renamed bool) {
 	return renamed
 }
 
-// renameJSON is rename for a JSON object. It returns anything else as it is.
+// renameJSON is rename for a JSON object. It does not change other values.
 func renameJSON(body []byte) []byte {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(body, &fields) != nil || !rename(fields) {

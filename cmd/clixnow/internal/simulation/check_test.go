@@ -179,7 +179,7 @@ func (h *history) checkErrors(t *testing.T) {
 	for where := range h.denied {
 		process, brand, _ := strings.Cut(where, " ")
 		line := map[string]string{
-			"gateway": `msg="the brand refuses the access: check the token and the host; its sign-ups wait" brand=` +
+			"gateway": `msg="the brand refuses the access: check the token and the host; sign-ups that need it wait" brand=` +
 				brand,
 			"follower": `msg="the brand refuses to be read; it is retried" brand=` + brand,
 		}[process]

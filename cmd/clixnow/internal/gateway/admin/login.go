@@ -129,7 +129,7 @@ func (l *login) verify(client netip.Prefix, name, password string) *denial {
 	l.mu.Lock()
 	if l.read() != nil {
 		l.mu.Unlock()
-		return &denial{http.StatusServiceUnavailable, "Nobody can log in: the log of the gateway says why."}
+		return &denial{http.StatusServiceUnavailable, "No user can log in: the log of the gateway says why."}
 	}
 	hash, isKnown := l.users[name]
 	mac := hmac.New(sha256.New, l.key)
@@ -179,7 +179,7 @@ func (l *login) limiter(client netip.Prefix) *rate.Limiter {
 }
 
 // read reads the password file again if it has changed. With a mistake in the
-// file, nobody can log in.
+// file, no user can log in.
 func (l *login) read() error {
 	text, err := os.ReadFile(l.opts.PasswordFile)
 	if err == nil && l.users != nil && bytes.Equal(text, l.text) {
@@ -192,7 +192,7 @@ func (l *login) read() error {
 	if err != nil {
 		err = fmt.Errorf("read the password file of the admin page: %w", err)
 		if l.users != nil && (l.err == nil || l.err.Error() != err.Error()) {
-			l.opts.Log.Error("nobody can log in to the admin page", "error", err)
+			l.opts.Log.Error("no user can log in to the admin page", "error", err)
 		}
 	}
 	if users == nil {

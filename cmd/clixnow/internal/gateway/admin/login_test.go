@@ -181,13 +181,13 @@ func TestPasswordFileChanges(t *testing.T) {
 
 	for _, broken := range []string{"bob\n", ""} {
 		require.NoError(t, os.WriteFile(file, []byte(broken), 0o600))
-		assert.Equal(t, []int{503, 503}, []int{status("anna"), status("bob")}, "nobody can log in")
+		assert.Equal(t, []int{503, 503}, []int{status("anna"), status("bob")}, "no user can log in")
 	}
 	require.NoError(t, os.Remove(file))
 	assert.Equal(t, 503, status("bob"))
 	require.NoError(t, os.WriteFile(file, []byte(anna+bob), 0o600))
 	assert.Equal(t, []int{200, 200}, []int{status("anna"), status("bob")})
-	assert.Equal(t, 3, strings.Count(s.log.String(), "nobody can log in to the admin page"), "one line per change")
+	assert.Equal(t, 3, strings.Count(s.log.String(), "no user can log in to the admin page"), "one line per change")
 }
 
 // TestGuessing checks that passwords cannot be guessed quickly, and that this
@@ -243,7 +243,7 @@ func TestHashPassword(t *testing.T) {
 	var prompts strings.Builder
 	made, err := admin.HashPassword("anna", strings.NewReader("ten chars!\r\nmore"), &prompts)
 	require.NoError(t, err)
-	assert.Empty(t, prompts.String(), "nobody sees prompts")
+	assert.Empty(t, prompts.String(), "without a terminal there are no prompts")
 	s := newSite(t, func(opts *admin.Options) { opts.PasswordFile = passwordFile(t, made+"\n") })
 	assert.Equal(t, 200, s.send(t, http.MethodGet, "/", nil, basic("anna", "ten chars!")).code)
 

@@ -47,7 +47,7 @@ func TestStaleBrand(t *testing.T) {
 			err: clixnow.ErrNotSent, tried: at, code: 200, up: "1",
 			want: "^ok\nnot counted, because no sign-up waits: the brand acme fails since [^\n]+\n$",
 		},
-		"old, and nobody knows what waits": {
+		"old, and it is not known what waits": {
 			err: clixnow.ErrNotSent, tried: at, broken: errors.New("closed"), code: 503, up: "0",
 			want: "^the database [^\n]+\nthe brand acme fails since ",
 		},

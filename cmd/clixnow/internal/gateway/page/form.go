@@ -144,7 +144,7 @@ func (s *Site) request(f form, r *http.Request) (clixnow.CreateLeadRequest, []pr
 
 // check returns the faults of a request, also by the rules of this form.
 func (s *Site) check(req *clixnow.CreateLeadRequest) []clixnow.FieldError {
-	const longest = 200 // characters; nobody types more
+	const longest = 200 // characters; people do not type more
 	isOption := func(o option) bool { return o.Code == req.CountryCode }
 	if !slices.ContainsFunc(s.countries, isOption) {
 		req.CountryCode = ""
