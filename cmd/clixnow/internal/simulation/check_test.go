@@ -179,8 +179,8 @@ func (h *history) checkErrors(t *testing.T) {
 	for where := range h.denied {
 		process, brand, _ := strings.Cut(where, " ")
 		line := map[string]string{
-			"gateway": `msg="the brand refuses the access: check the token and the host; sign-ups that need it wait" brand=` +
-				brand,
+			"gateway": `msg="the brand refuses the access: check the token and the host; ` +
+				`sign-ups that need it wait" brand=` + brand,
 			"follower": `msg="the brand refuses to be read; it is retried" brand=` + brand,
 		}[process]
 		assert.Contains(t, logs, line)
