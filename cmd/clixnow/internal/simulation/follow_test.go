@@ -59,6 +59,9 @@ func (h *history) followOnce(p *process, done chan struct{}) error {
 		if errors.Is(err, mirror.ErrDatabase) || p.dead.Load() {
 			return errDead
 		}
+		if err != nil {
+			h.logger().Error("not all leads were read", "error", err)
+		}
 		if err := sender.Once(p.ctx); err != nil || p.dead.Load() {
 			return errors.Join(errDead, err)
 		}

@@ -130,7 +130,8 @@ func newHistory(t *testing.T, seed uint64, folder string, total *tally) *history
 	require.NoError(t, db.Close())
 	for i := range 3 {
 		b := &brand{Server: clixnowtest.NewHandler(h.brandOptions(i)...)}
-		b.known.Store(&b.Token)
+		token := b.Token
+		b.known.Store(&token)
 		// An older lead proves that an empty search is complete.
 		b.AddLeads(clixnow.Lead{ID: 1, CreatedOn: time.Now().Add(-time.Hour)})
 		b.host = h.newHost(b.Brand, b)

@@ -175,11 +175,11 @@ func (g *gateway) scrape(t *testing.T) string {
 	return strings.Join(own, "")
 }
 
-// waitFor waits until an endpoint of the monitor shows a text.
-func (g *gateway) waitFor(t *testing.T, path, want string) (code int, text string) {
+// waitForMetric waits until the metrics have a text.
+func (g *gateway) waitForMetric(t *testing.T, want string) (code int, text string) {
 	t.Helper()
 	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
-		code, text = send(t, http.MethodGet, g.operators+path, "")
+		code, text = send(t, http.MethodGet, g.operators+"/metrics", "")
 		if strings.Contains(text, want) {
 			return code, text
 		}
@@ -307,7 +307,7 @@ func TestHealth(t *testing.T) {
 			}
 			g := start(t, file, noop.NewTracerProvider(), nil)
 			test.change(t, g)
-			g.waitFor(t, "/metrics", test.metric)
+			g.waitForMetric(t, test.metric)
 			assertNoSecrets(t, g.scrape(t))
 			wantCode, want := http.StatusOK, `^ok\n$`
 			if test.want != "" {
@@ -340,7 +340,7 @@ func TestSeveralProblems(t *testing.T) {
 	g.exec(t, `UPDATE outbox_signups SET created_at = $1`, time.Now().Add(-24*time.Hour).UTC().Format(stored))
 	g.work()
 	// The state may be some seconds older than the counters.
-	g.waitFor(t, "/metrics", `clixnow_gateway_signups{status="registered"} 1`)
+	g.waitForMetric(t, `clixnow_gateway_signups{status="registered"} 1`)
 	code, text := send(t, http.MethodGet, g.operators+"/healthz", "")
 	assert.Equal(t, http.StatusOK, code, text)
 	metrics := g.scrape(t)
@@ -373,7 +373,7 @@ func TestRequests(t *testing.T) {
 	} {
 		send(t, request.method, g.visitors+request.path, "no JSON")
 	}
-	_, metrics := g.waitFor(t, "/metrics", `route="POST /panic"`)
+	_, metrics := g.waitForMetric(t, `route="POST /panic"`)
 	for _, want := range []string{
 		`clixnow_gateway_requests_total{code="200",route="POST /signups"} 1`,
 		`clixnow_gateway_requests_total{code="400",route="POST /signups"} 1`,
@@ -395,7 +395,7 @@ func TestDeploy(t *testing.T) {
 	g := start(t, filepath.Join(t.TempDir(), "signups.db"), noop.NewTracerProvider(), nil)
 	g.signUp(t, "deploy")
 	g.work()
-	_, metrics := g.waitFor(t, "/metrics", `clixnow_gateway_settled_total{reason="",status="registered"} 1`)
+	_, metrics := g.waitForMetric(t, `clixnow_gateway_settled_total{reason="",status="registered"} 1`)
 	names := regexp.MustCompile(`(?m)^\w+`).FindAllString(metrics, -1)
 	for _, file := range []string{"alerts.yml", "alerts_test.yml", "dashboard.json"} {
 		text, err := os.ReadFile("../../../deploy/" + file)

@@ -59,7 +59,7 @@ func TestTrace(t *testing.T) {
 		"Traceparent", foreign)
 	require.Equal(t, http.StatusOK, code)
 	worker.work()
-	worker.waitFor(t, "/metrics", `clixnow_gateway_settled_total{reason="",status="registered"} 1`)
+	worker.waitForMetric(t, `clixnow_gateway_settled_total{reason="",status="registered"} 1`)
 	require.Eventually(t, func() bool { return len(named(tries, "register a sign-up")) == 2 }, wait, tick)
 	send(t, http.MethodGet, front.visitors+"/signups/"+token, "")
 
