@@ -37,7 +37,8 @@ const (
 	// _txlock=immediate, a busy timeout and, if other processes read it,
 	// journal_mode(WAL).
 	SQLite Dialect = "sqlite"
-	// PostgreSQL works with github.com/jackc/pgx/v5/stdlib.
+	// PostgreSQL works with github.com/jackc/pgx/v5/stdlib. If that driver is
+	// wrapped by another one, new leads are saved more slowly.
 	PostgreSQL Dialect = "postgres"
 )
 

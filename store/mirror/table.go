@@ -213,35 +213,17 @@ func (t table) arrays(brand string, records []record) []any {
 		args = append(args, column)
 	}
 	for i, column := range t.columns {
-		if !isDate(column) {
-			args = append(args, arrayOf(records, i))
-			continue
-		}
 		texts := make([]string, len(records))
 		for j := range records {
 			texts[j] = records[j].texts[i]
 		}
-		args = append(args, dates(texts)) // PostgreSQL is slow to read texts of dates
+		if isDate(column) {
+			args = append(args, dates(texts))
+		} else {
+			args = append(args, texts)
+		}
 	}
 	return args
-}
-
-// arrayOf returns a column of texts as the text of an array in PostgreSQL. The
-// driver takes much longer to encode a slice.
-func arrayOf(records []record, column int) string {
-	var array strings.Builder
-	begin := `{"`
-	for i := range records {
-		array.WriteString(begin)
-		text := records[i].texts[column]
-		if strings.IndexByte(text, '"') >= 0 || strings.IndexByte(text, '\\') >= 0 {
-			text = strings.ReplaceAll(strings.ReplaceAll(text, `\`, `\\`), `"`, `\"`)
-		}
-		array.WriteString(text)
-		begin = `","`
-	}
-	array.WriteString(`"}`)
-	return array.String()
 }
 
 // copyIn inserts new records by COPY, which is faster than INSERT. It returns
