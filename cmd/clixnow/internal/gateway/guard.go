@@ -58,7 +58,7 @@ func newGuard(config app.Gateway, secret string, log *slog.Logger) (*guard, erro
 	return g, nil
 }
 
-// readSecret reads the secret of servers. It is "" if there is none.
+// readSecret reads the secret of servers. It is "" without secret_file.
 func readSecret(config app.Gateway) (string, error) {
 	if config.SecretFile == "" {
 		return "", nil

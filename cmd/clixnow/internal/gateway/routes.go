@@ -60,8 +60,8 @@ func (g *gateway) formCountries() (all []string) {
 
 // tokenKey returns the key that signs the tokens of visitors. All processes
 // must have the same one, and the database must not have it. So it is made of
-// the secret of servers, or of the tokens of the brands if there is none. These
-// are secret, and all processes have them.
+// the secret of servers. Without secret_file it is made of the tokens of the
+// brands, which all processes have.
 func (g *gateway) tokenKey(ctx context.Context) []byte {
 	if g.app.Demo {
 		return nil // a random one

@@ -27,7 +27,7 @@ type gateway struct {
 	app      *app.App
 	settings settings
 	config   app.Gateway
-	// secret is that of servers. "" means that there is none.
+	// secret is that of servers. "" means no secret.
 	secret   string
 	log      *slog.Logger
 	registry *prometheus.Registry
