@@ -121,6 +121,8 @@ type secret struct {
 	shortest int
 	// anyCase hides it in upper and lower case. False hides it only as given.
 	anyCase bool
+	// isWord hides it only if no letter is before it or after it.
+	isWord bool
 }
 
 // hideAll replaces the secret wherever text has it, unchanged or escaped. It
@@ -135,13 +137,27 @@ func hideAll(text string, s secret) string {
 	if length < s.shortest {
 		return text
 	}
-	return replaceAll(text, func(text string, e escapes) (string, int) {
-		matched, size := s.match(text, e)
+	return replaceAll(text, func(rest string, e escapes) (string, int) {
+		matched, size := s.match(rest, e)
 		if matched < min(length, longBeginning) {
+			return "", 0
+		}
+		if s.isWord && (endsInLetter(text[:len(text)-len(rest)]) || e.startsWithLetter(rest[size:])) {
 			return "", 0
 		}
 		return hidden, size
 	})
+}
+
+// endsInLetter reports whether the last character of a text is a letter, and
+// not one of an escape such as \n.
+func endsInLetter(text string) bool {
+	last, size := utf8.DecodeLastRuneInString(text)
+	return unicode.IsLetter(last) && !strings.HasSuffix(text[:len(text)-size], `\`)
+}
+
+func (e escapes) startsWithLetter(text string) bool {
+	return e.skip(text, 0, 1, unicode.IsLetter) > 0
 }
 
 // match returns how many characters of the secret are at the beginning of text,

@@ -7,8 +7,8 @@ import (
 )
 
 // This file decides which secrets are hidden in a text of a server: tokens, the
-// password, and URLs. In texts for logs, it also hides the email and the phone.
-// hide.go finds them in the text.
+// password, and URLs. In texts for logs, it also hides the names, the email,
+// the phone and the address of the lead. hide.go finds them in the text.
 
 const hidden = "[hidden]"
 
@@ -18,7 +18,9 @@ type textMask struct {
 	// tokens are all tokens that the call used.
 	tokens []string
 	// The other fields are those of the lead. They are "" for a search.
-	password, email, phone string
+	password, email, phone, address string
+	// names are the first and the last name.
+	names []string
 }
 
 // newMask returns the mask of a call. req is the lead of a create, or nil.
@@ -26,6 +28,10 @@ func (c *Client) newMask(req *CreateLeadRequest) *textMask {
 	m := &textMask{tokens: []string{c.token()}}
 	if req != nil {
 		m.password, m.email, m.phone = req.Password, req.Email, req.Phone
+		m.names = []string{req.FirstName, req.LastName}
+		if req.IPAddress.IsValid() {
+			m.address = req.IPAddress.String()
+		}
 	}
 	return m
 }
@@ -49,14 +55,19 @@ func (m *textMask) list() (secrets []secret) {
 	return append(secrets, secret{text: m.password, shortest: shortestPassword})
 }
 
-// forLogs hides what secrets hides, and the email and the phone of the lead.
+// forLogs hides what secrets hides, and the data of the lead. A name is hidden
+// where it is a word, because it may also be part of one.
 func (m *textMask) forLogs(text string) string {
-	const shortestEmail, shortestPhone = 4, 5
+	const shortestEmail, shortestPhone, shortestName, shortestAddress = 4, 5, 2, 3
 	text = m.secrets(text)
 	text = hideAll(text, secret{text: strings.TrimSpace(m.email), shortest: shortestEmail, anyCase: true})
 	phone := strings.TrimSpace(m.phone)
 	for _, form := range []string{phone, strings.TrimPrefix(phone, "+"), digits(phone)} {
 		text = hideAll(text, secret{text: form, shortest: shortestPhone})
+	}
+	text = hideAll(text, secret{text: m.address, shortest: shortestAddress, anyCase: true})
+	for _, name := range m.names {
+		text = hideAll(text, secret{text: name, shortest: shortestName, anyCase: true, isWord: true})
 	}
 	return text
 }

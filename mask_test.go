@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -105,6 +106,13 @@ func TestAPIErrorMasks(t *testing.T) {
 			"correct horse battery staple", `{"message":"correct horse battery is weak"}`,
 			"[hidden]is weak", nil, false,
 		},
+		"16 characters of a long password": {
+			"correct horse battery staple", `{"message":"correct horse bar is weak"}`, "[hidden]r is weak", nil, false,
+		},
+		"15 characters of a long password": {
+			"correct horse battery staple", `{"message":"correct horse box is weak"}`,
+			"correct horse box is weak", nil, false,
+		},
 		"beginning of a short password": {
 			"Password123!", `{"message":"Password is weak"}`, "Password is weak", nil, false,
 		},
@@ -190,6 +198,8 @@ func TestAPIErrorMasksEscapedPasswords(t *testing.T) {
 		"HTML in JSON":            `P&quot;ss\\&nbsp;w&lt;&amp;&gt;&#39;\u00e9\ud83d\ude00d`,
 		"URL":                     url.QueryEscape(password),
 		"URL, some escaped":       `P%22ss\%c2%a0w<%26>'é%F0%9F%98%80d`,
+		"URL and HTML":            `P%22ss\` + "\u00a0" + `w&lt;%26>'é😀d`,
+		"URL, HTML and JSON":      `P%22ss\\` + "\u00a0" + `w&lt;&\u003e'é😀d`,
 		"slashes are not escapes": `/P"ss\` + "\u00a0" + `w<&>'é😀d/`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -207,6 +217,30 @@ func TestAPIErrorMasksEscapedPasswords(t *testing.T) {
 					assert.NotContains(t, shown, "ss")
 				}
 			}
+		})
+	}
+}
+
+// A server may escape only a part of the characters, and a password may look as
+// if it was escaped.
+func TestAPIErrorMasksPasswordsThatLookEscaped(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ password, text string }{
+		"entity, unchanged":           {`ab&lt;cd-12`, `ab&lt;cd-12`},
+		"entity, in a URL":            {`ab&lt;cd-12`, `ab&lt;cd%2D12`},
+		"percent, unchanged":          {`ab%41cd-12`, `ab%41cd-12`},
+		"percent, in HTML":            {`ab%41cd-12`, `ab%41cd&#45;12`},
+		"percent, no digits":          {`ab%zz-"12"`, `ab%zz-%2212%22`},
+		"backslash, unchanged":        {`ab\u0041cd-12`, `ab\u0041cd-12`},
+		"backslash, not of an escape": {`ab\é-"12"`, `ab\é-\"12\"`},
+		"backslash and u":             {`ab\users"12"`, `ab\users\"12\"`},
+		"a pair at the end":           {`abcdef-8😀`, `abcdef-8\ud83d\ude00`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			req := with(func(r *clixnow.CreateLeadRequest) { r.Password = test.password })
+			assert.Equal(t, "bad [hidden]", refusal(t, req, "text/plain", "bad "+test.text).Message)
+			assert.Equal(t, `bad [hidden] \`, refusal(t, req, "text/plain", "bad "+test.text+` \`).Message)
 		})
 	}
 }
@@ -249,10 +283,17 @@ func TestAPIErrorMasksLeadData(t *testing.T) {
 		"host alone":     {"see https://broker.example.", "see https://broker.example.", ""},
 		"host with dots": {"HTTPS://Login.Broker.Example/x", "HTTPS://Login.Broker.Example", ""},
 		"IPv6":           {"https://[2001:db8::1]:80/a?b", "https://[2001:db8::1]:80", ""},
+		"IPv4":           {"https://10.0.0.9:9090/a?b", "https://10.0.0.9:9090", ""},
 		"not a port":     {"https://broker.example:abc/d", "https://broker.example", ""},
-		"app link":       {"myapp+v1://login.example/abc", "myapp+v1://login.example", ""},
-		"no scheme":      {"at //broker.example/autologin?t=abc", "at //broker.example", ""},
-		"comment":        {"either//or is no link", "either//or is no link", ""},
+		"two colons":     {"https://broker.example::80/d", "https://broker.example", ""},
+		"no dot":         {"http://localhost:8080/a?t=abc", "http://localhost:8080", ""},
+		"short schemes": {
+			"a://a/1 z://z/1 A://A/1 Z://Z/1 0://0/1 9://9/1 a:://b/1",
+			"a://a z://z A://A Z://Z 0://0 9://9 a:://b/1", "",
+		},
+		"app link":  {"myapp+v1://login.example/abc", "myapp+v1://login.example", ""},
+		"no scheme": {"at //broker.example/autologin?t=abc", "at //broker.example", ""},
+		"comment":   {"either//or/neither is no link", "either//or/neither is no link", ""},
 		"two links": {
 			"https://a.example/abc, https://b.example/def", "https://a.example, https://b.example", "",
 		},
@@ -303,14 +344,53 @@ func TestAPIErrorMasksLeadData(t *testing.T) {
 	}
 }
 
+// The name of a lead is hidden if it is a whole word.
+func TestAPIErrorMasksNames(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ first, last, text, logged string }{
+		"both":            {"Ann", "Lee", "Ann Lee is known", "[hidden] [hidden] is known"},
+		"two letters":     {"Al", "Lee", "Al Lee", "[hidden] [hidden]"},
+		"case":            {"Ann", "Lee", "LEE, ann", "[hidden], [hidden]"},
+		"parts of words":  {"Ann", "Lee", "Anna sleeps. Annoyed? cannLeel", "Anna sleeps. Annoyed? cannLeel"},
+		"with digits":     {"Ann", "Lee", "ann.lee79@a.example", "[hidden].[hidden]79@a.example"},
+		"in JSON":         {"Ann", "Lee", `not {"n":"Ann","s":"\nLee\n"}`, `not {"n":"[hidden]","s":"\n[hidden]\n"}`},
+		"escaped":         {"Zoë", "Lee", `Zo\u00eb &#76;ee`, "[hidden] [hidden]"},
+		"a single letter": {"A", "Lee", "A Lee", "A [hidden]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			req := with(func(r *clixnow.CreateLeadRequest) { r.FirstName, r.LastName = test.first, test.last })
+			got := refusal(t, req, "text/plain", test.text)
+			assert.Equal(t, test.text, got.Message, "a program can show it to the visitor")
+			assert.Equal(t, "clixnow: acme: POST /api/system/v1/leads: 400 Bad Request: "+test.logged, got.Error())
+		})
+	}
+}
+
+// The address of a visitor is hidden in each case of its letters.
+func TestAPIErrorMasksAddresses(t *testing.T) {
+	t.Parallel()
+	for address, test := range map[string]struct{ text, logged string }{
+		"203.0.113.7":  {"from 203.0.113.7", "from [hidden]"},
+		"2001:db8::a7": {"from 2001:DB8::A7", "from [hidden]"},
+		"::1":          {"from ::1", "from [hidden]"},
+		"":             {"invalid IP", "invalid IP"},
+	} {
+		req := with(func(r *clixnow.CreateLeadRequest) { r.IPAddress, _ = netip.ParseAddr(address) })
+		got := refusal(t, req, "text/plain", test.text)
+		assert.Equal(t, "clixnow: acme: POST /api/system/v1/leads: 400 Bad Request: "+test.logged, got.Error())
+	}
+}
+
 // The forms of a phone that a server may show.
 func TestAPIErrorMasksPhones(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ phone, text, logged string }{
 		"with spaces":         {"+41 12 345 67 89", "+41 12 345 67 89 is taken", "[hidden] is taken"},
 		"spaces, no plus":     {"+41 12 345 67 89", "41 12 345 67 89 is taken", "[hidden] is taken"},
-		"only the digits":     {"+41 (12) 345-67-89", "41123456789 is taken", "[hidden] is taken"},
+		"only the digits":     {"+41 (02) 345-67-89", "41023456789 is taken", "[hidden] is taken"},
 		"plus and the digits": {"41 12 345 67 89", "+41123456789 is taken", "+[hidden] is taken"},
+		"five digits":         {"12345", "12345 is taken", "[hidden] is taken"},
 		"very short":          {"+400", "is not 400", "is not 400"},
 		"none":                {"", "is missing", "is missing"},
 	} {
@@ -321,6 +401,16 @@ func TestAPIErrorMasksPhones(t *testing.T) {
 			assert.Equal(t, test.text, got.Message)
 			assert.True(t, strings.HasSuffix(got.Error(), ": "+test.logged), got.Error())
 		})
+	}
+}
+
+// A very short email may be a part of a word.
+func TestAPIErrorMasksShortEmails(t *testing.T) {
+	t.Parallel()
+	for email, logged := range map[string]string{"a@bc": "[hidden] is taken", "a@b": "a@b is taken"} {
+		req := with(func(r *clixnow.CreateLeadRequest) { r.Email = email })
+		got := refusal(t, req, "text/plain", email+" is taken")
+		assert.True(t, strings.HasSuffix(got.Error(), ": "+logged), got.Error())
 	}
 }
 

@@ -13,6 +13,10 @@ import (
 // This file has what fmt and slog show of the types that hold secrets.
 // EnsureLeadResponse embeds CreateLeadResponse. Without methods of its own it
 // would use the embedded ones, and Recovered would not be shown.
+//
+// The methods are of values, so that values are hidden too. Go cannot call them
+// on a nil pointer. For such a pointer, slog writes "LogValue panicked", and
+// then the rest of the line.
 
 // hide returns "" for an empty secret, so that one can see that it is missing.
 func hide(secret string) string {

@@ -369,6 +369,38 @@ func TestSlogHidesSecrets(t *testing.T) {
 	}
 }
 
+// A nil pointer has no secret, and a program may log one, such as the response
+// of a create that failed. fmt prints it as <nil>. slog calls LogValue of the
+// value, recovers from the panic, and writes the rest of the line.
+func TestNilPointersArePrinted(t *testing.T) {
+	t.Parallel()
+	for name, test := range printedTypes(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pointer := reflect.Zero(reflect.PointerTo(reflect.TypeOf(test.alone[0]))).Interface()
+			for _, format := range everyFormat {
+				assert.NotContains(t, fmt.Sprintf(format, pointer), "PANIC", format)
+			}
+			var out bytes.Buffer
+			slog.New(slog.NewJSONHandler(&out, nil)).Info("m", "value", pointer, "after", 1)
+			var line struct {
+				Value json.RawMessage
+				After int
+			}
+			require.NoError(t, json.Unmarshal(out.Bytes(), &line), out.String())
+			assert.Equal(t, 1, line.After)
+			if _, ok := pointer.(slog.LogValuer); ok {
+				assert.Contains(t, string(line.Value), "LogValue panicked")
+			} else {
+				assert.Contains(t, []string{"null", `"<nil>"`}, string(line.Value))
+			}
+			out.Reset()
+			slog.New(slog.NewTextHandler(&out, nil)).Info("m", "value", pointer, "after", 1)
+			assert.Contains(t, out.String(), " after=1\n")
+		})
+	}
+}
+
 func TestEncodingJSONWritesSecrets(t *testing.T) {
 	t.Parallel()
 	for name, test := range printedTypes(t) {
