@@ -66,7 +66,7 @@ type RateLimiter interface {
 type RetryPolicy struct {
 	// MaxAttempts is the number of all attempts. 1 means that nothing is
 	// retried. 0 means the default of 3. The one attempt after a 401 with a new
-	// token does not count; see [WithTokenSource].
+	// token does not count; see WithTokenSource.
 	MaxAttempts int
 	// MinBackoff is the upper limit of the random wait before the second
 	// attempt. The limit doubles with each attempt. 0 means the default of 250
@@ -74,7 +74,7 @@ type RetryPolicy struct {
 	MinBackoff time.Duration
 	// MaxBackoff is the longest wait. It is also the longest Retry-After that a
 	// retry waits for. 0 means the default of 10 s. It does not limit the looks
-	// of EnsureLead; see [WithLooks].
+	// of EnsureLead; see WithLooks.
 	MaxBackoff time.Duration
 }
 
@@ -152,9 +152,12 @@ func WithTokenSource(source func(ctx context.Context) (string, error)) Option {
 
 // WithHTTPClient uses the Transport, Jar and Timeout of hc. A nil Transport
 // means the client's own transport: a clone of http.DefaultTransport with 64
-// idle connections per host. The Timeout is that of one attempt, and 0 means no
-// timeout. CheckRedirect is not used: redirects are never followed. hc is
-// copied and never changed.
+// idle connections per host, and with pings that find dead HTTP/2 connections.
+// The Timeout is that of one attempt, and 0 means no timeout. CheckRedirect is
+// not used: redirects are never followed. hc is copied and never changed.
+//
+// If the Transport of hc speaks HTTP/2, set its HTTP2.SendPingTimeout.
+// Otherwise all requests can fail for 15 minutes after a connection has died.
 //
 // See [WithTransport] for what a RoundTripper should not do.
 func WithHTTPClient(hc *http.Client) Option {

@@ -53,6 +53,11 @@ func TestNewClientRefuses(t *testing.T) {
 		{"brand that begins with a hyphen", "-acme", testToken, nil, "brand"},
 		{"brand that ends with a hyphen", "acme-", testToken, nil, "brand"},
 		{"brand with a letter that is not ASCII", "äcme", testToken, nil, "brand"},
+		{
+			"nil token source, and a token", "acme", testToken,
+			[]clixnow.Option{clixnow.WithTokenSource(nil)},
+			"WithTokenSource",
+		},
 		{"brand of 64 characters", strings.Repeat("a", 64), testToken, nil, "brand"},
 		{"brand and token swapped", testToken + "_" + strings.Repeat("x", 64), "acme", nil, "brand"},
 		{
@@ -61,7 +66,7 @@ func TestNewClientRefuses(t *testing.T) {
 			"brand",
 		},
 
-		{"no token", "acme", "", nil, "token"},
+		{"no token", "acme", "", nil, "WithTokenSource"},
 		{"token that is a space", "acme", " ", nil, "token"},
 		{"token with a space", "acme", testToken + " x", nil, "token"},
 		{"token with a space before it", "acme", " " + testToken, nil, "token"},
@@ -257,7 +262,8 @@ func TestNewClientAccepts(t *testing.T) {
 	}{
 		"brand of one letter":    {"a", nil},
 		"brand in both cases":    {"AcMe", nil},
-		"brand of digits":        {"24", nil},
+		"brand of digits":        {"0123456789", nil},
+		"brand from a to Z":      {"azAZ", nil},
 		"brand with hyphens":     {"ac--me", nil},
 		"brand of 63 characters": {strings.Repeat("a", 63), nil},
 		"every default":          {"acme", []clixnow.Option{clixnow.WithRetry(clixnow.RetryPolicy{})}},
@@ -281,7 +287,7 @@ func TestNewClientAccepts(t *testing.T) {
 		"the largest response limit":           {"acme", []clixnow.Option{clixnow.WithMaxResponseBytes(math.MaxInt64)}},
 		"a rate limiter that is not a pointer": {"acme", []clixnow.Option{clixnow.WithRateLimiter(unlimited{})}},
 		"options of all kinds": {"acme", []clixnow.Option{
-			clixnow.WithHTTPClient(&http.Client{}), clixnow.WithUserAgent("my-app/1.2 (linux)"),
+			clixnow.WithHTTPClient(&http.Client{}), clixnow.WithUserAgent("my-app/1.2 (~linux)"),
 			clixnow.WithInsecureHTTP(),
 			clixnow.WithRateLimiter(limiter(func(context.Context) error { return nil })),
 			clixnow.WithLogger(slog.Default()),
@@ -393,6 +399,29 @@ func TestHeaders(t *testing.T) {
 	_, err = client.GetLead(t.Context(), 7)
 	require.NoError(t, err)
 	assert.Equal(t, "my-app/1.2 clixnow-go/"+clixnow.Version, seen.Load().UserAgent())
+}
+
+// A RoundTripper may append to the values of a header.
+func TestHeadersDoNotShareValues(t *testing.T) {
+	t.Parallel()
+	names := []string{"Authorization", "User-Agent", "Accept", "Content-Type"}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			appends := func(next http.RoundTripper) http.RoundTripper {
+				return roundTripper(func(r *http.Request) (*http.Response, error) {
+					before := r.Header.Clone()
+					r.Header.Add(name, "more")
+					before.Add(name, "more")
+					assert.Equal(t, before, r.Header)
+					return next.RoundTrip(r)
+				})
+			}
+			client := newClient(t, answer(201, "", `{"leadId":7}`), clixnow.WithTransport(appends))
+			_, err := client.CreateLead(t.Context(), vendorsLead())
+			require.NoError(t, err)
+		})
+	}
 }
 
 func TestWithHTTPClient(t *testing.T) {

@@ -340,6 +340,35 @@ func TestTokenSourceThatPanics(t *testing.T) {
 	assert.PanicsWithValue(t, "no vault", func() { _, _ = client.GetLead(t.Context(), 7) })
 }
 
+// A failure without a response tells the attempts if there were several. Every
+// verb of fmt prints the same.
+func TestTextOfALostConnection(t *testing.T) {
+	t.Parallel()
+	lost := roundTripper(func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF })
+	for attempts, told := range map[int]string{1: "", 2: " after 2 attempts"} {
+		client := clientOf(t, "https://clixnow.example", clixnow.WithHTTPClient(&http.Client{Transport: lost}),
+			clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: attempts, MinBackoff: 1, MaxBackoff: 1}))
+		_, err := client.GetLead(t.Context(), 7)
+		want := "clixnow: acme: GET /api/system/v1/leads/search: unexpected EOF" + told
+		require.EqualError(t, err, want)
+		for _, format := range []string{"%v", "%+v", "%s"} {
+			assert.Equal(t, want, fmt.Sprintf(format, err))
+		}
+	}
+}
+
+// The error of a response is the *APIError itself, so encoding/json stores it.
+func TestErrorOfAResponseIsAnAPIError(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 429} {
+		client := newClient(t, answer(status, "", ""), clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 1}))
+		_, err := client.CreateLead(t.Context(), vendorsLead())
+		assert.IsType(t, &clixnow.APIError{}, err)
+		_, err = client.GetLead(t.Context(), 7)
+		assert.IsType(t, &clixnow.APIError{}, err)
+	}
+}
+
 func TestWithRefusals(t *testing.T) {
 	t.Parallel()
 	errClosed := errors.New("closed on Sundays")
@@ -355,6 +384,8 @@ func TestWithRefusals(t *testing.T) {
 		called bool
 		// is and isNot are what the error matches and does not match.
 		is, isNot []error
+		// kept reports that the argument of the function matches what is in is.
+		kept bool
 	}{
 		{
 			name: "no capacity", status: 400, body: full, class: clixnow.ErrRefused, called: true,
@@ -369,7 +400,7 @@ func TestWithRefusals(t *testing.T) {
 		{
 			name: "nil leaves the known words", status: 400, body: `{"message":"Duplicate lead"}`,
 			class: clixnow.ErrRefused, called: true, read: func(*clixnow.APIError) error { return nil },
-			is: []error{clixnow.ErrDuplicateLead}, isNot: []error{clixnow.ErrNoCapacity},
+			is: []error{clixnow.ErrDuplicateLead}, isNot: []error{clixnow.ErrNoCapacity}, kept: true,
 		},
 		{
 			name: "another reason replaces the known words", status: 400, body: `{"message":"Duplicate lead"}`,
@@ -414,9 +445,11 @@ func TestWithRefusals(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			calls := 0
+			var shown *clixnow.APIError
 			client := newClient(t, answer(test.status, "application/json", test.body),
 				clixnow.WithRefusals(func(e *clixnow.APIError) error {
 					calls++
+					shown = e
 					assert.Equal(t, test.status, e.StatusCode)
 					assert.Equal(t, "acme", e.Brand)
 					assert.NotContains(t, e.Message, testToken, "it is masked")
@@ -430,6 +463,7 @@ func TestWithRefusals(t *testing.T) {
 			assert.Equal(t, test.called, calls == 1)
 			for _, target := range test.is {
 				require.ErrorIs(t, err, target)
+				assert.True(t, !test.kept || errors.Is(shown, target))
 			}
 			for _, target := range test.isNot {
 				require.NotErrorIs(t, err, target)

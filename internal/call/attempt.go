@@ -39,7 +39,7 @@ func (c *Caller) attempt(ctx context.Context, req *Request, token string) (o Out
 
 	limited, cancel := c.withTimeout(ctx)
 	defer cancel()
-	trace := connectionTrace{cancel: cancel}
+	trace := connectionTrace{cancel: cancel, discard: req.Method != http.MethodGet}
 	r := c.newRequest(httptrace.WithClientTrace(limited, trace.hooks()), req, token)
 	resp, err := c.roundTrip(r, req)
 	if err != nil {

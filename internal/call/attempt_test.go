@@ -137,6 +137,23 @@ func TestSuccessBody(t *testing.T) {
 	}
 }
 
+func TestSuccessStatus(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]bool{200: true, 299: true, 300: false} {
+		caller, target, _ := serve(t, write(status, 10))
+		read := false
+		r := newRequest(http.MethodGet, target)
+		r.Read = func([]byte) error {
+			read = true
+			return nil
+		}
+		o := caller.Do(t.Context(), r)
+		assert.Equal(t, status, o.Status)
+		assert.Equal(t, want, read, status)
+		assert.Equal(t, !want, o.Failed(), status)
+	}
+}
+
 func TestErrorBody(t *testing.T) {
 	t.Parallel()
 	const kept = 64 << 10
@@ -373,6 +390,14 @@ func TestTricklingError(t *testing.T) {
 		require.NoError(t, o.Err)
 		assert.Equal(t, "Duplicate lead", string(o.Body))
 		assert.LessOrEqual(t, time.Since(began), 30*time.Second)
+
+		began = time.Now()
+		long := func(ctx context.Context) io.Reader {
+			return io.MultiReader(strings.NewReader(strings.Repeat("x", 64<<10)), untilDone{ctx})
+		}
+		o, _ = scripted(t.Context(), http.MethodPost, answer(http.StatusBadRequest, long))
+		assert.Len(t, o.Body, 64<<10)
+		assert.Equal(t, time.Second, time.Since(began), "what is not kept is read for a second")
 	})
 }
 
@@ -390,6 +415,63 @@ func (s *endsContext) Read(p []byte) (int, error) {
 	n := min(len(p), s.remaining)
 	s.remaining -= n
 	return n, nil
+}
+
+// The buffer of a call is used by the next one, unless it is very large.
+func TestBuffersAreReused(t *testing.T) {
+	t.Parallel()
+	caller, target, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.Atoi(r.URL.Query().Get("n"))
+		write(http.StatusOK, n)(w, r)
+	})
+	caller.MaxBytes = 8 << 20
+	buffers := 0
+	caller.Buffers = &sync.Pool{New: func() any {
+		buffers++
+		return new(bytes.Buffer)
+	}}
+	const calls = 20
+	for range calls {
+		require.NoError(t, caller.Do(t.Context(), newRequest(http.MethodGet, target+"?n=100")).Err)
+	}
+	assert.Less(t, buffers, calls) // the pool drops some with the race detector
+	for range calls {
+		require.NoError(t, caller.Do(t.Context(), newRequest(http.MethodGet, target+"?n=8000000")).Err)
+		assert.Less(t, caller.Buffers.Get().(*bytes.Buffer).Cap(), 8<<20)
+	}
+}
+
+// A RoundTripper gets a body only if there is one. The context of an attempt
+// ends with it.
+func TestRequestOfAnAttempt(t *testing.T) {
+	t.Parallel()
+	for method, hasBody := range map[string]bool{http.MethodGet: false, http.MethodPost: true} {
+		var got *http.Request
+		caller := newCaller(step(func(r *http.Request) (*http.Response, error) {
+			got = r
+			require.NoError(t, r.Context().Err())
+			return status(204)(r)
+		}))
+		o := caller.Do(t.Context(), newRequest(method, "https://acme.example/"))
+		require.False(t, o.Failed())
+		assert.Equal(t, hasBody, got.Body != nil)
+		assert.ErrorIs(t, got.Context().Err(), context.Canceled)
+	}
+}
+
+// The body is too large. That the context has ended is reported too.
+func TestContextEndsWhileASuccessIsDrained(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	caller := newCaller(step(func(r *http.Request) (*http.Response, error) {
+		body := io.NopCloser(&endsContext{remaining: 64 << 10, end: cancel})
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: body, Request: r}, nil
+	}))
+	caller.MaxBytes = 10
+	o := caller.Do(ctx, newRequest(http.MethodGet, "https://acme.example/"))
+	require.ErrorIs(t, o.Err, call.ErrTooLarge)
+	require.ErrorIs(t, o.Err, context.Canceled)
 }
 
 // The status is known. That the context has ended is reported too.

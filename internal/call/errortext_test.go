@@ -139,6 +139,26 @@ func TestErrorTextHidesWhatAServerSent(t *testing.T) {
 			"a text that begins like a known one", errors.New("EOFallison"),
 			"an error of type *errors.errorString (not shown, because it may quote the server)",
 		},
+		{
+			"a word that begins like a known text", errors.New("EOFa: allison"),
+			"an error of type *errors.errorString (not shown, because it may quote the server)",
+		},
+		{
+			"a number", errors.New("41791234567 allison"),
+			"an error of type *errors.errorString (not shown, because it may quote the server)",
+		},
+		{
+			"a colon first", errors.New(": allison"),
+			"an error of type *errors.errorString (not shown, because it may quote the server)",
+		},
+		{
+			"a known text that begins with another one", errors.New("response body closed early"),
+			"response body closed early",
+		},
+		{
+			"a word that begins with a known text", errors.New("EOFallison"),
+			"an error of type *errors.errorString (not shown, because it may quote the server)",
+		},
 		{"a known text as its own end", errors.New("malformed HTTP response: EOF"), "malformed HTTP response: EOF"},
 	}
 	for _, test := range tests {
@@ -166,6 +186,7 @@ func TestErrorTextOfARoundTripper(t *testing.T) {
 	for text, want := range map[string]string{
 		"circuit breaker is open":                    "circuit breaker is open",
 		"http client is closed: try later":           "http client is closed: try later",
+		"http client is closed;":                     "http client is closed;",
 		`sending "allison" failed`:                   "sending",
 		`malformed HTTP response "allison"`:          "malformed HTTP response",
 		"malformed MIME header line: allison: brown": "malformed MIME header line",
@@ -176,6 +197,9 @@ func TestErrorTextOfARoundTripper(t *testing.T) {
 			require.EqualError(t, o.Err, want)
 		})
 	}
+	// net/http has asked for a connection, so it may have made the error.
+	o, _ := scripted(t.Context(), http.MethodPost, asks(fails(errors.New("allison is not welcome"))))
+	assert.NotContains(t, o.Err.Error(), secretWord)
 }
 
 // An *http.Transport that reports no connection may quote the URL of a proxy.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -200,6 +201,24 @@ func TestBackoff(t *testing.T) {
 			}
 		})
 	}
+	inBubble(t, "many attempts", func(t *testing.T) {
+		s := &script{steps: []step{status(503)}}
+		caller := newCaller(s)
+		caller.Attempts = 100
+		caller.Do(t.Context(), newRequest(http.MethodGet, "https://acme.example/"))
+		assert.GreaterOrEqual(t, slices.Max(s.waits()[80:]), caller.MaxBackoff/10)
+	})
+	inBubble(t, "longer than a duration after doubling", func(t *testing.T) {
+		s := &script{steps: []step{status(503)}}
+		caller := newCaller(s)
+		caller.Attempts, caller.MinBackoff, caller.MaxBackoff = 3, 1<<62, math.MaxInt64
+		ctx, cancel := context.WithTimeout(t.Context(), 200*365*24*time.Hour) // the first wait is shorter
+		defer cancel()
+		caller.Do(ctx, newRequest(http.MethodGet, "https://acme.example/"))
+		for _, wait := range s.waits() {
+			assert.Greater(t, wait, time.Second)
+		}
+	})
 	inBubble(t, "without overflow", func(t *testing.T) {
 		caller := newCaller(status(503))
 		caller.Attempts, caller.MinBackoff, caller.MaxBackoff = 2, math.MaxInt64, math.MaxInt64

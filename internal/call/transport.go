@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
@@ -23,6 +24,13 @@ const (
 	// resends a request that the server declares unprocessed, and it does so
 	// without an end if the server always declares that.
 	maxWrites = 3
+	// pingAfter is how long an HTTP/2 connection may be silent before it is
+	// asked for a sign of life, and pongWithin is how long that may take.
+	// Without it, net/http sends requests on a dead connection until the kernel
+	// gives up, which takes 15 minutes on Linux. The sum is less than the
+	// default timeout of an attempt.
+	pingAfter  = 10 * time.Second
+	pongWithin = 10 * time.Second
 )
 
 // NewTransport returns given. If it is nil, or a nil *http.Transport, it
@@ -46,6 +54,11 @@ func defaultTransport() http.RoundTripper {
 	own.MaxIdleConnsPerHost = max(own.MaxIdleConnsPerHost, idleConnectionsPerHost)
 	own.IdleConnTimeout = idleTimeout
 	own.MaxResponseHeaderBytes = cmp.Or(own.MaxResponseHeaderBytes, maxHeaderBytes)
+	if own.HTTP2 == nil {
+		own.HTTP2 = new(http.HTTP2Config)
+	}
+	own.HTTP2.SendPingTimeout = cmp.Or(own.HTTP2.SendPingTimeout, pingAfter)
+	own.HTTP2.PingTimeout = cmp.Or(own.HTTP2.PingTimeout, pongWithin)
 	return own
 }
 
@@ -70,6 +83,9 @@ type connectionTrace struct {
 	writes atomic.Int64
 	// cancel ends the attempt.
 	cancel context.CancelFunc
+	// discard means that what was not delivered is dropped when the connection
+	// is closed.
+	discard bool
 	// client holds the hooks. It is a field to save an allocation.
 	client httptrace.ClientTrace
 }
@@ -77,7 +93,12 @@ type connectionTrace struct {
 func (t *connectionTrace) hooks() *httptrace.ClientTrace {
 	t.client = httptrace.ClientTrace{
 		GetConn: func(string) { t.wanted.Store(true) },
-		GotConn: func(httptrace.GotConnInfo) { t.got.Store(true) },
+		GotConn: func(info httptrace.GotConnInfo) {
+			t.got.Store(true)
+			if t.discard {
+				discardOnClose(info.Conn)
+			}
+		},
 		WroteHeaders: func() {
 			if t.writes.Add(1) > maxWrites {
 				t.cancel()
@@ -85,6 +106,24 @@ func (t *connectionTrace) hooks() *httptrace.ClientTrace {
 		},
 	}
 	return &t.client
+}
+
+// discardOnClose makes the kernel drop what was not delivered when conn is
+// closed. Otherwise, the kernel goes on sending for a minute or more, and a
+// request could arrive after its attempt has failed, and after a search has
+// proved that it did not arrive.
+func discardOnClose(conn net.Conn) {
+	const deepest = 10
+	for range deepest {
+		inner, ok := conn.(interface{ NetConn() net.Conn }) // for example, of TLS
+		if !ok {
+			break
+		}
+		conn = inner.NetConn()
+	}
+	if tcp, ok := conn.(interface{ SetLinger(sec int) error }); ok {
+		_ = tcp.SetLinger(0) // It fails only if the connection is closed already.
+	}
 }
 
 func (t *connectionTrace) resentTooOften() bool { return t.writes.Load() > maxWrites }

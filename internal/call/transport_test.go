@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -190,6 +192,7 @@ func TestResendsOfNetHTTPAreBounded(t *testing.T) {
 		status int
 	}{
 		{"three times", writes(3, unlessDone), 201},
+		{"three times, and an error", writes(3, fails(net.ErrClosed)), 0},
 		{"four times", writes(4, untilDone), 0},
 		{"four times, and an error of its own", writes(4, fails(net.ErrClosed)), 0},
 		{"four times, in the body", writes(4, answer(201, stalling)), 201},
@@ -209,6 +212,10 @@ func TestResendsOfNetHTTPAreBounded(t *testing.T) {
 				}
 				assert.True(t, o.Sent)
 				assert.True(t, o.ConnectionLost)
+				if test.name == "three times, and an error" {
+					assert.ErrorIs(t, o.Err, net.ErrClosed)
+					return
+				}
 				require.EqualError(t, o.Err, "net/http has resent the request too often")
 				require.NotErrorIs(t, o.Err, context.Canceled, "the context of the caller lives")
 			})
@@ -220,4 +227,45 @@ func TestResendsOfNetHTTPAreBounded(t *testing.T) {
 			assert.Len(t, s.began, want)
 		})
 	}
+}
+
+// If the kernel went on sending after a failed attempt, the request could
+// arrive after EnsureLead has seen that the lead is absent.
+func TestUndeliveredRequestIsDiscarded(t *testing.T) {
+	t.Parallel()
+	for _, http2 := range []bool{false, true} {
+		for method, want := range map[string][]int{http.MethodGet: nil, http.MethodPost: {0}} {
+			t.Run(method+", HTTP/2 "+strconv.FormatBool(http2), func(t *testing.T) {
+				t.Parallel()
+				server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+				server.EnableHTTP2 = http2
+				server.StartTLS()
+				t.Cleanup(server.Close)
+				var lingers []int
+				transport := server.Client().Transport.(*http.Transport)
+				transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+					conn, err := new(net.Dialer).DialContext(ctx, network, address)
+					if err != nil {
+						return nil, err
+					}
+					return &lingerConn{conn.(*net.TCPConn), &lingers}, nil
+				}
+				o := newCaller(transport).Do(t.Context(), newRequest(method, server.URL))
+				require.NoError(t, o.Err)
+				assert.Equal(t, want, lingers)
+			})
+		}
+	}
+}
+
+// lingerConn records the calls of SetLinger.
+type lingerConn struct {
+	*net.TCPConn
+
+	lingers *[]int
+}
+
+func (c *lingerConn) SetLinger(seconds int) error {
+	*c.lingers = append(*c.lingers, seconds)
+	return c.TCPConn.SetLinger(seconds)
 }

@@ -123,6 +123,12 @@ func TestAttemptTimeout(t *testing.T) {
 		require.ErrorIs(t, o.Err, context.DeadlineExceeded)
 		assert.Equal(t, 30*time.Second, time.Since(s.began[0]))
 	})
+	inBubble(t, "the shortest", func(t *testing.T) {
+		caller := newCaller(step(hangs))
+		caller.Timeout, caller.Attempts = 1, 1
+		o := caller.Do(t.Context(), newRequest(http.MethodGet, "https://acme.example/"))
+		require.ErrorIs(t, o.Err, context.DeadlineExceeded)
+	})
 	inBubble(t, "none", func(t *testing.T) {
 		s := &script{steps: []step{func(r *http.Request) (*http.Response, error) {
 			time.Sleep(time.Hour)
@@ -230,6 +236,18 @@ func TestRateLimiter(t *testing.T) {
 			assert.Empty(t, s.began)
 		})
 	}
+}
+
+func TestTokenIsNotAskedForAfterTheContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	req := newRequest(http.MethodGet, "https://acme.example/")
+	req.Token = func(context.Context) (string, error) {
+		t.Error("the token source was called")
+		return "", nil
+	}
+	require.ErrorIs(t, newCaller(status(200)).Do(ctx, req).Stopped, context.Canceled)
 }
 
 func TestPause(t *testing.T) {

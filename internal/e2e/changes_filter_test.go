@@ -575,6 +575,35 @@ func TestLeadChangesEndsTheReadingOfCreatedLeads(t *testing.T) {
 	}
 }
 
+// The reading of the created leads ends with the page that shows that all leads
+// are dated.
+func TestLeadChangesEndsTheReadingOfCreatedLeadsWithinAPass(t *testing.T) {
+	t.Parallel()
+	inBubble(t, time.Hour, func(t *testing.T) {
+		server := &undatedServer{leads: crowd(45), place: "creation", filter: filters()[1]}
+		for i := range server.leads {
+			lead := &server.leads[i]
+			if i < 15 { // a page of leads that were modified, and more
+				lead.UpdatedOn = lead.UpdatedOn.Add(20 * time.Minute)
+				continue
+			}
+			lead.CreatedOn = lead.CreatedOn.Add(30 * time.Minute)
+			lead.UpdatedOn = lead.CreatedOn
+		}
+		req := clixnow.LeadChangesRequest{Since: noon.Add(20 * time.Minute), PageSize: 10}
+		ids, err := drainIDs(t, memoryClient(t, server).LeadChanges(t.Context(), req))
+		require.NoError(t, err)
+		assert.ElementsMatch(t, upTo(45), ids)
+		created := 0
+		for _, query := range server.requests {
+			if query.Get("orderBy") == "CreatedOn" {
+				created++
+			}
+		}
+		assert.Equal(t, 1, created)
+	})
+}
+
 // The loop may end while the created leads are read.
 func TestLeadChangesEndsWhileCreatedLeadsAreRead(t *testing.T) {
 	t.Parallel()

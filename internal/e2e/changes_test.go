@@ -191,6 +191,13 @@ func TestLeadChangesRefuses(t *testing.T) {
 		require.ErrorIs(t, err, clixnow.ErrNotSent)
 		assert.Empty(t, api.Requests())
 	})
+	t.Run("year 9999", func(t *testing.T) {
+		t.Parallel()
+		client := newClient(t, newAPI().ServeHTTP)
+		req := clixnow.LeadChangesRequest{Since: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)}
+		_, err := drain(t, client.LeadChanges(t.Context(), req))
+		require.NoError(t, err)
+	})
 	t.Run("page size without validation", func(t *testing.T) {
 		t.Parallel()
 		client := newClient(t, newAPI().ServeHTTP, clixnow.WithoutValidation())
@@ -729,10 +736,11 @@ func TestLeadChangesLastPassFails(t *testing.T) {
 		name     string
 		deadline time.Duration
 		cancels  bool // the context ends while the pass fails
-		errors   int
+		errors   int  // 0 means any number: the next pass may begin just then
 		failed   bool // the first error matches ErrPassFailed
 	}{
 		{name: "deadline after the next pass", deadline: 61 * time.Second, errors: 3, failed: true},
+		{name: "deadline at the next pass", deadline: time.Minute},
 		{name: "deadline before the next pass", deadline: 59 * time.Second, errors: 2},
 		{name: "cancelled in the last request", cancels: true, errors: 1},
 	}
@@ -768,7 +776,9 @@ func TestLeadChangesLastPassFails(t *testing.T) {
 				for _, err := range client.LeadChanges(ctx, clixnow.LeadChangesRequest{PollInterval: time.Minute}) {
 					errs = append(errs, err)
 				}
-				require.Len(t, errs, test.errors)
+				if test.errors > 0 {
+					require.Len(t, errs, test.errors)
+				}
 				require.ErrorIs(t, errs[0], clixnow.ErrServer)
 				assert.Equal(t, test.failed, errors.Is(errs[0], clixnow.ErrPassFailed))
 				last := errs[len(errs)-1]
@@ -903,6 +913,8 @@ func TestLeadChangesPageOutOfOrder(t *testing.T) {
 		inOrder    = `[{"id":1,"updatedOn":"2026-05-04T12:00:00.5Z"},{"id":2,"updatedOn":"2026-05-04T12:00:01Z"}]`
 		outOfOrder = `[{"id":2,"updatedOn":"2026-05-04T12:00:01Z"},{"id":1,"updatedOn":"2026-05-04T12:00:00.5Z"}]`
 		undated    = `[{"id":1,"updatedOn":"2026-05-04T12:00:01Z"},{"id":2,"updatedOn":null}]`
+		none       = `[]`
+		created    = `[{"id":2,"createdOn":"2026-05-04T12:00:01Z"},{"id":1,"createdOn":"2026-05-04T12:00:00.5Z"}]`
 		both       = `[{"id":1,"updatedOn":"2026-05-04T12:00:01Z"},{"id":2,"updatedOn":"2026-05-04T12:00:00Z"},` +
 			`{"id":3}]`
 	)
@@ -916,6 +928,7 @@ func TestLeadChangesPageOutOfOrder(t *testing.T) {
 		{"in order", []string{inOrder}, upTo(2), "", 1},
 		{"once", []string{outOfOrder, inOrder}, upTo(2), "", 2},
 		{"for ever", []string{outOfOrder}, nil, "[1].updatedOn: not in ascending order", 3},
+		{"created leads, for ever", []string{none, created}, nil, "[1].createdOn: not in ascending order", 4},
 		{"without a date", []string{undated, inOrder}, nil, "[1].updatedOn: missing", 1},
 		{"out of order, and without a date", []string{both, inOrder}, nil, "[2].updatedOn: missing", 1},
 	}
@@ -1215,6 +1228,16 @@ func TestLeadChangesWithoutOverlapReadsAllPages(t *testing.T) {
 		n++
 	}
 	assert.Equal(t, 25, n)
+}
+
+// The shortest interval is one too.
+func TestLeadChangesPollsAfterANanosecond(t *testing.T) {
+	t.Parallel()
+	inBubble(t, time.Hour, func(t *testing.T) {
+		client := memoryClient(t, newAPI())
+		j := follow(t.Context(), client, clixnow.LeadChangesRequest{PollInterval: 1}, 3, goOn)
+		assert.Len(t, j, 3)
+	})
 }
 
 // There is no date before the year 1 that could be sent.

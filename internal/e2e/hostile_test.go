@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -268,6 +269,32 @@ func TestHostileHTTP2ServerIsNotQuoted(t *testing.T) {
 			assert.NotContains(t, err.Error(), "not shown", "the beginning of the text is known")
 		})
 	}
+}
+
+// A proxy that decrypts the traffic has a certificate that no trusted authority
+// has signed. The client ends the handshake and sends nothing.
+func TestInterceptingProxyGetsNothing(t *testing.T) {
+	t.Parallel()
+	other := httptest.NewUnstartedServer(nil)
+	other.StartTLS()
+	t.Cleanup(other.Close)
+	var asked atomic.Int32
+	proxy := rawServer(t, nil, func(conn net.Conn) {
+		connect, err := http.ReadRequest(bufio.NewReader(conn))
+		if err != nil {
+			return
+		}
+		asked.Add(1)
+		assert.Equal(t, "CONNECT integration.acme.invalid:443", connect.Method+" "+connect.RequestURI)
+		assert.NotContains(t, fmt.Sprint(connect.Header), testToken)
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
+		decrypted := tls.Server(conn, other.TLS)
+		received, _ := io.ReadAll(decrypted)
+		assert.Empty(t, received)
+	})
+	_ = requireNotQuoted(t, clixnow.ErrNotSent, clixnow.WithBaseURL("https://integration.acme.invalid"),
+		over(t, throughProxy(t, "http://"+proxy)))
+	assert.Positive(t, asked.Load())
 }
 
 // What is not a response of the API may be quoted too: that of a proxy, and the

@@ -156,7 +156,7 @@ func assertNoSecrets(t *testing.T, text string) {
 func neverConnected() []failure {
 	return []failure{
 		{
-			name: "dial refused", class: clixnow.ErrNotSent, within: []error{syscall.ECONNREFUSED},
+			name: "dial refused", class: clixnow.ErrNotSent, within: []error{errRefused},
 			text: "after 3 attempts", set: func(t *testing.T, _ *arrivals) *clixnow.Client {
 				return clientOf(t, "http://"+deadPort(t))
 			},
@@ -224,7 +224,7 @@ func neverConnected() []failure {
 			},
 		},
 		{
-			name: "proxy is down", class: clixnow.ErrNotSent, within: []error{syscall.ECONNREFUSED},
+			name: "proxy is down", class: clixnow.ErrNotSent, within: []error{errRefused},
 			text: "proxyconnect", set: func(t *testing.T, _ *arrivals) *clixnow.Client {
 				return clientOf(t, "https://integration.acme.invalid", over(t, throughProxy(t, "http://"+deadPort(t))))
 			},
@@ -445,7 +445,7 @@ func lostOverHTTP1() []failure {
 			},
 		},
 		{
-			name: "reset", class: clixnow.ErrOutcomeUnknown, posts: 1, within: []error{syscall.ECONNRESET},
+			name: "reset", class: clixnow.ErrOutcomeUnknown, posts: 1, within: []error{errReset},
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				return newClient(t, posts.count(func(w http.ResponseWriter, r *http.Request) {
 					_, _ = io.Copy(io.Discard, r.Body)
@@ -513,7 +513,7 @@ func lostOverHTTP1() []failure {
 			// net/http resends the request by itself, because nothing was
 			// written. It does not report that nothing was written.
 			name: "idle connection is dead, and the dial fails", class: clixnow.ErrOutcomeUnknown, posts: 1,
-			within: []error{syscall.ECONNREFUSED},
+			within: []error{errRefused},
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				server := startServer(t, plainHTTP, posts.count(answer(201, "", `{"leadId":1}`)))
 				var (
@@ -553,7 +553,7 @@ func lostOverHTTP1() []failure {
 		},
 		{
 			name: "RoundTripper resends by itself", class: clixnow.ErrOutcomeUnknown, posts: 1,
-			within: []error{syscall.ECONNREFUSED},
+			within: []error{errRefused},
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				server := startServer(t, plainHTTP, posts.count(hangUp))
 				transport, dead := &http.Transport{}, deadPort(t)
@@ -571,13 +571,13 @@ func lostOverHTTP1() []failure {
 		},
 		{
 			name: "RoundTripper that reports nothing", class: clixnow.ErrOutcomeUnknown,
-			within: []error{syscall.ECONNREFUSED}, set: func(t *testing.T, _ *arrivals) *clixnow.Client {
+			within: []error{errRefused}, set: func(t *testing.T, _ *arrivals) *clixnow.Client {
 				var calls atomic.Int64
 				t.Cleanup(func() { assert.Equal(t, int64(1), calls.Load(), "requests") })
 				return clientOf(t, "http://127.0.0.1",
 					over(t, roundTripper(func(*http.Request) (*http.Response, error) {
 						calls.Add(1)
-						return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+						return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errRefused}
 					})))
 			},
 		},
@@ -594,7 +594,7 @@ func lostOverHTTP1() []failure {
 		},
 		{
 			name: "RoundTripper that hides its transport", class: clixnow.ErrOutcomeUnknown,
-			within: []error{syscall.ECONNREFUSED}, set: func(t *testing.T, _ *arrivals) *clixnow.Client {
+			within: []error{errRefused}, set: func(t *testing.T, _ *arrivals) *clixnow.Client {
 				transport := &http.Transport{}
 				return clientOf(t, "http://"+deadPort(t),
 					over(t, roundTripper(func(r *http.Request) (*http.Response, error) {
@@ -615,7 +615,7 @@ func lostOverHTTP1() []failure {
 		},
 		{
 			name: "RoundTripper around a transport that reports", class: clixnow.ErrNotSent,
-			within: []error{syscall.ECONNREFUSED}, text: "after 3 attempts",
+			within: []error{errRefused}, text: "after 3 attempts",
 			set: func(t *testing.T, _ *arrivals) *clixnow.Client {
 				transport := &http.Transport{}
 				return clientOf(t, "http://"+deadPort(t), over(t, closer{transport, transport.RoundTrip}))
@@ -809,7 +809,7 @@ func rejected() []failure {
 			},
 		},
 		{
-			name: "429, then no connection", class: clixnow.ErrNotSent, posts: 1, within: []error{syscall.ECONNREFUSED},
+			name: "429, then no connection", class: clixnow.ErrNotSent, posts: 1, within: []error{errRefused},
 			set: func(t *testing.T, posts *arrivals) *clixnow.Client {
 				server := startServer(t, plainHTTP, posts.count(tooMany("")))
 				return clientOf(t, server.URL,
@@ -818,7 +818,7 @@ func rejected() []failure {
 							DisableKeepAlives: true,
 							DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 								if posts.Load() > 0 {
-									return nil, syscall.ECONNREFUSED
+									return nil, errRefused
 								}
 								return new(net.Dialer).DialContext(ctx, network, addr)
 							},
@@ -932,7 +932,7 @@ func TestCreateLeadRetriedAfterNoConnection(t *testing.T) {
 	client := clientOf(t, server.URL,
 		over(t, &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if dials.Add(1) < 3 {
-				return nil, syscall.ECONNREFUSED
+				return nil, errRefused
 			}
 			return new(net.Dialer).DialContext(ctx, network, addr)
 		}}))
@@ -950,7 +950,7 @@ func TestFailedSearch(t *testing.T) {
 		t.Parallel()
 		_, err := clientOf(t, "http://"+deadPort(t)).GetLead(t.Context(), 7)
 		require.ErrorIs(t, err, clixnow.ErrNotSent)
-		require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		require.ErrorIs(t, err, errRefused)
 	})
 	t.Run("nil context", func(t *testing.T) {
 		t.Parallel()
