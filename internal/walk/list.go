@@ -91,7 +91,7 @@ func (r *listReader[T]) read(ctx context.Context, yield func(*T) bool) error {
 		if !r.deliver(unread, yield) || last {
 			return nil
 		}
-		r.pages.reuse(page)
+		r.pages.reuse(page, asked)
 	}
 }
 

@@ -280,6 +280,11 @@ func TestListMoves(t *testing.T) {
 			want: items(3, 7), unstable: "at skip 2", requests: []request{{2, 5}, {6, 5}, {2, 5}},
 		},
 		{
+			name: "all items are deleted, and the reading began at the second",
+			move: func(s *server) { s.items = nil }, skip: 1,
+			want: items(2, 6), unstable: "at skip 1", requests: []request{{1, 5}, {5, 5}, {1, 5}},
+		},
+		{
 			name: "ten items are inserted in front",
 			move: func(s *server) { s.items = append(items(20, 29), s.items...) },
 			want: slices.Concat(items(1, 5), items(20, 29), items(6, 12)),
@@ -325,6 +330,29 @@ func TestListMoves(t *testing.T) {
 	}
 }
 
+// Two items in ascending order of ids show that the server orders by them.
+func TestListOfTwoItemsIsByID(t *testing.T) {
+	t.Parallel()
+	l, _ := inTurn(items(1, 2), []item{{ID: 4}, {ID: 3}})
+	l.ByID, l.Count = true, 2
+	got, err := read(t, l)
+	require.ErrorIs(t, err, walk.ErrUnstable)
+	require.ErrorContains(t, err, "not in ascending order of ids")
+	assert.Equal(t, []int64{1, 2}, got)
+}
+
+// Ids may have more than 32 bits.
+func TestListOfLongIDs(t *testing.T) {
+	t.Parallel()
+	for _, kind := range kinds {
+		s := server{items: items(1<<32-15, 1<<32+30)}
+		got, err := read(t, kind.apply(s.list(10)))
+		require.NoError(t, err)
+		assert.Equal(t, ids(s.items), got)
+		assert.Len(t, s.requests, 6)
+	}
+}
+
 // If a page has no anchor, the walk steps back, twice as far each time.
 func TestListStepsBack(t *testing.T) {
 	t.Parallel()
@@ -366,7 +394,7 @@ func TestListPassesOver(t *testing.T) {
 func TestListServerThatIgnoresSkip(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kinds {
-		for _, n := range []int64{10, 50} {
+		for n, told := range map[int64]string{10: "36 items, up to skip 46,", 50: "196 items, up to skip 246,"} {
 			t.Run(fmt.Sprintf("%s, %d items", kind, n), func(t *testing.T) {
 				t.Parallel()
 				s := server{items: items(1, n)}
@@ -376,7 +404,7 @@ func TestListServerThatIgnoresSkip(t *testing.T) {
 				}
 				got, err := read(t, l)
 				require.ErrorIs(t, err, walk.ErrUnstable)
-				require.ErrorContains(t, err, "do not advance")
+				require.ErrorContains(t, err, "do not advance: the last "+told)
 				assert.Equal(t, ids(s.items), got)
 				assert.LessOrEqual(t, len(s.requests), 5)
 			})

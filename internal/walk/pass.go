@@ -58,8 +58,6 @@ type base struct {
 	window
 	// known reports that a pass has found its start.
 	known bool
-	// start is the start of the pass that began here.
-	start time.Time
 }
 
 // pass is one reading of a list up to the present.
@@ -79,9 +77,10 @@ type base struct {
 // The first pass begins with a bound two seconds before its start. If the page
 // does not join, the bound steps back, and at last there is no bound, which
 // needs no proof. A later pass begins just before the last item that is not
-// after its start. If the page does not show that item, the pass begins in the
-// window in which the pass before found its start. That window is proven. If it
-// begins long before the start, skip is doubled and halved to find the start.
+// after its start. If no such item is known, or the page does not show it, the
+// pass begins in the window in which the pass before found its start. That
+// window is proven. If it begins long before the start, skip is doubled and
+// halved to find the start.
 //
 // # How a pass goes on
 //
@@ -196,18 +195,13 @@ func (p *pass[T]) chooseWindow() {
 	p.start = f.start()
 	p.at = f.base.window
 	p.at.proven = true
-	if !f.base.known {
+	item, modified, ok := f.yielded.latest(p.start)
+	switch {
+	case !f.base.known:
 		p.setBound(distance(secondStep))
-		return
-	}
-	if f.base.skip > 0 && f.base.skip < f.repeats {
-		return
-	}
-	if item, modified, ok := f.yielded.latest(p.start); ok {
+	case ok && (f.base.skip == 0 || f.base.skip >= f.repeats):
 		p.newest = item
 		p.try(modified, f.hiding)
-	} else if !p.start.Equal(f.base.start) {
-		p.try(p.start, max(f.hiding, secondStep))
 	}
 }
 
@@ -463,12 +457,12 @@ func (p *pass[T]) note() {
 // isOfInterest reports whether the item is in order, at the start or after it.
 func (p *pass[T]) isOfInterest(e entry) bool { return e.ordered && !e.modified.Before(p.start) }
 
-// setBase ends the search for the start. The next pass begins here if the start
-// has not moved. If the page shows an item that a later bound hid, such bounds
-// are not tried any more.
+// setBase ends the search for the start. The next pass can begin here. If the
+// page shows an item that a later bound hid, such bounds are not tried any
+// more.
 func (p *pass[T]) setBase() {
 	p.startFound = true
-	p.feed.base = base{window: p.at, known: true, start: p.start}
+	p.feed.base = base{window: p.at, known: true}
 	if p.rejected.behind == 0 || !slices.ContainsFunc(p.page, p.rejected.hid) {
 		return
 	}

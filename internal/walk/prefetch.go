@@ -123,8 +123,14 @@ func (p *prefetcher[T]) load(ctx context.Context, skip, count int, room []T) ([]
 	return items, err
 }
 
-// reuse takes back the memory of a page that was consumed.
-func (p *prefetcher[T]) reuse(page []T) { p.spare = page[:0] }
+// reuse takes back the memory of a page that was consumed. If the page was far
+// longer than asked for, reuse leaves it to the garbage collector, because it
+// would stay in memory until the walk ends.
+func (p *prefetcher[T]) reuse(page []T, asked int) {
+	if cap(page) <= 2*asked {
+		p.spare = page[:0]
+	}
+}
 
 // room returns the spare memory and gives it away.
 func (p *prefetcher[T]) room() (room []T) {

@@ -101,22 +101,27 @@ func TestPrefetchIsBounded(t *testing.T) {
 func TestPrefetchGrows(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		most  int
-		ahead []int // requests ahead while each page is consumed
+		most, limit int
+		ahead       []int // requests ahead while each page is consumed
 	}{
-		{0, []int{0, 0, 0, 0}},
-		{1, []int{1, 1, 1, 1}},
-		{2, []int{1, 2, 2, 2}},
-		{3, []int{1, 2, 2, 3, 3}},
-		{5, []int{1, 2, 2, 4, 4, 4, 4, 5, 5}},
-		{64, []int{1, 2, 2, 4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 8, 8, 16}},
+		{0, 0, []int{0, 0, 0, 0}},
+		{1, 0, []int{1, 1, 1, 1}},
+		{1, 11, []int{1, 0}}, // the second page has one more item
+		{2, 0, []int{1, 2, 2, 2}},
+		{3, 0, []int{1, 2, 2, 3, 3}},
+		{5, 0, []int{1, 2, 2, 4, 4, 4, 4, 5, 5}},
+		{64, 0, []int{1, 2, 2, 4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 8, 8, 16}},
+		{64, 47, []int{1, 2, 2, 2, 1, 0}}, // the last page has one more item
+		{64, 46, []int{1, 2, 2, 1, 0}},
 	} {
-		t.Run(strconv.Itoa(tt.most), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%d, limit %d", tt.most, tt.limit), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := remote{server: server{items: items(1, 1000)}}
 				var ahead []int
-				for item, err := range r.list(10, tt.most).Items(t.Context()) {
+				l := r.list(10, tt.most)
+				l.Limit = tt.limit
+				for item, err := range l.Items(t.Context()) {
 					require.NoError(t, err)
 					if page := int(item.ID-2) / 9; item.ID == 2 || item.ID%9 == 2 && page < len(tt.ahead) {
 						time.Sleep(time.Minute) // for all requests that are on their way
@@ -148,6 +153,29 @@ func TestPrefetchOfShortList(t *testing.T) {
 	}
 }
 
+// The context of a request ends with it.
+func TestPrefetchEndsContexts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := remote{server: server{items: items(1, 100)}}
+		l := r.list(10, 4)
+		fetch := l.Fetch
+		var last context.Context
+		l.Fetch = func(ctx context.Context, skip, count int, room []item) ([]item, error) {
+			if skip == 9 {
+				last = ctx
+			}
+			return fetch(ctx, skip, count, room)
+		}
+		for item, err := range l.Items(t.Context()) {
+			require.NoError(t, err)
+			if item.ID > 20 {
+				require.ErrorIs(t, last.Err(), context.Canceled)
+			}
+		}
+	})
+}
+
 // Nothing is requested ahead of the end, or of what may be the end: a first
 // short page.
 func TestPrefetchStarts(t *testing.T) {
@@ -166,6 +194,12 @@ func TestPrefetchStarts(t *testing.T) {
 		"a short, a full page":  {150, []int{20, 50}, []int64{1, 21}, []int{0, 1}},
 		"a full, a short page":  {150, []int{50, 20, 50}, []int64{1, 51}, []int{1, 0}},
 		"a short, a final page": {30, []int{25}, []int64{1, 26}, []int{0, 0}},
+		"a short page later": {
+			600,
+			[]int{50},
+			[]int64{1, 51, 100, 149, 198, 247, 296, 345, 364},
+			[]int{1, 2, 2, 4, 4, 4, 4, 3, 4},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -176,6 +210,9 @@ func TestPrefetchStarts(t *testing.T) {
 				var began atomic.Int32
 				l.Fetch = func(ctx context.Context, skip, count int, room []item) ([]item, error) {
 					page := min(int(began.Add(1)), len(tt.pages))
+					if name == "a short page later" && skip == 343 { // several requests begin in any order
+						count = 20
+					}
 					return fetch(ctx, skip, min(count, tt.pages[page-1]), room)
 				}
 				var ahead []int
@@ -211,7 +248,11 @@ func TestPrefetchBeginsAgainAfterStepBack(t *testing.T) {
 				r.items = r.items[150:]
 			}
 		}
-		assert.Less(t, slices.Max(more), 16)
+		// Steps back of 10, 20, 40 and 80 items, and one page ahead. Then the
+		// numbers are those of the beginning.
+		require.Greater(t, len(more), 47)
+		assert.Equal(t, []int{2, 2, 1, 3, 1, 1, 1, 5}, more[:8])
+		assert.Equal(t, []int{5, 2, 1, 3, 1, 1, 1, 5}, more[39:47])
 	})
 }
 
@@ -238,6 +279,35 @@ func TestPagesAreBounded(t *testing.T) {
 				assert.Equal(t, ids(items(1, 300)), got)
 				assert.LessOrEqual(t, pages.Load(), int32(ahead+1))
 			})
+		})
+	}
+}
+
+// A server may send far more items than were asked for. The memory of such a
+// page is not kept for the pages after it.
+func TestLongPageIsNotKept(t *testing.T) {
+	t.Parallel()
+	for _, ahead := range []int{0, 4} {
+		t.Run(strconv.Itoa(ahead), func(t *testing.T) {
+			t.Parallel()
+			s := server{items: items(1, 3000)}
+			l := s.list(10)
+			l.Prefetch = ahead
+			var reused atomic.Bool
+			l.Fetch = func(ctx context.Context, skip, count int, room []item) ([]item, error) {
+				if room != nil {
+					reused.Store(true)
+				}
+				assert.LessOrEqual(t, cap(room), 2*count)
+				if skip == 0 {
+					count = 2000
+				}
+				return s.fetch(ctx, skip, count, room)
+			}
+			got, err := read(t, l)
+			require.NoError(t, err)
+			assert.Equal(t, ids(items(1, 3000)), got)
+			assert.True(t, reused.Load())
 		})
 	}
 }
