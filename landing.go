@@ -155,10 +155,7 @@ func splitQuery(raw string) []string {
 // nil if the pair sets another parameter.
 func findParameter(parameters []parameter, pair string) *parameter {
 	escaped, _, _ := strings.Cut(pair, "=")
-	name, err := url.QueryUnescape(escaped)
-	if err != nil {
-		return nil
-	}
+	name, _ := url.QueryUnescape(escaped) // "" if it cannot be decoded
 	for i := range parameters {
 		if parameters[i].name == name {
 			return &parameters[i]

@@ -11,7 +11,7 @@ func TestIsMacro(t *testing.T) {
 	for _, value := range []string{
 		"{clickid}", "%7Bclickid%7D", "%7bclickid%7d", "{{x}}", "{{click.id}}", "%7B%7Bx%7D%7D", "${x}", "%24%7Bx%7D",
 		"[x]", "%5Bx%5D", "<x>", "%3Cx%3E", "##x##", "##CLICK_ID##", "%23%23x%23%23", "__X__", "__CLICK_ID__", " {x} ",
-		"{}", "{ click id }", "{x:y}", "{é}", "<%2Fx>",
+		"{}", "{ click id }", "{100%}", "{x:y}", "{é}", "<%2Fx>",
 	} {
 		assert.True(t, isMacro(value), value)
 	}

@@ -58,6 +58,7 @@ func TestLandingURLBuild(t *testing.T) {
 			landing{Page: "https://landing.com/?", ClickID: "c"},
 			"https://landing.com/?clickid=c",
 		},
+		"an empty query, and no field": {landing{Page: "https://landing.com/?"}, "https://landing.com/"},
 		"a field wins over the page": {landing{
 			Page:    "https://landing.com/?clickid=old&x=1&clickid=older&sub2=s",
 			ClickID: "c",

@@ -49,8 +49,8 @@ func isMandatory(field string) bool {
 func drop(fields []wire.Field, fault FieldError) {
 	i := slices.IndexFunc(fields, func(f wire.Field) bool { return f.Name == fault.Field })
 	text, _ := fields[i].Value.(*string)
-	if characters := []rune(*text); fault.Code == ProblemTooLong && len(characters) > maxComment {
-		*text = string(characters[:maxComment])
+	if fault.Code == ProblemTooLong {
+		*text = string([]rune(*text)[:maxComment])
 		return
 	}
 	*text = ""

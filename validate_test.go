@@ -90,6 +90,9 @@ func TestCreateLeadRequestValidate(t *testing.T) {
 		"country of three letters":  {country("CHE"), "countryCode two_letters"},
 		"country with a digit":      {country("C1"), "countryCode two_letters"},
 		"country with a space":      {country("C "), "countryCode two_letters"},
+		"country of a first digit":  {country("1C"), "countryCode two_letters"},
+		"country from A to Z":       {country("AZ"), ""},
+		"country from z to a":       {country("za"), ""},
 		"country before A":          {country("C@"), "countryCode two_letters"},
 		"country after Z":           {country("C["), "countryCode two_letters"},
 		"country beyond ASCII":      {country("É"), "countryCode two_letters"},
@@ -231,6 +234,9 @@ func TestDropInvalidOptional(t *testing.T) {
 				"placement utf8", "keyword utf8", "sub2 utf8", "clickId utf8", "deviceType utf8", "deviceName utf8",
 				"osName utf8", "browser utf8", "carrier utf8", "comment utf8",
 			},
+		},
+		"long text, not UTF-8": {
+			func(r *request) { r.Keyword = strings.Repeat(broken, 1000) }, func(*request) {}, []string{"keyword utf8"},
 		},
 		"members of Extra": {
 			func(r *request) {

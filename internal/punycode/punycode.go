@@ -47,7 +47,7 @@ func decode(label string) (string, bool) {
 		return "", false
 	}
 	var output []rune
-	if basic := strings.LastIndexByte(label, '-'); basic >= 0 {
+	if basic := strings.LastIndexByte(label, '-'); basic > 0 {
 		output = []rune(label[:basic])
 		label = label[basic+1:]
 	}
@@ -68,19 +68,17 @@ func decode(label string) (string, bool) {
 			if digit < threshold {
 				break
 			}
-			if weight > math.MaxInt32/(base-threshold) {
-				return "", false
-			}
+			// This cannot overflow 32 bits. bias is at most 195. So threshold
+			// is 1 for at most five digits, and then below 26 for at most
+			// one. Later digits are at least 26, so weight is at most a 26th
+			// of the maximum.
 			weight *= base - threshold
 		}
 		length := len(output) + 1
 		bias = adapt(i-start, length, start == 0)
 		n += i / length
 		i %= length
-		if n > utf8.MaxRune {
-			return "", false
-		}
-		r := rune(n) //nolint:gosec // it was compared with the largest rune
+		r := rune(n) //nolint:gosec // a number that is too large is no valid rune either
 		if !utf8.ValidRune(r) {
 			return "", false
 		}

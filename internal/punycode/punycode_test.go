@@ -19,6 +19,9 @@ func TestDecodeDomain(t *testing.T) {
 		{"every label", "xn--bcher-kva.xn--p1ai", "bücher.рф"},
 		{"without basic characters", "xn--80akhbyknj4f.xn--80akhbyknj4f", "испытание.испытание"},
 		{"hyphens among basic characters", "xn--a-b-dma.example", "a-b\u00e9.example"},
+		{"one basic character", "xn--a-eha.example", "aü.example"},
+		{"the letter z is a digit", "xn--abc-z9b96iqyc.XN--abc-Z9B96IQYC", "abcӬ˪ϑ.abcӬ˪ϑ"},
+		{"RFC 3492, a delta of 455", "xn--ab-01a24en1f", "abǃѸɹ"},
 		{"already in Unicode", "müller.example", "müller.example"},
 		// RFC 3492, section 7.1.
 		{"Arabic", "xn--egbpdaj6bu4bxfgehfvwxn", "ليهمابتكلموشعربي؟"},
@@ -35,6 +38,7 @@ func TestDecodeDomain(t *testing.T) {
 		{"title", "xn---with-SUPER-MONKEYS-pc58ag80a8qai00g7n9n", "安室奈美恵-with-SUPER-MONKEYS"},
 		// Not punycode. The label stays unchanged.
 		{"prefix alone", "xn--.example", "xn--.example"},
+		{"a hyphen without basic characters", "xn---tda.example", "xn---tda.example"},
 		{"ends within a number", "xn--mller-kv.example", "xn--mller-kv.example"},
 		{"not a digit", "xn--mller-k_a.example", "xn--mller-k_a.example"},
 		{"above the last rune", "xn--99999999.example", "xn--99999999.example"},

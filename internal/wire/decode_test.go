@@ -261,6 +261,21 @@ func TestDecodeList(t *testing.T) {
 	}
 }
 
+// An error of each ends the reading.
+func TestDecodeListEndsWithEach(t *testing.T) {
+	t.Parallel()
+	var got sample
+	for _, data := range []string{`[{"id":1},{"id":2}]`, `{"items":[{"id":1},{"id":2}]}`} {
+		calls := 0
+		err := got.wire().DecodeList([]byte(data), func() error {
+			calls++
+			return &wire.Error{Problem: "too many"}
+		})
+		require.EqualError(t, err, "too many")
+		assert.Equal(t, 1, calls)
+	}
+}
+
 func TestDecodeListErrors(t *testing.T) {
 	t.Parallel()
 	const noArray = "the object has no array of objects"
@@ -312,6 +327,9 @@ func TestDecodeListErrors(t *testing.T) {
 			`{"secret":[{"id":1},{"name":{}}]}`,
 			"[1].name: text is expected, not an object",
 		},
+		"leading comma in an object": {`[{"id":1},{,"name":"Zoe"}]`, "malformed JSON at byte 12"},
+		"leading comma, third field": {`[{,"active":true}]`, "malformed JSON at byte 3"},
+		"half a word, and the end":   {`[tru}]`, "malformed JSON at byte 5"},
 		"cut off":                    {`[{"id":1}`, "malformed JSON at byte 9"},
 		"cut off after the bracket":  {`[`, "malformed JSON at byte 1"},
 		"cut off after the comma":    {`[{"id":1},`, "malformed JSON at byte 10"},

@@ -35,6 +35,7 @@ func TestAppend(t *testing.T) {
 			},
 			`{"id":-7,"name":"Ann","active":true,"createdOn":"2022-12-19T11:01:58.302Z","ipAddress":"::1"}`,
 		},
+		"a number of several digits": {sample{ID: 1234567890}, `{"id":1234567890}`},
 		"escapes": {
 			sample{Name: "\"\\/\b\f\n\r\t\x00\x1f\x7f"},
 			`{"id":0,"name":"\"\\/\b\f\n\r\t\u0000\u001f` + "\x7f" + `"}`,

@@ -162,6 +162,9 @@ func (r *reader) predicted(at, next int) (end, after int, err error) {
 	for i, absent := next, 0; i < len(r.predictions) && absent <= mostAbsent; i++ {
 		p := &r.predictions[i]
 		start, ok := r.data.prefix(at, &p.prefix)
+		if !ok && i == 0 { // the other ones begin with a comma
+			break
+		}
 		if !ok {
 			absent++ // or another member comes here
 			continue

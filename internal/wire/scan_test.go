@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +70,7 @@ func TestDecodeEveryEscape(t *testing.T) {
 	t.Parallel()
 	for unit := range 1 << 16 {
 		requireSameText(t, fmt.Appendf(nil, `{"name":"\u%04x"}`, unit))
+		requireSameText(t, fmt.Appendf(nil, `{"name":"\u%04X"}`, unit))
 	}
 	for letter := range 256 {
 		requireSameText(t, []byte(`{"name":"\`+string([]byte{byte(letter)})+`"}`))
@@ -83,7 +85,7 @@ func TestDecodeListReadsValuesLikeDecode(t *testing.T) {
 	values := []string{
 		`7`, `0`, `-7`, `07`, `1234567890`, `123456789012345678`, `1234567890123456789`, `9223372036854775808`,
 		`12345678901234567890`,
-		`1.5`, `7.0`, `-7.000`, `"7.0"`, `7e3`, `7E3`, `null`, `true`, `false`, `[]`, `{}`, `["a"]`,
+		`1.5`, `7.0`, `-7.000`, `"7.0"`, `7e3`, `7E3`, `null`, `nope`, `true`, `false`, `[]`, `{}`, `["a"]`,
 		`""`, `"a"`, `"seven"`, `"7"`, `"true"`, `"null"`, `"\u0037"`, `"\u00FC\n"`, `"ü"`, "\"\xFF\"", "\"a\nb\"",
 		"\"a\n,\"b\":\"c\"", `"1.2.3.4"`,
 		`"2022-12-19T11:01:58"`, `"2022-12-19T11:01:58Z"`, `"2022-12-19T11:01:58.302Z"`,
@@ -212,9 +214,16 @@ func TestDecodeListRepeatsTexts(t *testing.T) {
 // not parsed. Whatever differs in the second date must be found.
 func TestDecodeListRepeatsDays(t *testing.T) {
 	t.Parallel()
+	for _, date := range []string{"2022-12-19T11:01:58.302Z", "2022-12-19T11:01:12.302Z"} {
+		requireDatesLikeParseTime(t, date)
+	}
+}
+
+// requireDatesLikeParseTime reads dates that come after a date in a list.
+func requireDatesLikeParseTime(t *testing.T, date string) {
+	t.Helper()
 	var got struct{ date time.Time }
 	object := wire.Object{Fields: []wire.Field{{Name: "date", Value: &got.date}}}
-	const date = "2022-12-19T11:01:58.302Z"
 	second := []byte(date)
 	check := func() {
 		want, ok := wire.ParseTime(second)
@@ -239,6 +248,7 @@ func TestDecodeListRepeatsDays(t *testing.T) {
 	}
 	for _, text := range []string{
 		"2022-12-19T23:01:58.302Z", "2022-12-19T24:01:58.302Z", "2022-12-19T00:00:00.000Z", "2022-12-20T00:00:00.000Z",
+		"2022-12-19T11:59:59.302Z", "2022-12-19T11:60:59.302Z", "2022-12-19T11:59:60.302Z",
 		"0001-01-01T00:00:00", "2022-02-29T11:01:58", "2022-02-29T11:01:58.302Z",
 		"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00T11:01:58",
 	} {
@@ -339,6 +349,26 @@ func TestDecodeListSkipsAbsentMembers(t *testing.T) {
 	}
 }
 
+// Integers of all lengths, alone and in a list, where other code reads them.
+func TestDecodeIntegers(t *testing.T) {
+	t.Parallel()
+	var id int64
+	object := wire.Object{Fields: []wire.Field{{Name: "id", Value: &id}}}
+	for digits := 1; digits <= 19; digits++ {
+		text := "1234567890123456789"[:digits]
+		want, err := strconv.ParseInt(text, 10, 64)
+		require.NoError(t, err)
+		for _, end := range []string{``, `,"other":"a long one"`} {
+			data := `{"id":` + text + end + `}`
+			require.NoError(t, object.Decode([]byte(data)))
+			require.Equal(t, want, id, data)
+			id = 0
+			require.NoError(t, object.DecodeList([]byte(`[`+data+`]`), func() error { return nil }))
+			require.Equal(t, want, id, data)
+		}
+	}
+}
+
 func TestDecodeNumbersAndWords(t *testing.T) {
 	t.Parallel()
 	for _, sign := range []string{"", "-", "+", "--"} {
@@ -353,7 +383,7 @@ func TestDecodeNumbersAndWords(t *testing.T) {
 	for _, word := range []string{
 		"null", "true", "false", "nul", "tru", "fals", "nulll", "True", "NULL", "none",
 		"undefined", "NaN", "'a'", "a", "/", "\x00", `"a`, "\"a\n", "\"a\t", `"a\`, `"a\x"`, `{y":1}`, `{"y:1}`,
-		`{1:1}`, `{:1}`,
+		`{1:1}`, `{:1}`, `{,"y":1`, `{"y","z":1`, `{"y" 1}`,
 	} {
 		requireSameRaw(t, word)
 	}
