@@ -366,6 +366,7 @@ func TestCreateLeadsTakenAndNotSent(t *testing.T) {
 				if test.err != nil {
 					require.ErrorIs(t, err, test.err)
 					assert.NotErrorIs(t, seen.results[2].Err, context.Canceled)
+					assert.ErrorContains(t, seen.results[2].Err, "stopped by an earlier outcome")
 				}
 			})
 		})
@@ -827,6 +828,71 @@ func TestCreateLeadsWaitsForRetryAfter(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The Retry-After that ends last counts.
+func TestCreateLeadsWaitsForTheLastRetryAfter(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	tests := []struct {
+		name string
+		// first is the Retry-After of a reply after 100 ms, and second that of
+		// a reply after 500 ms.
+		first, second string
+		// asked is when a slot is free.
+		asked, quiet time.Duration
+	}{
+		{"a shorter one follows", "60", "1", 1000 * ms, 60100 * ms},
+		{"a longer one follows during the wait", "1", "60", 200 * ms, 60500 * ms},
+		{"a longer one follows before the wait", "1", "60", 1000 * ms, 60500 * ms},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				api := &importAPI{serve: func(r *http.Request, email string) (*http.Response, error) {
+					switch email {
+					case "lead0@example.com":
+						return takes(100*ms, busy(429, test.first))(r)
+					case "lead1@example.com":
+						return takes(500*ms, busy(429, test.second))(r)
+					}
+					return created(r)
+				}}
+				client := api.client(t, clixnow.WithRetry(clixnow.RetryPolicy{MaxAttempts: 1}))
+				began := time.Now()
+				reqs := func(yield func(clixnow.CreateLeadRequest) bool) {
+					if yield(numbered(0)) && yield(numbered(1)) {
+						time.Sleep(test.asked)
+						yield(numbered(2))
+						assert.Equal(t, test.quiet, time.Since(began))
+					}
+				}
+				opts := clixnow.BulkOptions{Concurrency: 4}
+				require.NoError(t, client.CreateLeads(t.Context(), reqs, opts, collect(t, nil).result))
+			})
+		})
+	}
+}
+
+// foreignContext is a context that does not come from package context. For each
+// context that is derived from it, a goroutine runs until that one is canceled.
+type foreignContext struct {
+	context.Context //nolint:containedctx // this is a context
+	done            chan struct{}
+}
+
+func (c foreignContext) Done() <-chan struct{} { return c.done }
+
+// The goroutines of the bubble must end, although the context does not.
+func TestCreateLeadsReleasesItsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := foreignContext{t.Context(), make(chan struct{})}
+		none := slices.Values([]clixnow.CreateLeadRequest(nil))
+		err := (&importAPI{}).client(t).CreateLeads(ctx, none, clixnow.BulkOptions{}, collect(t, nil).result)
+		require.NoError(t, err)
+	})
 }
 
 // If the context cannot hold a Retry-After, the import ends at once.

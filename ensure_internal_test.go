@@ -126,6 +126,7 @@ func TestServerClockLearn(t *testing.T) {
 		{"a gateway's error", []response{{502, 2 * time.Hour}}, 0},
 		{"a gateway's error, then the API", []response{{502, 2 * time.Hour}, {200, -time.Hour}}, -time.Hour},
 		{"a refusal", []response{{400, time.Hour}}, 0},
+		{"a 300", []response{{300, time.Hour}}, 0},
 		{"a redirect", []response{{302, time.Hour}}, 0},
 		{"a 199", []response{{199, time.Hour}}, 0},
 	}

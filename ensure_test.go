@@ -786,6 +786,29 @@ func TestEnsureLeadLooksInWindow(t *testing.T) {
 	}
 }
 
+func TestEnsureLeadSinceTheYearOne(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		first time.Time
+		// bounded reports that the first search has a bound.
+		bounded bool
+	}{
+		"the bound would lie before the year 1": {time.Date(1, 1, 1, 0, 1, 0, 0, time.UTC), false},
+		"the bound lies in the year 1":          {time.Date(1, 6, 1, 0, 0, 0, 0, time.UTC), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				api := &script{creates: in(created), looks: times(99, says(200, `[]`))}
+				_, err := api.client(t).EnsureLeadSince(t.Context(), vendorsLead(), test.first)
+				require.NoError(t, err)
+				require.NotEmpty(t, api.gets)
+				assert.Equal(t, test.bounded, strings.Contains(api.gets[0].query, "createdOnFrom"))
+			})
+		})
+	}
+}
+
 // Case L5: the 502 of a gateway has a Date two hours ahead, and the clock of
 // the API is right.
 func TestDateOfAGatewayIsNotBelieved(t *testing.T) {
@@ -854,6 +877,40 @@ func TestEnsureLeadByServerClock(t *testing.T) {
 			})
 		}
 	}
+}
+
+// If the server's clock becomes known after a look was complete, the window
+// moves, and the absence of the lead needs proof again.
+func TestWindowThatMovesNeedsProofAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const behind = 5 * time.Hour
+		req := vendorsLead()
+		none := says(200, "[]")
+		ours := says(200, "["+foundAt(500, req.Email, req.ClickID, time.Now().Add(-behind))+"]")
+		gets := []reply{shows(), none, none, ours}
+		posts, looks := 0, 0
+		transport := roundTripper(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPost {
+				posts++
+				return lost(r)
+			}
+			looks++
+			resp, err := gets[min(looks, len(gets))-1](r)
+			if looks > 1 {
+				resp.Header.Set("Date", time.Now().Add(-behind).UTC().Format(http.TimeFormat))
+			}
+			return resp, err
+		})
+		client, err := clixnow.NewClient("acme", testToken, clixnow.WithLooks(0, 0),
+			clixnow.WithHTTPClient(&http.Client{Transport: transport}))
+		require.NoError(t, err)
+		lead, err := client.EnsureLead(t.Context(), req)
+		require.NoError(t, err)
+		assert.True(t, lead.Recovered)
+		assert.Equal(t, int64(500), lead.LeadID)
+		assert.Equal(t, 1, posts)
+	})
 }
 
 // A search that shows nothing proves something only if it also shows a lead
@@ -1209,31 +1266,37 @@ func TestLooksContinue(t *testing.T) {
 		// skips are those of the second look.
 		skips     []string
 		recovered bool
+		// status is what the second look fails with. 0 means that it succeeds.
+		status int
 	}{
-		{"nothing new", func(*clixnowtest.Server, time.Time) {}, []string{"2491"}, false},
+		{"nothing new", func(*clixnowtest.Server, time.Time) {}, []string{"2491"}, false, 0},
 		{
 			"our lead at the end",
 			func(api *clixnowtest.Server, _ time.Time) { addOurs(api, time.Now()) },
 			[]string{"2491", "2500"},
 			true,
+			0,
 		},
 		{
 			"our lead among the last leads",
 			func(api *clixnowtest.Server, first time.Time) { addOurs(api, first.Add(2498*time.Second)) },
 			[]string{"2491", "2500"},
 			true,
+			0,
 		},
 		{
 			"our lead further in front: the list has moved",
 			func(api *clixnowtest.Server, first time.Time) { addOurs(api, first.Add(5*time.Second)) },
 			[]string{"2491", "", "999", "1998", "2500"},
 			true,
+			0,
 		},
 		{
 			"a lead was deleted: the list has moved",
 			func(api *clixnowtest.Server, _ time.Time) { _ = api.DeleteLead(api.Leads()[7].ID) },
 			[]string{"2491", "", "999", "1998", "2498"},
 			false,
+			0,
 		},
 		{
 			"all leads were deleted",
@@ -1244,6 +1307,16 @@ func TestLooksContinue(t *testing.T) {
 			},
 			[]string{"2491", ""},
 			false,
+			0,
+		},
+		{
+			"a failure",
+			func(api *clixnowtest.Server, _ time.Time) {
+				api.Inject(clixnowtest.Fault{Status: 418, Times: 1})
+			},
+			[]string{"2491"},
+			false,
+			418,
 		},
 	}
 	for _, test := range tests {
@@ -1261,8 +1334,14 @@ func TestLooksContinue(t *testing.T) {
 				client := memoryClient(t, api, clixnow.WithLooks(time.Second, 10*time.Second))
 				time.AfterFunc(5*time.Second, func() { test.between(api, first.Add(-4*time.Minute)) })
 				lead, err := client.EnsureLeadSince(t.Context(), vendorsLead(), first)
-				require.NoError(t, err)
-				assert.Equal(t, test.recovered, lead.Recovered)
+				if test.status == 0 {
+					require.NoError(t, err)
+					assert.Equal(t, test.recovered, lead.Recovered)
+				} else {
+					var answer *clixnow.APIError
+					require.ErrorAs(t, err, &answer)
+					assert.Equal(t, test.status, answer.StatusCode)
+				}
 
 				var skips []string
 				for _, r := range searches(api) {
@@ -1522,6 +1601,45 @@ func TestEnsureLeadContext(t *testing.T) {
 				}
 				assert.LessOrEqual(t, took, test.took)
 				assert.GreaterOrEqual(t, took, test.took/2)
+			})
+		})
+	}
+}
+
+// If the looks end early, the error also says what the look before found.
+func TestEnsureLeadNamesTheLookBefore(t *testing.T) {
+	t.Parallel()
+	undecided := reply(func(r *http.Request) (*http.Response, error) {
+		return shows(found(7, "other@example.com", vendorsLead().ClickID, 0))(r)
+	})
+	const before = "; the look before: "
+	for name, test := range map[string]struct {
+		looks []reply
+		want  string
+	}{
+		"found nothing": {in(nothing), ""},
+		"failed":        {times(20, down), before + "GET /api/system/v1/leads/search: 503"},
+		"was undecided": {
+			in(undecided), before + "a lead that may be this one does not show enough to decide",
+		},
+		"failed, and one was undecided": {
+			in(undecided, times(20, down)), before + "GET /api/system/v1/leads/search: 503",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				api := &script{creates: in(lost), looks: test.looks}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				client := api.client(t, clixnow.WithLooks(time.Second, time.Second, 2*time.Hour))
+				_, err := client.EnsureLead(ctx, vendorsLead())
+				requireOutcome(t, clixnow.ErrOutcomeUnknown, err)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				assert.Equal(t, test.want != "", strings.Contains(err.Error(), before))
+				require.ErrorContains(t, err, "connection reset by peer; looking for it: ")
+				require.ErrorContains(t, err, test.want)
+				assert.Equal(t, err.Error(), fmt.Sprint(err))
 			})
 		})
 	}

@@ -145,6 +145,7 @@ func TestAPIErrorText(t *testing.T) {
 	t.Parallel()
 	const path = "/api/system/v1/leads"
 	type texts = map[string][]string
+	long := strings.Repeat("x", 495) // 2000 bytes are four of them with name and "; "
 	for name, test := range map[string]struct {
 		err  clixnow.APIError
 		want string
@@ -179,6 +180,24 @@ func TestAPIErrorText(t *testing.T) {
 			},
 			"clixnow: acme: GET /api/system/v1/leads: 429 Too Many Requests after 3 attempts, retry after 1m30s",
 		},
+		"two attempts, and the shortest Retry-After": {
+			clixnow.APIError{StatusCode: 429, Attempts: 2, RetryAfter: 1},
+			"clixnow: 429 Too Many Requests after 2 attempts, retry after 1ns",
+		},
+		"longest text": {
+			clixnow.APIError{StatusCode: 403, Message: strings.Repeat("x", 500)},
+			"clixnow: 403 Forbidden: " + strings.Repeat("x", 500),
+		},
+		"text that is too long": {
+			clixnow.APIError{StatusCode: 403, Message: strings.Repeat("x", 501)},
+			"clixnow: 403 Forbidden: " + strings.Repeat("x", 500) + "…",
+		},
+		"texts of fields that are too long": {
+			clixnow.APIError{
+				StatusCode: 400, Fields: texts{"a": {long}, "b": {long}, "c": {long}, "d": {long}, "e": {long}},
+			},
+			"clixnow: 400 Bad Request (a: " + long + "; b: " + long + "; c: " + long + "; d: " + long + "; …)",
+		},
 		"literal of a mock": {clixnow.APIError{StatusCode: 403}, "clixnow: 403 Forbidden"},
 		"line breaks": {
 			clixnow.APIError{
@@ -193,9 +212,9 @@ func TestAPIErrorText(t *testing.T) {
 			assert.Equal(t, test.want, test.err.Error())
 		})
 	}
-	long := clixnow.APIError{StatusCode: 400, Message: strings.Repeat("ü", 10_000)}
-	assert.Less(t, len(long.Error()), 1000, "one text cannot fill a log")
-	assert.NotContains(t, long.Error(), "\uFFFD")
+	huge := clixnow.APIError{StatusCode: 400, Message: strings.Repeat("ü", 10_000)}
+	assert.Less(t, len(huge.Error()), 1000, "one text cannot fill a log")
+	assert.NotContains(t, huge.Error(), "\uFFFD")
 }
 
 func TestAPIErrorBodies(t *testing.T) {
@@ -647,16 +666,18 @@ func TestStatusZero(t *testing.T) {
 func TestTextsOfASuccessAreNotShown(t *testing.T) {
 	t.Parallel()
 	const redirect = "https://broker.example/autologin?token=abc"
-	client := newClient(t, answer(http.StatusOK, "application/json",
-		`{"leadId":"x","traceId":"00-4bf9","redirectUrl":"`+redirect+`","message":"`+redirect+`"}`))
-	_, err := client.CreateLead(t.Context(), vendorsLead())
-	require.ErrorIs(t, err, clixnow.ErrInvalidResponse)
-	assert.NotContains(t, err.Error(), "broker.example")
-	assert.Contains(t, err.Error(), "00-4bf9")
-	var answered *clixnow.APIError
-	require.ErrorAs(t, err, &answered)
-	assert.Empty(t, answered.Message)
-	assert.Empty(t, answered.Fields)
+	for _, status := range []int{200, 299} {
+		client := newClient(t, answer(status, "application/json",
+			`{"leadId":"x","traceId":"00-4bf9","redirectUrl":"`+redirect+`","message":"`+redirect+`"}`))
+		_, err := client.CreateLead(t.Context(), vendorsLead())
+		require.ErrorIs(t, err, clixnow.ErrInvalidResponse)
+		assert.NotContains(t, err.Error(), "broker.example")
+		assert.Contains(t, err.Error(), "00-4bf9")
+		var answered *clixnow.APIError
+		require.ErrorAs(t, err, &answered)
+		assert.Empty(t, answered.Message)
+		assert.Empty(t, answered.Fields)
+	}
 
 	for _, status := range []int{199, 300} { // just outside the range of a success
 		transport := roundTripper(func(*http.Request) (*http.Response, error) {

@@ -153,11 +153,13 @@ func members(t *testing.T, object string) map[string]string {
 
 func TestCreateLeadWithoutValidation(t *testing.T) {
 	t.Parallel()
-	body := sentBody(t, clixnow.CreateLeadRequest{Email: " not an address ", Comment: strings.Repeat("x", 1001)},
-		clixnow.WithoutValidation())
-	assert.JSONEq(t,
-		`{"firstName":"","lastName":"","email":" not an address ","phone":"","password":"","countryCode":"",
-		"comment":"`+strings.Repeat("x", 1001)+`"}`, body)
+	for _, email := range []string{"", " not an address "} {
+		body := sentBody(t, clixnow.CreateLeadRequest{Email: email, Comment: strings.Repeat("x", 1001)},
+			clixnow.WithoutValidation())
+		assert.JSONEq(t,
+			`{"firstName":"","lastName":"","email":"`+email+`","phone":"","password":"","countryCode":"",
+			"comment":"`+strings.Repeat("x", 1001)+`"}`, body)
+	}
 }
 
 // faultsOf returns the fields and codes of a *ValidationError.
@@ -208,6 +210,7 @@ func TestCreateLeadResponses(t *testing.T) {
 		},
 		"subcampaign as the example": {200, "", strings.Replace(wholeJSON, "subCampaign", "subcampaign", 1), whole},
 		"id alone":                   {200, "", `{"leadId":123456}`, id},
+		"a byte order mark":          {200, "", "\ufeff" + `{"leadId":123456}`, id},
 		"id as text":                 {200, "", `{"leadId":"123456"}`, id},
 		"largest id": {
 			200, "", `{"leadId":9223372036854775807}`,

@@ -462,6 +462,27 @@ func TestSearchLeadsPageNext(t *testing.T) {
 	}
 }
 
+// An error is yielded once and last, also if the loop goes on.
+func TestSearchLeadsYieldsOneError(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, answer(200, "application/json", `[{"id":1},{"id":2},{"id":3}]`))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var ids []int64
+	var errs []error
+	for lead, err := range client.SearchLeads(ctx, clixnow.SearchLeadsRequest{}) {
+		cancel()
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		ids = append(ids, lead.ID)
+	}
+	assert.Equal(t, []int64{1}, ids)
+	require.Len(t, errs, 1)
+	assert.ErrorIs(t, errs[0], context.Canceled)
+}
+
 func TestHasFTD(t *testing.T) {
 	t.Parallel()
 	assert.False(t, clixnow.Lead{ClientType: clixnow.ClientTypeDepositor, Status: "Deposited"}.HasFTD())

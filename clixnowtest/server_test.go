@@ -54,8 +54,10 @@ const (
 
 func TestVendorsCommands(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("curl is not installed")
+	for _, program := range []string{"sh", "curl"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skip(program, " is not installed")
+		}
 	}
 	clock := newClock("2021-08-08T23:59:59Z")
 	server := start(t, clixnowtest.WithClock(clock.now))
