@@ -33,6 +33,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -75,7 +76,7 @@ type Router struct {
 // Attempt is the beginning of a registration at a brand. It is zero if there
 // was none. It can be stored as JSON.
 type Attempt struct {
-	// Brand is the brand as [clixnow.Client.Brand] returns it.
+	// Brand is the brand as Client.Brand returns it.
 	Brand string
 	// Since is the time before the lead was first sent to the brand.
 	Since time.Time
@@ -85,7 +86,7 @@ func (a Attempt) isZero() bool { return a.Brand == "" && a.Since.IsZero() }
 
 // Try is a brand that did not take the lead, or that may have taken it.
 type Try struct {
-	// Brand is the brand as [clixnow.Client.Brand] returns it.
+	// Brand is the brand as Client.Brand returns it.
 	Brand string
 	// Err is the error of the brand, or of Begin. It matches one of the four
 	// classes.
@@ -101,6 +102,22 @@ type Result struct {
 	// Tried holds the brands that did not take the lead, in order. It is nil if
 	// the first brand took it.
 	Tried []Try
+}
+
+// LogValue logs the result without the redirect URL of the lead.
+func (r Result) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.String("brand", r.Brand)}
+	if r.Lead != nil {
+		attrs = append(attrs, slog.Any("lead", r.Lead))
+	}
+	var tried []string
+	for _, try := range r.Tried {
+		tried = append(tried, try.Err.Error())
+	}
+	if tried != nil {
+		attrs = append(attrs, slog.Any("tried", tried))
+	}
+	return slog.GroupValue(attrs...)
 }
 
 // Register registers the lead at the first route that accepts it and takes it,

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -248,6 +251,25 @@ func TestRegisterGoesOnAfterAnOldAttempt(t *testing.T) {
 	assert.Equal(t, []string{"beta"}, saved.brands())
 }
 
+// slog's JSON handler would encode a struct without LogValue in full.
+func TestResultHidesRedirectURL(t *testing.T) {
+	t.Parallel()
+	acme, beta := newBrand(t, "acme", full), newBrand(t, "beta")
+	result, err := (&router.Router{Routes: routes(acme, beta)}).Register(t.Context(), lead(1), router.Attempt{})
+	require.NoError(t, err)
+	require.Contains(t, result.Lead.RedirectURL, "autologin")
+	var out strings.Builder
+	for _, handler := range []slog.Handler{slog.NewJSONHandler(&out, nil), slog.NewTextHandler(&out, nil)} {
+		slog.New(handler).Info("m", "pointer", result, "value", *result, "zero", router.Result{})
+	}
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%d"} {
+		fmt.Fprintf(&out, format, []any{result, *result})
+	}
+	assert.NotContains(t, out.String(), "autologin")
+	assert.Contains(t, out.String(), `"pointer":{"brand":"beta","lead":{"leadId":`)
+	assert.Contains(t, out.String(), `"tried":["clixnow: acme: `)
+}
+
 func TestRegisterAccepts(t *testing.T) {
 	t.Parallel()
 	acme, beta := newBrand(t, "acme"), newBrand(t, "beta")
@@ -272,7 +294,10 @@ func TestRegisterAccepts(t *testing.T) {
 
 func TestRegisterBeginFails(t *testing.T) {
 	t.Parallel()
-	errDisk := errors.New("disk full")
+	// The class of the cause is not that of the error.
+	errDisk := &fs.PathError{
+		Op: "write", Path: "jobs", Err: fmt.Errorf("disk full: %w", clixnow.ErrOutcomeUnknown),
+	}
 	for name, test := range map[string]struct {
 		first []clixnowtest.Option
 		fails string
@@ -298,6 +323,9 @@ func TestRegisterBeginFails(t *testing.T) {
 			_, err := r.Register(t.Context(), lead(1), router.Attempt{})
 			requireClass(t, clixnow.ErrNotSent, err)
 			require.ErrorIs(t, err, errDisk)
+			var inPath *fs.PathError
+			require.ErrorAs(t, err, &inPath)
+			require.ErrorContains(t, err, "not sent: saving the attempt: write jobs: disk full")
 			assert.Zero(t, router.InDoubt(err))
 			var failed *router.Error
 			require.ErrorAs(t, err, &failed)
@@ -335,27 +363,58 @@ func TestRegisterRefusesWrongCalls(t *testing.T) {
 		ctx    context.Context //nolint:containedctx // nil is the case
 		last   router.Attempt
 		class  error
+		text   string
 	}{
-		"no routes":                       {class: clixnow.ErrNotSent},
-		"no client":                       {routes: []router.Route{{}}, class: clixnow.ErrNotSent},
-		"a client missing behind another": {routes: append(routes(acme), router.Route{}), class: clixnow.ErrNotSent},
-		"two routes of one brand":         {routes: routes(acme, other), class: clixnow.ErrNotSent},
-		"nil context":                     {routes: routes(acme), class: clixnow.ErrNotSent},
+		"no routes": {
+			class: clixnow.ErrNotSent,
+			text:  "there are no routes",
+		},
+		"no client": {
+			routes: []router.Route{{}}, class: clixnow.ErrNotSent,
+			text: "route 0 has no client",
+		},
+		"a client missing behind another": {
+			routes: append(routes(acme), router.Route{}), class: clixnow.ErrNotSent,
+			text: "route 1 has no client",
+		},
+		"two routes of one brand": {
+			routes: routes(acme, other), class: clixnow.ErrNotSent,
+			text: "two routes have the brand acme",
+		},
+		"nil context": {
+			routes: routes(acme), class: clixnow.ErrNotSent,
+			text: "nil context",
+		},
 
-		"no routes, with a last attempt": {last: last, class: clixnow.ErrOutcomeUnknown},
+		"no routes, with a last attempt": {
+			last: last, class: clixnow.ErrOutcomeUnknown,
+			text: "the brand of the last attempt is not a route: add the route",
+		},
 		"no client, with a last attempt": {
 			routes: append(routes(acme), router.Route{}), last: last,
 			class: clixnow.ErrOutcomeUnknown,
+			text:  "route 1 has no client",
 		},
-		"one brand, with a last attempt":   {routes: routes(acme, other), last: last, class: clixnow.ErrOutcomeUnknown},
-		"nil context, with a last attempt": {routes: routes(acme), last: last, class: clixnow.ErrOutcomeUnknown},
-		"last attempt at an unknown brand": {routes: routes(beta), last: last, class: clixnow.ErrOutcomeUnknown},
+		"one brand, with a last attempt": {
+			routes: routes(acme, other), last: last, class: clixnow.ErrOutcomeUnknown,
+			text: "two routes have the brand acme",
+		},
+		"nil context, with a last attempt": {
+			routes: routes(acme), last: last, class: clixnow.ErrOutcomeUnknown,
+			text: "nil context",
+		},
+		"last attempt at an unknown brand": {
+			routes: routes(beta), last: last, class: clixnow.ErrOutcomeUnknown,
+			text: "the brand of the last attempt is not a route: add the route",
+		},
 		"last attempt without a time": {
 			routes: routes(acme), last: router.Attempt{Brand: "acme"},
 			class: clixnow.ErrOutcomeUnknown,
+			text:  "the last attempt has no time: save both values of the attempt",
 		},
 		"last attempt without a brand": {
 			routes: routes(acme), last: router.Attempt{Since: time.Now()}, class: clixnow.ErrOutcomeUnknown,
+			text: "the brand of the last attempt is not a route: add the route",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -369,6 +428,7 @@ func TestRegisterRefusesWrongCalls(t *testing.T) {
 			}}
 			_, err := r.Register(ctx, lead(1), test.last)
 			requireClass(t, test.class, err)
+			assert.ErrorContains(t, err, ": "+test.text)
 			assert.Equal(t, test.last, router.InDoubt(err))
 			assert.Zero(t, acme.posts()+beta.posts()+other.posts())
 		})
@@ -447,6 +507,7 @@ func TestErrorReachesItsClass(t *testing.T) {
 	require.ErrorAs(t, err, &answer)
 	assert.Equal(t, 429, answer.StatusCode)
 	require.NotErrorIs(t, err, clixnow.ErrBadRequest)
+	require.EqualError(t, err, "clixnow: router: rate limited: acme: 400 Bad Request; beta: 429 Too Many Requests")
 	assert.Zero(t, router.InDoubt(errors.New("other")))
 	assert.Zero(t, router.InDoubt(nil))
 }
