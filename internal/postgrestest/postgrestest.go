@@ -13,6 +13,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -31,6 +32,8 @@ type Server struct {
 	owner *syscall.Credential
 	// process is nil if the server does not run.
 	process *exec.Cmd
+	// ended is closed when the process has ended.
+	ended chan struct{}
 }
 
 // New starts a server and stops it at the end of the test. If PostgreSQL is not
@@ -52,8 +55,7 @@ func New(tb testing.TB) *Server {
 	folder, err := os.MkdirTemp("", "postgres") //nolint:usetesting // owner must be able to open the parent folders
 	check(tb, err)
 	tb.Cleanup(func() { _ = os.RemoveAll(folder) })
-	s := &Server{tb: tb, bin: found[0], data: filepath.Join(folder, "data"), port: freePort(tb)}
-	s.URL = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
+	s := &Server{tb: tb, bin: found[0], data: filepath.Join(folder, "data")}
 	if os.Geteuid() == 0 { // PostgreSQL refuses to run as root
 		s.owner = owner(tb)
 		check(tb, os.Chown(folder, int(s.owner.Uid), int(s.owner.Gid)))
@@ -63,25 +65,61 @@ func New(tb testing.TB) *Server {
 	if err != nil {
 		tb.Fatalf("initdb: %v\n%s", err, output)
 	}
-	s.Start()
 	tb.Cleanup(s.Kill)
-	return s
+	const tries = 5
+	for range tries { // another process may take the port first
+		s.port = freePort(tb)
+		s.URL = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
+		if s.start() {
+			return s
+		}
+	}
+	tb.Fatalf("PostgreSQL did not start on %d ports", tries)
+	return nil
 }
 
 // Start starts a killed server on the same port, and waits until it answers.
 func (s *Server) Start() {
 	s.tb.Helper()
+	if !s.start() {
+		s.tb.Fatal("PostgreSQL did not start again")
+	}
+}
+
+// start starts the server and waits until it answers. It returns false if the
+// server has ended before.
+func (s *Server) start() bool {
+	s.tb.Helper()
 	s.process = s.command("postgres", "-D", s.data, "-p", strconv.Itoa(s.port), "-c", "listen_addresses=127.0.0.1",
 		"-c", "unix_socket_directories=", "-c", "max_connections=200")
 	check(s.tb, s.process.Start())
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		if s.command("pg_isready", "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port)).Run() == nil {
-			return
-		}
-		if time.Now().After(deadline) {
+	process, ended := s.process, make(chan struct{})
+	s.ended = ended
+	go func() {
+		defer close(ended)
+		_ = process.Wait() // returns an error if the process was killed
+	}()
+	deadline := time.After(time.Minute)
+	for !s.isReady() {
+		select {
+		case <-s.ended:
+			return false
+		case <-deadline:
 			s.tb.Fatal("PostgreSQL did not answer within a minute")
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
+	return true
+}
+
+// isReady reports whether this server answers. A server of another test may
+// answer on the same port, so it reads the file in which a server says this.
+func (s *Server) isReady() bool {
+	const statusLine = 7
+	text, err := os.ReadFile(filepath.Join(s.data, "postmaster.pid"))
+	lines := strings.Split(string(text), "\n")
+	return err == nil && len(lines) > statusLine && lines[0] == strconv.Itoa(s.process.Process.Pid) &&
+		strings.TrimSpace(lines[statusLine]) == "ready"
 }
 
 // Kill ends the server and its workers at once, as a power failure would.
@@ -93,7 +131,7 @@ func (s *Server) Kill() {
 	// SIGQUIT is the immediate shutdown without a checkpoint. It also ends the
 	// child processes, which SIGKILL would not.
 	_ = s.process.Process.Signal(syscall.SIGQUIT)
-	_ = s.process.Wait() // returns an error, because the process was killed
+	<-s.ended
 	s.process = nil
 }
 
