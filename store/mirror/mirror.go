@@ -11,8 +11,10 @@
 //	err = m.Run(ctx, mirror.RunOptions{Clients: clients})
 //
 // Leads, events and positions are saved in one transaction, so the process may
-// be killed at any time. Each event is recorded once. docs/mirror.md describes
-// the tables and the limits.
+// be killed at any time. Each event is recorded once. The [docs] describe the
+// tables and the limits.
+//
+// [docs]: https://github.com/clixnow/clixnow-go/blob/main/docs/mirror.md
 package mirror
 
 import (

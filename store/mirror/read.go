@@ -13,8 +13,10 @@ import (
 
 // Lead is a lead of a brand.
 type Lead struct {
+	// Brand is the brand as Client.Brand returns it.
 	Brand string
-	Lead  clixnow.Lead
+	// Lead is the last state of the lead.
+	Lead clixnow.Lead
 }
 
 // Query selects leads. Its zero value selects all.

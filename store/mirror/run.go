@@ -379,9 +379,6 @@ func (f *follower) observe() {
 
 // sleep waits until a time has passed or ctx is done.
 func sleep(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
 	select {
 	case <-ctx.Done():
 	case <-time.After(d):

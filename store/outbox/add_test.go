@@ -1,9 +1,11 @@
 package outbox_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -80,9 +82,14 @@ func (k kind) registered(t *testing.T) {
 	eventually(t, func() bool { return strings.Contains(r.log.String(), `msg="a sign-up is registered"`) })
 	assert.Regexp(t, `id=`+s.ID+` brand=`+api.Brand+` outcome=registered reason="" tries=1 duration=\d`, r.log.String())
 	assert.Equal(t, 1, strings.Count(r.log.String(), "\n"), r.log)
-	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
+	for _, format := range []string{"%v", "%+v", "%s"} {
 		assert.Equal(t, "sign-up "+s.ID+" (registered)", fmt.Sprintf(format, got), "it has secrets")
 	}
+	for _, format := range []string{"%#v", "%d", "%q", "%t"} {
+		assert.NotContains(t, fmt.Sprintf(format, got), "autologin", format)
+		assert.NotContains(t, fmt.Sprintf(format, []any{got, &got}), "example.com", format)
+	}
+	assert.Equal(t, "<nil>", fmt.Sprint((*outbox.Signup)(nil)))
 	assert.Equal(t, "sign-up "+s.ID+" (registered)", got.LogValue().String())
 	require.NoError(t, r.Check(t.Context()))
 	require.NoError(t, r.Check(t.Context()))
@@ -438,6 +445,13 @@ func (k kind) options(t *testing.T) {
 	} {
 		_, err := outbox.Open(t.Context(), db, k.dialect, opts)
 		require.Error(t, err, name)
+	}
+	var log bytes.Buffer
+	secret := outbox.Options{TokenKey: []byte("secret")}
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("options", "value", secret)
+	assert.Contains(t, log.String(), `"outbox.Options(0 routes, 0 workers)"`)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d"} {
+		assert.Equal(t, "outbox.Options(0 routes, 0 workers)", fmt.Sprintf(verb, secret))
 	}
 	o, err := outbox.Open(t.Context(), db, k.dialect, outbox.Options{})
 	require.NoError(t, err)

@@ -33,7 +33,13 @@ type BrandState struct {
 	// logged is what the last line about the brand says. loggedAt is its time.
 	logged   condition
 	loggedAt time.Time
+	// probedAt is when a lead was last sent although the brand fails.
+	probedAt time.Time
 }
+
+// isDown reports whether leads are not sent to the brand for now. One that
+// limits the rate takes leads.
+func (s BrandState) isDown() bool { return s.Err != nil && !errors.Is(s.Err, clixnow.ErrRateLimited) }
 
 // RefusesAccess reports whether the brand refuses the token or the host. This
 // also holds if only a search showed it, after an unknown outcome.
@@ -65,6 +71,8 @@ type brands struct {
 	log    *slog.Logger
 	mu     sync.Mutex
 	states []BrandState
+	// begunAt is when a try last began although all brands failed.
+	begunAt time.Time
 }
 
 // Brands returns the states of the brands, in the order of their names.
@@ -87,6 +95,86 @@ func (b *brands) state(brand string) *BrandState {
 	}
 	return &b.states[i]
 }
+
+// mayTry reports whether a lead may be sent to a brand. While the brand fails,
+// this holds for one lead in the time probe, which finds out whether the brand
+// works again. The others would be in doubt, and each doubt takes long to end.
+func (b *brands) mayTry(brand string, probe time.Duration) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.state(brand)
+	if s.isDown() && time.Since(s.probedAt) < probe {
+		return false
+	}
+	s.probedAt = time.Now()
+	return true
+}
+
+// mayBegin reports whether a try may begin, although its brand is not known
+// yet. While all brands fail, a few may, so that one of them meets mayTry.
+func (b *brands) mayBegin(routes []router.Route, probe time.Duration) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	isDue := false
+	for _, route := range routes {
+		s := b.state(route.Client.Brand())
+		if !s.isDown() {
+			return true
+		}
+		isDue = isDue || time.Since(s.probedAt) >= probe
+	}
+	if !isDue || time.Since(b.begunAt) < probe/10 {
+		return false
+	}
+	b.begunAt = time.Now()
+	return true
+}
+
+// routes returns routes that pass over brands that may not be tried. They are
+// added to notTried.
+func (b *brands) routes(all []router.Route, probe time.Duration, notTried *[]string) []router.Route {
+	routes := slices.Clone(all)
+	for i := range routes {
+		brand, accepts := routes[i].Client.Brand(), routes[i].Accepts
+		routes[i].Accepts = func(req clixnow.CreateLeadRequest) bool {
+			if accepts != nil && !accepts(req) {
+				return false
+			}
+			mayTry := b.mayTry(brand, probe)
+			if !mayTry {
+				*notTried = append(*notTried, brand)
+			}
+			return mayTry
+		}
+	}
+	return routes
+}
+
+// notTriedError means that nothing was sent, because a brand fails and may not
+// be tried for now.
+type notTriedError struct {
+	brands []string
+	// inDoubt is the attempt that may have registered the lead before.
+	inDoubt router.Attempt
+	// cause is the error of the brands that were tried. Nil means that none was
+	// tried.
+	cause error
+}
+
+// Error returns a text for operators.
+func (e *notTriedError) Error() string {
+	text := "not sent: waits until " + strings.Join(e.brands, " or ") + " works again"
+	if e.cause != nil {
+		text += "; " + e.cause.Error()
+	}
+	return text
+}
+
+// Is matches clixnow.ErrNotSent.
+func (e *notTriedError) Is(target error) bool { return target == clixnow.ErrNotSent }
+
+// As finds the errors of the brands that were tried, for their Retry-After.
+func (e *notTriedError) As(target any) bool { return e.cause != nil && errors.As(e.cause, target) }
 
 // observe passes the attempts of one try to the hook and to the states of the
 // brands. start has the time when the attempt at a brand began.

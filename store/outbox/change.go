@@ -211,6 +211,9 @@ func (o *Outbox) GiveUp(ctx context.Context, id, by string) error {
 			return ErrWrongStatus
 		}
 		given = &rows[0]
+		if o.opts.Settled == nil {
+			return nil
+		}
 		return o.opts.Settled(ctx, tx, *given)
 	})
 	if err == nil {

@@ -16,9 +16,10 @@
 //	signup, err := o.Add(ctx, req)
 //	signup, err = o.Wait(ctx, signup.ID)
 //
-// docs/gateway.md describes the promise and its limits.
+// The [docs] describe the promise and its limits.
 //
 // [River]: https://github.com/riverqueue/river
+// [docs]: https://github.com/clixnow/clixnow-go/blob/main/docs/gateway.md
 package outbox
 
 import (
@@ -85,9 +86,10 @@ var (
 
 // Options configures an Outbox. The zero value can add and show sign-ups, but
 // not work.
-type Options struct {
+type Options struct { //nolint:recvcheck // Format must also work for values
 	// Routes are the brands in the order in which they are tried. Work needs
-	// them.
+	// them. While a brand fails, it is passed over, but for one sign-up in ten
+	// seconds.
 	Routes []router.Route
 	// Workers is the number of sign-ups that are tried at once. A sign-up in
 	// doubt mostly waits, so many are good. 0 means 50.
@@ -139,6 +141,15 @@ type Options struct {
 	timing timing
 }
 
+// Format prints the number of routes and workers, for every verb. TokenKey is a
+// secret.
+func (opts Options) Format(state fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(state, "outbox.Options(%d routes, %d workers)", len(opts.Routes), opts.Workers)
+}
+
+// LogValue logs what Format prints.
+func (opts Options) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(opts)) }
+
 func withDefaults(opts Options) Options {
 	opts.Workers = cmp.Or(opts.Workers, 50)
 	opts.PollInterval = cmp.Or(opts.PollInterval, 20*time.Millisecond)
@@ -153,9 +164,6 @@ func withDefaults(opts Options) Options {
 	}
 	if opts.Restore == nil {
 		opts.Restore = func(ctx context.Context, _ string) context.Context { return ctx }
-	}
-	if opts.Settled == nil {
-		opts.Settled = func(context.Context, *sql.Tx, Signup) error { return nil }
 	}
 	if opts.Attempted == nil {
 		opts.Attempted = func(string, error, time.Duration) {}
@@ -239,10 +247,12 @@ type Signup struct {
 // String returns the id and the status. The rest is secret or personal.
 func (s Signup) String() string { return fmt.Sprintf("sign-up %s (%s)", s.ID, s.Status) }
 
-// GoString is String.
-func (s Signup) GoString() string { return s.String() }
+// Format prints String, for every verb.
+func (s Signup) Format(state fmt.State, verb rune) {
+	_, _ = fmt.Fprintf(state, fmt.FormatString(state, verb), s.String())
+}
 
-// LogValue is String.
+// LogValue logs String.
 func (s Signup) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // Outbox holds sign-ups in a database. It is safe for concurrent use.

@@ -20,6 +20,7 @@ import (
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
 	"github.com/clixnow/clixnow-go/router"
+	"github.com/clixnow/clixnow-go/store/internal/batch"
 )
 
 // tried returns the error of a router whose brands returned errors.
@@ -102,6 +103,9 @@ func TestNext(t *testing.T) {
 		{"one brand is full, another is in doubt", tried(full, unknown), 0, 5, young, soon},
 		{"the same, at the end of the schedule, for long", tried(full, unknown), time.Hour, 5, old, person},
 		{"no route accepts the lead", tried(), 0, 0, young, later},
+		{"a brand fails", &notTriedError{}, time.Hour, 5, old, soon},
+		{"a brand fails, another refuses the country", &notTriedError{cause: tried(country)}, 0, 5, old, soon},
+		{"a brand fails, another is full", &notTriedError{cause: tried(full)}, 0, 5, old, soon},
 	}
 	o := &Outbox{opts: withDefaults(Options{})}
 	for _, test := range tests {
@@ -130,6 +134,29 @@ func TestTiming(t *testing.T) {
 	t.Parallel()
 	opts := withDefaults(Options{})
 	assert.Equal(t, 3*time.Minute, opts.rescueAfter())
+	assert.Equal(t, 50, opts.Workers)
+	assert.Equal(t, []time.Duration{20 * time.Millisecond, 2 * time.Minute, 24 * time.Hour},
+		[]time.Duration{opts.PollInterval, opts.TryTimeout, opts.TokenLifetime})
+	assert.Equal(t, timing{
+		minWait: time.Second, maxWait: 5 * time.Minute, stopTimeout: 10 * time.Second,
+		maintenance: 5 * time.Second, probe: 10 * time.Second,
+		schedule: []time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour},
+	}, opts.timing)
+	assert.Equal(t, t.Context(), opts.Restore(t.Context(), "carried"), "Carry without Restore")
+	for name, test := range map[string]struct {
+		change func(*Options)
+		valid  bool
+	}{
+		"defaults":         {func(*Options) {}, true},
+		"negative workers": {func(o *Options) { o.Workers = -1 }, false},
+		"negative keep":    {func(o *Options) { o.Keep = -1 }, false},
+		"one second":       {func(o *Options) { o.TryTimeout = time.Second }, true},
+		"too short":        {func(o *Options) { o.TryTimeout = time.Second - 1 }, false},
+	} {
+		changed := opts
+		test.change(&changed)
+		assert.Equal(t, test.valid, changed.check() == nil, name)
+	}
 	full := &clixnow.APIError{StatusCode: 400, Message: "Daily cap reached"}
 	notSent := fmt.Errorf("%w: no route", clixnow.ErrNotSent)
 	unknown := fmt.Errorf("%w: cut", clixnow.ErrOutcomeUnknown)
@@ -149,6 +176,9 @@ func TestTiming(t *testing.T) {
 		// Case P21: a moment in seconds since 1970 is not a wait.
 		{1, 0, limited(1_795_000_000 * time.Second), time.Hour, time.Hour},
 		{1, 0, tried(limited(1_795_000_000 * time.Second)), time.Hour, time.Hour},
+		// The brand that was tried asks for a wait, another one fails.
+		{1, 0, &notTriedError{brands: []string{"acme"}, cause: tried(limited(time.Minute))}, time.Minute, time.Minute},
+		{1, 0, &notTriedError{brands: []string{"acme"}}, 750 * time.Millisecond, time.Second},
 
 		{1, 0, unknown, 750 * time.Millisecond, time.Second},
 		{10, 0, unknown, 5 * time.Minute, 5 * time.Minute},
@@ -359,6 +389,130 @@ func TestBrandChanges(t *testing.T) {
 	}
 }
 
+// TestBrandThatFails checks how often a brand that fails is tried.
+func TestBrandThatFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		all := []router.Route{{Client: newClient(t, "acme")}, {Client: newClient(t, "beta")}}
+		const probe = 10 * time.Second
+		o := &Outbox{opts: withDefaults(Options{Routes: all, TryTimeout: time.Minute})}
+		b := &o.brands
+		b.log = o.opts.Logger
+		count := func(length, step time.Duration, may func() bool) (number int) {
+			for end := time.Now().Add(length); time.Now().Before(end); time.Sleep(step) {
+				if may() {
+					number++
+				}
+			}
+			return number
+		}
+		tries := func(brand string) int {
+			return count(100*time.Second, time.Second, func() bool { return b.mayTry(brand, probe) })
+		}
+		begun := func(length time.Duration) int {
+			return count(length, 100*time.Millisecond, func() bool { return b.mayBegin(all, probe) })
+		}
+		fail := func(brand string, err error) {
+			for range 3 {
+				b.observe(brand, err)
+			}
+		}
+		assert.Equal(t, 100, tries("acme"), "it works")
+		fail("acme", response(429, ""))
+		assert.Equal(t, 100, tries("acme"), "it works, but not so fast")
+		time.Sleep(probe)
+		fail("acme", response(503, ""))
+		assert.Equal(t, 10, tries("acme"))
+		assert.Equal(t, 100, tries("beta"), "brands fail alone")
+		assert.Equal(t, 100, begun(10*time.Second), "beta works")
+
+		fail("beta", response(401, ""))
+		assert.True(t, b.mayTry("acme", probe))
+		assert.True(t, b.mayTry("beta", probe))
+		assert.Zero(t, begun(probe), "both were just tried")
+		assert.Equal(t, 10, begun(10*time.Second), "until one of these tries acme or beta")
+		assert.True(t, b.mayTry("beta", probe))
+		assert.Equal(t, 10, begun(10*time.Second), "acme was not tried")
+
+		assert.True(t, b.mayTry("acme", probe))
+		assert.True(t, b.mayTry("beta", probe))
+		stopping := make(chan struct{})
+		w := &worker{o: o, stopping: stopping}
+		began := time.Now()
+		assert.True(t, w.waitForBrand())
+		assert.Equal(t, probe, time.Since(began), "it finds out whether a brand works")
+		assert.True(t, b.mayTry("acme", probe))
+		assert.True(t, b.mayTry("beta", probe))
+		o.opts.TryTimeout = 20 * time.Second
+		began = time.Now()
+		assert.False(t, w.waitForBrand())
+		assert.Equal(t, 5*time.Second, time.Since(began), "the rest is for the try")
+		time.AfterFunc(time.Second, func() { close(stopping) })
+		assert.False(t, w.waitForBrand())
+		assert.Equal(t, 6*time.Second, time.Since(began))
+		time.Sleep(probe)
+
+		var notTried []string
+		all[0].Accepts = func(req clixnow.CreateLeadRequest) bool { return req.CountryCode == "CH" }
+		routes := b.routes(all, probe, &notTried)
+		accepted := func(country string) (accepted []bool) {
+			notTried = nil
+			for _, route := range routes {
+				accepted = append(accepted, route.Accepts(clixnow.CreateLeadRequest{CountryCode: country}))
+			}
+			return accepted
+		}
+		assert.Equal(t, []bool{false, true}, accepted("DE"))
+		assert.Empty(t, notTried, "acme takes it at no time")
+		assert.Equal(t, []bool{true, false}, accepted("CH"))
+		assert.Equal(t, []string{"beta"}, notTried)
+		assert.Equal(t, []bool{false, false}, accepted("CH"))
+		assert.Equal(t, []string{"acme", "beta"}, notTried)
+		b.observe("acme", nil)
+		assert.Equal(t, []bool{true, false}, accepted("CH"))
+		assert.Equal(t, 100, begun(10*time.Second))
+	})
+}
+
+func newClient(t *testing.T, brand string) *clixnow.Client {
+	t.Helper()
+	client, err := clixnow.NewClient(brand, "token")
+	require.NoError(t, err)
+	return client
+}
+
+// TestLetVisitorsPass checks that a worker waits while many visitors wait, but
+// not for long.
+func TestLetVisitorsPass(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := &Outbox{}
+		w := &worker{o: o}
+		release := make(chan struct{})
+		run := func([]*batch.Entry[*addition]) error { //nolint:unparam // Do needs this type
+			<-release
+			return nil
+		}
+		visit := func(number int) {
+			for range number {
+				go func() { assert.NoError(t, o.adding.Do(t.Context(), nil, run)) }()
+				synctest.Wait()
+			}
+		}
+		passed := func() time.Duration {
+			began := time.Now()
+			w.letVisitorsPass()
+			return time.Since(began)
+		}
+		visit(1 + 9)
+		assert.Zero(t, passed(), "one is saved and nine wait")
+		visit(1)
+		assert.Equal(t, 250*time.Millisecond, passed())
+		time.AfterFunc(55*time.Millisecond, func() { close(release) })
+		assert.Equal(t, 60*time.Millisecond, passed())
+	})
+}
+
 func TestFaultOfBrand(t *testing.T) {
 	t.Parallel()
 	unknown := fmt.Errorf("%w: cut", clixnow.ErrOutcomeUnknown)
@@ -401,5 +555,36 @@ func TestHistoryLines(t *testing.T) {
 		try.Problem = strconv.Itoa(i)
 		history = withTry(history, try)
 	}
-	assert.Len(t, readHistory(history), 100, "it does not grow without end")
+	got = readHistory(history)
+	assert.Len(t, got, 100, "it does not grow without end")
+	assert.Equal(t, "299", got[99].Problem, "the oldest lines are dropped")
+
+	last := try
+	for name, change := range map[string]func(c *Change){
+		"kind":    func(c *Change) { c.Kind = ChangeRetried },
+		"brand":   func(c *Change) { c.Brand = "other" },
+		"outcome": func(c *Change) { c.Outcome = "refused" },
+		"reason":  func(c *Change) { c.Reason = "country" },
+		"problem": func(c *Change) { c.Problem = "" },
+	} {
+		c := last
+		change(&c)
+		assert.Len(t, readHistory(withTry(last.line(), c)), 2, "another "+name)
+	}
+	now := readHistory(Change{Kind: ChangeRetried}.line())
+	assert.WithinDuration(t, time.Now(), now[0].At, time.Minute, "a change without a time is one of now")
+}
+
+// TestNotSent checks that a try that ended before anything was sent is no
+// attempt at a brand.
+func TestNotSent(t *testing.T) {
+	t.Parallel()
+	attempts := 0
+	o := &Outbox{opts: withDefaults(Options{Attempted: func(string, error, time.Duration) { attempts++ }})}
+	o.brands.log = o.opts.Logger
+	o.observe(nil, tried(fmt.Errorf("%w: save an attempt", ErrDatabase)), nil)
+	o.observe(nil, tried(errLostClaim), nil)
+	assert.Zero(t, attempts)
+	o.observe(nil, tried(clixnow.ErrNotSent), nil)
+	assert.Equal(t, 1, attempts)
 }

@@ -269,6 +269,8 @@ func (k kind) test(t *testing.T) {
 		"P12 a wrong token is one clear line":   k.wrongToken,
 		"P13 a few lines while the API is down": k.down, "P21 Retry-After is at most an hour": k.retryAfter,
 		"brands": k.severalBrands, "brand in doubt": k.brandInDoubt,
+		"a brand that fails is passed over": k.passedOver, "all brands fail": k.allFail,
+		"brand that was in doubt does not take it": k.brandPassedOver,
 		"corrected": k.corrected, "corrected during a try": k.correctedDuringTry, "hooks": k.hooks, "keep": k.keep,
 		"carried": k.carried, "due": k.due, "stop": k.stop, "wait": k.wait, "other process": k.otherProcess,
 	} {

@@ -40,6 +40,8 @@ type timing struct {
 	stopTimeout time.Duration
 	// maintenance is the time between two deletions of old data.
 	maintenance time.Duration
+	// probe is the time between two leads that are sent to a brand that fails.
+	probe time.Duration
 }
 
 func (t timing) withDefaults() timing {
@@ -48,8 +50,8 @@ func (t timing) withDefaults() timing {
 	}
 	return timing{
 		minWait: time.Second, maxWait: 5 * time.Minute, stopTimeout: 10 * time.Second,
-		maintenance: 5 * time.Second,
-		schedule:    []time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour},
+		maintenance: 5 * time.Second, probe: 10 * time.Second,
+		schedule: []time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour},
 	}
 }
 
@@ -79,7 +81,7 @@ func (o *Outbox) Work(ctx context.Context) error {
 		}
 	}
 	workers := river.NewWorkers()
-	river.AddWorker(workers, &worker{o: o})
+	river.AddWorker(workers, &worker{o: o, stopping: ctx.Done()})
 	client, err := river.NewClient(o.driver(), &river.Config{
 		// River's notifications would ask SQLite even more often.
 		PollOnly:                    true,
@@ -178,6 +180,8 @@ type worker struct {
 	river.WorkerDefaults[registration]
 
 	o *Outbox
+	// stopping is closed when the worker begins to stop.
+	stopping <-chan struct{}
 }
 
 // claimed is a sign-up that a worker is about to register. Its Tries is the
@@ -191,6 +195,10 @@ type claimed struct {
 // Work makes one try to register a sign-up.
 func (w *worker) Work(ctx context.Context, job *river.Job[registration]) error {
 	o := w.o
+	if !w.waitForBrand() {
+		return river.JobSnooze(0)
+	}
+	w.letVisitorsPass()
 	c, err := o.claim(ctx, job)
 	switch {
 	case errors.Is(err, ErrWrongStatus):
@@ -223,6 +231,36 @@ func (w *worker) Work(ctx context.Context, job *river.Job[registration]) error {
 		return river.JobSnooze(e.wait) // does not count in River's MaxAttempts
 	}
 	return nil
+}
+
+// waitForBrand waits while all brands fail. The sign-ups stay in the queue, and
+// one in a while finds out whether a brand works again. It returns false if the
+// job must go back into the queue.
+func (w *worker) waitForBrand() bool {
+	opts := &w.o.opts
+	end := time.After(opts.TryTimeout / 4) // a part of it must remain for the try
+	for !w.o.brands.mayBegin(opts.Routes, opts.timing.probe) {
+		select {
+		case <-time.After(opts.timing.probe / 50):
+		case <-end:
+			return false
+		case <-w.stopping:
+			return false
+		}
+	}
+	return true
+}
+
+// letVisitorsPass waits a moment while many calls of Add wait. A registration
+// can wait, but a visitor who gets no answer is lost.
+func (w *worker) letVisitorsPass() {
+	const many, steps, step = 10, 25, 10 * time.Millisecond
+	for range steps {
+		if w.o.adding.Waiting() < many {
+			return
+		}
+		time.Sleep(step)
+	}
 }
 
 // logFailure writes a line about a failure of the database.
@@ -288,8 +326,13 @@ func (o *Outbox) register(
 	}
 	ctx, cancel := context.WithDeadline(ctx, began.Round(0).Add(o.opts.TryTimeout))
 	defer cancel()
+	if brand := c.FirstAttempt.Brand; brand != "" && !o.brands.mayTry(brand, o.opts.timing.probe) {
+		return nil, &notTriedError{brands: []string{brand}, inDoubt: c.FirstAttempt}
+	}
+	var notTried []string
+	routes := o.brands.routes(o.opts.Routes, o.opts.timing.probe, &notTried)
 	start := map[string]time.Time{}
-	r := &router.Router{Routes: o.opts.Routes, Begin: func(ctx context.Context, a router.Attempt) error {
+	r := &router.Router{Routes: routes, Begin: func(ctx context.Context, a router.Attempt) error {
 		start[a.Brand] = time.Now()
 		return o.saveAttempt(ctx, c, a)
 	}}
@@ -298,7 +341,11 @@ func (o *Outbox) register(
 	start[c.FirstAttempt.Brand] = began
 	result, err = r.Register(ctx, req, c.FirstAttempt)
 	o.observe(result, err, start)
-	return result, err
+	if err == nil || len(notTried) == 0 || clixnow.OutcomeOf(err) == clixnow.OutcomeUnknown ||
+		errors.Is(err, clixnow.ErrInvalidRequest) { // no brand would take it
+		return result, err
+	}
+	return nil, &notTriedError{brands: notTried, cause: err}
 }
 
 // attemptStatement is the one of saveAttempt.
@@ -337,13 +384,16 @@ func (o *Outbox) endOf(c *claimed, result *router.Result, err error) end {
 		e.Brand, e.LeadID, e.RedirectURL = result.Brand, result.Lead.LeadID, tables.Text(result.Lead.RedirectURL)
 		return e
 	}
+	if failed, ok := errors.AsType[*notTriedError](err); ok {
+		e.FirstAttempt = failed.inDoubt
+	}
 	e.Problem = tables.Text(err.Error())
 	e.change.Problem = e.Problem
 	if failed, ok := errors.AsType[*router.Error](err); ok && len(failed.Tried) > 0 {
 		e.change.Brand = failed.Tried[len(failed.Tried)-1].Brand
 	}
 	switch {
-	case isFinal(err):
+	case isFinal(err) && !o.beganLater(c):
 		e.Status, e.SettledAt = Refused, time.Now()
 	case o.opts.needsPerson(c, err):
 		e.Status = Doubtful
@@ -392,22 +442,29 @@ const saveStatement = `UPDATE outbox_signups SET status = $3, settled_at = $4, b
 // River completes the job afterwards. If the process dies before that, the next
 // run of the job finds that the sign-up is not pending, and does nothing.
 func (o *Outbox) save(ctx context.Context, c *claimed, e *end) error {
+	const action = "save the end of a try"
 	var saved []Signup
-	err := o.transact(ctx, "save the end of a try", func(ctx context.Context, tx *sql.Tx) (err error) {
-		saved, err = query(ctx, o.prepared.in(tx), saveStatement, c.ID, c.Tries, e.Status,
+	update := func(ctx context.Context, db querier) (err error) {
+		saved, err = query(ctx, db, saveStatement, c.ID, c.Tries, e.Status,
 			tables.Time(e.SettledAt), e.Brand, e.LeadID, e.RedirectURL, e.Problem, e.Reason.String(),
 			e.FirstAttempt.Brand, tables.Time(e.FirstAttempt.Since), e.waits, tables.Time(e.NextTryAt), c.history,
 			withTry(c.history, e.change), e.change.line())
-		switch {
-		case err != nil:
-			return err
-		case len(saved) == 0:
+		if err == nil && len(saved) == 0 {
 			return errLostClaim
-		case e.Status == Pending:
-			return nil
 		}
-		return o.opts.Settled(ctx, tx, saved[0])
-	})
+		return err
+	}
+	var err error
+	if o.opts.Settled == nil || e.Status == Pending {
+		err = o.single(ctx, action, update)
+	} else {
+		err = o.transact(ctx, action, func(ctx context.Context, tx *sql.Tx) error {
+			if err := update(ctx, o.prepared.in(tx)); err != nil {
+				return err
+			}
+			return o.opts.Settled(ctx, tx, saved[0])
+		})
+	}
 	if err == nil && e.Status != Pending {
 		o.announce(ctx, &saved[0], e.change)
 	}
@@ -425,6 +482,13 @@ func (o *Outbox) announce(ctx context.Context, s *Signup, try Change) {
 	}
 	o.opts.Logger.Log(ctx, level, message, "id", s.ID, "brand", try.Brand, "outcome", try.Outcome, "reason", try.Reason,
 		"tries", s.Tries, "duration", time.Since(s.CreatedAt).Round(time.Millisecond))
+}
+
+// beganLater reports whether a try began with a brand in doubt that is not the
+// first one. The brands before it were not tried, and may take the lead. So if
+// that brand refuses it, the next try begins with the first brand.
+func (o *Outbox) beganLater(c *claimed) bool {
+	return c.FirstAttempt.Brand != "" && !strings.EqualFold(c.FirstAttempt.Brand, o.opts.Routes[0].Client.Brand())
 }
 
 // isFinal reports whether the brands would refuse the lead each time.

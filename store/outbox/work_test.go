@@ -378,6 +378,37 @@ func (k kind) severalBrands(t *testing.T) {
 	}, counted)
 }
 
+// brandPassedOver checks that a brand that was in doubt and does not take the
+// lead does not decide for the brands before it. They were full in an earlier
+// try.
+func (k kind) brandPassedOver(t *testing.T) {
+	t.Helper()
+	apis := []*fakeAPI{
+		newFakeAPI(t, clixnowtest.WithBrand("acme")),
+		newFakeAPI(t, clixnowtest.WithBrand("beta"), clixnowtest.WithCountries("FR")),
+	}
+	address := k.create(t)
+	adder := &running{db: k.open(t, address)}
+	var err error
+	adder.Outbox, err = outbox.Open(t.Context(), adder.db, k.dialect, outbox.Options{})
+	require.NoError(t, err)
+	s := adder.add(t, "passed")
+	_, err = adder.db.ExecContext(t.Context(), `UPDATE outbox_signups SET attempt_brand = 'beta', attempt_since = $1`,
+		tables.Time(time.Now().Add(-time.Hour)))
+	require.NoError(t, err)
+	r := k.start(t, address, apis, nil)
+	got := r.waitFor(t, s.ID, outbox.Registered)
+	assert.Equal(t, "acme", got.Brand)
+	assert.Equal(t, int64(2), got.Tries)
+	assert.Len(t, apis[0].Leads(), 1)
+
+	apis[0].Inject(clixnowtest.Fault{
+		Email: "nowhere@example.com", Status: 400, Body: `{"message":"Registration is not allowed for country CH"}`,
+	})
+	s = r.add(t, "nowhere")
+	assert.Equal(t, clixnow.ReasonCountry, r.waitFor(t, s.ID, outbox.Refused).Reason)
+}
+
 // brandInDoubt checks that a lead that one brand may have is sent to no other
 // one, also after the process has died.
 func (k kind) brandInDoubt(t *testing.T) {
@@ -401,6 +432,110 @@ func (k kind) brandInDoubt(t *testing.T) {
 	assert.Equal(t, 1, apis[0].creates("doubt"), "beta may have the lead")
 	assert.Zero(t, apis[2].creates("doubt"))
 	assert.Len(t, apis[1].Leads(), 1)
+}
+
+// rareProbes lets a brand that fails be tried only once. A stop does not cancel
+// a try, because it would be in doubt.
+func rareProbes(opts *outbox.Options) {
+	opts.SetTiming(outbox.Timing{
+		MinWait: 20 * time.Millisecond, MaxWait: 100 * time.Millisecond, Schedule: make([]time.Duration, 3),
+		StopTimeout: time.Minute, Maintenance: time.Second, Probe: time.Hour,
+	})
+}
+
+// passedOver checks that sign-ups go to the next brand while one fails, and
+// that a refusal there does not count, because the first one was not asked.
+func (k kind) passedOver(t *testing.T) {
+	t.Helper()
+	apis := []*fakeAPI{newFakeAPI(t, clixnowtest.WithBrand("acme")), newFakeAPI(t, clixnowtest.WithBrand("beta"))}
+	address := k.create(t)
+	var tries atomic.Int64
+	r := k.start(t, address, apis, func(opts *outbox.Options) {
+		rareProbes(opts)
+		opts.Attempted = func(brand string, _ error, _ time.Duration) {
+			if brand == "acme" {
+				tries.Add(1)
+			}
+		}
+	})
+	apis[0].down.Store(http.StatusServiceUnavailable)
+	var doubtful []string
+	for i := range 3 { // a brand that has answered these is down
+		doubtful = append(doubtful, r.add(t, fmt.Sprint("doubt", i)).ID)
+	}
+	eventually(t, func() bool { return r.Brands()[0].Err != nil })
+	for _, id := range doubtful { // at most one more try is made, when the brand begins to fail
+		seen := r.get(t, id).Tries
+		eventually(t, func() bool { return r.get(t, id).Tries > seen+1 })
+	}
+	before := tries.Load()
+	assert.Equal(t, "beta", r.waitFor(t, r.add(t, "next").ID, outbox.Registered).Brand)
+
+	var waits []string
+	for _, message := range []string{"Registration is not allowed for country CH", "Duplicate lead"} {
+		clickID := fmt.Sprint("refused", len(waits))
+		apis[1].Inject(clixnowtest.Fault{
+			Email: clickID + "@example.com", Times: 1000, Status: 400, Body: `{"message":"` + message + `"}`,
+		})
+		waits = append(waits, r.add(t, clickID).ID)
+	}
+	for _, id := range waits {
+		eventually(t, func() bool { return r.get(t, id).Tries > 4 }, "more than the schedule has")
+		eventually(t, func() bool { return strings.Contains(r.get(t, id).Problem, "waits until acme works again") })
+		assert.Equal(t, outbox.Pending, r.get(t, id).Status)
+	}
+	for _, id := range doubtful {
+		assert.Equal(t, "acme", r.get(t, id).FirstAttempt.Brand, "it is sent to no other brand")
+	}
+	assert.Equal(t, before, tries.Load(), "acme is left alone")
+	r.stop()
+
+	apis[0].down.Store(0)
+	r = k.start(t, address, apis, nil)
+	for _, id := range append(doubtful, waits...) {
+		assert.Equal(t, "acme", r.waitFor(t, id, outbox.Registered).Brand)
+	}
+	assert.Len(t, apis[0].Leads(), 5)
+	assert.Len(t, apis[1].Leads(), 1)
+}
+
+// allFail checks that sign-ups stay untouched in the queue while all brands
+// fail, that a worker that waits stops at once, and that all are registered
+// when a probe finds out that a brand works again.
+func (k kind) allFail(t *testing.T) {
+	t.Helper()
+	apis := []*fakeAPI{newFakeAPI(t, clixnowtest.WithBrand("acme")), newFakeAPI(t, clixnowtest.WithBrand("beta"))}
+	address := k.create(t)
+	r := k.start(t, address, apis, rareProbes)
+	for _, api := range apis {
+		api.down.Store(http.StatusUnauthorized)
+	}
+	eventually(t, func() bool {
+		r.add(t, fmt.Sprint("first", len(apis[0].Requests())))
+		return r.Brands()[0].Err != nil && r.Brands()[1].Err != nil
+	})
+	ids := make([]string, 20)
+	for i := range ids {
+		ids[i] = r.add(t, fmt.Sprint("waits", i)).ID
+	}
+	time.Sleep(200 * time.Millisecond)
+	untouched := 0
+	for _, id := range ids {
+		if r.get(t, id).Tries == 0 {
+			untouched++
+		}
+	}
+	assert.GreaterOrEqual(t, untouched, len(ids)-2, "one of them may find out whether a brand works")
+	r.stop()
+
+	r = k.start(t, address, apis, nil)
+	eventually(t, func() bool { return r.Brands()[0].Err != nil && r.Brands()[1].Err != nil })
+	for _, api := range apis {
+		api.down.Store(0)
+	}
+	for _, id := range ids {
+		r.waitFor(t, id, outbox.Registered)
+	}
 }
 
 func (k kind) corrected(t *testing.T) {

@@ -16,14 +16,21 @@ import (
 
 // Failed is an event that has failed for a day.
 type Failed struct {
-	Postback string    `json:"postback"`
-	EventID  int64     `json:"eventId"`
-	Brand    string    `json:"brand"`
-	LeadID   int64     `json:"leadId"`
-	Event    string    `json:"event"`
-	Since    time.Time `json:"since"`
-	Attempts int       `json:"attempts"`
-	Error    string    `json:"error"`
+	// Postback is the name of the destination.
+	Postback string `json:"postback"`
+	// EventID is the id of the event in the mirror.
+	EventID int64 `json:"eventId"`
+	// Brand and LeadID are the lead of the event.
+	Brand  string `json:"brand"`
+	LeadID int64  `json:"leadId"`
+	// Event is the kind of the event, such as "deposited".
+	Event string `json:"event"`
+	// Since is the time since which the event waited.
+	Since time.Time `json:"since"`
+	// Attempts is the number of attempts.
+	Attempts int `json:"attempts"`
+	// Error is the error of the last attempt. It has no URL and no response.
+	Error string `json:"error"`
 }
 
 // ListFailed calls yield with each event that has failed for a day, the oldest

@@ -10,7 +10,9 @@
 // destinations do not wait for each other, and a restart loses nothing. An
 // event that has failed for a day stays in the database until Retry.
 //
-// docs/postbacks.md describes the configuration, the presets and the limits.
+// The [docs] describe the configuration, the presets and the limits.
+//
+// [docs]: https://github.com/clixnow/clixnow-go/blob/main/docs/postbacks.md
 package postback
 
 import (

@@ -222,6 +222,26 @@ func TestOutage(t *testing.T) {
 	})
 }
 
+// TestProbe checks that one request finds out whether a tracker that has failed
+// works again.
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	inBubble(t, time.Second, func(s *setup) {
+		time.Sleep(100 * time.Millisecond) // now the sender waits for its next poll
+		s.setAnswer(respond(503))
+		for id := range int64(10) {
+			s.deposit(id)
+		}
+		time.Sleep(time.Hour)
+		times := s.taken()
+		require.Greater(t, len(times), 3)
+		assert.Equal(t, times[0], times[1], "two at once")
+		for i := 2; i < len(times); i++ {
+			assert.True(t, times[i-1].Before(times[i]), "one at once")
+		}
+	})
+}
+
 // TestRefusedEvents checks that events that are always refused do not hold up
 // others, and are not taken for an outage.
 func TestRefusedEvents(t *testing.T) {

@@ -44,6 +44,13 @@ func (b *Batcher[T]) Do(ctx context.Context, value T, run func([]*Entry[T]) erro
 	}
 }
 
+// Waiting returns how many callers wait for the next batch.
+func (b *Batcher[T]) Waiting() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.waiting)
+}
+
 // loop runs batches until no caller waits.
 func (b *Batcher[T]) loop(run func([]*Entry[T]) error) {
 	const limit = 100

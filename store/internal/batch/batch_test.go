@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -45,8 +46,10 @@ func TestTogether(t *testing.T) {
 	}
 	wait.Go(func() { assert.ErrorIs(t, b.Do(t.Context(), 1, run), odd) })
 	wait.Go(func() { assert.NoError(t, b.Do(t.Context(), 2, run)) })
+	require.Eventually(t, func() bool { return b.Waiting() == callers+2 }, time.Minute, time.Millisecond)
 	close(release)
 	wait.Wait()
+	assert.Zero(t, b.Waiting())
 	total := 0
 	for _, size := range sizes {
 		assert.LessOrEqual(t, size, 100)

@@ -3,6 +3,8 @@ package sqlitefile_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -45,6 +47,9 @@ func TestPrepare(t *testing.T) {
 	for _, address := range []string{":memory:", filepath.Join(t.TempDir(), "plain.db")} {
 		require.Error(t, sqlitefile.Prepare(t.Context(), open(t, address)), address)
 	}
+	path := filepath.Join(t.TempDir(), "test.db")
+	require.NoError(t, os.Symlink("test.db-shm", path+"-shm")) // it has no mode, because it points to itself
+	require.ErrorContains(t, sqlitefile.Prepare(t.Context(), open(t, path)), "make the file private")
 }
 
 func TestLock(t *testing.T) {
@@ -95,3 +100,43 @@ func TestCheckpoint(t *testing.T) {
 	require.NoError(t, db.QueryRowContext(t.Context(), "PRAGMA busy_timeout").Scan(&timeout))
 	assert.Equal(t, 20_000, timeout)
 }
+
+// TestBackup checks the copy, and that a backup that fails leaves no file and
+// replaces none.
+func TestBackup(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	db := open(t, sqlitefile.Address(filepath.Join(folder, "test.db")))
+	_, err := db.ExecContext(t.Context(), "CREATE TABLE numbers (n INTEGER)")
+	require.NoError(t, err)
+	backup := filepath.Join(folder, "backup.db")
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, sqlitefile.Backup(ended, db, backup), context.Canceled)
+	require.NoFileExists(t, backup)
+
+	require.NoError(t, sqlitefile.Backup(t.Context(), db, backup))
+	var number int
+	require.NoError(t, open(t, sqlitefile.Address(backup)).QueryRowContext(t.Context(),
+		"SELECT count(*) FROM numbers").Scan(&number))
+	require.ErrorIs(t, sqlitefile.Backup(t.Context(), db, backup), os.ErrExist)
+	require.FileExists(t, backup)
+
+	full := sql.OpenDB(onlyOnce{db.Driver(), sqlitefile.Address(filepath.Join(folder, "test.db"))})
+	t.Cleanup(func() { assert.NoError(t, full.Close()) })
+	other := filepath.Join(folder, "other.db")
+	require.ErrorIs(t, sqlitefile.Backup(t.Context(), full, other), errFull)
+	require.NoFileExists(t, other)
+}
+
+var errFull = errors.New("too many open files")
+
+// onlyOnce connects to a database whose driver opens no other connection.
+type onlyOnce struct {
+	driver  driver.Driver
+	address string
+}
+
+func (o onlyOnce) Connect(context.Context) (driver.Conn, error) { return o.driver.Open(o.address) }
+func (o onlyOnce) Driver() driver.Driver                        { return o }
+func (o onlyOnce) Open(string) (driver.Conn, error)             { return nil, errFull }
