@@ -29,6 +29,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -330,6 +331,32 @@ func fault(ts *testscript.TestScript, args []string) (f clixnowtest.Fault) {
 		ts.Check(err)
 	}
 	return f
+}
+
+// TestNoSecretFlags checks that no flag and no argument takes a secret, because
+// other users of the machine can see them. A flag may name a file that has one.
+func TestNoSecretFlags(t *testing.T) {
+	t.Parallel()
+	secret := regexp.MustCompile(`(?i)token|passw|secret|credential|^key$|-key`)
+	flags := 0
+	var check func(cmd *cobra.Command)
+	check = func(cmd *cobra.Command) {
+		assert.NotRegexp(t, secret, cmd.Use)
+		for _, set := range []*pflag.FlagSet{cmd.LocalFlags(), cmd.PersistentFlags()} {
+			set.VisitAll(func(f *pflag.Flag) {
+				flags++
+				kind, _ := pflag.UnquoteUsage(f)
+				if secret.MatchString(f.Name) && kind != "FILE" {
+					assert.Equal(t, "hash-password USER", f.Name+" "+kind, cmd.CommandPath())
+				}
+			})
+		}
+		for _, sub := range cmd.Commands() {
+			check(sub)
+		}
+	}
+	check(commands(&app.App{Getenv: func(string) string { return "" }}))
+	assert.Greater(t, flags, 50)
 }
 
 // TestHelp asks each command for help.

@@ -33,6 +33,9 @@ type App struct {
 	// RetryTokens means that Clients only warns of a token that cannot be read,
 	// unless none can be read. The clients read it again for each request.
 	RetryTokens bool
+	// Options are applied to each client, before those of the command. Tests
+	// replace the network by them. Nil means none.
+	Options []clixnow.Option
 
 	// demo is the fake brand of --demo. It is nil until the first use.
 	demo *clixnowtest.Server
@@ -54,7 +57,7 @@ func (a *App) Client(ctx context.Context, opts ...clixnow.Option) (*clixnow.Clie
 	if _, err := settings.Token(ctx); err != nil {
 		return nil, err
 	}
-	return settings.client(opts)
+	return settings.client(slices.Concat(a.Options, opts))
 }
 
 // client returns a client with these settings.
@@ -115,7 +118,7 @@ func (a *App) clientsOf(ctx context.Context, brands []string, opts []clixnow.Opt
 		if _, err := settings.Token(ctx); err != nil {
 			faults = append(faults, err)
 		}
-		client, err := settings.client(opts)
+		client, err := settings.client(slices.Concat(a.Options, opts))
 		if err != nil {
 			return nil, err
 		}

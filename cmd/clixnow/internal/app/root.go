@@ -8,15 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
-
-	"github.com/clixnow/clixnow-go"
 )
 
 // Root returns the command clixnow. Its flags set the fields of a.
 func Root(a *App, commands ...*cobra.Command) *cobra.Command {
 	root := Group("clixnow", "Work with the Clixnow affiliate lead API", rootHelp, commands...)
 	root.AddCommand(manual(), &cobra.Command{Use: "config", Short: "How to configure clixnow", Long: configHelp})
-	root.Version = clixnow.Version
+	root.Version = Version()
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetIn(a.In)
 	root.SetOut(a.Out)

@@ -32,8 +32,17 @@ type Database struct {
 }
 
 // Open opens a PostgreSQL database by its URL, or an SQLite database by its
-// file name. It does not connect yet. Its errors never show a password.
+// file name. A new file can be read only by its owner. It does not connect yet.
+// Its errors never show a password.
 func Open(address string) (*Database, error) {
+	db, err := openMirror(address)
+	if err == nil && db.Dialect == mirror.SQLite {
+		err = createPrivate(db.DB, address)
+	}
+	return db, err
+}
+
+func openMirror(address string) (*Database, error) {
 	db, isFile, name, err := open(address, sqliteAddress)
 	if err != nil {
 		return nil, err
@@ -42,6 +51,17 @@ func Open(address string) (*Database, error) {
 		return &Database{db, mirror.SQLite, name}, nil
 	}
 	return &Database{db, mirror.PostgreSQL, name}, nil
+}
+
+// createPrivate creates the file of a database if it does not exist. Only its
+// owner can read it. SQLite gives its other files the same mode.
+func createPrivate(db *sql.DB, path string) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the user names the file
+	if err != nil {
+		_ = db.Close()
+		return app.Usage("--db: %w", err)
+	}
+	return file.Close()
 }
 
 // sqliteAddress returns the address by which the SQLite file of a mirror is
@@ -73,11 +93,7 @@ func OpenOutbox(address string) (*Outbox, error) {
 	case err != nil:
 		return nil, err
 	case isFile:
-		file, err := os.OpenFile(address, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the user names the file
-		if err != nil {
-			return nil, app.Usage("--db: %w", err)
-		}
-		return &Outbox{db, outbox.SQLite, name}, file.Close()
+		return &Outbox{db, outbox.SQLite, name}, createPrivate(db, address)
 	}
 	// Each sign-up that is being registered may use a connection for a moment.
 	const connections = 30
@@ -134,7 +150,7 @@ func checkFile(path string) error {
 // Read opens the mirror at an address to read from it. Another process may be
 // writing to it. Call close at the end.
 func Read(ctx context.Context, address string) (m *mirror.Mirror, closeDB func(), err error) {
-	db, err := Open(address)
+	db, err := openMirror(address)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
 
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
@@ -284,8 +285,19 @@ func explain(err error) error {
 		return app.WithCode(app.CodeRefused, fmt.Errorf("%w; stop that process first, or use PostgreSQL", err))
 	case errors.Is(err, outbox.ErrWrongDatabase), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
 		return app.Usage("%w; give another --db", err)
+	case refusesLogin(err):
+		return app.Usage("%w; check the user, the password and the database of --db", err)
 	case errors.Is(err, outbox.ErrDatabase):
 		return app.WithCode(app.CodeLater, fmt.Errorf("%w; nothing is lost: run the command again", err))
 	}
 	return err
+}
+
+// refusesLogin reports whether PostgreSQL does not let this program in, which a
+// repetition does not change.
+func refusesLogin(err error) bool {
+	const unknownDatabase, noPermission, badLogin = "3D000", "42501", "28" // the last one is a class
+	failed, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (failed.Code == unknownDatabase || failed.Code == noPermission ||
+		strings.HasPrefix(failed.Code, badLogin))
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clixnow/clixnow-go/clixnowtest"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app/apptest"
 	"github.com/clixnow/clixnow-go/internal/postgrestest"
 )
@@ -44,9 +46,17 @@ func TestPrivateFiles(t *testing.T) {
 	folder := t.TempDir()
 	address, target := folder+"/signups.db", folder+"/backup.db"
 	p := start(t, api, address, "", "--wait", "0s")
-	api.SetToken("another")
+	api.Inject(clixnowtest.Fault{
+		Method: "POST", Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"3600"}},
+	})
 	got := send(t, "POST", p.public+"/signups", asJSON, leadJSON("c", "visitor@example.com"))
 	require.Equal(t, http.StatusAccepted, got.code, got.body)
+	db := openDB(t, address)
+	eventually(t, func() (ended bool) { // a sign-up with a try in progress is searched for anyway
+		row := db.QueryRowContext(t.Context(), "SELECT next_try_at IS NOT NULL FROM outbox_signups")
+		require.NoError(t, row.Scan(&ended))
+		return ended
+	})
 	code, output := runCommand(t, "backup", "--db", address, target)
 	assert.Zero(t, code, output)
 	assert.Contains(t, output, "it has passwords: keep it secret")
@@ -136,6 +146,36 @@ func TestWork(t *testing.T) {
 	assert.Contains(t, output, "use pg_dump or a standby")
 	assert.Zero(t, stop())
 	assert.Zero(t, server.stop())
+}
+
+// TestRefusedByPostgreSQL checks that a wrong user or database is a mistake of
+// the configuration, and that a server that does not answer is not.
+func TestRefusedByPostgreSQL(t *testing.T) {
+	t.Parallel()
+	api := newFakeAPI(t)
+	config, address := api.configure(t, ""), postgrestest.New(t).URL
+	parsed, err := url.Parse(address)
+	require.NoError(t, err)
+	const advice = "check the user, the password and the database of --db"
+	for name, test := range map[string]struct {
+		change func(*url.URL)
+		code   int
+		want   string
+	}{
+		"no such database": {func(u *url.URL) { u.Path = "/missing" }, 2, advice},
+		"no such user":     {func(u *url.URL) { u.User = url.User("stranger") }, 2, advice},
+		"no server":        {func(u *url.URL) { u.Host = "127.0.0.1:1" }, 3, "run the command again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			changed := *parsed
+			test.change(&changed)
+			code, output := runCommand(t, "serve", "--config", config, "--db", changed.String(),
+				"--listen", "127.0.0.1:0")
+			assert.Equal(t, test.code, code, output)
+			assert.Contains(t, output, test.want)
+		})
+	}
 }
 
 // TestTokenKey checks that any process of a database knows the tokens of the

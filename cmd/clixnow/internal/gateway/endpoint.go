@@ -28,7 +28,7 @@ type endpoint struct {
 	wait time.Duration
 	site *page.Site
 	// hourly limits the log lines about sign-ups without a click id.
-	hourly hourly
+	hourly limiter
 	log    *slog.Logger
 }
 
@@ -69,7 +69,7 @@ func (e *endpoint) signUp(w http.ResponseWriter, r *http.Request) {
 		e.log.WarnContext(r.Context(), "sign-ups come without a click id: a page does not send it, or sends a "+
 			"macro that the tracker has not replaced")
 	}
-	if err == nil { // after an error of waitFor it is still saved
+	if err == nil && e.wait > 0 { // after an error of waitFor it is still saved
 		if now, waitErr := e.waitFor(r.Context(), s.ID); waitErr == nil {
 			now.Token = s.Token
 			s = now
@@ -105,6 +105,9 @@ type answer struct {
 
 // respond writes what became of a sign-up, or the error.
 func (e *endpoint) respond(w http.ResponseWriter, r *http.Request, s *outbox.Signup, err error) {
+	if errors.Is(err, outbox.ErrDatabase) {
+		e.log.ErrorContext(r.Context(), "a request cannot be served", "error", err)
+	}
 	if wantsHTML(r) {
 		e.site.Answer(w, r, s, err)
 		return
@@ -122,8 +125,7 @@ func (e *endpoint) respond(w http.ResponseWriter, r *http.Request, s *outbox.Sig
 	case errors.Is(err, outbox.ErrNotFound):
 		code = http.StatusNotFound
 	case errors.Is(err, errUnreadable):
-	default:
-		e.log.ErrorContext(r.Context(), "a request cannot be served", "error", err)
+	default: // outbox.ErrDatabase
 		w.Header().Set("Retry-After", "5")
 		writeJSON(w, http.StatusServiceUnavailable, answer{
 			Status: "failed", Problem: "The database does not answer. Please try again.",

@@ -489,7 +489,8 @@ func TestCountry(t *testing.T) {
 }
 
 // TestDatabaseFails checks that a visitor is asked to try again while the
-// database does not answer, and that the second request is the same sign-up.
+// database does not answer, that the log does not have a line for each request
+// (case P13), and that the second request is the same sign-up.
 func TestDatabaseFails(t *testing.T) {
 	t.Parallel()
 	api := newFakeAPI(t)
@@ -498,14 +499,22 @@ func TestDatabaseFails(t *testing.T) {
 	db := openDB(t, address)
 	_, err := db.ExecContext(t.Context(), "ALTER TABLE outbox_signups RENAME TO hidden")
 	require.NoError(t, err)
+	form := leadForm("c", "visitor@example.com").Encode()
+	got := sendOnce(t, "POST", p.public+"/signups", asForm, form, "Accept", "text/html")
+	assert.Equal(t, http.StatusServiceUnavailable, got.code)
+	assert.Contains(t, p.log.String(), "a request cannot be served")
 	body := leadJSON("c", "visitor@example.com")
-	got := sendOnce(t, "POST", p.public+"/signups", asJSON, body)
+	got = sendOnce(t, "POST", p.public+"/signups", asJSON, body)
 	assert.Equal(t, http.StatusServiceUnavailable, got.code)
 	assert.Equal(t, "5", got.header.Get("Retry-After"))
 	assert.Equal(t, map[string]string{
 		"status": "failed", "problem": "The database does not answer. Please try again.",
 	}, got.json(t))
 	assert.NotContains(t, p.log.String(), "visitor@example.com")
+	for range 20 {
+		sendOnce(t, "POST", p.public+"/signups", asJSON, body)
+	}
+	assert.Equal(t, 1, strings.Count(p.log.String(), "a request cannot be served"), p.log)
 	_, err = db.ExecContext(t.Context(), "ALTER TABLE hidden RENAME TO outbox_signups")
 	require.NoError(t, err)
 	for range 2 {

@@ -4,7 +4,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -33,14 +32,14 @@ type guard struct {
 	// warn warns once of a proxy that is not trusted.
 	warn func()
 	// hourly limits the log lines about requests that are not allowed.
-	hourly hourly
+	hourly limiter
 	log    *slog.Logger
 }
 
 func newGuard(config app.Gateway, secret string, log *slog.Logger) (*guard, error) {
 	g := &guard{
 		secret: secret, origins: config.Origins, proxies: config.Proxies, log: log,
-		pages: http.NewCrossOriginProtection(),
+		pages: http.NewCrossOriginProtection(), hourly: limiter{every: time.Hour},
 		limit: func(next http.Handler) http.Handler { return next },
 		warn: sync.OnceFunc(func() {
 			log.Warn("a request had X-Forwarded-For, but not from a trusted proxy: if this is your proxy, add it to " +
@@ -71,28 +70,6 @@ func readSecret(config app.Gateway) (string, error) {
 		return "", app.Usage("secret_file: %s must have at least 16 characters", config.SecretFile)
 	}
 	return secret, nil
-}
-
-// hourly limits log lines to one an hour for each key. It knows at most a
-// hundred keys, because visitors can invent them.
-type hourly struct {
-	mutex sync.Mutex
-	last  map[string]time.Time
-}
-
-// allows reports whether a line about a key may be logged now.
-func (h *hourly) allows(key string) bool {
-	h.mutex.Lock()
-	defer h.mutex.Unlock()
-	maps.DeleteFunc(h.last, func(_ string, last time.Time) bool { return time.Since(last) > time.Hour })
-	if _, found := h.last[key]; found || len(h.last) >= 100 {
-		return false
-	}
-	if h.last == nil {
-		h.last = make(map[string]time.Time)
-	}
-	h.last[key] = time.Now()
-	return true
 }
 
 // protect wraps the handler of POST /signups.

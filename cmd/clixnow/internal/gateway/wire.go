@@ -3,15 +3,23 @@ package gateway
 import (
 	"errors"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/gateway/admin"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/gateway/monitor"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/gateway/page"
 	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/loopback"
+	"github.com/clixnow/clixnow-go/router"
+	"github.com/clixnow/clixnow-go/store/outbox"
 )
 
 // complete adds what the request of a visitor tells. The address and the device
@@ -28,7 +36,7 @@ func (e *endpoint) complete(req *clixnow.CreateLeadRequest, r *http.Request) {
 func (g *gateway) newSite(e *endpoint) (site *page.Site, err error) {
 	opts := page.Options{
 		Add: e.add, Wait: e.waitFor, ByToken: g.outbox.ByToken, Countries: g.formCountries(),
-		Address: e.guard.address, DemoOrigins: g.demoOrigins, Log: g.log,
+		Address: e.guard.address, DemoOrigins: g.demoOrigins, Log: e.log,
 	}
 	if g.config.TextsFile != "" {
 		if opts.Texts, err = page.ReadTexts(g.config.TextsFile); err != nil {
@@ -41,13 +49,39 @@ func (g *gateway) newSite(e *endpoint) (site *page.Site, err error) {
 	return site, nil
 }
 
+// Public is what the handler for visitors needs.
+type Public struct {
+	Outbox *outbox.Outbox
+	Routes []router.Route
+	Config app.Gateway
+	// Secret is that of servers. "" means no secret.
+	Secret string
+	// Wait is the longest time that an answer waits for a brand.
+	Wait time.Duration
+	Log  *slog.Logger
+}
+
+// Handler returns the handler for visitors, for tests without sockets.
+func (p Public) Handler() (http.Handler, error) {
+	g := &gateway{
+		config: p.Config, settings: settings{wait: p.Wait}, secret: p.Secret, log: p.Log, routes: p.Routes,
+		outbox: p.Outbox, monitor: monitor.New(prometheus.NewRegistry(), noop.NewTracerProvider()),
+	}
+	g.monitor.Watch(g.outbox)
+	handler, err := g.publicHandler(nil)
+	return protected(handler, g.log), err
+}
+
 // publicHandler returns the handler for visitors.
 func (g *gateway) publicHandler(net.Addr) (http.Handler, error) {
 	guard, err := newGuard(g.config, g.secret, g.log)
 	if err != nil {
 		return nil, err
 	}
-	e := &endpoint{outbox: g.outbox, routes: g.routes, guard: guard, wait: g.settings.wait, log: g.log}
+	e := &endpoint{
+		outbox: g.outbox, routes: g.routes, guard: guard, wait: g.settings.wait, hourly: limiter{every: time.Hour},
+		log: newFewErrors(g.log),
+	}
 	if e.site, err = g.newSite(e); err != nil {
 		return nil, err
 	}
@@ -69,7 +103,7 @@ func (g *gateway) adminHandler(addr net.Addr) (http.Handler, error) {
 	config := g.config.Admin
 	handler, err := admin.New(admin.Options{
 		Outbox: g.outbox, PasswordFile: config.PasswordFile, UserHeader: config.UserHeader, Proxies: g.config.Proxies,
-		Hosts: config.Hosts, Loopback: isLoopback(addr), Version: clixnow.Version, Log: g.log,
+		Hosts: config.Hosts, Loopback: isLoopback(addr), Version: app.Version(), Log: g.log,
 	})
 	if err != nil && config.PasswordFile != "" {
 		return nil, app.Usage("password_file: %s: %w", config.PasswordFile, passwordFault(err))

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +100,24 @@ func TestListen(t *testing.T) {
 	eventually(t, func() bool { code, _ = get("/healthz", address); return code == http.StatusOK })
 	cancel()
 	require.NoError(t, <-ended)
+}
+
+// TestPrivateFile checks that other users of the machine cannot read the leads
+// of a new SQLite file. An existing file keeps its mode.
+func TestPrivateFile(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no file modes")
+	}
+	server := newServer(t)
+	file := filepath.Join(t.TempDir(), "leads.db")
+	for _, mode := range []os.FileMode{0o600, 0o640} {
+		require.NoError(t, run(t.Context(), server, io.Discard, io.Discard, "--db", file, "--once"))
+		info, err := os.Stat(file)
+		require.NoError(t, err)
+		assert.Equal(t, mode, info.Mode())
+		require.NoError(t, os.Chmod(file, 0o640)) // a group may read the leads
+	}
 }
 
 // TestPostbackMetrics asks for the metrics of postbacks.

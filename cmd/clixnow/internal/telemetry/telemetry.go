@@ -26,7 +26,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
-	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
 )
 
 // Telemetry exports spans and metrics by OTLP over HTTP. What fails is logged,
@@ -57,7 +57,7 @@ func Start(
 		funcr.Options{RenderArgsHook: func([]any) []any { return nil }}))
 	// The arguments of the process are left out. They may have a password.
 	about, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithAttributes(
-		attribute.String("service.name", "clixnow"), attribute.String("service.version", clixnow.Version)),
+		attribute.String("service.name", "clixnow"), attribute.String("service.version", app.Version())),
 		resource.WithFromEnv())
 	_ = other.report(err)
 	traces := []sdktrace.TracerProviderOption{sdktrace.WithResource(about)}

@@ -260,6 +260,33 @@ func assertNoSecrets(t *testing.T, r reply) {
 	}
 }
 
+// TestHostileTexts checks that what a visitor or a brand wrote is text on the
+// pages, and neither HTML nor a link that runs a script.
+func TestHostileTexts(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	const hostile = `"'></title></a><script>alert(1)</script><img src=x onerror=alert(1)>`
+	lead := s.lead()
+	lead.FirstName, lead.LastName, lead.ClickID, lead.SubCampaign = hostile, hostile, hostile, hostile
+	lead.ReferralURL, lead.Browser = "javascript:alert(1)", hostile
+	id := must(s.Add(t.Context(), lead)).ID
+	s.exec(t.Context(), "UPDATE outbox_signups SET status = 'doubtful', problem = $1, attempt_brand = $1, "+
+		"attempt_since = created_at", hostile)
+	for _, target := range []string{
+		"/", "/?q=" + url.QueryEscape(hostile), "/?status=" + url.QueryEscape(hostile), "/signups/" + id,
+		"/signups/" + url.PathEscape(hostile), "/retry?status=doubtful", "/signups/" + id + "?done=" +
+			url.QueryEscape(hostile),
+	} {
+		page := s.get(t, target)
+		assert.Contains(t, page.header.Get("Content-Type"), "text/html", target)
+		assert.NotContains(t, page.body, "<script>", target)
+		assert.NotContains(t, page.body, "<img src=x", target)
+		assert.NotContains(t, page.body, "</title></a>", target)
+		assert.NotContains(t, page.body, `href="javascript:`, target)
+	}
+	assert.Contains(t, s.get(t, "/signups/"+id).text(), hostile, "it is shown as text")
+}
+
 // TestWords checks that the pages say in words what waits, why, and what
 // happened.
 func TestWords(t *testing.T) {

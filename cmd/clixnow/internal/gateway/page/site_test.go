@@ -856,6 +856,37 @@ func TestHardening(t *testing.T) {
 	assert.Len(t, f.fake.Leads(), 1)
 }
 
+// TestHostileValues checks that what a link or a visitor wrote is text on the
+// form, and neither HTML nor an address to which the form is sent.
+func TestHostileValues(t *testing.T) {
+	t.Parallel()
+	f := working(t)
+	const hostile = `"'></form><script>alert(1)</script>`
+	query := "/?" + url.Values{"clickid": {hostile}, "subcampaign": {hostile}, hostile: {hostile}}.Encode()
+	pages := []reply{f.get(query), f.get("/registration/" + url.PathEscape(hostile))}
+	for _, landing := range []string{
+		hostile, "javascript:alert(1)//" + query, "//evil.example" + query, "https://evil.example/", "data:text/html,x",
+	} {
+		values := pages[0].filled(url.Values{"landing": {landing}, "form": {hostile}, "email": {hostile}})
+		for name := range values {
+			if name != "landing" {
+				values[name] = []string{hostile}
+			}
+		}
+		pages = append(pages, f.post(values))
+		assert.Equal(t, http.StatusUnprocessableEntity, pages[len(pages)-1].StatusCode)
+	}
+	for _, shown := range pages {
+		assert.NotContains(t, shown.body, "<script")
+		assert.NotContains(t, shown.body, hostile)
+		if strings.Contains(shown.body, "action=") {
+			assert.True(t, strings.HasPrefix(shown.action(), "/?") || shown.action() == "/", shown.action())
+			assert.Regexp(t, `action="\./`, shown.body, "the form is sent to this site")
+		}
+	}
+	assert.Empty(t, f.fake.Leads())
+}
+
 // TestReferralURLBehindProxy checks that the brand gets the URL that the
 // visitor has opened.
 func TestReferralURLBehindProxy(t *testing.T) {

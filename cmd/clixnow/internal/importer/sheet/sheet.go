@@ -207,6 +207,8 @@ func (s *section) Read(p []byte) (int, error) {
 
 // decoding returns how to decode a file that begins with head.
 func decoding(head []byte, isUTF8 bool) (encoding.Encoding, string, error) {
+	// A text with LP as bytes 35 and 36 counts as a font. A real one has NULs.
+	const font = "application/vnd.ms-fontobject"
 	switch kind := http.DetectContentType(head); {
 	case bytes.HasPrefix(head, []byte("\xff\xfe\x00\x00")), bytes.HasPrefix(head, []byte("\x00\x00\xfe\xff")):
 		return nil, "", errors.New("the file is UTF-32: save it as \"CSV UTF-8\"")
@@ -219,7 +221,7 @@ func decoding(head []byte, isUTF8 bool) (encoding.Encoding, string, error) {
 			"save it as .xlsx without a password, or as \"CSV UTF-8\"")
 	case bytes.IndexAny(bytes.TrimSpace(head), "{[") == 0:
 		return nil, "", errors.New("the file is JSON: export the leads as \"CSV UTF-8\" or .xlsx")
-	case !strings.HasPrefix(kind, "text/plain"), bytes.IndexByte(head, 0) >= 0:
+	case !strings.HasPrefix(kind, "text/plain") && kind != font, bytes.IndexByte(head, 0) >= 0:
 		kind, _, _ = strings.Cut(kind, ";")
 		return nil, "", fmt.Errorf("the file is no CSV and no .xlsx (it looks like %s): "+
 			"export the leads as \"CSV UTF-8\" or .xlsx", kind)
