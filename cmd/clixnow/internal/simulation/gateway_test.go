@@ -4,9 +4,8 @@ package simulation_test
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"slices"
+	"database/sql"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -14,82 +13,88 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/cmd/clixnow/internal/app"
+	commands "github.com/clixnow/clixnow-go/cmd/clixnow/internal/gateway"
 	"github.com/clixnow/clixnow-go/router"
 	"github.com/clixnow/clixnow-go/store/outbox"
 )
 
-// visitor is a person who signs up.
-type visitor struct {
-	at  time.Time
-	req clixnow.CreateLeadRequest
-	// corrected is the email that replaces that of req. "" means none.
-	corrected string
-	// email is the email that the visitor was told to be signed up with. ""
-	// means that the visitor was told of no sign-up.
-	email string
-	// id is the id of that sign-up.
-	id string
-}
+const (
+	pageOrigin    = "https://landing.example"
+	gatewaySecret = "gateway-secret-0123456789"
+)
 
-func (h *history) newVisitors() (all []*visitor) {
-	countries := []string{"CH", "DE", "FR", "US"}
-	for burst := range bursts {
-		at := h.burst(burst)
-		for i := range 1 + h.number(8, "size", burst) {
-			key := fmt.Sprintf("%d-%d-%d", h.seed, burst, i)
-			v := &visitor{
-				at: at.Add(time.Duration(h.number(60_000, "visit", key)) * time.Millisecond),
-				req: clixnow.CreateLeadRequest{
-					FirstName: "First" + key, LastName: "Last", Email: "visitor." + key + "@example.com",
-					Phone: fmt.Sprintf("+4179%07d", 1_000*burst+i+1), Password: "Secret-" + key,
-					CountryCode: countries[h.number(len(countries), "country", key)], LanguageCode: "EN",
-					AcceptTermsAndConditions: true, ClickID: "click-" + key, SubCampaign: "autumn",
-				},
-			}
-			if h.chance(8, "corrects", key) {
-				v.corrected = "corrected." + key + "@example.com"
-			}
-			if len(all) > 0 && h.chance(15, "signed up before", key) {
-				before := all[h.number(len(all), "who", key)].req
-				v.req.Email, v.req.Phone, v.corrected = before.Email, before.Phone, ""
-			}
-			if h.chance(12, "no click id", key) {
-				v.req.ClickID = ""
-			}
-			all = append(all, v)
-		}
-	}
-	slices.SortFunc(all, func(a, b *visitor) int { return a.at.Compare(b.at) })
-	return all
-}
-
-// gateway is a process with an outbox, and the next one after its death. While
-// there is nothing to do, none runs, because a worker asks the database often.
+// gateway is a process with an outbox and its endpoint, and the next one after
+// its death. While there is nothing to do, none runs, because a worker asks the
+// database often.
 type gateway struct {
 	h *history
+	// reader is a connection that does not die.
+	reader *sql.DB
+	lives  int
 
 	mu sync.Mutex
-	// current is the outbox of the process that runs. It is nil if none does.
-	current *outbox.Outbox
-	lives   int
+	// now is the process that runs. It is nil if none does.
+	now *life
 }
 
-func (g *gateway) outbox() *outbox.Outbox {
+// life is one life of the process.
+type life struct {
+	*process
+
+	outbox  *outbox.Outbox
+	handler http.Handler
+	// requests are those that it handles.
+	requests sync.WaitGroup
+}
+
+// begin begins a request to the process that runs. Then the caller must call
+// requests.Done. begin returns nil if no process runs.
+func (g *gateway) begin() *life {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.current
+	if g.now != nil {
+		g.now.requests.Add(1)
+	}
+	return g.now
 }
 
-// run lets the visitors sign up until the end of the history.
+func (g *gateway) set(l *life) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.now = l
+}
+
+// open creates the database.
+func (g *gateway) open(t *testing.T) {
+	t.Helper()
+	g.reader = (&process{h: g.h}).open(outbox.SQLiteAddress(g.h.path("signups.db")))
+	_, err := outbox.Open(t.Context(), g.reader, outbox.SQLite, outbox.Options{})
+	require.NoError(t, err)
+}
+
+func (g *gateway) close(t *testing.T) {
+	t.Helper()
+	assert.NoError(t, g.reader.Close())
+}
+
+// run lets the visitors sign up until the end of the history. Once in a while a
+// person looks at what is in doubt.
 func (g *gateway) run(t *testing.T) {
 	t.Helper()
-	h, next := g.h, 0
+	h, next, looks := g.h, 0, 0
+	look := func() time.Time {
+		minute := (2*looks+1)*24*60 + h.number(24*60, "looks", looks)
+		return h.began.Add(time.Duration(minute) * time.Minute)
+	}
 	var visits sync.WaitGroup
 	for end := h.began.Add(length); ; {
 		wake := end
-		if next < len(h.visitors) {
+		if next < len(h.visitors) && h.visitors[next].at.Before(wake) {
 			wake = h.visitors[next].at
+		}
+		if at := look(); at.Before(wake) {
+			wake = at
 		}
 		if due := g.nextTry(t); !due.IsZero() && due.Before(wake) {
 			wake = due
@@ -99,58 +104,52 @@ func (g *gateway) run(t *testing.T) {
 		}
 		time.Sleep(time.Until(wake))
 		ctx, stop := context.WithCancel(t.Context())
-		running := make(chan struct{})
-		go func() {
-			defer close(running)
-			g.keep(ctx, t)
-		}()
+		running := h.background(func() { g.keep(ctx, t) })
+		oldest, since, isStuck := time.Time{}, time.Now(), false
 		for quiet := false; !quiet; {
 			for ; next < len(h.visitors) && time.Until(h.visitors[next].at) <= 0; next++ {
 				v := h.visitors[next]
-				visits.Go(func() { g.visit(t.Context(), v) })
+				visits.Go(func() { g.visit(t.Context(), t, v) })
+			}
+			if time.Until(look()) <= 0 {
+				n := looks
+				looks++
+				visits.Go(func() { g.decide(t.Context(), n) })
 			}
 			time.Sleep(5 * time.Second)
 			soon := time.Now().Add(time.Minute)
 			quiet = next == len(h.visitors) || h.visitors[next].at.After(soon)
 			if due := g.nextTry(t); !due.IsZero() && due.Before(soon) {
-				quiet = false
+				quiet = time.Now().After(end)
+				if !due.Equal(oldest) {
+					oldest, since = due, time.Now()
+				}
+				isStuck = time.Since(since) > time.Hour
+				quiet = quiet || isStuck
 			}
 		}
 		visits.Wait()
 		stop()
 		<-running
+		if !assert.False(t, isStuck, "no worker takes the sign-up that is due since %s", oldest) {
+			return
+		}
 	}
 }
 
 // nextTry returns when the next sign-up is due. A zero time means that none
 // waits.
-func (g *gateway) nextTry(t *testing.T) (due time.Time) {
+func (g *gateway) nextTry(t *testing.T) time.Time {
 	t.Helper()
-	g.read(t, func(o *outbox.Outbox) {
-		waiting, err := o.List(t.Context(), outbox.Query{Status: outbox.Pending, Limit: 1000})
-		require.NoError(t, err)
-		for _, s := range waiting {
-			if s.NextTryAt.Before(time.Now()) {
-				due = time.Now()
-				return
-			}
-			if due.IsZero() || s.NextTryAt.Before(due) {
-				due = s.NextTryAt
-			}
-		}
-	})
-	return due
-}
-
-// read gives an outbox that does not work and does not die.
-func (g *gateway) read(t *testing.T, do func(*outbox.Outbox)) {
-	t.Helper()
-	p := &process{h: g.h}
-	db := p.open(outbox.SQLiteAddress(g.h.path("signups.db")))
-	defer func() { assert.NoError(t, db.Close()) }()
-	o, err := outbox.Open(t.Context(), db, outbox.SQLite, outbox.Options{})
+	const statement = "SELECT min(coalesce(next_try_at, created_at)) FROM outbox_signups WHERE status = 'pending'"
+	var due sql.NullString
+	require.NoError(t, g.reader.QueryRowContext(t.Context(), statement).Scan(&due))
+	if !due.Valid {
+		return time.Time{}
+	}
+	at, err := time.Parse(time.RFC3339Nano, due.String)
 	require.NoError(t, err)
-	do(o)
+	return at
 }
 
 // keep runs one process after another until ctx ends.
@@ -160,7 +159,8 @@ func (g *gateway) keep(ctx context.Context, t *testing.T) {
 		g.lives++
 		p := g.h.newProcess(t, "gateway", g.lives)
 		context.AfterFunc(ctx, p.stop)
-		if err := g.live(p); err != nil && !p.dead.Load() && p.ctx.Err() == nil {
+		err := g.live(t, p) //nolint:contextcheck // the process has a context
+		if err != nil && !p.mayEnd() {
 			assert.NoError(t, err, "the process ended")
 			return
 		}
@@ -170,7 +170,8 @@ func (g *gateway) keep(ctx context.Context, t *testing.T) {
 }
 
 // live is one life of the process.
-func (g *gateway) live(p *process) error {
+func (g *gateway) live(t *testing.T, p *process) error {
+	t.Helper()
 	h := g.h
 	db := p.open(outbox.SQLiteAddress(h.path("signups.db")))
 	defer func() { _ = db.Close() }()
@@ -178,7 +179,7 @@ func (g *gateway) live(p *process) error {
 	if err != nil {
 		return err
 	}
-	opts := outbox.Options{Logger: h.logger(), TokenKey: []byte("key"), PollInterval: time.Second}
+	opts := outbox.Options{Logger: h.logger(), TokenKey: []byte("key"), PollInterval: 2 * time.Second}
 	for _, client := range clients {
 		opts.Routes = append(opts.Routes, router.Route{Client: client})
 	}
@@ -186,39 +187,31 @@ func (g *gateway) live(p *process) error {
 	if err != nil {
 		return err
 	}
-	g.set(o)
+	handler, err := commands.Public{
+		Outbox: o, Routes: opts.Routes, Secret: gatewaySecret, Wait: 5 * time.Second, Log: h.logger(),
+		Config: app.Gateway{Rate: 30, Origins: []string{pageOrigin}, FormCountries: countries},
+	}.Handler()
+	if err != nil {
+		return err
+	}
+	l := &life{process: p, outbox: o, handler: handler}
+	g.set(l)
+	ctx, stopWork := context.WithCancel(context.WithoutCancel(p.ctx))
+	defer stopWork()
+	worked := make(chan struct{})
+	context.AfterFunc(p.ctx, func() { // the requests end first, because they wait for the worker
+		began := time.Now()
+		g.set(nil)
+		if !p.dead.Load() {
+			l.requests.Wait()
+		}
+		stopWork()
+		<-worked
+		assert.Less(t, time.Since(began), time.Minute, "systemd would have killed the process")
+	})
+	defer close(worked)
 	defer g.set(nil)
-	return o.Work(p.ctx)
-}
-
-func (g *gateway) set(o *outbox.Outbox) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.current = o
-}
-
-// visit is what a visitor does.
-func (g *gateway) visit(ctx context.Context, v *visitor) {
-	h, email := g.h, v.req.Email
-	key := "visit " + email
-	if h.chance(5, key, "double click") && v.req.ClickID != "" {
-		h.total.add("double clicks")
-		other := *v
-		defer func(done chan struct{}) { <-done }(h.background(func() {
-			g.signUp(ctx, &other, other.req,
-				key+" double")
-		}))
-	}
-	req := v.req
-	g.signUp(ctx, v, req, key)
-	if v.corrected == "" || v.req.ClickID == "" {
-		return
-	}
-	_ = sleep(ctx, time.Duration(h.number(5000, key, "sees the mistake"))*time.Millisecond)
-	req.Email = v.corrected
-	if g.signUp(ctx, v, req, key+" corrected") {
-		h.total.add("corrected sign-ups")
-	}
+	return o.Work(ctx)
 }
 
 func (h *history) background(do func()) (done chan struct{}) {
@@ -230,37 +223,38 @@ func (h *history) background(do func()) (done chan struct{}) {
 	return done
 }
 
-// signUp sends a sign-up until it is accepted or the visitor goes away.
-func (g *gateway) signUp(ctx context.Context, v *visitor, req clixnow.CreateLeadRequest, key string) bool {
-	h := g.h
-	for try := 0; !h.chance(10, key, "goes away", try); try++ {
-		o := g.outbox()
-		if o == nil {
-			_ = sleep(ctx, 3*time.Second)
-			continue
-		}
-		limited, cancel := context.WithTimeout(ctx, 10*time.Second)
-		s, err := o.Add(limited, req)
-		cancel()
-		switch {
-		case err == nil:
-			h.total.add("accepted sign-ups")
-			v.email, v.id = s.Lead.Email, s.ID
-			limited, cancel = context.WithTimeout(ctx, 5*time.Second)
-			defer cancel()
-			if s, err = o.Wait(limited, s.ID); err == nil && s.Status != outbox.Pending {
-				h.total.add("answers in time")
-			}
-			return true
-		case errors.Is(err, outbox.ErrClickIDTaken):
-			h.total.add("corrections that came too late")
-			return false
-		}
-		h.total.add("sign-ups that got an error")
+// decide is what a person does about sign-ups in doubt. The person gives a
+// sign-up up only if no brand can have it.
+func (g *gateway) decide(ctx context.Context, look int) {
+	for try := 0; try < 20 && !g.decideNow(ctx, look); try++ {
 		_ = sleep(ctx, 3*time.Second)
 	}
-	h.total.add("visitors that went away")
-	return false
+}
+
+// decideNow reports whether the person has seen the sign-ups.
+func (g *gateway) decideNow(ctx context.Context, look int) bool {
+	l := g.begin()
+	if l == nil {
+		return false
+	}
+	defer l.requests.Done()
+	all, err := l.outbox.List(ctx, outbox.Query{Status: outbox.Doubtful, Limit: 1000})
+	for _, s := range all {
+		switch {
+		case s.FirstAttempt.Brand == "" && g.h.chance(3, "gives up", look, s.Lead.Email):
+			g.h.total.add("sign-ups that a person gave up")
+			g.h.givenUpSignups.Store(s.ID, true)
+			_ = l.outbox.GiveUp(ctx, s.ID, "operator")
+		case g.h.chance(3, "corrects", look, s.Lead.Email):
+			g.h.total.add("phones that a person corrected")
+			phone := s.Lead.Phone[:len(s.Lead.Phone)-1] + "9"
+			_ = l.outbox.Correct(ctx, s.ID, outbox.Correction{Phone: phone}, "operator")
+		default:
+			g.h.total.add("sign-ups that a person retried")
+			_ = l.outbox.Retry(ctx, s.ID, "operator")
+		}
+	}
+	return err == nil
 }
 
 // settle retries the sign-ups that are left, as a person does when nothing
@@ -271,20 +265,35 @@ func (g *gateway) settle(t *testing.T) {
 	done := g.h.background(func() { g.keep(ctx, t) })
 	defer func() { <-done }()
 	defer stop()
-	for range 5 {
+	settled := make(map[string]int64) // their numbers of tries
+	for i := range 5 {
 		time.Sleep(2 * time.Minute)
-		o := g.outbox()
-		if !assert.NotNil(t, o, "the gateway does not run") {
+		l := g.begin()
+		if !assert.NotNil(t, l, "the gateway does not run") {
 			return
 		}
-		all, err := o.List(ctx, outbox.Query{Limit: 1000})
+		defer l.requests.Done()
+		all, err := l.outbox.List(ctx, outbox.Query{Limit: 1000})
 		if !assert.NoError(t, err) {
 			return
 		}
+		open := 0
 		for _, s := range all {
-			if s.Status == outbox.Pending || s.Status == outbox.Doubtful {
-				assert.NoError(t, o.Retry(ctx, s.ID, "operator"))
+			isStuck := s.Status == outbox.Pending && !s.NextTryAt.IsZero() && time.Since(s.NextTryAt) > time.Minute
+			assert.False(t, isStuck, "%s was not tried at %s", s.ID, s.NextTryAt)
+			if tries, ok := settled[s.ID]; ok {
+				assert.Equal(t, tries, s.Tries, "%s was settled, and is tried again", s.ID)
 			}
+			if !s.SettledAt.IsZero() {
+				settled[s.ID] = s.Tries
+			}
+			if s.Status == outbox.Pending || s.Status == outbox.Doubtful {
+				open++
+				assert.NoError(t, l.outbox.Retry(ctx, s.ID, "operator"))
+			}
+		}
+		if open == 0 && i > 0 {
+			return
 		}
 	}
 	time.Sleep(2 * time.Minute)

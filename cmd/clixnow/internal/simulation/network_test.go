@@ -5,6 +5,8 @@ package simulation_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,19 +22,45 @@ import (
 type host struct {
 	name    string
 	handler http.Handler
-	// windows are the times in which something is wrong, in their order.
+	// windows are the times in which something is wrong.
 	windows []window
 }
 
 type window struct {
 	from, to time.Time
 	fault    string
+	// onlyCreates means that searches work.
+	onlyCreates bool
 }
 
 // faults are what can happen to a request.
 var faults = []string{
 	"connection refused", "timeout", "dropped before handling", "dropped after handling", "error after handling",
-	"gateway error", "rate limit", "page of a gateway", "cap",
+	"gateway error", "rate limit", "page of a gateway", "cap", "error that repeats the request",
+}
+
+// newHost adds a host that fails while visitors come.
+func (h *history) newHost(name string, handler http.Handler) *host {
+	to := &host{name: name, handler: handler}
+	for i := range bursts {
+		if strings.HasPrefix(name, "brand") && h.chance(5, "all brands are full", i) {
+			from := h.burst(i).Add(-time.Minute)
+			to.windows = append(to.windows, window{from, from.Add(2 * time.Hour), "cap", true})
+			continue
+		}
+		if h.chance(3, name, "works", i) {
+			continue
+		}
+		minutes := []int{1, 5, 20, 120}[h.number(4, name, "length", i)]
+		from := h.burst(i).Add(-time.Duration(h.number(minutes*60, name, "window", i)) * time.Second)
+		to.windows = append(to.windows, window{
+			from: from, to: from.Add(time.Duration(minutes) * time.Minute),
+			fault:       faults[h.number(len(faults), name, "kind", i)],
+			onlyCreates: strings.HasPrefix(name, "brand") && h.chance(2, name, "only creates", i),
+		})
+	}
+	h.hosts[name+".test"] = to
+	return to
 }
 
 // RoundTrip sends a request of a process to a host.
@@ -50,18 +78,29 @@ func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	to := p.h.hosts[r.URL.Hostname()]
 	count := p.h.requests.Add(1)
-	if err := sleep(r.Context(),
-		time.Duration(p.h.number(800, "latency", to.name, count))*time.Millisecond); err != nil {
+	latency := time.Duration(p.h.number(400, "latency", to.name, count)) * time.Millisecond
+	if p.requests.Add(1) == p.lastRequest {
+		time.AfterFunc(time.Duration(p.h.number(1+int(2*latency), "last request", count)), p.end)
+	}
+	if err := sleep(r.Context(), latency); err != nil {
 		return nil, err
 	}
-	fault := p.h.faultOf(to, r, count)
-	handle := func() *http.Response {
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		w := httptest.NewRecorder()
-		to.handler.ServeHTTP(w, r)
-		return w.Result()
+	response, err := p.h.answer(to, r, body, p.h.faultOf(to, r, count))
+	if canceled := sleep(r.Context(), latency); err == nil && canceled != nil {
+		return nil, canceled
 	}
-	answer := func(status int, text string) *http.Response {
+	if dead := p.step(); dead != nil {
+		return nil, dead
+	}
+	if response != nil && response.StatusCode == http.StatusUnauthorized {
+		p.denied(to.name)
+	}
+	return response, err
+}
+
+// answer returns what a process gets for a request if a fault happens.
+func (h *history) answer(to *host, r *http.Request, body []byte, fault string) (*http.Response, error) {
+	page := func(status int, text string) *http.Response {
 		return &http.Response{
 			StatusCode: status, Status: strconv.Itoa(status), ProtoMajor: 1, ProtoMinor: 1, Request: r,
 			Header: http.Header{
@@ -71,51 +110,69 @@ func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 			Body: io.NopCloser(strings.NewReader(text)),
 		}
 	}
-	response, err := (*http.Response)(nil), error(nil)
 	switch fault {
-	case "":
-		response = handle()
 	case "connection refused":
-		err = fmt.Errorf("connection refused: %w", clixnow.ErrNotSent)
+		return nil, fmt.Errorf("connection refused: %w", clixnow.ErrNotSent)
 	case "timeout":
-		handle()
+		h.handle(to, r, body)
 		<-r.Context().Done()
-		err = r.Context().Err()
+		return nil, r.Context().Err()
 	case "dropped before handling":
-		err = io.ErrUnexpectedEOF
+		return nil, io.ErrUnexpectedEOF
 	case "dropped after handling":
-		handle()
-		err = io.ErrUnexpectedEOF
+		h.handle(to, r, body)
+		return nil, io.ErrUnexpectedEOF
 	case "error after handling":
-		handle()
-		response = answer(http.StatusInternalServerError, "<h1>Oops</h1>")
+		h.handle(to, r, body)
+		return page(http.StatusInternalServerError, "<h1>Oops</h1>"), nil
+	case "error that repeats the request":
+		text := fmt.Sprintf("failed: %s %s %s", r.URL, r.Header.Get("Authorization"), body)
+		response := page(http.StatusInternalServerError, text)
+		response.Header.Set("Content-Type", "text/plain")
+		return response, nil
 	case "gateway error":
-		response = answer(http.StatusBadGateway, "<h1>502</h1>")
+		return page(http.StatusBadGateway, "<h1>502</h1>"), nil
 	case "rate limit":
-		response = answer(http.StatusTooManyRequests, "")
+		response := page(http.StatusTooManyRequests, "")
 		response.Header.Set("Retry-After", "7")
+		return response, nil
 	case "page of a gateway":
-		response = answer(http.StatusOK, "<html>Log in</html>")
+		return page(http.StatusOK, "<html>Log in</html>"), nil
+	case "success=false":
+		return page(http.StatusOK, "success=false; err_msg=try later"), nil
 	case "cap":
-		response = answer(http.StatusBadRequest, `{"message":"Daily cap reached"}`)
+		response := page(http.StatusBadRequest, `{"message":"Daily cap reached"}`)
 		response.Header.Set("Content-Type", "application/json")
+		return response, nil
 	}
-	if dead := p.step(); dead != nil {
-		return nil, dead
+	return h.handle(to, r, body), nil
+}
+
+// handle lets a host handle a request. It remembers the redirect URLs.
+func (h *history) handle(to *host, r *http.Request, body []byte) *http.Response {
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.TLS = &tls.ConnectionState{}
+	w := httptest.NewRecorder()
+	to.handler.ServeHTTP(w, r)
+	var created struct {
+		LeadID      int64
+		RedirectURL string
 	}
-	if response != nil && response.StatusCode == http.StatusUnauthorized {
-		p.h.mu.Lock()
-		p.h.denied[p.name+" "+to.name] = true
-		p.h.mu.Unlock()
+	var lead struct{ Email, ClickID string }
+	if r.Method == http.MethodPost && json.Unmarshal(w.Body.Bytes(), &created) == nil && created.RedirectURL != "" &&
+		json.Unmarshal(body, &lead) == nil {
+		h.mu.Lock()
+		h.links[created.RedirectURL] = link{to.name, lead.Email, lead.ClickID}
+		h.mu.Unlock()
 	}
-	return response, err
+	return w.Result()
 }
 
 // faultOf returns what happens to a request. "" means nothing.
 func (h *history) faultOf(to *host, r *http.Request, count int64) string {
 	fault, now := "", time.Now()
 	for _, w := range to.windows {
-		if !now.Before(w.from) && now.Before(w.to) {
+		if !now.Before(w.from) && now.Before(w.to) && (!w.onlyCreates || r.Method == http.MethodPost) {
 			fault = w.fault
 		}
 	}
@@ -126,7 +183,7 @@ func (h *history) faultOf(to *host, r *http.Request, count int64) string {
 		return ""
 	}
 	if fault != "" {
-		h.total.add(fault)
+		h.total.add("fault: " + fault)
 	}
 	return fault
 }
@@ -138,28 +195,4 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-time.After(d):
 		return nil
 	}
-}
-
-// tracker accepts postbacks.
-type tracker struct {
-	h    *history
-	name string
-	// accepted has the requests that were accepted, in their order.
-	accepted []conversion
-}
-
-type conversion struct{ event, click, kind string }
-
-func (tr *tracker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	tr.h.mu.Lock()
-	defer tr.h.mu.Unlock()
-	q := r.URL.Query()
-	count := len(tr.accepted)
-	if !tr.h.healed.Load() && tr.h.chance(15, tr.name, "refuses", count, time.Now().Unix()) {
-		tr.h.total.add("success=false")
-		_, _ = io.WriteString(w, "success=false; err_msg=try later")
-		return
-	}
-	tr.accepted = append(tr.accepted, conversion{q.Get("id"), q.Get("click"), q.Get("goal_id")})
-	_, _ = io.WriteString(w, "success=true;")
 }
