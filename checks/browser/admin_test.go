@@ -21,12 +21,7 @@ import (
 // does this, because a gateway needs hours for some of them.
 func startAdmin(t *testing.T) (empty, full string) {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "admin.test")
-	build := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", program, "./internal/gateway/admin")
-	build.Dir = filepath.Join("..", "..", "cmd", "clixnow")
-	output, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", output)
-	command := exec.CommandContext(context.WithoutCancel(t.Context()), program)
+	command := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(programs, "admin.test"))
 	command.Env = append(command.Environ(), "CLIXNOW_ADMIN_DEMO=1")
 	out := new(printed)
 	command.Stdout, command.Stderr = out, out

@@ -2,6 +2,7 @@ package browser_test
 
 import (
 	"context"
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,6 +44,9 @@ func withScheme(scheme string) chromedp.Action[chromedp.Void] {
 // -artifacts.
 func keepPicture(ctx context.Context, t *testing.T, name string) {
 	t.Helper()
+	if flag.Lookup("test.artifacts").Value.String() != "true" {
+		return
+	}
 	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100)) // 100 is PNG
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(t.ArtifactDir(), name), picture, 0o644))

@@ -141,6 +141,17 @@ func TestFormCorrectedWhileWaiting(t *testing.T) {
 // and in the colours that visitors use.
 func TestFormAccessible(t *testing.T) {
 	t.Parallel()
+	for _, scheme := range []string{"light", "dark"} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			checkForm(t, scheme)
+		})
+	}
+}
+
+// checkForm checks each page at each size.
+func checkForm(t *testing.T, scheme string) {
+	t.Helper()
 	fake, address := startSlowGateway(t, "--wait", "0s")
 	ctx := openBrowser(t)
 	send := func(page string) {
@@ -149,44 +160,42 @@ func TestFormAccessible(t *testing.T) {
 		enter(ctx, t)
 		require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.Search(page))))
 	}
-	for _, scheme := range []string{"light", "dark"} {
-		for name, screen := range map[string]struct {
-			width int64
-			scale float64
-		}{"wide": {1280, 1}, "phone": {390, 2}, "zoomed to 200 %": {640, 2}, "zoomed to 400 %": {320, 4}} {
-			require.NoError(t, chromedp.Do(ctx, withScheme(scheme),
-				chromedp.EmulateViewport(screen.width, 844, chromedp.EmulateScale(screen.scale))))
-			check := func(state string) {
-				assertFits(ctx, t)
-				assertAccessible(ctx, t)
-				keepPicture(ctx, t, strings.ReplaceAll(state+"-"+name+"-"+scheme+".png", " ", "-"))
-			}
-			open := func() {
-				require.NoError(t,
-					chromedp.Do(ctx, chromedp.Navigate(address), chromedp.WaitVisible(chromedp.CSS("#email"))))
-			}
-			open()
-			check("form")
-			press(ctx, t, kb.Tab, "Allison", kb.Tab, kb.Tab, "allison")
-			enter(ctx, t)
-			require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("#problems"))))
-			check("mistakes")
-			open()
-			fake.Inject(clixnowtest.Fault{
-				Method: "POST", Status: 400, Body: `{"message":"Duplicate lead"}`,
-				Delay: time.Second,
-			})
-			send("//progress")
-			check("waiting")
-			require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("#problems"))))
-			check("refused")
-			open()
-			fake.Inject(clixnowtest.Fault{Method: "POST", Status: 200, Body: `{"leadId":7}`})
-			send(`//h1[contains(text(), "Thank you")]`)
-			check("thanks")
-			require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(address+"registration/x")))
-			check("not-found")
+	for name, screen := range map[string]struct {
+		width int64
+		scale float64
+	}{"wide": {1280, 1}, "phone": {390, 2}, "zoomed to 200 %": {640, 2}, "zoomed to 400 %": {320, 4}} {
+		require.NoError(t, chromedp.Do(ctx, withScheme(scheme),
+			chromedp.EmulateViewport(screen.width, 844, chromedp.EmulateScale(screen.scale))))
+		check := func(state string) {
+			assertFits(ctx, t)
+			assertAccessible(ctx, t)
+			keepPicture(ctx, t, strings.ReplaceAll(state+"-"+name+"-"+scheme+".png", " ", "-"))
 		}
+		open := func() {
+			require.NoError(t,
+				chromedp.Do(ctx, chromedp.Navigate(address), chromedp.WaitVisible(chromedp.CSS("#email"))))
+		}
+		open()
+		check("form")
+		press(ctx, t, kb.Tab, "Allison", kb.Tab, kb.Tab, "allison")
+		enter(ctx, t)
+		require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("#problems"))))
+		check("mistakes")
+		open()
+		fake.Inject(clixnowtest.Fault{
+			Method: "POST", Status: 400, Body: `{"message":"Duplicate lead"}`,
+			Delay: time.Second,
+		})
+		send("//progress")
+		check("waiting")
+		require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("#problems"))))
+		check("refused")
+		open()
+		fake.Inject(clixnowtest.Fault{Method: "POST", Status: 200, Body: `{"leadId":7}`})
+		send(`//h1[contains(text(), "Thank you")]`)
+		check("thanks")
+		require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(address+"registration/x")))
+		check("not-found")
 	}
 }
 
@@ -222,7 +231,7 @@ func startSlowGateway(t *testing.T, args ...string) (fake *clixnowtest.Server, a
 func startServe(t *testing.T, environment []string, args ...string) (address string) {
 	t.Helper()
 	args = append([]string{"serve", "--listen", "127.0.0.1:0", "--admin", ""}, args...)
-	command := exec.CommandContext(context.WithoutCancel(t.Context()), build(t, "."), args...)
+	command := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(programs, "clixnow"), args...)
 	command.Env = append(os.Environ(), environment...)
 	out := new(printed)
 	command.Stdout, command.Stderr = out, out

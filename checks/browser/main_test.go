@@ -52,27 +52,16 @@ func openBrowser(t *testing.T) context.Context {
 	return ctx
 }
 
-// build compiles a program of cmd/clixnow and returns its path. The folder "."
-// is the program clixnow.
-func build(t *testing.T, folder string) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "program")
-	command := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./"+folder)
-	command.Dir = filepath.Join("..", "..", "cmd", "clixnow")
-	output, err := command.CombinedOutput()
-	require.NoError(t, err, "%s", output)
-	return program
-}
-
-// screenshot takes a picture of the whole page. If CLIXNOW_SCREENSHOTS is set,
-// it saves the picture in docs.
+// screenshot saves a picture of the whole page in docs, if CLIXNOW_SCREENSHOTS
+// is set.
 func screenshot(ctx context.Context, t *testing.T, name string) {
 	t.Helper()
+	if os.Getenv("CLIXNOW_SCREENSHOTS") == "" {
+		return
+	}
 	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100)) // 100 is PNG
 	require.NoError(t, err)
-	if os.Getenv("CLIXNOW_SCREENSHOTS") != "" {
-		require.NoError(t, os.WriteFile(filepath.Join("..", "..", "docs", name), picture, 0o644))
-	}
+	require.NoError(t, os.WriteFile(filepath.Join("..", "..", "docs", name), picture, 0o644))
 }
 
 // press types keys, for example kb.Tab.

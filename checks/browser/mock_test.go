@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -184,7 +185,7 @@ func TestMockAccessible(t *testing.T) {
 func startMock(t *testing.T, args ...string) (client *clixnow.Client, address string) {
 	t.Helper()
 	args = append([]string{"mock", "--addr", "127.0.0.1:0"}, args...)
-	command := exec.CommandContext(context.WithoutCancel(t.Context()), build(t, "."), args...)
+	command := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(programs, "clixnow"), args...)
 	out := new(printed)
 	command.Stdout, command.Stderr = out, out
 	require.NoError(t, command.Start())

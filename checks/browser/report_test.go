@@ -36,8 +36,8 @@ func TestReport(t *testing.T) {
 		environment = append(environment, strings.ToUpper(brand)+"="+fake.Token)
 	}
 	require.NoError(t, os.WriteFile(config, []byte(brands.String()), 0o600))
-	command := exec.CommandContext(t.Context(), build(t, "."), "report", "--config", config, "--from", "2025-11-01",
-		"--to", "2026-10-31", "--page", file)
+	command := exec.CommandContext(t.Context(), filepath.Join(programs, "clixnow"), "report", "--config", config,
+		"--from", "2025-11-01", "--to", "2026-10-31", "--page", file)
 	command.Env = environment
 	output, err := command.CombinedOutput()
 	require.NoError(t, err, "%s", output)
