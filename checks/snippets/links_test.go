@@ -1,6 +1,7 @@
 package snippets_test
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -21,12 +22,8 @@ var (
 // heading of it. It does not ask other sites.
 func TestLinks(t *testing.T) {
 	t.Parallel()
-	pages, err := filepath.Glob("../../*.md")
-	require.NoError(t, err)
-	more, err := filepath.Glob("../../docs/*.md")
-	require.NoError(t, err)
 	links := 0
-	for _, page := range append(pages, more...) {
+	for _, page := range pages(t) {
 		for _, match := range link.FindAllStringSubmatch(code.ReplaceAllString(read(t, page), ""), -1) {
 			target, anchor, _ := strings.Cut(match[1], "#")
 			if strings.Contains(target, "://") || strings.HasPrefix(target, "mailto:") {
@@ -44,6 +41,23 @@ func TestLinks(t *testing.T) {
 		}
 	}
 	assert.Greater(t, links, 40)
+}
+
+// pages returns all documents of the repository.
+func pages(t *testing.T) (found []string) {
+	t.Helper()
+	err := filepath.WalkDir("../..", func(file string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && (entry.Name() == "node_modules" || entry.Name() == ".git") {
+			return filepath.SkipDir
+		}
+		if err == nil && filepath.Ext(file) == ".md" {
+			found = append(found, file)
+		}
+		return err
+	})
+	require.NoError(t, err)
+	require.Greater(t, len(found), 20)
+	return found
 }
 
 // anchors returns the anchors that GitHub gives to the headings of a page.
