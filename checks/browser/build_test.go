@@ -35,6 +35,7 @@ func build() (err error) {
 	} {
 		command := exec.Command("go", args...) //nolint:noctx // tests have not begun
 		command.Dir = filepath.Join("..", "..", "cmd", "clixnow")
+		command.Env = append(command.Environ(), "CGO_ENABLED=0") // as in a release
 		if output, err := command.CombinedOutput(); err != nil {
 			return fmt.Errorf("go %s: %w\n%s", args[0], err, output)
 		}
