@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite"
 
+	"github.com/clixnow/clixnow-go/store/internal/faulty"
 	"github.com/clixnow/clixnow-go/store/internal/sqlitefile"
 )
 
@@ -44,12 +45,18 @@ func TestPrepare(t *testing.T) {
 			assert.Equal(t, os.FileMode(0o600), info.Mode().Perm(), file.Name())
 		}
 	}
-	for _, address := range []string{":memory:", filepath.Join(t.TempDir(), "plain.db")} {
-		require.Error(t, sqlitefile.Prepare(t.Context(), open(t, address)), address)
+	for address, want := range map[string]string{
+		":memory:":                             "the database is not a file",
+		filepath.Join(t.TempDir(), "plain.db"): "PRAGMA secure_delete is",
+	} {
+		require.ErrorContains(t, sqlitefile.Prepare(t.Context(), open(t, address)), want)
 	}
 	path := filepath.Join(t.TempDir(), "test.db")
 	require.NoError(t, os.Symlink("test.db-shm", path+"-shm")) // it has no mode, because it points to itself
 	require.ErrorContains(t, sqlitefile.Prepare(t.Context(), open(t, path)), "make the file private")
+	db, faults := faulty.Open(t, sqlitefile.Address(filepath.Join(t.TempDir(), "test.db")))
+	t.Cleanup(func() { assert.NoError(t, db.Close()) })
+	faults.Each(t, "Prepare", func() error { return sqlitefile.Prepare(t.Context(), db) })
 }
 
 func TestLock(t *testing.T) {
@@ -70,6 +77,11 @@ func TestLock(t *testing.T) {
 	unlock, err = sqlitefile.Lock(t.Context(), second, time.Hour)
 	require.NoError(t, err, "it waits for the other one")
 	unlock()
+
+	path := filepath.Join(t.TempDir(), "test.db")
+	require.NoError(t, os.Mkdir(path+".lock", 0o700))
+	_, err = sqlitefile.Lock(t.Context(), open(t, sqlitefile.Address(path)), 0)
+	require.ErrorContains(t, err, "test.db.lock")
 }
 
 // TestCheckpoint checks that the write-ahead log is emptied, unless a reader
