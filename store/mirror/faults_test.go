@@ -60,6 +60,54 @@ func TestFaultsOfDatabase(t *testing.T) {
 	})
 }
 
+// TestFaultOfBatch checks that Run ends with the error of a batch that was
+// saved while the next one was read, and loses no lead of it.
+func TestFaultOfBatch(t *testing.T) {
+	t.Parallel()
+	m := sqliteKind().mirror(t)
+	server := newServer(t)
+	server.AddLeads(append(make([]clixnow.Lead, 2*mirror.BatchSize), clixnow.Lead{ID: 7})...)
+	const full = "CREATE TRIGGER full BEFORE INSERT ON leads WHEN NEW.id = 7 BEGIN SELECT RAISE(ABORT, 'full'); END"
+	_, err := m.DB().ExecContext(t.Context(), full)
+	require.NoError(t, err)
+	require.ErrorIs(t, once(t, m, server), mirror.ErrDatabase)
+	_, err = m.DB().ExecContext(t.Context(), "DROP TRIGGER full")
+	require.NoError(t, err)
+	require.NoError(t, once(t, m, server))
+	checkLeads(t, m, server)
+}
+
+// TestDamagedRows checks that a row that cannot be read is an error.
+func TestDamagedRows(t *testing.T) {
+	t.Parallel()
+	db, _ := faulty.Open(t, sqliteAddress(filepath.Join(t.TempDir(), "leads.db")))
+	t.Cleanup(func() { assert.NoError(t, db.Close()) })
+	m, err := mirror.Open(t.Context(), db, mirror.SQLite)
+	require.NoError(t, err)
+	server := newServer(t)
+	server.AddLeads(clixnow.Lead{ID: 1})
+	require.NoError(t, once(t, m, server))
+	for _, damage := range []string{
+		"UPDATE leads SET extra = '{'",
+		"UPDATE leads SET extra = NULL, brand_id = 'one'",
+	} {
+		_, err := db.ExecContext(t.Context(), damage)
+		require.NoError(t, err)
+		var found []error
+		for _, err := range m.Leads(t.Context(), mirror.Query{}) {
+			found = append(found, err)
+		}
+		require.Len(t, found, 1)
+		require.Error(t, found[0], damage)
+	}
+	server.AddLeads(clixnow.Lead{ID: 1, Status: "called"})
+	require.ErrorIs(t, once(t, m, server), mirror.ErrDatabase)
+	require.NoError(t, m.Claim(t.Context(), "beta", "https://b.example.com"))
+	positions, err := m.Positions(t.Context())
+	require.NoError(t, err)
+	assert.Len(t, positions, 2)
+}
+
 func TestFaultsOfOpen(t *testing.T) {
 	t.Parallel()
 	db, faults := faulty.Open(t, sqliteAddress(filepath.Join(t.TempDir(), "leads.db")))

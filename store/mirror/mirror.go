@@ -164,7 +164,8 @@ func (m *Mirror) Claim(ctx context.Context, brand, address string) error {
 	// Without leads, the address may have been a mistake. The position is one
 	// of that address.
 	const replace = "UPDATE mirror_brands SET base_url = $2, position = NULL, caught_up_at = NULL WHERE brand = $1"
-	saved, hasLeads := "", false
+	var saved string
+	var hasLeads bool
 	err := m.Transact(ctx, "save the address of brand "+brand, func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, insert, brand, address)
 		if err == nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/router"
 	"github.com/clixnow/clixnow-go/store/outbox"
 )
 
@@ -417,6 +419,7 @@ func (k kind) lists(t *testing.T) {
 		q.Before = found[len(found)-1].ID
 	}
 	require.Len(t, all, 25, "each sign-up is on one page")
+	assert.True(t, slices.IsSorted(all), "the oldest come first")
 	first, err := r.Get(t.Context(), ids[0])
 	require.NoError(t, err)
 	assert.Len(t, page(outbox.Query{}), 25)
@@ -456,8 +459,18 @@ func (k kind) options(t *testing.T) {
 	o, err := outbox.Open(t.Context(), db, k.dialect, outbox.Options{})
 	require.NoError(t, err)
 	require.ErrorContains(t, o.Work(t.Context()), "Routes")
-	_, err = o.MarkRestored(t.Context())
+	number, err := o.MarkRestored(t.Context())
 	require.ErrorContains(t, err, "Routes")
+	assert.Zero(t, number)
+	o, err = outbox.Open(t.Context(), db, k.dialect, outbox.Options{
+		Routes: []router.Route{{Client: newFakeAPI(t).client}},
+	})
+	require.NoError(t, err)
+	_, err = o.MarkRestored(t.Context())
+	require.NoError(t, err)
+	if k.dialect == outbox.PostgreSQL {
+		require.ErrorContains(t, o.Backup(t.Context(), filepath.Join(t.TempDir(), "backup.db")), "pg_dump")
+	}
 }
 
 func (k kind) openedAtOnce(t *testing.T) {

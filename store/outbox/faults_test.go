@@ -71,6 +71,23 @@ func TestFaultsOfDatabase(t *testing.T) {
 	}
 }
 
+// TestDamagedRows checks that a row that cannot be read is an error.
+func TestDamagedRows(t *testing.T) {
+	t.Parallel()
+	r := sqliteKind().idle(t, outbox.Options{})
+	s := r.add(t, "1")
+	for _, damage := range []string{"lead = '{'", "lead = '{}', created_at = 'yesterday'"} {
+		_, err := r.db.ExecContext(t.Context(), "UPDATE outbox_signups SET "+damage)
+		require.NoError(t, err)
+		_, err = r.Get(t.Context(), s.ID)
+		require.ErrorIs(t, err, outbox.ErrDatabase, damage)
+		_, err = r.List(t.Context(), outbox.Query{})
+		require.ErrorIs(t, err, outbox.ErrDatabase, damage)
+	}
+	_, err := r.Counts(t.Context())
+	require.ErrorIs(t, err, outbox.ErrDatabase)
+}
+
 func TestFaultsOfOpen(t *testing.T) {
 	t.Parallel()
 	db, faults := faulty.Open(t, outbox.SQLiteAddress(filepath.Join(t.TempDir(), "signups.db")))
