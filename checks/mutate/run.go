@@ -485,9 +485,9 @@ func (p *program) batches(chosen func(*test) bool) (batches [][]string) {
 // The limits of a run of tests. A breakage may make them use too much time, so
 // they may take some times as long as usual, and this much in addition.
 const (
-	times    = 4
+	times    = 3
 	moreCPU  = 2 * time.Second
-	moreTime = 8 * time.Second
+	moreTime = 3 * time.Second
 )
 
 // limits are those of a run of tests.
