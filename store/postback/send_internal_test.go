@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -96,7 +95,7 @@ func TestDestinationHidesItsURL(t *testing.T) {
 		"https://tracker.example.com/SECRET?id={clickId}": `postback "a" to https://tracker.example.com`,
 		"SECRET {": `postback "a"`,
 	} {
-		for _, verb := range strings.Fields("%v %+v %#v %s") {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 			assert.Equal(t, want, fmt.Sprintf(verb, Destination{Name: "a", URL: url}))
 		}
 	}
