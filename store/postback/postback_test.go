@@ -106,6 +106,10 @@ func TestDefaults(t *testing.T) {
 		w.once(s)
 		assert.Equal(t, []string{"3"}, w.taken("lead"))
 		assert.Equal(t, postback.Health{Name: "tracker", Sent: 1, SkippedBeforeStart: 1}, w.health(s))
+		s = w.sender(time.Time{}, d)
+		w.once(s)
+		assert.Empty(t, w.taken("lead"))
+		assert.Equal(t, postback.Health{Name: "tracker", Sent: 1, SkippedBeforeStart: 1}, w.health(s), "restarted")
 	})
 }
 

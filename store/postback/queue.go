@@ -311,7 +311,7 @@ func (s *Sender) save(ctx context.Context, d *destination, items []item, outcome
 		args := []any{d.Name, sent, d.failures, tables.Time(d.failingSince), tables.Time(d.pausedUntil)}
 		_, err := tx.ExecContext(ctx, state, args...)
 		broken := slices.IndexFunc(outcomes, func(o outcome) bool { return o.everyone && !o.stopped })
-		if err != nil || broken < 0 || d.failures == 0 || now.Sub(d.failingSince) < giveUpAfter {
+		if err != nil || broken < 0 || now.Sub(d.failingSince) < giveUpAfter {
 			return err
 		}
 		result, err := tx.ExecContext(ctx, expire, d.Name, outcomes[broken].err.Error(),
