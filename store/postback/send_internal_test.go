@@ -51,6 +51,7 @@ func TestStatusOfAnswer(t *testing.T) {
 	}
 }
 
+// TestRetryAfterHeader checks which values of the header are understood.
 func TestRetryAfterHeader(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
@@ -59,18 +60,24 @@ func TestRetryAfterHeader(t *testing.T) {
 		"0":                             0,
 		"0.5":                           500 * time.Millisecond,
 		"30":                            30 * time.Second,
+		"599.5":                         599*time.Second + 500*time.Millisecond,
 		"-30":                           0,
 		"3601":                          longest,
+		"1780000000":                    longest,
+		"Inf":                           longest,
+		"NaN":                           0,
 		"1e999":                         0,
 		"soon":                          0,
 		"Tue, 01 Dec 2026 12:00:20 GMT": 20 * time.Second,
 		"Tue, 01 Dec 2026 11:59:59 GMT": 0,
+		"Fri, 01 Jan 1999 15:04:05 GMT": 0,
 		"Wed, 02 Dec 2026 12:00:00 GMT": longest,
 	} {
 		assert.Equal(t, want, retryAfter(header, now), header)
 	}
 }
 
+// TestNetworkProblem checks that a description shows the cause and no secret.
 func TestNetworkProblem(t *testing.T) {
 	t.Parallel()
 	const broken = "the connection failed, or the response is not HTTP"
