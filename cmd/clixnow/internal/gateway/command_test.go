@@ -301,8 +301,10 @@ func TestRestoredWithSeveralBrands(t *testing.T) {
 	require.Equal(t, http.StatusAccepted,
 		send(t, "POST", p.public+"/signups", asJSON, leadJSON("c", "visitor@example.com")).code)
 	assert.Zero(t, p.stop())
-	_, err := openDB(t, address).ExecContext(t.Context(), "UPDATE outbox_signups SET attempt_brand = ''")
+	db := openDB(t, address)
+	_, err := db.ExecContext(t.Context(), "UPDATE outbox_signups SET attempt_brand = ''")
 	require.NoError(t, err)
+	require.NoError(t, db.Close()) // this also removes the write-ahead log
 	other := fmt.Sprintf("\n[brands.beta]\nbase_url = %q\ntoken_file = \"token\"\n", api.url)
 	code, output := runCommand(t, "backup", "--config", api.configure(t, other), "--db", address, "--restored")
 	assert.Zero(t, code, output)
