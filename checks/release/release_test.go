@@ -149,7 +149,8 @@ func tryProgram(t *testing.T, program, version string) {
 	home := []string{"HOME=" + empty, "XDG_CONFIG_HOME=" + empty}
 	assert.Regexp(t, `^clixnow version \S*`+regexp.QuoteMeta(version)+`\n$`, run(t, empty, home, program, "--version"))
 	assert.Contains(t, run(t, empty, home, program, "help"), "clixnow lead")
-	serving := start(t, empty, home, program, "serve", "--demo", "--listen", "127.0.0.1:0")
+	serving := start(t, empty, home, program, "serve", "--demo", "--listen", "127.0.0.1:0",
+		"--admin", "127.0.0.1:0")
 	address := serving.find(t, `Open the sign-ups: (http://[^/?\s]+)`)
 	status, body := post(t, address+"/signups", `{"firstName":"Allison","lastName":"Brown",
 		"email":"allison@example.com","phone":"+41795550101","password":"Pass-word-1","countryCode":"CH"}`, nil)

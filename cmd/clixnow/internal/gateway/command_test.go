@@ -171,7 +171,7 @@ func TestRefusedByPostgreSQL(t *testing.T) {
 			changed := *parsed
 			test.change(&changed)
 			code, output := runCommand(t, "serve", "--config", config, "--db", changed.String(),
-				"--listen", "127.0.0.1:0")
+				"--listen", "127.0.0.1:0", "--admin", "")
 			assert.Equal(t, test.code, code, output)
 			assert.Contains(t, output, test.want)
 		})
@@ -285,7 +285,8 @@ func TestMalformedDatabase(t *testing.T) {
 		data[i] = 0xff
 	}
 	require.NoError(t, os.WriteFile(address, data, 0o600))
-	code, output := runCommand(t, "serve", "--config", api.configure(t, ""), "--db", address, "--listen", "127.0.0.1:0")
+	code, output := runCommand(t, "serve", "--config", api.configure(t, ""), "--db", address, "--listen", "127.0.0.1:0",
+		"--admin", "")
 	assert.Equal(t, 2, code)
 	assert.Contains(t, output, "delete FILE-wal and FILE-shm")
 }
