@@ -40,7 +40,7 @@ func (r *running) number(t *testing.T, statement string, args ...any) (number in
 
 func (r *running) wait(t *testing.T, id string) *outbox.Signup {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), longest)
 	defer cancel()
 	s, err := r.Wait(ctx, id)
 	require.NoError(t, err)
@@ -514,7 +514,7 @@ func (k kind) wait(t *testing.T) {
 	var wait sync.WaitGroup
 	for range 20 {
 		wait.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), longest)
 			defer cancel()
 			got, err := r.Wait(ctx, s.ID)
 			assert.NoError(t, err)

@@ -235,12 +235,15 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// eventually waits for a condition. The limit is long, because the machine may
-// be busy.
+// longest is the limit of a wait for the outbox. It is long, because the machine
+// may be busy.
+const longest = 5 * time.Minute
+
+// eventually waits for a condition.
 func eventually(t *testing.T, condition func() bool, message ...any) {
 	t.Helper()
 	for start := time.Now(); !condition(); time.Sleep(10 * time.Millisecond) {
-		if time.Since(start) > 2*time.Minute {
+		if time.Since(start) > longest {
 			require.Fail(t, "the condition is not met", message...)
 		}
 	}

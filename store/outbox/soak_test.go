@@ -325,7 +325,7 @@ func (s *soak) visit(ctx context.Context) {
 }
 
 func (s *soak) signUp(ctx context.Context, clickID string) {
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(longest); ; time.Sleep(50 * time.Millisecond) {
 		address := s.serving.Load().(string) + "/?click=" + clickID
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 		if err != nil {

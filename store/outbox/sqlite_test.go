@@ -214,7 +214,7 @@ func TestBackup(t *testing.T) {
 		select {
 		case <-done:
 			running = false
-		default:
+		case <-time.After(100 * time.Millisecond): // others must get a turn
 		}
 		path := filepath.Join(folder, fmt.Sprintf("it's backup %d.db", backups))
 		require.NoError(t, r.Backup(t.Context(), path))
