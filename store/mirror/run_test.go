@@ -98,7 +98,7 @@ func (l *logs) String() string {
 
 func eventually(t *testing.T, condition func() bool) {
 	t.Helper()
-	require.Eventually(t, condition, time.Minute, 5*time.Millisecond)
+	require.Eventually(t, condition, 5*time.Minute, 5*time.Millisecond)
 }
 
 func count(t *testing.T, m *mirror.Mirror, table string) string {

@@ -235,8 +235,8 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// longest is the limit of a wait for the outbox. It is long, because the machine
-// may be busy.
+// longest is the limit of a wait for the outbox. It is long, because the
+// machine may be busy.
 const longest = 5 * time.Minute
 
 // eventually waits for a condition.

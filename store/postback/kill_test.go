@@ -201,7 +201,7 @@ func killRepeatedly(t *testing.T, w *world, kills int) {
 	s, err := postback.New(t.Context(), w.mirror, postback.Options{Destinations: killDestinations(w.URL)})
 	require.ErrorIs(t, err, mirror.ErrTakenOver)
 	require.Nil(t, s)
-	require.Eventually(t, func() bool { return w.settled(brands) }, time.Minute, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return w.settled(brands) }, 5*time.Minute, 50*time.Millisecond)
 	require.NoError(t, command.Process.Kill())
 	require.ErrorContains(t, command.Wait(), "killed", text())
 	assert.Zero(t, uncommitted, "a postback before the commit of its event")

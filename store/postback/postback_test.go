@@ -381,7 +381,7 @@ func TestDatabaseRestarted(t *testing.T) {
 	require.Eventually(t, func() bool {
 		all, err := s.Health(t.Context())
 		return err == nil && all[0].Sent == 40
-	}, 30*time.Second, 20*time.Millisecond)
+	}, 5*time.Minute, 20*time.Millisecond)
 	stop()
 	require.NoError(t, <-done)
 	ids := w.taken("id")

@@ -286,7 +286,7 @@ func openDB(t *testing.T, address string) *database.Outbox {
 func eventually(t *testing.T, condition func() bool, message ...any) {
 	t.Helper()
 	for start := time.Now(); !condition(); time.Sleep(10 * time.Millisecond) {
-		if time.Since(start) > time.Minute {
+		if time.Since(start) > 5*time.Minute {
 			require.Fail(t, "the condition is not met", message...)
 		}
 	}
