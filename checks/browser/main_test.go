@@ -42,10 +42,10 @@ func allocator(t *testing.T) context.Context {
 }
 
 // openBrowser returns the context of a tab in a new browser. The test fails if
-// it takes longer than two minutes.
+// it takes longer than five minutes.
 func openBrowser(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(allocator(t), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(allocator(t), 5*time.Minute)
 	t.Cleanup(cancel)
 	ctx, closeTab := chromedp.NewContext(ctx)
 	t.Cleanup(closeTab)
