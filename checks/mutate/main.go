@@ -62,8 +62,8 @@ var modules = []module{
 	{
 		folder: "store",
 		folders: []string{
-			"store/internal/batch", "store/internal/sqlitefile", "store/internal/tables", "store/internal/waiting",
-			"store/mirror", "store/outbox", "store/postback",
+			"store/internal/batch", "store/internal/sqlitefile", "store/internal/tables", "store/internal/template",
+			"store/internal/waiting", "store/mirror", "store/outbox", "store/postback",
 		},
 		also: []string{"store/mirror", "store/outbox", "store/postback"},
 	},

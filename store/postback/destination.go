@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/store/internal/template"
 )
 
 // Destination is where postbacks go. The tags are the keys of a configuration
@@ -54,8 +55,8 @@ func (d Destination) Format(state fmt.State, _ rune) { _, _ = fmt.Fprint(state, 
 func (d Destination) LogValue() slog.Value { return slog.StringValue(d.describe()) }
 
 func (d Destination) describe() string {
-	if t, err := parseTemplate(d.URL); err == nil {
-		return fmt.Sprintf("postback %q to %s", d.Name, t.origin)
+	if t, err := template.Parse(d.URL); err == nil {
+		return fmt.Sprintf("postback %q to %s", d.Name, t.Origin)
 	}
 	return fmt.Sprintf("postback %q", d.Name)
 }
@@ -71,7 +72,7 @@ func Check(destinations []Destination) error {
 // destination uses it.
 type destination struct {
 	Destination
-	template *template
+	template *template.URL
 	preset   preset
 	client   *http.Client
 
@@ -138,13 +139,13 @@ func (d Destination) compile() (*destination, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := guard{onlyLoopback: strings.HasPrefix(t.origin, "http:")}
-	isHost := func(name string) bool { return strings.EqualFold(name, t.host) }
+	g := guard{onlyLoopback: strings.HasPrefix(t.Origin, "http:")}
+	isHost := func(name string) bool { return strings.EqualFold(name, t.Host) }
 	g.allowPrivate = slices.ContainsFunc(d.AllowPrivate, isHost)
-	if err := g.checkHost(t.host); err != nil {
-		return nil, fmt.Errorf("host %s: %w", t.host, err)
+	if err := g.checkHost(t.Host); err != nil {
+		return nil, fmt.Errorf("host %s: %w", t.Host, err)
 	}
-	if !strings.Contains(t.raw, "{clickId}") {
+	if !strings.Contains(t.Raw, "{clickId}") {
 		return nil, errors.New("the url must have the macro {clickId}: " +
 			"without it the tracker could not tell whose deposit it is")
 	}
@@ -155,8 +156,8 @@ func (d Destination) compile() (*destination, error) {
 }
 
 // complete returns the URL with what the preset adds, and the preset.
-func (d Destination) complete() (*template, preset, error) {
-	t, err := parseTemplate(d.URL)
+func (d Destination) complete() (*template.URL, preset, error) {
+	t, err := template.Parse(d.URL)
 	if err != nil || d.Preset == "" {
 		return t, preset{}, err
 	}
@@ -168,13 +169,13 @@ func (d Destination) complete() (*template, preset, error) {
 	}
 	raw, err := chosen.addTo(t)
 	if err == nil {
-		t, err = parseTemplate(raw)
+		t, err = template.Parse(raw)
 	}
 	if err != nil {
 		return nil, chosen, err
 	}
 	isOther := func(event clixnow.LeadEvent) bool { return event != clixnow.LeadDeposited }
-	if slices.ContainsFunc(d.Events, isOther) && !slices.ContainsFunc(chosen.kinds, t.query.Has) {
+	if slices.ContainsFunc(d.Events, isOther) && !slices.ContainsFunc(chosen.kinds, t.Query.Has) {
 		return nil, chosen, fmt.Errorf("%s would count each of these events as a conversion; "+
 			"add the parameter %s to the url", d.Preset, strings.Join(chosen.kinds, " or "))
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/clixnow/clixnow-go/store/internal/tables"
+	"github.com/clixnow/clixnow-go/store/internal/template"
 	"github.com/clixnow/clixnow-go/store/mirror"
 )
 
@@ -49,7 +50,7 @@ func ListFailed(ctx context.Context, m *mirror.Mirror, yield func(Failed) error)
 		if err != nil {
 			return err
 		}
-		var v values
+		var v template.Values
 		if json.Unmarshal([]byte(macros), &v) == nil {
 			f.Event = v["event"]
 		}

@@ -11,18 +11,14 @@ import (
 	"time"
 
 	"code.dny.dev/ssrf"
+
+	"github.com/clixnow/clixnow-go/store/internal/template"
 )
 
 const (
 	requestTimeout = 20 * time.Second
 	maxAnswer      = 64 << 10
 )
-
-// isLoopback reports whether a host name is a name of this machine.
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback() || strings.EqualFold(host, "localhost")
-}
 
 // guard decides which addresses a destination may reach.
 type guard struct {
@@ -55,7 +51,7 @@ func (g guard) checkHost(host string) error {
 	addr, err := netip.ParseAddr(host)
 	last := host[strings.LastIndex(strings.TrimSuffix(host, "."), ".")+1:]
 	switch {
-	case err == nil && addr.Is4In6(), isLoopback(host) && !g.allowPrivate:
+	case err == nil && addr.Is4In6(), template.IsLoopback(host) && !g.allowPrivate:
 		return errPrivate
 	case err == nil:
 		return g.check(addr)

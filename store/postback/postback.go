@@ -226,7 +226,7 @@ func (s *Sender) note(d *destination, outcomes []outcome, now time.Time) {
 			refused = o.err
 		}
 	}
-	log := s.log.With("postback", d.Name, "host", d.template.origin)
+	log := s.log.With("postback", d.Name, "host", d.template.Origin)
 	warn := func(text string, err error, state *bool) {
 		if err != nil && now.Sub(d.logged[err.Error()]) >= time.Hour {
 			d.logged[err.Error()], *state = now, true

@@ -3,9 +3,11 @@ package postback
 import (
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/store/internal/template"
 )
 
 // preset is what a tracker documents about its postbacks. docs/postbacks.md
@@ -82,20 +84,22 @@ func presets() map[string]preset {
 }
 
 // addTo returns the URL with the preset's path and parameters.
-func (p preset) addTo(t *template) (string, error) {
-	base, query, _ := strings.Cut(t.raw, "?")
-	if strings.Trim(base[len(t.origin):], "/") == "" {
+func (p preset) addTo(t *template.URL) (string, error) {
+	base, query, _ := strings.Cut(t.Raw, "?")
+	if strings.Trim(base[len(t.Origin):], "/") == "" {
 		if p.path == "" {
 			return "", errors.New("the url must have the path that the tracker shows, which has its key")
 		}
-		base = t.origin + p.path
+		base = t.Origin + p.path
 	}
-	for _, parameter := range p.parameters {
-		if name, _, _ := strings.Cut(parameter, "="); !t.query.Has(name) {
-			query += "&" + parameter
-		}
+	parameters := slices.DeleteFunc(slices.Clone(p.parameters), func(parameter string) bool {
+		name, _, _ := strings.Cut(parameter, "=")
+		return t.Query.Has(name)
+	})
+	if query != "" {
+		parameters = slices.Insert(parameters, 0, query)
 	}
-	return base + "?" + strings.TrimPrefix(query, "&"), nil
+	return base + "?" + strings.Join(parameters, "&"), nil
 }
 
 // successFalse is a failure for all trackers: success=false as text or as JSON.

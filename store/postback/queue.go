@@ -14,6 +14,7 @@ import (
 
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/store/internal/tables"
+	"github.com/clixnow/clixnow-go/store/internal/template"
 	"github.com/clixnow/clixnow-go/store/mirror"
 )
 
@@ -138,8 +139,8 @@ func date(t time.Time) string {
 }
 
 // macros returns the values of the macros.
-func (e *event) macros() values {
-	return values{
+func (e *event) macros() template.Values {
+	return template.Values{
 		"clickId": e.lead.ClickID, "subCampaign": e.lead.SubCampaign, "placement": e.lead.Placement,
 		"keyword": e.lead.Keyword, "sub2": e.lead.Sub2, "leadId": strconv.FormatInt(e.LeadID, 10),
 		"status": e.Status, "brand": e.Brand, "ftdDate": date(e.FTDDate), "event": string(e.Kind),

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/store/internal/template"
 )
 
 const (
@@ -70,12 +71,12 @@ func (d *destination) send(ctx context.Context, item *item) outcome {
 
 // request returns the request of an event.
 func (d *destination) request(ctx context.Context, item *item) (*http.Request, error) {
-	var v values
+	var v template.Values
 	if err := json.Unmarshal([]byte(item.values), &v); err != nil {
 		return nil, errors.New("the stored event cannot be read")
 	}
 	v["status"] = d.status(clixnow.LeadEvent(v["event"]), v["status"])
-	address, err := d.template.expand(v)
+	address, err := d.template.Expand(v)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package postback
+package template_test
 
 import (
 	"net/url"
@@ -8,13 +8,17 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/clixnow/clixnow-go/store/internal/template"
 )
 
 func TestExpand(t *testing.T) {
 	t.Parallel()
-	v := values{"clickId": "a/b?c=d&e#f%20 +ü", "sub2": "", "status": "..", "keyword": "{clickId}", "placement": "."}
+	v := template.Values{
+		"clickId": "a/b?c=d&e#f%20 +ü", "sub2": "", "status": "..", "keyword": "{clickId}", "placement": ".",
+	}
 	const escaped = "a%2Fb%3Fc%3Dd%26e%23f%2520%20%2B%C3%BC"
-	for _, test := range []struct{ name, template, want string }{
+	for _, test := range []struct{ name, url, want string }{
 		{"no macro", "https://a.example/p?x=1", "https://a.example/p?x=1"},
 		{"query", "https://a.example/?id={clickId}&z=1", "https://a.example/?id=" + escaped + "&z=1"},
 		{"path", "https://a.example/p/{clickId}/q", "https://a.example/p/" + escaped + "/q"},
@@ -31,30 +35,30 @@ func TestExpand(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			parsed, err := parseTemplate(test.template)
+			parsed, err := template.Parse(test.url)
 			require.NoError(t, err)
-			got, err := parsed.expand(v)
+			got, err := parsed.Expand(v)
 			require.NoError(t, err)
 			assert.Equal(t, test.want, got)
 		})
 	}
-	for _, template := range []string{
+	for _, raw := range []string{
 		"https://a.example/{status}", "https://a.example/x/{status}/y", "https://a.example/{placement}/y",
 		"https://a.example/{placement}{placement}", "https://a.example/.{placement}?x=1",
 	} {
-		t.Run("dot segment "+template, func(t *testing.T) {
+		t.Run("dot segment "+raw, func(t *testing.T) {
 			t.Parallel()
-			parsed, err := parseTemplate(template)
+			parsed, err := template.Parse(raw)
 			require.NoError(t, err)
-			_, err = parsed.expand(v)
-			assert.ErrorIs(t, err, errDotSegment)
+			_, err = parsed.Expand(v)
+			assert.ErrorIs(t, err, template.ErrDotSegment)
 		})
 	}
 }
 
 func TestTemplateErrors(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct{ name, template, problem string }{
+	for _, test := range []struct{ name, url, problem string }{
 		{"unknown macro", "https://a.example/SECRET?a={clickid}", "unknown macro {clickid}; did you mean {clickId}?"},
 		{"macro of another tool", "https://a.example/SECRET?a={sub_campaign}", "did you mean {subCampaign}?"},
 		{"macro of no tool", "https://a.example/SECRET?a={click}", "unknown macro {click}; the macros are clickId, "},
@@ -91,7 +95,7 @@ func TestTemplateErrors(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := parseTemplate(test.template)
+			_, err := template.Parse(test.url)
 			require.ErrorContains(t, err, test.problem)
 			assert.NotContains(t, err.Error(), "SECRET")
 		})
@@ -106,32 +110,32 @@ func FuzzTemplate(f *testing.F) {
 	f.Add("https://a.example?{clickId}", "@evil.example/")
 	f.Add("https://a.example/?a={clickId}", "a+b c;&=\x80")
 	f.Fuzz(func(t *testing.T, raw, value string) {
-		parsed, err := parseTemplate(raw)
+		parsed, err := template.Parse(raw)
 		if err != nil {
 			if len(raw) > 20 {
 				assert.NotContains(t, err.Error(), raw)
 			}
 			return
 		}
-		v := make(values)
-		for _, macro := range macros {
+		v := make(template.Values)
+		for _, macro := range template.Macros() {
 			v[macro] = value
 		}
-		got, err := parsed.expand(v)
+		got, err := parsed.Expand(v)
 		if err != nil {
-			require.ErrorIs(t, err, errDotSegment)
+			require.ErrorIs(t, err, template.ErrDotSegment)
 			return
 		}
 		u, err := url.Parse(got)
 		require.NoError(t, err, got)
-		harmless, err := parsed.expand(values{})
+		harmless, err := parsed.Expand(template.Values{})
 		if err != nil {
 			return // without values the path has a dot segment
 		}
 		plain, err := url.Parse(harmless)
 		require.NoError(t, err)
 		assert.Equal(t, plain.Scheme+plain.Host, u.Scheme+u.Host)
-		assert.Equal(t, parsed.origin, u.Scheme+"://"+u.Host)
+		assert.Equal(t, parsed.Origin, u.Scheme+"://"+u.Host)
 		assert.Nil(t, u.User)
 		assert.Empty(t, u.Fragment)
 		assert.Equal(t, strings.Count(plain.EscapedPath(), "/"), strings.Count(u.EscapedPath(), "/"), got)

@@ -1,42 +1,46 @@
-package postback
+// Package template has the URLs of trackers, with macros such as {clickId}.
+package template
 
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 )
 
-// macros are the names of the macros. They are those of the wire.
-var macros = []string{
-	"clickId", "subCampaign", "placement", "keyword", "sub2", "leadId", "status", "brand", "ftdDate", "event",
-	"eventId",
+// Macros returns the names of the macros. They are those of the wire.
+func Macros() []string {
+	return []string{
+		"clickId", "subCampaign", "placement", "keyword", "sub2", "leadId", "status", "brand", "ftdDate", "event",
+		"eventId",
+	}
 }
 
 // macro matches a macro, known or not.
 var macro = regexp.MustCompile(`\{[^{}]*\}`)
 
-// values has the value of each macro.
-type values map[string]string
+// Values has the value of each macro.
+type Values map[string]string
 
-// template is a URL with macros in its path and its query.
-type template struct {
-	raw string
-	// origin is the scheme and the host. It has no secrets.
-	origin string
-	// host is the host name in lower case, without a port.
-	host string
-	// query has the parameters, with "x" for each macro.
-	query url.Values
+// URL is a URL with macros in its path and its query.
+type URL struct {
+	Raw string
+	// Origin is the scheme and the host. It has no secrets.
+	Origin string
+	// Host is the host name in lower case, without a port.
+	Host string
+	// Query has the parameters, with "x" for each macro.
+	Query url.Values
 }
 
-// parseTemplate parses a URL with macros. Its errors do not show the URL,
+// Parse parses a URL with macros. Its errors do not show the URL,
 // because the URL may hold a key.
-func parseTemplate(raw string) (*template, error) {
+func Parse(raw string) (*URL, error) {
 	for _, found := range macro.FindAllString(raw, -1) {
-		if !slices.Contains(macros, found[1:len(found)-1]) {
+		if !slices.Contains(Macros(), found[1:len(found)-1]) {
 			return nil, unknownMacro(found)
 		}
 	}
@@ -55,16 +59,16 @@ func parseTemplate(raw string) (*template, error) {
 	case u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" ||
 		!strings.HasPrefix(raw, u.Scheme+"://"+u.Host):
 		return nil, errors.New("the url must begin with https:// and a host, without macros before the path")
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !IsLoopback(u.Hostname()):
 		return nil, errors.New("the url must begin with https://; only a loopback host may have http://")
 	case strings.Contains(plain, "#"):
 		return nil, errors.New("the url must not have a fragment (#), because it is never sent")
 	case strings.ContainsFunc(plain, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return nil, errors.New("the url must not have spaces or characters outside ASCII; percent-encode them")
 	case hasDotSegment(plain):
-		return nil, errDotSegment
+		return nil, ErrDotSegment
 	}
-	return &template{raw, u.Scheme + "://" + u.Host, strings.ToLower(u.Hostname()), u.Query()}, nil
+	return &URL{raw, u.Scheme + "://" + u.Host, strings.ToLower(u.Hostname()), u.Query()}, nil
 }
 
 func unknownMacro(found string) error {
@@ -72,30 +76,36 @@ func unknownMacro(found string) error {
 		found = "that is no name" // it may be a part of a key
 	}
 	name := strings.ReplaceAll(strings.Trim(found, "{}"), "_", "")
-	for _, known := range macros {
+	for _, known := range Macros() {
 		if strings.EqualFold(known, name) {
 			return fmt.Errorf("the url has the unknown macro %s; did you mean {%s}?", found, known)
 		}
 	}
-	return fmt.Errorf("the url has the unknown macro %s; the macros are %s", found, strings.Join(macros, ", "))
+	return fmt.Errorf("the url has the unknown macro %s; the macros are %s", found, strings.Join(Macros(), ", "))
 }
 
-// errDotSegment is returned for a path that servers read as another path.
-var errDotSegment = errors.New("the path of the url would have the segment \".\" or \"..\"")
+// ErrDotSegment is returned for a path that servers read as another path.
+var ErrDotSegment = errors.New("the path of the url would have the segment \".\" or \"..\"")
 
 func hasDotSegment(address string) bool {
 	path, _, _ := strings.Cut(address, "?")
 	return slices.ContainsFunc(strings.Split(path, "/"), func(s string) bool { return s == "." || s == ".." })
 }
 
-// expand replaces the macros by their values. It percent-encodes everything
+// Expand replaces the macros by their values. It percent-encodes everything
 // but letters, digits and -_.~, which is right in the path and in the query.
-func (t *template) expand(v values) (string, error) {
-	address := macro.ReplaceAllStringFunc(t.raw, func(found string) string {
+func (u *URL) Expand(v Values) (string, error) {
+	address := macro.ReplaceAllStringFunc(u.Raw, func(found string) string {
 		return strings.ReplaceAll(url.QueryEscape(v[found[1:len(found)-1]]), "+", "%20")
 	})
 	if hasDotSegment(address) {
-		return "", errDotSegment
+		return "", ErrDotSegment
 	}
 	return address, nil
+}
+
+// IsLoopback reports whether a host name is a name of this machine.
+func IsLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback() || strings.EqualFold(host, "localhost")
 }
