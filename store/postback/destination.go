@@ -76,7 +76,8 @@ type destination struct {
 	preset   preset
 	client   *http.Client
 
-	// cursor is the id of the last event that the queue has taken over.
+	// cursor is the id of the last event that the queue has taken over. It is 0
+	// until the first look for new events.
 	cursor int64
 	// startsAt is the time of the first event that is sent.
 	startsAt time.Time

@@ -60,8 +60,7 @@ func (s *Sender) register(ctx context.Context, d *destination, from time.Time) e
 	if err != nil {
 		return fmt.Errorf("%w: read the state of a postback: %w", mirror.ErrDatabase, err)
 	}
-	d.cursor, err = s.mirror.EventsDone(ctx, reader(d.Name))
-	return err
+	return nil
 }
 
 const (
