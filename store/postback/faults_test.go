@@ -2,6 +2,7 @@ package postback_test
 
 import (
 	"database/sql"
+	"net/http"
 	"path/filepath"
 	"testing"
 	"time"
@@ -41,6 +42,53 @@ func TestFaultsOfDatabase(t *testing.T) {
 	})
 	faults.Each(t, "Retry of one", func() error { _, err := postback.Retry(ctx, m, "tracker", 1); return err })
 	faults.Each(t, "Retry of all", func() error { _, err := postback.Retry(ctx, m, "tracker"); return err })
+}
+
+// TestUnreadableRows checks that a row that cannot be read is an error, and
+// that its connection goes back to the pool.
+func TestUnreadableRows(t *testing.T) {
+	t.Parallel()
+	once := func(w *world, s *postback.Sender) error { return s.Once(w.t.Context()) }
+	for _, test := range []struct {
+		name, spoil string
+		read        func(*world, *postback.Sender) error
+	}{
+		{"new event", "UPDATE lead_events SET ftd_date = 'yesterday'", once},
+		{"queued event", "UPDATE postback_queue SET due_at = '', failing_since = 'yesterday'", once},
+		{
+			"health", "UPDATE postback_queue SET waiting_since = 'yesterday'",
+			func(w *world, s *postback.Sender) error { _, err := s.Health(w.t.Context()); return err },
+		},
+		{
+			"failed event", "UPDATE postback_queue SET state = 'failed', waiting_since = 'yesterday'",
+			func(w *world, _ *postback.Sender) error {
+				return postback.ListFailed(w.t.Context(), w.mirror, func(postback.Failed) error {
+					assert.Fail(w.t, "it got an event that could not be read")
+					return nil
+				})
+			},
+		},
+		{
+			"name of a destination", "INSERT INTO postback_destinations (name, starts_at) VALUES (NULL, '')",
+			func(w *world, _ *postback.Sender) error {
+				_, err := postback.Retry(w.t.Context(), w.mirror, "tracker")
+				return err
+			},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, sqliteKind())
+			s := w.sender(moment(0), w.destination())
+			w.setAnswer(status(http.StatusNotFound))
+			w.save(lead(1, "New", 0))
+			w.once(s)
+			w.save(lead(2, "New", 0))
+			w.exec(test.spoil)
+			require.ErrorContains(t, test.read(w, s), "Scan error")
+			assert.Zero(t, w.mirror.DB().Stats().InUse)
+		})
+	}
 }
 
 func newFaultyWorld(t *testing.T) (*world, *sql.DB, *faulty.Faults) {

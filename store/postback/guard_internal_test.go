@@ -22,8 +22,9 @@ func privateAddresses() []string {
 		"127.0.0.1", "127.8.9.10", "0.0.0.0", "0.1.2.3", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1",
 		"169.254.169.254", "100.64.0.1", "100.127.255.255", "192.0.0.8", "192.0.2.1", "198.18.0.1", "198.51.100.1",
 		"203.0.113.1", "224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255",
-		"::", "::1", "::127.0.0.1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1", "100::1",
-		"2001:db8::1", "2001::1", "2002:7f00:1::", "fc00::1", "fd00:ec2::254", "fe80::1", "fec0::1", "ff02::1",
+		"::", "::1", "::127.0.0.1", "::ffff:0.0.0.0", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1",
+		"64:ff9b:1::1", "100::1", "2001:db8::1", "2001::1", "2002:7f00:1::",
+		"fc00::1", "fd00:ec2::254", "fe80::1", "fec0::1", "ff02::1",
 	}
 }
 
@@ -56,7 +57,7 @@ func TestHosts(t *testing.T) {
 	t.Parallel()
 	hosts := []string{
 		"localhost", "LOCALHOST", "2130706433", "0177.0.0.1", "0x7f.0.0.1", "0x7f000001", "127.1", "127.0.0.1.",
-		"[::ffff:8.8.8.8]", "1.2.3.4.5", "a.example.0x7f",
+		"[::ffff:8.8.8.8]", "1.2.3.4.5", "a.example.0x7f", "a.example.9",
 	}
 	for _, address := range privateAddresses() {
 		if strings.Contains(address, ":") {
@@ -206,10 +207,12 @@ func TestClient(t *testing.T) {
 	t.Parallel()
 	transport := newClient(guard{}, 1, nil).Transport.(*http.Transport)
 	assert.Nil(t, transport.Proxy, "a proxy would resolve the host by itself")
+	assert.Positive(t, transport.TLSHandshakeTimeout, "a handshake does not end with its request")
 
 	// A response may be endless. The rest is not read.
 	var sent atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		assert.Empty(t, r.Header.Get("Accept-Encoding"), "a compressed response may be much longer")
 		line := strings.Repeat("x", 1024)
 		for r.Context().Err() == nil {
 			n, err := io.WriteString(w, line)

@@ -48,6 +48,7 @@ func TestEvents(t *testing.T) {
 		for _, r := range requests {
 			assert.Equal(t, "/acme/1", r.URL.Path)
 			assert.Equal(t, "clixnow-postback/"+clixnow.Version, r.UserAgent())
+			assert.Empty(t, r.Header.Get("Content-Type"), "a GET has no form")
 			f := r.Form
 			lines = append(lines, f.Get("event")+"|"+f.Get("status")+"|"+f.Get("ftd"))
 			assert.Equal(t, []string{"a&b/ü", "spring", "x y", "k+", "%"},
@@ -142,6 +143,11 @@ func TestStart(t *testing.T) {
 		},
 		{"hidden creation", []clixnow.Lead{without(lead(1, "New", 11), createdAt(-1e6))}, nil},
 		{
+			"no time of the creation",
+			[]clixnow.Lead{without(lead(1, "New", 11), func(l *clixnow.Lead) { l.CreatedOn = time.Time{} })},
+			[]string{"created"},
+		},
+		{
 			"new status of a known lead",
 			[]clixnow.Lead{lead(1, "New", 0), lead(1, "Old", 11)},
 			[]string{"status changed"},
@@ -196,6 +202,34 @@ func TestStartStays(t *testing.T) {
 	assert.Equal(t, []postback.Health{
 		{Name: "second", Sent: 2}, {Name: "tracker", SkippedBeforeStart: 2},
 	}, all)
+}
+
+// TestStartBeforeRecordedEvents checks that a new destination with a start gets
+// events that the mirror has, also if it restarts without a start.
+func TestStartBeforeRecordedEvents(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqliteKind())
+	w.save(lead(1, "New", 0), lead(1, "Old", 1))
+	w.sender(moment(0), w.destination())
+	w.once(w.sender(time.Time{}, w.destination()))
+	assert.Equal(t, []string{"created", "status changed"}, w.taken("event"))
+}
+
+// TestManyEvents checks more events than one transaction takes over.
+func TestManyEvents(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqliteKind())
+	s := w.sender(moment(0), w.destination())
+	leads := make([]clixnow.Lead, 1100)
+	for i := range leads {
+		leads[i] = lead(int64(i+1), "New", 0)
+		leads[i].ClickID = ""
+	}
+	leads[1099].ClickID = "last"
+	w.saveAll(leads)
+	w.once(s)
+	assert.Equal(t, []string{"last"}, w.taken("click"))
+	assert.Equal(t, postback.Health{Name: "tracker", Sent: 1, SkippedNoClickID: 1099}, w.health(s))
 }
 
 // TestNoClickID checks that a lead without a click id is skipped and counted.
@@ -358,6 +392,22 @@ func TestNotOwner(t *testing.T) {
 	assert.ErrorIs(t, err, mirror.ErrTakenOver)
 }
 
+// TestNewRefuses checks a wrong configuration, and tables of a newer program.
+func TestNewRefuses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqliteKind())
+	d := w.destination()
+	w.sender(moment(0), d)
+	bad := d
+	bad.Name = "a b"
+	_, err := postback.New(t.Context(), w.mirror, postback.Options{Destinations: []postback.Destination{d, bad}})
+	require.ErrorContains(t, err, "postback 2: the name must have")
+	w.exec("INSERT INTO postback_version (version_id, is_applied) VALUES (2, 1)")
+	_, err = postback.New(t.Context(), w.mirror, postback.Options{Destinations: []postback.Destination{d}})
+	require.ErrorIs(t, err, mirror.ErrWrongDatabase)
+	assert.ErrorContains(t, err, "have version 2, but this program needs version 1")
+}
+
 // TestDatabaseRestarted kills PostgreSQL while postbacks are sent.
 func TestDatabaseRestarted(t *testing.T) {
 	t.Parallel()
@@ -507,6 +557,7 @@ func TestCheck(t *testing.T) {
 			assert.NotContains(t, fmt.Sprintf("%v %+v %#v %s", test.bad, test.bad, test.bad, &test.bad), "SECRET")
 		})
 	}
+	require.NoError(t, postback.Check([]postback.Destination{{Name: "x", URL: address, Concurrency: 64}}))
 	err := postback.Check([]postback.Destination{{Name: "a"}, {Name: "b"}})
 	assert.Equal(t, 2, strings.Count(err.Error(), "postback \""), "each mistake is reported")
 }

@@ -16,6 +16,23 @@ import (
 	"github.com/clixnow/clixnow-go/store/mirror"
 )
 
+// TestStableID checks that a new version of the program gives events the same
+// ids.
+func TestStableID(t *testing.T) {
+	t.Parallel()
+	updated := time.Date(2026, 5, 1, 14, 1, 0, 0, time.FixedZone("", 7200))
+	deposited := time.Date(2026, 5, 1, 12, 2, 0, 500_000_000, time.UTC)
+	for want, e := range map[string]mirror.Event{
+		"648a148f16cefd971db9c3b2f381348b": {Kind: clixnow.LeadCreated, Status: "New", UpdatedOn: updated},
+		"2f4291a0f1791df3e8ca66e2e1a4b2fe": {Kind: clixnow.LeadStatusChanged, Status: "Old", UpdatedOn: updated},
+		"96d53aa6fd80384cff9ab784735d1396": {Kind: clixnow.LeadDeposited, Status: "Old", FTDDate: deposited},
+		"180b97866e69b9fd1b72d6cb49c2a689": {Kind: clixnow.LeadDepositWithdrawn, Status: "Old"},
+	} {
+		e.Brand, e.LeadID = "acme", 42
+		assert.Equal(t, want, (&event{Event: e}).stableID(), e.Kind)
+	}
+}
+
 // TestSaveAfterADay checks what is given up when a tracker has failed for
 // exactly a day, and that no fault of the database is hidden.
 func TestSaveAfterADay(t *testing.T) {
@@ -30,6 +47,8 @@ func TestSaveAfterADay(t *testing.T) {
 		Destinations: []Destination{{Name: "a", URL: "https://a.example/?id={clickId}"}},
 	})
 	require.NoError(t, err)
+	other := compiled(t, Destination{Name: "b", URL: "https://a.example/?id={clickId}"})
+	faults.Each(t, "register", func() error { return s.register(ctx, other, time.Time{}) })
 	d := s.destinations[0]
 	require.NoError(t, m.Transact(ctx, "test", func(ctx context.Context, tx *sql.Tx) error {
 		_, err := m.Apply(ctx, tx, "acme", []clixnow.Lead{

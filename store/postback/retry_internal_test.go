@@ -3,7 +3,9 @@ package postback
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -103,12 +105,7 @@ func inBubble(t *testing.T, poll time.Duration, test func(*setup)) {
 		m, err := mirror.Open(t.Context(), db, mirror.SQLite)
 		require.NoError(t, err)
 		s := &setup{t: t, fakeTracker: &fakeTracker{answer: respond(200)}}
-		s.Sender, err = New(t.Context(), m, Options{
-			Destinations: []Destination{{Name: "a", URL: "https://a.example/SECRET?id={clickId}", Concurrency: 2}},
-			Logger:       slog.New(slog.NewTextHandler(&s.logs, nil)),
-		})
-		require.NoError(t, err)
-		s.destinations[0].client.Transport = s.fakeTracker
+		s.Sender = s.sender(&s.logs, m)
 		s.poll = poll
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -120,6 +117,28 @@ func inBubble(t *testing.T, poll time.Duration, test func(*setup)) {
 		assert.NotContains(t, s.logs.String(), "SECRET")
 		assert.NotContains(t, s.logs.String(), "click")
 	})
+}
+
+// sender returns a sender that uses the tracker.
+func (s *setup) sender(logs io.Writer, m *mirror.Mirror) *Sender {
+	s.t.Helper()
+	sender, err := New(s.t.Context(), m, Options{
+		Destinations: []Destination{{Name: "a", URL: "https://a.example/SECRET?id={clickId}", Concurrency: 2}},
+		Transport:    func(http.RoundTripper) http.RoundTripper { return s.fakeTracker },
+		Logger:       slog.New(slog.NewTextHandler(logs, nil)),
+	})
+	require.NoError(s.t, err)
+	return sender
+}
+
+// restarted runs another sender for some time, and returns its log.
+func (s *setup) restarted(d time.Duration) string {
+	s.t.Helper()
+	var logs logText
+	ctx, stop := context.WithTimeout(s.t.Context(), d)
+	defer stop()
+	require.NoError(s.t, s.sender(&logs, s.mirror).Run(ctx))
+	return logs.String()
 }
 
 // deposit saves a new lead with a deposit.
@@ -201,6 +220,52 @@ func TestBackoff(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestBackoffJitter checks that a wait is shortened by up to a half.
+func TestBackoffJitter(t *testing.T) {
+	t.Parallel()
+	least, most := time.Hour, time.Duration(0)
+	for range 1000 {
+		wait := backoff(1)
+		least, most = min(least, wait), max(most, wait)
+	}
+	assert.GreaterOrEqual(t, least, 2500*time.Millisecond)
+	assert.Less(t, least, 2750*time.Millisecond)
+	assert.Greater(t, most, 4750*time.Millisecond)
+	assert.Less(t, most, 5*time.Second)
+}
+
+// TestErrorOfOneDestination checks that an error of one destination ends the
+// others, and is returned.
+func TestErrorOfOneDestination(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &Sender{}
+		for _, name := range []string{"works", "waits", "fails"} {
+			d := compiled(t, Destination{Name: name, URL: "https://a.example/{clickId}"})
+			s.destinations = append(s.destinations, d)
+		}
+		failure := errors.New("failure")
+		assert.Equal(t, failure, s.each(t.Context(), func(ctx context.Context, d *destination) error {
+			switch d.Name {
+			case "works":
+				return nil
+			case "fails":
+				return failure
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}))
+
+		s.destinations = s.destinations[:1]
+		var used context.Context
+		require.NoError(t, s.each(t.Context(), func(ctx context.Context, _ *destination) error {
+			used = ctx
+			return nil
+		}))
+		assert.Error(t, used.Err(), "it is released before the context of the caller ends")
+	})
 }
 
 // TestOutage checks a tracker that is down for some hours with many events, and
@@ -328,10 +393,7 @@ func TestRetryAfterRestart(t *testing.T) {
 		s.deposit(2)
 		time.Sleep(time.Minute)
 		assert.Empty(t, s.taken(), "other events wait too")
-		again, err := New(s.t.Context(), s.mirror, Options{Destinations: []Destination{s.destinations[0].Destination}})
-		require.NoError(t, err)
-		again.destinations[0].client.Transport = s.fakeTracker
-		require.NoError(t, again.Once(s.t.Context()))
+		require.NoError(t, s.sender(io.Discard, s.mirror).Once(s.t.Context()))
 		assert.Empty(t, s.taken())
 	})
 }
@@ -354,10 +416,8 @@ func TestDiskFull(t *testing.T) {
 
 		s.exec("CREATE TRIGGER full1 BEFORE DELETE ON postback_queue" + full)
 		s.deposit(3)
-		once, err := New(s.t.Context(), s.mirror, Options{Destinations: []Destination{s.destinations[0].Destination}})
-		require.NoError(t, err)
-		once.destinations[0].client.Transport = s.fakeTracker
-		require.ErrorIs(t, once.Once(s.t.Context()), mirror.ErrDatabase, "a single run does not wait")
+		err := s.sender(io.Discard, s.mirror).Once(s.t.Context())
+		require.ErrorIs(t, err, mirror.ErrDatabase, "a single run does not wait")
 		time.Sleep(time.Minute)
 		assert.Equal(t, 2, strings.Count(s.logs.String(), "results of postbacks wait for the database"))
 		s.exec("DROP TRIGGER full1")
@@ -370,6 +430,8 @@ func TestDiskFull(t *testing.T) {
 			s.deposit(4 + n)
 			time.Sleep(time.Hour)
 			assert.Empty(t, s.taken())
+			logs := s.restarted(time.Hour)
+			assert.Equal(t, 1, strings.Count(logs, "\"postbacks wait for the database"), "also if it fails at once")
 			s.exec("DROP TRIGGER full2")
 			time.Sleep(time.Minute)
 			assert.Len(t, s.taken(), 1)

@@ -1,13 +1,18 @@
 package postback
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
+	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -49,6 +54,57 @@ func TestStatusOfAnswer(t *testing.T) {
 		}
 		assert.Equal(t, want.everyone, o.everyone, status)
 	}
+}
+
+// roundTripper answers a request.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (r roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return r(request) }
+
+// TestEndOfResponse checks responses that break off, that do not come, or that
+// are too long.
+func TestEndOfResponse(t *testing.T) {
+	t.Parallel()
+	send := func(ctx context.Context, body io.Reader) outcome {
+		d := compiled(t, Destination{Name: "a", URL: "https://a.example/", Preset: "tune"})
+		d.client.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			if body == nil {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}
+			return &http.Response{StatusCode: 200, Body: io.NopCloser(body), Request: r}, nil
+		})
+		return d.send(ctx, &item{values: `{"clickId":"CLICK"}`})
+	}
+	const success, limit = "success=true", 64 << 10
+	short, long := strings.Repeat(" ", limit-len(success)), strings.Repeat(" ", limit)
+	assert.Equal(t, outcome{}, send(t.Context(), strings.NewReader(short+success)))
+	assert.Equal(t, outcome{err: errAnswerNotKnown}, send(t.Context(), strings.NewReader(long+success)))
+
+	broken := io.MultiReader(strings.NewReader(success), iotest.ErrReader(errors.New("SECRET")))
+	want := outcome{err: errors.New("the response broke off"), everyone: true}
+	assert.Equal(t, want, send(t.Context(), broken))
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	want.stopped = true
+	assert.Equal(t, want, send(stopped, broken))
+
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		want := outcome{err: errors.New("the tracker did not answer in time"), everyone: true}
+		assert.Equal(t, want, send(t.Context(), nil))
+		assert.Equal(t, 20*time.Second, time.Since(began))
+	})
+}
+
+// TestEventsThatCannotBeSent checks that they do not hold up other events.
+func TestEventsThatCannotBeSent(t *testing.T) {
+	t.Parallel()
+	d := compiled(t, Destination{Name: "a", URL: "https://a.example/{clickId}"})
+	assert.Equal(t, 4, d.Concurrency, "the default")
+	assert.Equal(t, outcome{err: errDotSegment}, d.send(t.Context(), &item{values: `{"clickId":".."}`}))
+	assert.Equal(t, outcome{err: errors.New("the stored event cannot be read")},
+		d.send(t.Context(), &item{values: "SECRET"}))
 }
 
 // TestRetryAfterHeader checks which values of the header are understood.
