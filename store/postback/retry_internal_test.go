@@ -430,7 +430,7 @@ func TestDiskFull(t *testing.T) {
 			s.deposit(4 + n)
 			time.Sleep(time.Hour)
 			assert.Empty(t, s.taken())
-			logs := s.restarted(time.Hour)
+			logs := s.restarted(time.Minute)
 			assert.Equal(t, 1, strings.Count(logs, "\"postbacks wait for the database"), "also if it fails at once")
 			s.exec("DROP TRIGGER full2")
 			time.Sleep(time.Minute)
