@@ -3,6 +3,7 @@ package mirror_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"path/filepath"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clixnow/clixnow-go"
+	"github.com/clixnow/clixnow-go/clixnowtest"
 	"github.com/clixnow/clixnow-go/store/internal/faulty"
 	"github.com/clixnow/clixnow-go/store/mirror"
 )
@@ -58,20 +60,57 @@ func TestFaultsOfDatabase(t *testing.T) {
 	faults.Each(t, "HandleEvents", func() error {
 		return m.HandleEvents(ctx, "reader", 50, func([]mirror.Event) error { return nil })
 	})
+
+	server := newServer(t, clixnowtest.WithBrand("beta"), clixnowtest.WithPageLimit(10))
+	server.AddLeads(lastMonth(15)...)
+	run := func() error {
+		saved := false
+		err := m.Run(ctx, mirror.RunOptions{
+			Clients: clients(t, server), Once: true, Observe: func(mirror.Status) { saved = true },
+		})
+		require.Equal(t, !errors.Is(err, faulty.Err), saved, "only what was saved is reported")
+		return err
+	}
+	faults.Each(t, "Run that fails after a page", func() error {
+		server.ClearFaults()
+		server.Inject(clixnowtest.Fault{Times: 1}, clixnowtest.Fault{Status: 503, Times: 1_000})
+		err := run()
+		if errors.Is(err, faulty.Err) {
+			return err
+		}
+		require.ErrorIs(t, err, clixnow.ErrServer)
+		return nil
+	})
+	server.ClearFaults()
+	faults.Each(t, "Run", run)
+	checkLeads(t, m, server)
 }
 
-// TestFaultOfBatch checks that Run ends with the error of a batch that was
-// saved while the next one was read, and loses no lead of it.
-func TestFaultOfBatch(t *testing.T) {
+// faultOfBatch checks that Run ends with the error of a batch that was saved
+// while the next one was read, and loses no lead of it.
+func (k kind) faultOfBatch(t *testing.T) {
 	t.Parallel()
-	m := sqliteKind().mirror(t)
+	m := k.mirror(t)
 	server := newServer(t)
 	server.AddLeads(append(make([]clixnow.Lead, 2*mirror.BatchSize), clixnow.Lead{ID: 7})...)
-	const full = "CREATE TRIGGER full BEFORE INSERT ON leads WHEN NEW.id = 7 BEGIN SELECT RAISE(ABORT, 'full'); END"
-	_, err := m.DB().ExecContext(t.Context(), full)
+	refuse := "CREATE TRIGGER refuse BEFORE INSERT ON leads WHEN NEW.id = 7 BEGIN SELECT RAISE(ABORT, 'no 7'); END"
+	accept := "DROP TRIGGER refuse"
+	if k.dialect == mirror.PostgreSQL {
+		refuse = `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no 7'; END $$;
+			CREATE TRIGGER refuse BEFORE INSERT ON leads FOR EACH ROW WHEN (NEW.id = 7) EXECUTE FUNCTION refuse()`
+		accept = "DROP TRIGGER refuse ON leads"
+	}
+	_, err := m.DB().ExecContext(t.Context(), refuse)
 	require.NoError(t, err)
-	require.ErrorIs(t, once(t, m, server), mirror.ErrDatabase)
-	_, err = m.DB().ExecContext(t.Context(), "DROP TRIGGER full")
+	err = once(t, m, server)
+	require.ErrorIs(t, err, mirror.ErrDatabase)
+	require.ErrorContains(t, err, "no 7", "the reason is told")
+	err = m.Transact(t.Context(), "save", func(ctx context.Context, tx *sql.Tx) error {
+		_, err := m.Apply(ctx, tx, "beta", []clixnow.Lead{{ID: 7}})
+		return err
+	})
+	require.ErrorContains(t, err, "no 7")
+	_, err = m.DB().ExecContext(t.Context(), accept)
 	require.NoError(t, err)
 	require.NoError(t, once(t, m, server))
 	checkLeads(t, m, server)
@@ -101,7 +140,9 @@ func TestDamagedRows(t *testing.T) {
 		require.Error(t, found[0], damage)
 	}
 	server.AddLeads(clixnow.Lead{ID: 1, Status: "called"})
-	require.ErrorIs(t, once(t, m, server), mirror.ErrDatabase)
+	err = once(t, m, server)
+	require.ErrorIs(t, err, mirror.ErrDatabase)
+	require.ErrorContains(t, err, "read the stored leads")
 	require.NoError(t, m.Claim(t.Context(), "beta", "https://b.example.com"))
 	positions, err := m.Positions(t.Context())
 	require.NoError(t, err)

@@ -73,7 +73,10 @@ func (k kind) open(t *testing.T, address string) *sql.DB {
 	}
 	db, err := sql.Open(driver, address)
 	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, db.Close()) })
+	t.Cleanup(func() {
+		assert.Zero(t, db.Stats().InUse, "each connection was returned")
+		assert.NoError(t, db.Close())
+	})
 	return db
 }
 
@@ -119,6 +122,7 @@ func (k kind) test(t *testing.T) {
 	t.Run("take over", k.takeOver)
 	t.Run("brands fail alone", k.brandsFailAlone)
 	t.Run("all brands refuse", k.allRefuse)
+	t.Run("fault of a batch", k.faultOfBatch)
 	t.Run("questions", k.questions)
 }
 
@@ -190,8 +194,10 @@ func (k kind) events(t *testing.T) {
 		"acme|2|deposit withdrawn|Customer|Customer|<nil>",
 	)
 	require.Equal(t, want, query(t, m, eventsQuery))
-	assert.Equal(t, []string{"acme|1|shoes", "acme|2|", "beta|1|"},
-		query(t, m, "SELECT brand, id, keyword FROM leads ORDER BY brand, id"))
+	first.Keyword = "boots"
+	assert.Empty(t, apply(t, m, "acme", first), "a change without an event is saved")
+	assert.Equal(t, []string{"acme|1|boots|<nil>", "acme|2||<nil>", "beta|1||<nil>"},
+		query(t, m, "SELECT brand, id, keyword, extra FROM leads ORDER BY brand, id"))
 	assert.Equal(t, []string{"acme|1"}, query(t, m, "SELECT brand, lead_id FROM current_deposits"),
 		"a withdrawn deposit is taken off")
 
@@ -225,8 +231,8 @@ func (k kind) texts(t *testing.T) {
 	lead := clixnow.Lead{
 		ID: 1, Email: "a@example.com", Status: "a\x00b'\n\x1b[2J\u2028", CRMID: "9b1d", BrandID: 7, BrandName: "\xff",
 		CreatedOn: at, FTDDate: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC),
-		ClickID: string(long), Sub2: strings.Repeat("x", 1<<20), SubCampaign: `"$1`, Keyword: string(long),
-		Placement: string(long), ClientType: "Client",
+		ClickID: string(long), Sub2: strings.Repeat("x", 1<<20), SubCampaign: `"$1`, Keyword: string(long[1:]),
+		Placement: string(long[2:]), ClientType: "Client",
 		Extra: map[string]json.RawMessage{"score": json.RawMessage(`{"a": 1.50, "b": "\u0000\ud800"}`)},
 	}
 	for range 2 {
@@ -382,6 +388,9 @@ func (k kind) leads(t *testing.T) {
 	m := k.mirror(t)
 	leads := lastMonth(10)
 	leads[9].CreatedOn = time.Time{}
+	for i := 2; i < 8; i++ {
+		leads[i].FTDDate = leads[i].CreatedOn.Add(10 * 24 * time.Hour)
+	}
 	apply(t, m, "beta", leads[5:]...)
 	apply(t, m, "acme", leads[:5]...)
 	names := func(q mirror.Query) string {
@@ -397,6 +406,9 @@ func (k kind) leads(t *testing.T) {
 	from, to := leads[3].CreatedOn, leads[7].CreatedOn
 	assert.Equal(t, "acme4 acme5 beta6 beta7", names(mirror.Query{CreatedFrom: from, CreatedTo: to}))
 	assert.Equal(t, "beta6 beta7 beta8 beta9", names(mirror.Query{Brand: "beta", CreatedFrom: from}))
+	from, to = leads[3].FTDDate, leads[6].FTDDate
+	assert.Equal(t, "acme4 acme5 beta6", names(mirror.Query{DepositedFrom: from, DepositedTo: to}))
+	assert.Equal(t, "beta6 beta7 beta8", names(mirror.Query{Brand: "beta", DepositedFrom: from}))
 	for _, err := range m.Leads(t.Context(), mirror.Query{}) {
 		require.NoError(t, err)
 		break // the connection is returned
@@ -452,12 +464,20 @@ func (k kind) readOnly(t *testing.T) {
 	require.ErrorIs(t, err, mirror.ErrWrongDatabase)
 	owner, err := mirror.Open(t.Context(), k.open(t, address), k.dialect)
 	require.NoError(t, err)
+	closed := k.open(t, address)
+	require.NoError(t, closed.Close())
+	_, err = mirror.OpenReadOnly(t.Context(), closed, k.dialect)
+	require.ErrorIs(t, err, mirror.ErrDatabase)
+	require.NotErrorIs(t, err, mirror.ErrWrongDatabase, "nobody knows what is in it")
 	reader, err := mirror.OpenReadOnly(t.Context(), k.open(t, address), k.dialect)
 	require.NoError(t, err)
 	apply(t, owner, "acme", lastMonth(2)...)
 	assert.Len(t, readLeads(t, reader, mirror.Query{}), 2)
 	err = reader.SetEventsDone(t.Context(), "print", 2)
 	require.ErrorIs(t, err, mirror.ErrTakenOver)
+	server := newServer(t)
+	require.ErrorIs(t, once(t, reader, server), mirror.ErrTakenOver)
+	assert.Empty(t, server.Requests(), "it is noticed before anything is read")
 	_, err = owner.DB().ExecContext(t.Context(), "UPDATE mirror_owner SET owner = 0")
 	require.NoError(t, err)
 	err = reader.SetEventsDone(t.Context(), "print", 2)

@@ -160,7 +160,6 @@ func (f *follower) follow(ctx context.Context) error {
 		return err
 	}
 	f.status.Position, f.batch = since, nil
-	defer func() { _ = f.saved() }() // in case that the loop was left
 	req := clixnow.LeadChangesRequest{
 		Since: since, PollInterval: f.opts.PollInterval, CheckpointEvery: batchSize,
 		Checkpoint: func(position time.Time, caughtUp bool) error { return f.checkpoint(ctx, position, caughtUp) },
@@ -169,13 +168,12 @@ func (f *follower) follow(ctx context.Context) error {
 		req.PollInterval = 0
 	}
 	for lead, err := range f.client.LeadChanges(ctx, req) {
+		var r record
 		if err == nil {
-			// Meanwhile the database saves the batch before.
-			r, err := recordOf(&lead)
-			if err != nil {
-				return err
-			}
-			f.batch = append(f.batch, r)
+			r, err = recordOf(&lead)
+		}
+		if err == nil {
+			f.batch = append(f.batch, r) // meanwhile the database saves the batch before
 			continue
 		}
 		if saveErr := f.saveIncomplete(ctx); saveErr != nil {

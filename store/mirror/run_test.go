@@ -135,17 +135,33 @@ func (k kind) resume(t *testing.T) {
 	leads := server.AddLeads(lastMonth(3 * mirror.BatchSize)...)
 	pages := 2*mirror.BatchSize/499 + 1
 	server.Inject(clixnowtest.Fault{Times: pages}, clixnowtest.Fault{Status: 503})
-	require.ErrorIs(t, once(t, m, server), clixnow.ErrServer)
+	var statuses []mirror.Status
+	err := m.Run(t.Context(), mirror.RunOptions{
+		Clients: clients(t, server), Once: true, Observe: func(s mirror.Status) { statuses = append(statuses, s) },
+	})
+	require.ErrorIs(t, err, clixnow.ErrServer)
 	first := len(server.Requests())
 	require.Equal(t, pages+1, first)
-	assert.Len(t, readLeads(t, m, mirror.Query{}), 500+499*(pages-1),
-		"the leads that were read before the failure are saved")
-	positions, err := m.Positions(t.Context())
-	require.NoError(t, err)
-	position := leads[2*mirror.BatchSize-1].UpdatedOn
-	require.Len(t, positions, 1)
-	assert.WithinDuration(t, position, positions[0].ReadTo, time.Microsecond)
-	assert.Zero(t, positions[0].CaughtUpAt)
+	read, position := 500+499*(pages-1), leads[2*mirror.BatchSize-1].UpdatedOn
+	require.Len(t, statuses, 3, "two batches and the rest are saved")
+	for _, status := range statuses {
+		assert.Zero(t, status.CaughtUpAt)
+	}
+	assert.Equal(t, int64(read), statuses[2].Leads)
+	assert.WithinDuration(t, position, statuses[2].Position, time.Microsecond)
+	assert.Len(t, readLeads(t, m, mirror.Query{}), read, "the leads that were read before the failure are saved")
+	checkPosition := func() {
+		positions, err := m.Positions(t.Context())
+		require.NoError(t, err)
+		require.Len(t, positions, 1)
+		assert.WithinDuration(t, position, positions[0].ReadTo, time.Microsecond)
+		assert.Zero(t, positions[0].CaughtUpAt)
+	}
+	checkPosition()
+	server.Inject(clixnowtest.Fault{Times: 1}, clixnowtest.Fault{Status: 503})
+	require.ErrorIs(t, once(t, m, server), clixnow.ErrServer)
+	checkPosition()
+	first = len(server.Requests())
 
 	require.NoError(t, once(t, m, server))
 	requests := server.Requests()[first:]
@@ -154,7 +170,7 @@ func (k kind) resume(t *testing.T) {
 	assert.WithinDuration(t, position.Add(-time.Minute), from, 5*time.Second)
 	assert.Equal(t, count(t, m, "leads"), count(t, m, "lead_events"))
 	checkLeads(t, m, server)
-	positions, err = m.Positions(t.Context())
+	positions, err := m.Positions(t.Context())
 	require.NoError(t, err)
 	assert.WithinDuration(t, time.Now(), positions[0].CaughtUpAt, time.Minute)
 }
@@ -200,6 +216,7 @@ func (k kind) stop(t *testing.T) {
 	eventually(t, func() bool { return len(server.Requests()) == 2 })
 	require.NoError(t, run.stop())
 	assert.Equal(t, "100", count(t, m, "leads"))
+	assert.Equal(t, int64(100), run.status(server.Brand).Leads)
 
 	server.Inject(clixnowtest.Fault{Delay: time.Hour})
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -225,6 +242,7 @@ func (k kind) polling(t *testing.T) {
 	eventually(t, func() bool { return strings.Count(run.logs.String(), "the brand works again") == 4 })
 	require.NoError(t, run.stop())
 	checkLeads(t, m, server)
+	assert.Equal(t, int64(20), run.status(server.Brand).Leads, "after a failed pass no lead is read again")
 	assert.Equal(t, 4, strings.Count(run.logs.String(), "the brand fails"), run.logs)
 	assert.Equal(t, 1, strings.Count(run.logs.String(), "caught up"), run.logs)
 }
