@@ -158,8 +158,9 @@ func (k kind) resume(t *testing.T) {
 		assert.Zero(t, positions[0].CaughtUpAt)
 	}
 	checkPosition()
-	server.Inject(clixnowtest.Fault{Times: 1}, clixnowtest.Fault{Status: 503})
+	server.Inject(clixnowtest.Fault{Times: 3}, clixnowtest.Fault{Status: 503})
 	require.ErrorIs(t, once(t, m, server), clixnow.ErrServer)
+	require.Greater(t, len(readLeads(t, m, mirror.Query{})), read)
 	checkPosition()
 	first = len(server.Requests())
 
