@@ -86,6 +86,7 @@ func TestDamagedRows(t *testing.T) {
 	}
 	_, err := r.Counts(t.Context())
 	require.ErrorIs(t, err, outbox.ErrDatabase)
+	require.NoError(t, r.Check(t.Context()), "the only connection is free again")
 }
 
 func TestFaultsOfOpen(t *testing.T) {
@@ -97,5 +98,6 @@ func TestFaultsOfOpen(t *testing.T) {
 		return err
 	}
 	require.NoError(t, open())
+	assert.Equal(t, 1, db.Stats().MaxOpenConnections, "SQLite has only one writer")
 	faults.EachEnd(t, "Open", open)
 }

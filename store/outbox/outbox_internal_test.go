@@ -352,7 +352,8 @@ func TestBrandChanges(t *testing.T) {
 			{after: time.Second, err: down, times: 3, since: true},
 			{after: time.Hour, since: true},
 		},
-		"a search shows it": {{err: hidden, line: accessLine, since: true}},
+		"works from the first try": {{since: true}, {after: time.Second}},
+		"a search shows it":        {{err: hidden, line: accessLine, since: true}},
 		"stops": {
 			{err: denied, line: accessLine, since: true},
 			{after: time.Hour, err: fmt.Errorf("%w: %w", clixnow.ErrNotSent, context.Canceled)},
@@ -580,11 +581,104 @@ func TestHistoryLines(t *testing.T) {
 func TestNotSent(t *testing.T) {
 	t.Parallel()
 	attempts := 0
-	o := &Outbox{opts: withDefaults(Options{Attempted: func(string, error, time.Duration) { attempts++ }})}
+	o := &Outbox{opts: withDefaults(Options{Attempted: func(_ string, _ error, took time.Duration) {
+		attempts++
+		assert.Zero(t, took, "no attempt began")
+	}})}
 	o.brands.log = o.opts.Logger
 	o.observe(nil, tried(fmt.Errorf("%w: save an attempt", ErrDatabase)), nil)
 	o.observe(nil, tried(errLostClaim), nil)
 	assert.Zero(t, attempts)
 	o.observe(nil, tried(clixnow.ErrNotSent), nil)
 	assert.Equal(t, 1, attempts)
+}
+
+func TestTextsOfErrors(t *testing.T) {
+	t.Parallel()
+	failed := &notTriedError{brands: []string{"acme", "beta"}}
+	const text = "not sent: waits until acme or beta works again"
+	require.EqualError(t, failed, text)
+	failed.cause = errors.New("gamma is full")
+	require.EqualError(t, failed, text+"; gamma is full")
+}
+
+func TestLastBrandInHistory(t *testing.T) {
+	t.Parallel()
+	o := &Outbox{opts: withDefaults(Options{})}
+	full := response(400, "Daily cap reached")
+	for want, err := range map[string]error{"": tried(), "brand1": tried(full), "brand2": tried(full, full)} {
+		e := o.endOf(&claimed{Signup: &Signup{Status: Pending, Tries: 1}}, nil, err)
+		assert.Equal(t, want, e.change.Brand)
+	}
+}
+
+func TestCorrections(t *testing.T) {
+	t.Parallel()
+	before := clixnow.CreateLeadRequest{FirstName: "Ann", LastName: "Lee", Email: "a@example.com", Phone: "+411"}
+	for name, test := range map[string]struct {
+		change     func(*clixnow.CreateLeadRequest)
+		difference string
+		samePerson bool
+	}{
+		"nothing": {func(*clixnow.CreateLeadRequest) {}, "", true},
+		"email": {
+			func(r *clixnow.CreateLeadRequest) { r.Email = "b@example.com" },
+			"email a@example.com -> b@example.com", true,
+		},
+		"phone": {func(r *clixnow.CreateLeadRequest) { r.Phone = "+412" }, "phone +411 -> +412", true},
+		"name and email": {
+			func(r *clixnow.CreateLeadRequest) { r.FirstName, r.Email = "Bob", "b@example.com" },
+			"email a@example.com -> b@example.com", true,
+		},
+		"name and phone": {
+			func(r *clixnow.CreateLeadRequest) { r.LastName, r.Phone = "Ray", "+412" }, "phone +411 -> +412", true,
+		},
+		"all": {
+			func(r *clixnow.CreateLeadRequest) { r.FirstName, r.Email, r.Phone = "Bob", "b@example.com", "+412" },
+			"email a@example.com -> b@example.com, phone +411 -> +412", false,
+		},
+	} {
+		after := before
+		test.change(&after)
+		assert.Equal(t, test.difference, difference(&before, &after), name)
+		assert.Equal(t, test.samePerson, mayBeSamePerson(&before, &after), name)
+	}
+}
+
+func TestRandomTokenKey(t *testing.T) {
+	t.Parallel()
+	first, second := withDefaults(Options{}), withDefaults(Options{})
+	assert.GreaterOrEqual(t, len(first.TokenKey), 16)
+	assert.NotEqual(t, first.TokenKey, second.TokenKey)
+}
+
+// TestLinesAboutFailures checks that there is at most one line about a failure
+// of the database in ten seconds, from this package and from River.
+func TestLinesAboutFailures(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		o := &Outbox{opts: withDefaults(Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})}
+		river := o.riverLogger()
+		lines := func() int {
+			defer log.Reset()
+			return strings.Count(log.String(), "\n")
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		o.logFailure(ended, ErrDatabase)
+		assert.Zero(t, lines(), "the worker stops")
+		for _, write := range []func(){
+			func() { o.logFailure(t.Context(), ErrDatabase) },
+			func() { river.Warn("fails") },
+		} {
+			write()
+			assert.Equal(t, 1, lines())
+			time.Sleep(9 * time.Second)
+			o.logFailure(t.Context(), ErrDatabase)
+			river.Error("fails")
+			assert.Zero(t, lines(), "too soon")
+			time.Sleep(time.Second)
+		}
+	})
 }

@@ -39,6 +39,8 @@ func TestCalls(t *testing.T) {
 	}
 	calls.Remove("a", later)
 	assert.Equal(t, []string{"b"}, calls.Keys())
+	calls.Remove("b", calls.Add("b", poll))
+	assert.Equal(t, []string{"b"}, calls.Keys(), "the first call for it still waits")
 	<-started
 	assert.Equal(t, int64(1), polls.Load(), "one goroutine polls")
 	calls.Remove("b", other)
