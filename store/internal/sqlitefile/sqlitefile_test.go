@@ -111,6 +111,8 @@ func TestCheckpoint(t *testing.T) {
 	var timeout int
 	require.NoError(t, db.QueryRowContext(t.Context(), "PRAGMA busy_timeout").Scan(&timeout))
 	assert.Equal(t, 20_000, timeout)
+	require.NoError(t, db.Close())
+	require.Error(t, sqlitefile.Checkpoint(t.Context(), db))
 }
 
 // TestBackup checks the copy, and that a backup that fails leaves no file and
