@@ -129,7 +129,10 @@ func (m *Mirror) stored(ctx context.Context, tx *sql.Tx, brand string, leads []r
 	}
 	from, arg := "leads AS l WHERE l.id = ANY($2)", any(ids)
 	if m.dialect == SQLite {
-		list, _ := json.Marshal(ids) // numbers can always be encoded
+		list, err := json.Marshal(ids)
+		if err != nil {
+			return nil, err
+		}
 		// CROSS JOIN makes SQLite look up each id instead of reading all leads.
 		from, arg = "json_each($2) AS j CROSS JOIN leads AS l WHERE l.id = j.value", string(list)
 	}

@@ -285,7 +285,9 @@ func (k kind) down(t *testing.T) {
 			for i := range number {
 				ids = append(ids, r.add(t, fmt.Sprint("down", i)).ID)
 			}
-			eventually(t, func() bool { return r.number(t, `SELECT CAST(sum(tries) AS BIGINT) FROM outbox_signups`) >= 30 })
+			eventually(t, func() bool {
+				return r.number(t, `SELECT CAST(sum(tries) AS BIGINT) FROM outbox_signups`) >= 30
+			})
 			assert.Equal(t, 1, strings.Count(r.log.String(), "\n"), r.log)
 			assert.Contains(t, r.log.String(), "the brand fails; sign-ups that need it are retried")
 			api.down.Store(0)

@@ -230,7 +230,8 @@ func newEvents(ctx context.Context, tx *sql.Tx, d *destination, after int64) (al
 	return all, err
 }
 
-// query calls row for each row of a query. Its errors match mirror.ErrDatabase.
+// query calls row for each row of a query. Its errors match mirror.ErrDatabase,
+// but those of row do not.
 func query(ctx context.Context, db interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }, statement string, args []any, row func(*sql.Rows) error,

@@ -17,6 +17,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/clixnow/clixnow-go/store/internal/template"
 )
 
 // TestStatusOfAnswer checks which answers accept a postback, and which stop all
@@ -102,7 +104,7 @@ func TestEventsThatCannotBeSent(t *testing.T) {
 	t.Parallel()
 	d := compiled(t, Destination{Name: "a", URL: "https://a.example/{clickId}"})
 	assert.Equal(t, 4, d.Concurrency, "the default")
-	assert.Equal(t, outcome{err: errDotSegment}, d.send(t.Context(), &item{values: `{"clickId":".."}`}))
+	assert.Equal(t, outcome{err: template.ErrDotSegment}, d.send(t.Context(), &item{values: `{"clickId":".."}`}))
 	assert.Equal(t, outcome{err: errors.New("the stored event cannot be read")},
 		d.send(t.Context(), &item{values: "SECRET"}))
 }

@@ -29,6 +29,7 @@ func TestExpand(t *testing.T) {
 		{"a value is not expanded", "https://a.example/?a={keyword}", "https://a.example/?a=%7BclickId%7D"},
 		{"dots in the query", "https://a.example/?a={status}", "https://a.example/?a=.."},
 		{"dots within a segment", "https://a.example/x{status}", "https://a.example/x.."},
+		{"the last letter of ASCII", "https://a.example/~x?a={sub2}", "https://a.example/~x?a="},
 		{"port and IPv6", "https://[2001:db8::1]:8443/{sub2}x", "https://[2001:db8::1]:8443/x"},
 		{"loopback http", "http://127.0.0.1:8080/?a={sub2}", "http://127.0.0.1:8080/?a="},
 		{"escaped brace", "https://a.example/%7Bx%7D", "https://a.example/%7Bx%7D"},
