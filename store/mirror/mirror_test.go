@@ -468,7 +468,7 @@ func (k kind) readOnly(t *testing.T) {
 	require.NoError(t, closed.Close())
 	_, err = mirror.OpenReadOnly(t.Context(), closed, k.dialect)
 	require.ErrorIs(t, err, mirror.ErrDatabase)
-	require.NotErrorIs(t, err, mirror.ErrWrongDatabase, "nobody knows what is in it")
+	require.NotErrorIs(t, err, mirror.ErrWrongDatabase, "it is not known what is in it")
 	reader, err := mirror.OpenReadOnly(t.Context(), k.open(t, address), k.dialect)
 	require.NoError(t, err)
 	apply(t, owner, "acme", lastMonth(2)...)
