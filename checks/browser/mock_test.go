@@ -61,15 +61,13 @@ func TestMockFaults(t *testing.T) {
 	enter(ctx, t)
 	require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS(`[role="alert"]`))))
 	waitForFocus(ctx, t, "fault") // so it can be corrected at once
-	typed, err := chromedp.Run(ctx, chromedp.Value(field))
-	require.NoError(t, err)
-	assert.Equal(t, "POST status=nope", typed)
+	assert.Equal(t, "POST status=nope", evaluate[string](ctx, t, `document.getElementById("fault").value`))
 
 	require.NoError(t,
 		chromedp.Do(ctx, chromedp.SendKeys(field, kb.End+strings.Repeat(kb.Backspace, 4)+"502 handle-first")))
 	enter(ctx, t)
 	require.NoError(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("#faults:target"))))
-	_, err = client.CreateLead(t.Context(), registration(0))
+	_, err := client.CreateLead(t.Context(), registration(0))
 	require.ErrorIs(t, err, clixnow.ErrOutcomeUnknown)
 	registerAtMock(t, client, 1, 2, 3)
 	_, err = client.CreateLead(t.Context(), registration(1))
