@@ -207,7 +207,7 @@ func TestBackup(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		signUp(t, r, 100)
+		signUp(t, r, 300)
 	}()
 	backups := 0
 	for running := true; running; backups++ {

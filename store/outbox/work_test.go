@@ -286,7 +286,7 @@ func (k kind) down(t *testing.T) {
 				ids = append(ids, r.add(t, fmt.Sprint("down", i)).ID)
 			}
 			eventually(t, func() bool {
-				return r.number(t, `SELECT CAST(sum(tries) AS BIGINT) FROM outbox_signups`) >= 30
+				return r.number(t, `SELECT CAST(sum(tries) AS BIGINT) FROM outbox_signups`) >= int64(3*number)
 			})
 			assert.Equal(t, 1, strings.Count(r.log.String(), "\n"), r.log)
 			assert.Contains(t, r.log.String(), "the brand fails; sign-ups that need it are retried")
