@@ -344,6 +344,13 @@ func (o *Outbox) transact(ctx context.Context, action string, do func(context.Co
 	return databaseError(action, o.transactions.Do(ctx, do))
 }
 
+// transactAlone is transact for callers that hold a lock. It commits nothing
+// after it has returned; transact may do so if ctx has ended.
+func (o *Outbox) transactAlone(ctx context.Context, action string, do func(context.Context, *sql.Tx) error) error {
+	alone := batch.Transactions{DB: o.db}
+	return databaseError(action, alone.Do(ctx, do))
+}
+
 // databaseError returns err so that it matches ErrDatabase, unless it says what
 // is wrong with the call.
 func databaseError(action string, err error) error {

@@ -38,7 +38,7 @@ func (o *Outbox) lockSQLite(ctx context.Context) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
 	}
-	err = o.transact(ctx, "take over jobs", func(ctx context.Context, tx *sql.Tx) error {
+	err = o.transactAlone(ctx, "take over jobs", func(ctx context.Context, tx *sql.Tx) error {
 		const takeOver = "UPDATE river_job SET state = 'available' WHERE state = 'running' AND queue = $1"
 		if _, err := tx.ExecContext(ctx, takeOver, queue); err != nil {
 			return err
@@ -99,7 +99,7 @@ func (o *Outbox) MarkRestored(ctx context.Context) (number int64, err error) {
 		}
 		defer unlock()
 	}
-	err = o.transact(ctx, "mark restored sign-ups", func(ctx context.Context, tx *sql.Tx) (err error) {
+	err = o.transactAlone(ctx, "mark restored sign-ups", func(ctx context.Context, tx *sql.Tx) (err error) {
 		number, err = exec(ctx, tx, statement, value)
 		return err
 	})

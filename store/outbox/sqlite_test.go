@@ -20,6 +20,7 @@ import (
 	"github.com/clixnow/clixnow-go"
 	"github.com/clixnow/clixnow-go/clixnowtest"
 	"github.com/clixnow/clixnow-go/router"
+	"github.com/clixnow/clixnow-go/store/internal/sqlitefile"
 	"github.com/clixnow/clixnow-go/store/outbox"
 )
 
@@ -85,6 +86,49 @@ func TestStopWhileWorkBegins(t *testing.T) {
 		require.NoError(t, o.Work(ctx))
 		cancel()
 	}
+}
+
+// TestStopBeforeTakeOver checks that a stopped worker does not take over jobs
+// later, when another process may work on them.
+func TestStopBeforeTakeOver(t *testing.T) {
+	t.Parallel()
+	k := sqliteKind()
+	api := newFakeAPI(t)
+	api.down.Store(http.StatusTooManyRequests)
+	address := k.create(t)
+	r := k.start(t, address, []*fakeAPI{api}, nil)
+	s := r.add(t, "first")
+	eventually(t, func() bool { return r.get(t, s.ID).Tries > 0 })
+	r.stop()
+	_, err := r.db.ExecContext(t.Context(), "UPDATE river_job SET state = 'running', attempted_at = datetime('now')")
+	require.NoError(t, err)
+	o, err := outbox.Open(t.Context(), k.open(t, address), k.dialect, outbox.Options{
+		Routes: []router.Route{{Client: api.client}},
+	})
+	require.NoError(t, err)
+
+	writing, err := r.db.BeginTx(t.Context(), nil) // so that the worker has to wait
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	worked := make(chan error, 1)
+	go func() { worked <- o.Work(ctx) }()
+	other := k.open(t, address)
+	eventually(t, func() bool {
+		unlock, err := sqlitefile.Lock(t.Context(), other, 0)
+		if err == nil {
+			unlock()
+		}
+		return err != nil
+	})
+	stop()
+	require.NoError(t, <-worked)
+	require.NoError(t, writing.Rollback())
+	_, err = o.Add(t.Context(), newLead("second")) // transactions that still wait come first
+	require.NoError(t, err)
+	var state string
+	row := other.QueryRowContext(t.Context(), "SELECT state FROM river_job ORDER BY id LIMIT 1")
+	require.NoError(t, row.Scan(&state))
+	assert.Equal(t, "running", state)
 }
 
 // TestWrongSQLite checks that a database that was opened without the settings
