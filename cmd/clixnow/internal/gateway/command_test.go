@@ -257,8 +257,7 @@ func TestRestoredWhileInUse(t *testing.T) {
 	assert.Equal(t, "clixnow: another process works with this database: stop the gateway first\n", output)
 	assert.Zero(t, p.stop())
 
-	before, err := os.ReadFile(address)
-	require.NoError(t, err)
+	before := readClosed(t, address)
 	require.NoError(t, os.WriteFile(address+"-wal", []byte("the log of another database"), 0o600))
 	code, output = restored()
 	assert.Equal(t, 2, code)
@@ -279,8 +278,7 @@ func TestMalformedDatabase(t *testing.T) {
 	api := newFakeAPI(t)
 	address := t.TempDir() + "/signups.db"
 	require.Zero(t, start(t, api, address, "").stop())
-	data, err := os.ReadFile(address)
-	require.NoError(t, err)
+	data := readClosed(t, address)
 	for i := 100; i < len(data); i++ {
 		data[i] = 0xff
 	}

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"maps"
 	"net/http"
@@ -180,12 +182,15 @@ func inBackground(t *testing.T, out *apptest.Output, args ...string) (stop func(
 	return stop
 }
 
-// runCommand runs a command that ends by itself.
+// runCommand runs a command that ends by itself. If it does not, it is stopped
+// after minutes, and its code is 0.
 func runCommand(t *testing.T, args ...string) (code int, output string) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	var out apptest.Output
 	a := &app.App{Out: &out, Err: &out, Getenv: func(string) string { return "" }}
-	return execute(t.Context(), a, args), out.String()
+	return execute(ctx, a, args), out.String()
 }
 
 // find waits until the log matches an expression, and returns the first group.
@@ -281,12 +286,27 @@ func openDB(t *testing.T, address string) *database.Outbox {
 	return db
 }
 
-// eventually waits for a condition. The limit is long, because the machine may
-// be busy.
+// readClosed returns the content of an SQLite file after its program has ended.
+// It waits for the last connection, which rolls back what the end interrupted.
+func readClosed(t *testing.T, file string) []byte {
+	t.Helper()
+	eventually(t, func() bool {
+		_, err := os.Stat(file + "-wal")
+		return errors.Is(err, fs.ErrNotExist)
+	})
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	return data
+}
+
+// patience is how long tests wait. It is long, because the machine may be busy.
+const patience = 3 * time.Minute
+
+// eventually waits for a condition.
 func eventually(t *testing.T, condition func() bool, message ...any) {
 	t.Helper()
 	for start := time.Now(); !condition(); time.Sleep(10 * time.Millisecond) {
-		if time.Since(start) > 5*time.Minute {
+		if time.Since(start) > patience {
 			require.Fail(t, "the condition is not met", message...)
 		}
 	}
