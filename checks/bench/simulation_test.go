@@ -1,3 +1,5 @@
+//go:build !race
+
 package main
 
 import (
@@ -39,7 +41,8 @@ const (
 // as 10,000,000 a day, in virtual time and without sockets. Each brand is also
 // polled by LeadChanges. Brands fail for minutes, and so does the connection to
 // all of them. At the end each lead is registered exactly once. CLIXNOW_LONG=1
-// simulates 20 minutes instead of two.
+// simulates 20 minutes instead of two. With the race detector it takes five
+// times as long.
 func TestManyBrandsSimulation(t *testing.T) {
 	t.Parallel()
 	length := 2 * time.Minute

@@ -97,7 +97,9 @@ func TestProgram(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, string(formatted), string(block), "the program of README.md is not formatted")
 
-	output, err := exec.CommandContext(t.Context(), "go", "run", "./program").CombinedOutput()
+	program := exec.CommandContext(t.Context(), "go", "run", "./program")
+	program.Env = append(program.Environ(), "CGO_ENABLED=0") // as in a release
+	output, err := program.CombinedOutput()
 	require.NoError(t, err, "%s", output)
 	var want strings.Builder
 	_, after, _ := strings.Cut(string(text), "It prints:\n\n")
